@@ -1,0 +1,4 @@
+from metatoken._core import cluster, codes, graph, skipgram
+
+__version__: str
+__all__ = ["__version__", "cluster", "codes", "graph", "skipgram"]

@@ -1,0 +1,56 @@
+"""The exceptions of metatoken.
+
+Each also derives from the builtin that a caller would expect. The command line turns every `MetatokenError` into one
+line and exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class MetatokenError(Exception):
+    """Base of every error that metatoken raises on purpose."""
+
+
+class ArgumentError(MetatokenError, ValueError):
+    """An argument has a value that cannot be used.
+
+    Args:
+        argument: Name of the argument.
+        message: What was expected, what came, and how to fix it.
+    """
+
+    def __init__(self, argument: str, message: str) -> None:
+        super().__init__(f"{argument}: {message}")
+        self.argument = argument
+
+
+class DataError(MetatokenError, ValueError):
+    """A file or table of the user cannot be read as what it should be.
+
+    Args:
+        message: What was expected, what came, and how to fix it.
+        path: The file, where there is one.
+        line: Line number from 1, where it is known.
+    """
+
+    def __init__(self, message: str, path: object = None, line: int | None = None) -> None:
+        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(f"{place}{message}")
+        self.path = path
+        self.line = line
+
+
+class ArtifactError(MetatokenError, ValueError):
+    """A saved artifact is missing, altered, or of a schema this version does not know."""
+
+
+class ConfigError(MetatokenError, ValueError):
+    """A configuration file has a broken or unknown key or value."""
+
+
+class UnknownIdError(MetatokenError, KeyError):
+    """A raw id is not in the vocabulary or the log."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; a person wants the sentence.
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,15 @@
+//! The native core of `metatoken`.
+//!
+//! Pure Rust below `graph`, `skipgram`, `cluster` and `codes`; only `python` knows pyo3, behind the feature of
+//! the same name, so `cargo test` needs no interpreter.
+
+pub mod cluster;
+pub mod codes;
+pub mod error;
+pub mod graph;
+pub mod progress;
+pub mod rng;
+pub mod skipgram;
+
+#[cfg(feature = "python")]
+mod python;

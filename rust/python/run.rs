@@ -1,0 +1,75 @@
+//! Runs a core routine with the interpreter released, reporting progress and listening for Ctrl-C.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use super::errors::to_python;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// How often Ctrl-C is looked for and progress is reported.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Runs `work` on a pool of `threads` threads (`None`: all cores) and returns its result.
+///
+/// `callback(done, total)` is called about every 50 ms on the calling thread when it is given. Python runs signal
+/// handlers on its main thread only, so the work goes to another thread while this one waits and polls.
+pub(super) fn run<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    callback: Option<Py<PyAny>>,
+    work: impl FnOnce(&Progress) -> Result<T> + Send,
+) -> PyResult<T> {
+    if threads == Some(0) {
+        return Err(to_python(py, Error::invalid("threads", "expected at least 1 or None, got 0")));
+    }
+    let progress = Progress::new();
+    let shared = &progress;
+    let outcome = std::thread::scope(|scope| {
+        let (sender, mut receiver) = channel();
+        scope.spawn(move || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+            let result = match pool {
+                Ok(pool) => pool.install(|| work(shared)),
+                Err(e) => Err(Error::invalid("threads", format!("cannot start a thread pool: {e}"))),
+            };
+            // The receiver outlives this thread unless the caller panicked; then nobody is left to tell.
+            sender.send(result).ok();
+        });
+        let mut pending: Option<PyErr> = None;
+        loop {
+            // A receiver may be sent but not shared, so it is lent as `&mut`.
+            let waiting = &mut receiver;
+            match py.detach(move || waiting.recv_timeout(POLL)) {
+                Ok(result) => {
+                    return match pending {
+                        Some(e) => Err(e),
+                        None => result.map_err(|e| to_python(py, e)),
+                    };
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err("the native worker stopped without a result"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if pending.is_none() {
+                let polled = py.check_signals().and_then(|()| match &callback {
+                    Some(f) => f.call1(py, shared.read()).map(|_| ()),
+                    None => Ok(()),
+                });
+                if let Err(e) = polled {
+                    shared.cancel();
+                    pending = Some(e);
+                }
+            }
+        }
+    });
+    if outcome.is_ok() {
+        if let Some(f) = callback {
+            f.call1(py, progress.read())?;
+        }
+    }
+    outcome
+}
