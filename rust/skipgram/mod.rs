@@ -1,1 +1,11 @@
-//! skipgram
+//! Skip-gram with negative sampling (Mikolov et al., "Distributed representations of words and phrases and their
+//! compositionality", 2013) over meta-path walks that are trained on as they are made, never stored.
+
+pub mod blocks;
+pub mod loss;
+pub mod negative;
+pub mod pairs;
+pub mod params;
+pub mod shared;
+pub mod simd;
+pub mod train;
