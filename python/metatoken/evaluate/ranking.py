@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MISS = 0
 NOTHING = -1
 
+# Users whose scores are sorted at once: small enough for the cache.
+BLOCK = 128
+
 
 def ranks(recommendations: Int32, targets: Int32) -> Int32:
     """Place of each user's target in the user's list.
@@ -101,7 +104,7 @@ def coverage(recommendations: Int32, n_items: int) -> float:
 
 
 def invalid_share(recommendations: Int32, n_items: int) -> float:
-    """Share of the listed ids of int32 [m, k] that are no row below `n_items` or repeat an earlier one of their list."""
+    """Share of the ids listed in int32 [m, k] that are no row below `n_items` or repeat one further up in their list."""
     listed = recommendations != NOTHING
     if not listed.any():
         return 0.0
@@ -135,26 +138,21 @@ def top_k(scores: NDArray[Any] | torch.Tensor, seen: Sequences | None, k: int) -
         raise ArgumentError("scores", f"expected shape [users, items], got {list(table.shape)}")
     if k < 1:
         raise ArgumentError("k", f"expected at least 1, got {k}")
-    table = table + np.float32(0.0)  # a copy of our own, and -0.0 becomes 0.0
-    if np.isnan(table).any():
-        row = int(np.flatnonzero(np.isnan(table).any(axis=1))[0])
-        raise ArgumentError("scores", f"user {row} of the batch has a NaN score; the model may have diverged")
-    if seen is not None:
-        users, items = _pairs(seen, *table.shape)
-        table[users, items] = -np.inf
+    users, items = _pairs(seen, *table.shape)
     width = min(k, table.shape[1])
-    # Score and row in one unsigned key: no two are equal, so selection and order are the same on every machine.
-    keys = _sortable(table) << np.uint64(32)
-    keys |= np.uint64(0xFFFFFFFF) - np.arange(table.shape[1], dtype=np.uint64)
-    if 0 < width < table.shape[1]:
-        keys = np.partition(keys, table.shape[1] - width, axis=1)[:, -width:]
-    best = np.sort(keys, axis=1)[:, ::-1]
-    rows = (np.uint64(0xFFFFFFFF) - (best & np.uint64(0xFFFFFFFF))).astype(np.int64)
-    values = np.take_along_axis(table, rows, axis=1)
     items_out = np.full((len(table), k), NOTHING, dtype=np.int32)
     scores_out = np.full((len(table), k), -np.inf, dtype=np.float32)
-    items_out[:, :width] = np.where(np.isneginf(values), NOTHING, rows)
-    scores_out[:, :width] = values
+    for begin in range(0, len(table), BLOCK):
+        block = table[begin : begin + BLOCK] + np.float32(0.0)  # a copy of our own, and -0.0 becomes 0.0
+        if np.isnan(block).any():
+            row = begin + int(np.isnan(block).any(axis=1).argmax())
+            raise ArgumentError("scores", f"user {row} of the batch has a NaN score; the model may have diverged")
+        here = slice(*np.searchsorted(users, [begin, begin + BLOCK]))
+        block[users[here] - begin, items[here]] = -np.inf
+        rows = _best(block, width)
+        values = np.take_along_axis(block, rows, axis=1)
+        items_out[begin : begin + BLOCK, :width] = np.where(np.isneginf(values), NOTHING, rows)
+        scores_out[begin : begin + BLOCK, :width] = values
     return items_out, scores_out
 
 
@@ -225,15 +223,24 @@ def _float32(scores: NDArray[Any] | torch.Tensor) -> Float32:
     return np.asarray(array, dtype=np.float32)
 
 
-def _sortable(table: Float32) -> NDArray[np.uint64]:
-    """Unsigned integers in the order of the floats: set the sign bit of positive ones, flip all bits of negative ones."""
-    bits = np.ascontiguousarray(table).view(np.uint32)
-    sign = np.uint32(1 << 31)
-    return np.where(bits & sign, ~bits, bits | sign).astype(np.uint64)
+def _best(table: Float32, width: int) -> NDArray[np.int64]:
+    """Columns of the `width` largest scores of each row, best first, the lowest column first among equals."""
+    # Score and column in one unsigned key: no two are equal, so selection and order are the same on every machine.
+    # As unsigned integers floats keep their order if positive ones get the sign bit and negative ones are inverted.
+    bits = table.view(np.uint32)
+    sign, low = np.uint32(1 << 31), np.uint64(0xFFFFFFFF)
+    keys = np.where(bits & sign, ~bits, bits | sign).astype(np.uint64) << np.uint64(32)
+    keys |= low - np.arange(table.shape[1], dtype=np.uint64)
+    if 0 < width < table.shape[1]:
+        keys = np.partition(keys, table.shape[1] - width, axis=1)[:, -width:]
+    best = np.sort(keys, axis=1)[:, ::-1]
+    return (low - (best & low)).astype(np.int64)
 
 
-def _pairs(seen: Sequences, n_users: int, n_items: int) -> tuple[NDArray[np.int64], Int32]:
-    """Coordinates (row of the batch, item row) of the seen items."""
+def _pairs(seen: Sequences | None, n_users: int, n_items: int) -> tuple[NDArray[np.int64], Int32]:
+    """Coordinates (row of the batch, item row) of the seen items, in the order of the batch."""
+    if seen is None:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
     lengths = np.diff(seen.offsets)
     if len(lengths) != n_users:
         raise ArgumentError("seen", f"expected the histories of the {n_users} scored users, got {len(lengths)}")
