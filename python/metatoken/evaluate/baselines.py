@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from metatoken.errors import ArgumentError
+from metatoken.evaluate.ranking import user_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ class Popularity:
 
     def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
         """Popularity for a batch of users: float32 [b, n_items]; `history` is not looked at."""
-        rows = _user_rows(users, len(history))
+        rows = user_rows(users, len(history))
         return np.tile(self.share, (len(rows), 1))
 
 
@@ -130,7 +131,7 @@ class TransitionGraph:
         Raises:
             ArgumentError: `users` are not rows of `history`, or its items not rows of the catalogue.
         """
-        rows = _user_rows(users, len(history))
+        rows = user_rows(users, len(history))
         out = np.empty((len(rows), self.transitions.shape[0]), dtype=np.float32)
         for begin in range(0, len(rows), BLOCK):
             out[begin : begin + BLOCK] = self._block(history, rows[begin : begin + BLOCK])
@@ -176,16 +177,6 @@ def _shares(items: NDArray[np.int32], n_items: int) -> Float32:
     if len(items) == 0:
         counts += 1.0
     return (counts / counts.sum()).astype(np.float32)
-
-
-def _user_rows(users: NDArray[Any], n_users: int) -> NDArray[np.int64]:
-    rows = np.asarray(users)
-    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or rows.size == 0):
-        raise ArgumentError("users", f"expected user rows, integers of shape [b], got {rows.dtype} {list(rows.shape)}")
-    rows = rows.astype(np.int64)
-    if len(rows) and (rows.min() < 0 or rows.max() >= n_users):
-        raise ArgumentError("users", f"expected user rows from 0 to {n_users - 1}, got {rows.min()} to {rows.max()}")
-    return rows
 
 
 def _check_weights(**weights: float | Sequence[float]) -> None:

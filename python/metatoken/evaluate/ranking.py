@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metatoken.data.interactions import Sequences
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
-
-    from metatoken.data.interactions import Sequences
 
     Int32 = NDArray[np.int32]
     Float32 = NDArray[np.float32]
@@ -104,7 +103,7 @@ def coverage(recommendations: Int32, n_items: int) -> float:
 
 
 def invalid_share(recommendations: Int32, n_items: int) -> float:
-    """Share of the ids listed in int32 [m, k] that are no row below `n_items` or repeat one further up in their list."""
+    """Share of the ids listed in int32 [m, k] that are no row below `n_items` or repeat one of the same list."""
     listed = recommendations != NOTHING
     if not listed.any():
         return 0.0
@@ -156,12 +155,33 @@ def top_k(scores: NDArray[Any] | torch.Tensor, seen: Sequences | None, k: int) -
     return items_out, scores_out
 
 
-def seen_targets(history: Sequences, users: Int32, targets: Int32) -> int:
-    """How many targets (int32 [m] item rows) are already in the history of their user (int32 [m] user rows).
+def take(history: Sequences, users: NDArray[Any]) -> Sequences:
+    """The rows of some users (integer [b]) in that order, as `top_k` wants them for a batch.
 
-    Such users cannot be hit once seen items are removed.
+    Raises:
+        ArgumentError: `users` are not rows of `history`.
     """
-    return sum(bool((history[int(u)] == t).any()) for u, t in zip(users, targets, strict=True))
+    rows = user_rows(users, len(history))
+    lengths = np.diff(history.offsets)[rows]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    # The n-th item of the result lies n - offsets[its user] after the start of that user's row.
+    places = np.arange(offsets[-1]) + np.repeat(history.offsets[rows] - offsets[:-1], lengths)
+    return Sequences(offsets, history.items[places])
+
+
+def user_rows(users: NDArray[Any], n_users: int) -> NDArray[np.int64]:
+    """`users` as int64 [b].
+
+    Raises:
+        ArgumentError: They are not integers of shape [b] from 0 to n_users - 1.
+    """
+    rows = np.asarray(users)
+    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or rows.size == 0):
+        raise ArgumentError("users", f"expected user rows, integers of shape [b], got {rows.dtype} {list(rows.shape)}")
+    rows = rows.astype(np.int64)
+    if len(rows) and (rows.min() < 0 or rows.max() >= n_users):
+        raise ArgumentError("users", f"expected user rows from 0 to {n_users - 1}, got {rows.min()} to {rows.max()}")
+    return rows
 
 
 def possible(metrics: Mapping[str, float], small: int = 5, large: int = 10, tolerance: float = 1e-9) -> bool:
