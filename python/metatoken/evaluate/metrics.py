@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from metatoken.errors import ArgumentError
@@ -23,6 +24,7 @@ def metrics_document(
     seed: int,
     seconds: float,
     rows: Sequence[Mapping[str, Any]],
+    *,
     repeated_targets: int | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`: plain Python values only, ready for `json.dump`.
@@ -77,7 +79,7 @@ def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         peers = [other for other in rows if all(other.get(name) == row.get(name) for name in ("task", "template"))]
-        labels = [f"{row[name]:,}" if name == "users" else str(row[name]) for name in LABELS]
+        labels = [f"{row[name]:,}" if name == "users" else escape(str(row[name])) for name in LABELS]
         table.add_row(*labels, *(_cell(name, row, peers) for name in names))
     return table
 
@@ -88,7 +90,7 @@ def _cell(name: str, row: Mapping[str, Any], peers: Sequence[Mapping[str, Any]])
         return ""
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
     # Only these are better when larger and about quality; coverage and invalid ids describe the lists.
-    ranked = name.split("@")[0] in ("hr", "ndcg", "mrr")
+    ranked = name.partition("@")[0] in ("hr", "ndcg", "mrr")
     best = ranked and len(peers) > 1 and value == max(peer.get(name, -math.inf) for peer in peers)
     return f"[bold]{text}[/bold]" if best else text
 
