@@ -25,7 +25,7 @@ $(UV):
 
 # Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
 $(INSTALLED): pyproject.toml constraints.txt | $(UV)
-	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra dev
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
 	@touch $@
 
 # The package itself, editable: Python files need no rebuild, Rust files an incremental one.
@@ -51,7 +51,7 @@ test: check  ## all checks, then the tests of both languages
 	$(BIN)/pytest
 
 bench: $(BUILT)  ## us against named peers, in the same run
-	$(UV) pip install --quiet -c constraints.txt -r pyproject.toml --extra dev --extra bench
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/
