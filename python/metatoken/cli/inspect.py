@@ -1,0 +1,5 @@
+"""`metatoken inspect`."""
+
+
+def inspect() -> None:
+    """x."""

@@ -1,0 +1,5 @@
+"""`metatoken tokenize`."""
+
+
+def tokenize() -> None:
+    """x."""
