@@ -47,4 +47,4 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
     with clean_errors():
-        app(arguments)
+        app(arguments, prog_name="metatoken")
