@@ -6,8 +6,22 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from metatoken.errors import ArgumentError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuses, before any work, to write where something stands already.
+
+    Raises:
+        ArgumentError: `path` exists, is no empty folder, and `overwrite` is false.
+    """
+    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
 
 
 def warn(message: str) -> None:

@@ -1,5 +1,209 @@
-"""`metatoken tokenize`."""
+"""`metatoken tokenize`: a log, or embeddings that the user brings, into a vocabulary folder."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metatoken.cli.output import check_output, print_facts, progress_bar, warn
+from metatoken.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from metatoken.data.split import Split
+    from metatoken.tokens.vocabulary import Vocabulary
+
+LOG = "Reading the log"
+ITEMS = "Item table"
+IDS = "Ids"
+WALKS = "Walks and embeddings"
+OWN = "Your own embeddings, in place of a log"
+
+SPLITS = ("leave-last-out", "none")
+META_PATHS = ("user-item-user", "item-user-item")
 
 
-def tokenize() -> None:
-    """x."""
+def tokenize(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the vocabulary; appears when complete.")],
+    log: Annotated[Path | None, typer.Argument(help="File of interactions, also .gz.", show_default=False)] = None,
+    # The log
+    form: Annotated[
+        str, typer.Option("--format", help="table, sequences, pairs or sessions.", rich_help_panel=LOG)
+    ] = "table",
+    user: Annotated[str, typer.Option(help="Column of user ids (tables only).", rich_help_panel=LOG)] = "user",
+    item: Annotated[str, typer.Option(help="Column of item ids (tables only).", rich_help_panel=LOG)] = "item",
+    time: Annotated[
+        str | None, typer.Option(help="Column of times; without it the file's order counts.", rich_help_panel=LOG)
+    ] = None,
+    rating: Annotated[str | None, typer.Option(help="Column of ratings.", rich_help_panel=LOG)] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="leave-last-out keeps each user's last two items out of the tokens; none takes all.",
+            rich_help_panel=LOG,
+        ),
+    ] = "leave-last-out",
+    # The item table
+    items: Annotated[Path | None, typer.Option(help="A table about items.", rich_help_panel=ITEMS)] = None,
+    item_id: Annotated[str | None, typer.Option(help="Its column of item ids.", rich_help_panel=ITEMS)] = None,
+    title: Annotated[str | None, typer.Option(help="Its column of titles.", rich_help_panel=ITEMS)] = None,
+    categories: Annotated[str | None, typer.Option(help="Its column of categories.", rich_help_panel=ITEMS)] = None,
+    # The ids
+    levels: Annotated[
+        str,
+        typer.Option(help='Tokens at each level, e.g. "256,256"; "auto" counts users and items.', rich_help_panel=IDS),
+    ] = "auto",
+    method: Annotated[
+        str, typer.Option(help="residual, tree or flat+rank (the published scheme).", rich_help_panel=IDS)
+    ] = "residual",
+    metric: Annotated[str, typer.Option(help="euclidean or cosine.", rich_help_panel=IDS)] = "euclidean",
+    # The embeddings
+    dim: Annotated[int, typer.Option(help="Length of the embeddings.", rich_help_panel=WALKS)] = 64,
+    meta_path: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Give it once for each path; by default {' and '.join(META_PATHS)}.", rich_help_panel=WALKS),
+    ] = None,
+    walks_per_node: Annotated[int, typer.Option(help="Walks from each node.", rich_help_panel=WALKS)] = 10,
+    walk_length: Annotated[int, typer.Option(help="Nodes in a walk.", rich_help_panel=WALKS)] = 40,
+    window: Annotated[int, typer.Option(help="Nodes to each side that count as near.", rich_help_panel=WALKS)] = 5,
+    negatives: Annotated[int, typer.Option(help="Noise nodes for each pair.", rich_help_panel=WALKS)] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the walks.", rich_help_panel=WALKS)] = 1,
+    hogwild: Annotated[
+        bool, typer.Option("--hogwild", help="Faster, but no two runs are the same.", rich_help_panel=WALKS)
+    ] = False,
+    # Own embeddings
+    embeddings: Annotated[
+        Path | None, typer.Option(help="A .npy file: one row of floats an item.", rich_help_panel=OWN)
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Raw item ids, one a line; by default 0, 1, ...", rich_help_panel=OWN)
+    ] = None,
+    # The run
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes, for any number of threads.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="By default all cores.", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,
+) -> None:
+    """Give every user and item a short tuple of shared tokens.
+
+    Reads a LOG of interactions (or --embeddings of your own) and writes a vocabulary folder.
+    """
+    began = clock.perf_counter()
+    check_output(output, overwrite)
+    codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric}
+    codes |= {"seed": seed, "threads": threads}
+    if embeddings is not None:
+        if log is not None:
+            raise ArgumentError("--embeddings", f"expected either a log or embeddings, got both ({log}, {embeddings})")
+        vocabulary = tokenize_embeddings(embeddings, ids, codes)
+    elif log is None:
+        raise ArgumentError("LOG", "expected a file of interactions, or --embeddings x.npy; got neither")
+    elif ids is not None:
+        raise ArgumentError("--ids", "names the rows of --embeddings; a log has its own ids")
+    else:
+        columns = {"user": user, "item": item, "time": time, "rating": rating}
+        columns |= {"items": items, "item_id": item_id, "title": title, "categories": categories}
+        walks = {"dim": dim, "meta_paths": tuple(meta_path or META_PATHS), "walks_per_node": walks_per_node}
+        walks |= {"walk_length": walk_length, "window": window, "negatives": negatives, "epochs": epochs}
+        part = read_split(log, form, columns, split)
+        vocabulary = tokenize_split(part, codes | walks | {"hogwild": hogwild})
+    vocabulary.save(output)
+    print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
+
+
+def parse_levels(text: str) -> str | tuple[int, ...]:
+    """`"auto"`, or `"256,64"` as `(256, 64)`."""
+    if text == "auto":
+        return text
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentError("--levels", f'expected "auto" or whole numbers such as "256,256", got "{text}"') from None
+
+
+def read_split(path: Path, form: str, columns: dict[str, Any], name: str) -> Split:
+    """Reads the log, warns about what looks wrong in it, and splits it."""
+    from metatoken.data import Interactions, audit, leave_last_out, no_split
+
+    if name not in SPLITS:
+        raise ArgumentError("--split", f'expected one of {", ".join(SPLITS)}; got "{name}"')
+    log = Interactions.read(path, form, **columns)
+    for warning in audit(log).warnings:
+        warn(warning)
+    return leave_last_out(log) if name == "leave-last-out" else no_split(log)
+
+
+def tokenize_split(split: Split, settings: dict[str, Any]) -> Vocabulary:
+    """Fits a vocabulary on the training part of a split."""
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    return with_progress(lambda progress: Vocabulary.fit(split.train, progress=progress, **settings))
+
+
+def tokenize_embeddings(path: Path, ids: Path | None, settings: dict[str, Any]) -> Vocabulary:
+    """Makes a vocabulary of items from embeddings that the user brings."""
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    vectors = read_embeddings(path)
+    names = [str(row) for row in range(len(vectors))] if ids is None else read_ids(ids)
+    return with_progress(lambda progress: Vocabulary.from_embeddings(names, vectors, progress=progress, **settings))
+
+
+def with_progress(work: Callable[[Callable[[int, int], None]], Vocabulary]) -> Vocabulary:
+    """Runs `work(progress)` under a bar."""
+    with progress_bar("tokens") as progress:
+        return work(progress)
+
+
+def read_embeddings(path: Path) -> Any:
+    """Reads a .npy file without ever unpickling; shape and values are checked by the vocabulary.
+
+    Raises:
+        DataError: The file is missing or is not a .npy file of numbers.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
+    except (ValueError, EOFError) as error:
+        raise DataError("is not a .npy file of numbers; write it with numpy.save(path, float_array)", path) from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise DataError("is a .npz archive of several arrays; write one with numpy.save(path, float_array)", path)
+    return found
+
+
+def read_ids(path: Path) -> list[str]:
+    """Reads one raw id a line.
+
+    Raises:
+        DataError: The file is missing, is not text, or has an empty line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8 text; expected one item id a line", path) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise DataError("empty id; expected one item id a line", path, number)
+    return lines
+
+
+def describe(vocabulary: Vocabulary) -> list[tuple[str, object]]:
+    """The few facts that tell a person whether the vocabulary is what they meant."""
+    example = vocabulary.items.raw[0]
+    return [
+        ("users", vocabulary.n_users),
+        ("items", vocabulary.n_items),
+        ("levels", " x ".join(str(size) for size in vocabulary.levels)),
+        ("tokens", vocabulary.n_tokens),
+        ("example", f"item {example} is {vocabulary.tokens_of(item=example)}"),
+    ]
