@@ -1,7 +1,83 @@
 //! Border of `crate::graph`.
 
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use super::errors::to_python;
+use super::run::run;
+use crate::error::Error;
+use crate::graph::csr::Graph as CoreGraph;
+use crate::graph::metapath::MetaPath;
+use crate::graph::walk;
+
+/// A typed graph; see `metatoken.tokens.walks.Graph`.
+#[pyclass(frozen, module = "metatoken._core.graph")]
+pub(super) struct Graph {
+    pub(super) core: CoreGraph,
+}
+
+/// (source type, target type, source rows, target rows)
+type Edges<'py> = (String, String, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, i32>);
+
+#[pymethods]
+impl Graph {
+    #[new]
+    fn new(py: Python<'_>, types: Vec<(String, usize)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
+        let mut core = CoreGraph::new(&types).map_err(|e| to_python(py, e))?;
+        for (source, target, rows, columns) in &edges {
+            let (rows, columns) = (rows.as_slice()?, columns.as_slice()?);
+            py.detach(|| core.connect(source, target, rows, columns)).map_err(|e| to_python(py, e))?;
+        }
+        Ok(Self { core })
+    }
+
+    /// Edges from one type to another, 0 where they are not connected.
+    fn n_edges(&self, source: &str, target: &str) -> usize {
+        let pair = self.core.type_index(source).zip(self.core.type_index(target));
+        pair.and_then(|(a, b)| self.core.relation(a, b)).map_or(0, |csr| csr.len())
+    }
+
+    /// The meta-path as the core understands it; raises where the graph cannot walk it.
+    fn check(&self, py: Python<'_>, meta_path: &str) -> PyResult<String> {
+        let path = MetaPath::parse(meta_path, &self.core).map_err(|e| to_python(py, e))?;
+        Ok(path.name().to_string())
+    }
+}
+
+/// Walks `[n, walk_length]` and the start nodes without edges.
+#[pyfunction]
+#[pyo3(signature = (graph, meta_path, walks_per_node, walk_length, seed, threads, callback))]
+fn walks<'py>(
+    py: Python<'py>,
+    graph: &Graph,
+    meta_path: &str,
+    walks_per_node: i64,
+    walk_length: i64,
+    seed: i64,
+    threads: Option<i64>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray1<i32>>)> {
+    let path = MetaPath::parse(meta_path, &graph.core).map_err(|e| to_python(py, e))?;
+    let made = run(py, threads_of(py, threads)?, callback, |progress| {
+        walk::walks(&graph.core, &path, walks_per_node, walk_length, seed, progress)
+    })?;
+    let length = walk_length as usize;
+    let rows = made.nodes.len() / length;
+    Ok((made.nodes.into_pyarray(py).reshape([rows, length])?, made.isolated.into_pyarray(py)))
+}
+
+/// A number of threads as `run` wants it.
+pub(super) fn threads_of(py: Python<'_>, threads: Option<i64>) -> PyResult<Option<usize>> {
+    let convert = |value: i64| {
+        usize::try_from(value)
+            .map_err(|_| to_python(py, Error::invalid("threads", format!("expected at least 1 or None, got {value}"))))
+    };
+    threads.map(convert).transpose()
+}
+
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    PyModule::new(py, "graph")
+    let module = PyModule::new(py, "graph")?;
+    module.add_class::<Graph>()?;
+    module.add_function(wrap_pyfunction!(walks, &module)?)?;
+    Ok(module)
 }

@@ -1,7 +1,78 @@
 //! Border of `crate::skipgram`.
 
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use super::errors::to_python;
+use super::graph::{Graph, threads_of};
+use super::run::run;
+use crate::error::Error;
+use crate::graph::metapath::MetaPath;
+use crate::skipgram::params::Params;
+use crate::skipgram::{negative, train};
+
+/// Vectors `[n_nodes, dim]` and which nodes a walk visited.
+#[pyfunction]
+#[pyo3(signature = (graph, meta_paths, *, dim, window, negatives, walks_per_node, walk_length, epochs, seed,
+                    learning_rate, min_learning_rate, hogwild, blocks, threads, callback))]
+fn fit<'py>(
+    py: Python<'py>,
+    graph: &Graph,
+    meta_paths: Vec<String>,
+    dim: i64,
+    window: i64,
+    negatives: i64,
+    walks_per_node: i64,
+    walk_length: i64,
+    epochs: i64,
+    seed: i64,
+    learning_rate: f64,
+    min_learning_rate: f64,
+    hogwild: bool,
+    blocks: Option<i64>,
+    threads: Option<i64>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<bool>>)> {
+    let params = Params {
+        dim,
+        window,
+        negatives,
+        walks_per_node,
+        walk_length,
+        epochs,
+        seed,
+        learning_rate,
+        min_learning_rate,
+        hogwild,
+        blocks,
+    };
+    let paths = meta_paths.iter().map(|text| MetaPath::parse(text, &graph.core));
+    let paths = paths.collect::<Result<Vec<_>, Error>>().map_err(|e| to_python(py, e))?;
+    let threads = threads_of(py, threads)?;
+    let trained = run(py, threads, callback, |progress| train::fit(&graph.core, &paths, &params, progress))?;
+    let vectors = trained.vectors.into_pyarray(py).reshape([trained.trained.len(), dim as usize])?;
+    Ok((vectors, trained.trained.into_pyarray(py)))
+}
+
+/// How often each outcome is drawn from the alias table of these weights.
+#[pyfunction]
+fn alias_frequencies<'py>(
+    py: Python<'py>,
+    weights: PyReadonlyArray1<'py, f64>,
+    draws: usize,
+    seed: u64,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let weights = weights.as_slice()?;
+    if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
+        let message = "expected finite weights of at least 0, not all 0";
+        return Err(to_python(py, Error::invalid("weights", message)));
+    }
+    Ok(negative::frequencies(weights, draws, seed).into_pyarray(py))
+}
+
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    PyModule::new(py, "skipgram")
+    let module = PyModule::new(py, "skipgram")?;
+    module.add_function(wrap_pyfunction!(fit, &module)?)?;
+    module.add_function(wrap_pyfunction!(alias_frequencies, &module)?)?;
+    Ok(module)
 }

@@ -1,0 +1,25 @@
+from collections.abc import Callable, Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+@final
+class Graph:
+    def __new__(
+        cls,
+        types: Sequence[tuple[str, int]],
+        edges: Sequence[tuple[str, str, NDArray[np.int32], NDArray[np.int32]]],
+    ) -> Graph: ...
+    def n_edges(self, source: str, target: str) -> int: ...
+    def check(self, meta_path: str) -> str: ...
+
+def walks(
+    graph: Graph,
+    meta_path: str,
+    walks_per_node: int,
+    walk_length: int,
+    seed: int,
+    threads: int | None,
+    callback: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...

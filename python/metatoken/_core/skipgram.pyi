@@ -1,0 +1,26 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metatoken._core.graph import Graph
+
+def fit(
+    graph: Graph,
+    meta_paths: Sequence[str],
+    *,
+    dim: int,
+    window: int,
+    negatives: int,
+    walks_per_node: int,
+    walk_length: int,
+    epochs: int,
+    seed: int,
+    learning_rate: float,
+    min_learning_rate: float,
+    hogwild: bool,
+    blocks: int | None,
+    threads: int | None,
+    callback: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+def alias_frequencies(weights: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.uint64]: ...

@@ -1,1 +1,22 @@
-"""data."""
+"""Logs: read, check, split, generate."""
+
+from metatoken.data.audit import AuditReport, audit
+from metatoken.data.ids import IdMap
+from metatoken.data.interactions import Interactions, Sequences
+from metatoken.data.split import Split, Targets, leave_last_out, no_split
+from metatoken.data.synthetic import DEMO_SIZE, World, generate_world
+
+__all__ = [
+    "DEMO_SIZE",
+    "AuditReport",
+    "IdMap",
+    "Interactions",
+    "Sequences",
+    "Split",
+    "Targets",
+    "World",
+    "audit",
+    "generate_world",
+    "leave_last_out",
+    "no_split",
+]

@@ -1,0 +1,194 @@
+"""Look at a log before anything is learned from it, and say in plain words what may spoil the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoken.data.ids import IdMap
+from metatoken.data.interactions import Interactions
+from metatoken.data.split import SHORTEST, leave_last_out
+
+# Neighbours in random order ascend half of the time. Above SORTED nothing but a sort explains the share; above
+# LEANING part of the order comes from the ids, as in logs whose days are sorted inside by product.
+SORTED = 0.9
+LEANING = 0.6
+# Fewer neighbours than this say nothing about order.
+ENOUGH = 50
+MANY_TIES = 0.1
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What `audit` found. Shares lie in 0..1 and are None where there is nothing to count.
+
+    Attributes:
+        users: Users with at least one interaction.
+        items: Items with at least one interaction.
+        interactions: Rows of the log.
+        repeated_pairs: Rows whose (user, item) came before in the same history.
+        users_with_repeats: Users who have such rows.
+        duplicate_rows: Rows equal to an earlier one in every column, time included; None for a log without times,
+            where a copy cannot be told from a second visit.
+        tied_neighbours: Share of consecutive interactions of a user with the same timestamp; None without times.
+        ascending_neighbours: Share of consecutive, different items of a user in ascending order of their ids (as
+            numbers where all ids are whole numbers, else as text); .5 by chance.
+        ascending_ties: The same among neighbours with the same timestamp; None without times.
+        short_users: Users with fewer than three interactions, who can be trained on only.
+        items_seen_once: Items with a single interaction.
+        cold_targets: Test targets of leave-last-one-out whose item is nowhere in train.
+        repeated_targets: Test targets that are already in their user's history.
+        targets: Test targets of leave-last-one-out.
+        non_finite_ratings: Ratings that are NaN or infinite.
+        warnings: What a person should know, a sentence or two each, the gravest first.
+    """
+
+    users: int
+    items: int
+    interactions: int
+    repeated_pairs: int
+    users_with_repeats: int
+    duplicate_rows: int | None
+    tied_neighbours: float | None
+    ascending_neighbours: float | None
+    ascending_ties: float | None
+    short_users: int
+    items_seen_once: int
+    cold_targets: int
+    repeated_targets: int
+    targets: int
+    non_finite_ratings: int
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as plain JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = f"{self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
+        return "\n".join([head, *(f"- {warning}" for warning in self.warnings)])
+
+
+def audit(log: Interactions) -> AuditReport:
+    """Check a log for what spoils training or measurement. Nothing is changed."""
+    user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
+    times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
+    repeats = log.frame.select("user", "item").is_duplicated().to_numpy() & ~_first_of_pair(log)
+    per_user = np.bincount(user, minlength=log.n_users)
+    per_item = np.bincount(item, minlength=log.n_items)
+    ascending, tied_ascending, tied = _order(user, _id_rank(log.items)[item], times)
+    split = leave_last_out(log)
+    trained = np.bincount(split.train.frame["item"].to_numpy(), minlength=log.n_items)
+    ratings = log.frame["rating"] if "rating" in log.frame.columns else pl.Series(dtype=pl.Float32)
+    columns = [name for name in log.frame.columns if name != "order"]
+    duplicates = len(log) - log.frame.select(columns).n_unique() if times is not None and len(log) else None
+    counts = {
+        "users": int((per_user > 0).sum()),
+        "items": int((per_item > 0).sum()),
+        "interactions": len(log),
+        "repeated_pairs": int(repeats.sum()),
+        "users_with_repeats": len(np.unique(user[repeats])),
+        "short_users": int(((per_user > 0) & (per_user < SHORTEST)).sum()),
+        "items_seen_once": int((per_item == 1).sum()),
+        "cold_targets": int((trained[split.test.items] == 0).sum()),
+        "repeated_targets": split.repeated_targets("test"),
+        "targets": len(split.test),
+        "non_finite_ratings": int((~ratings.is_finite()).sum()),
+    }
+    shares = {"tied_neighbours": tied, "ascending_neighbours": ascending, "ascending_ties": tied_ascending}
+    report = AuditReport(**counts, **shares, duplicate_rows=duplicates)
+    report.warnings.extend(_order_warnings(report) + _count_warnings(report))
+    return report
+
+
+def _first_of_pair(log: Interactions) -> NDArray[np.bool_]:
+    return log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
+
+
+def _id_rank(ids: IdMap) -> NDArray[np.int64]:
+    """Place of each item row in the natural order of the ids: by number where all are whole numbers."""
+    numbers = pl.Series(ids.raw, dtype=pl.String).cast(pl.Int64, strict=False)
+    # Rows are sorted by text already.
+    return np.arange(len(ids)) if numbers.has_nulls() else numbers.rank("ordinal").cast(pl.Int64).to_numpy()
+
+
+def _order(
+    user: NDArray[np.int32], rank: NDArray[np.int64], times: NDArray[np.generic] | None
+) -> tuple[float | None, float | None, float | None]:
+    """Shares of neighbours that ascend by id, of tied neighbours that do, and of neighbours that are tied."""
+    inside = user[1:] == user[:-1]
+    step = np.diff(rank)
+    moved = inside & (step != 0)
+
+    def share(part: NDArray[np.bool_], of: NDArray[np.bool_]) -> float | None:
+        return float(part[of].mean()) if of.any() else None
+
+    if times is None:
+        return share(step > 0, moved), None, None
+    tied = times[1:] == times[:-1]
+    return share(step > 0, moved), share(step > 0, moved & tied), share(tied, inside)
+
+
+def _order_warnings(report: AuditReport) -> list[str]:
+    share, ties, tied = report.ascending_neighbours, report.ascending_ties, report.tied_neighbours
+    neighbours = report.interactions - report.users
+    out: list[str] = []
+    if share is not None and tied is None and neighbours >= ENOUGH:
+        side, strong = ("ascending", share) if share >= 0.5 else ("descending", 1 - share)
+        text = f"{strong:.0%} of consecutive items of a user are in {side} order of their ids (50% by chance)"
+        if strong > SORTED:
+            out.append(
+                f"{text}: the histories look sorted by item id, not by time. The last item of a user is then not the "
+                "latest, and scores measure the sort. Give the log with its times."
+            )
+        elif strong > LEANING:
+            out.append(
+                f"{text}: part of the order seems to come from the ids, for example within a day. A model may learn "
+                "that; compare with a log that has exact times if there is one."
+            )
+    if tied is not None and tied > MANY_TIES:
+        text = f"{tied:.0%} of consecutive interactions of a user share a timestamp; their order is that of the file"
+        by_id = ties is not None and tied * neighbours >= ENOUGH and max(ties, 1 - ties) > SORTED
+        more = ", which is sorted by item id there: part of every score measures that sort" if by_id else ""
+        out.append(f"{text}{more}.")
+    return out
+
+
+def _count_warnings(report: AuditReport) -> list[str]:
+    out: list[str] = []
+    if report.non_finite_ratings:
+        out.append(f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted.")
+    if report.duplicate_rows:
+        out.append(
+            f"{report.duplicate_rows:,} rows are exact copies of others, time included; "
+            "remove them, they count as interactions otherwise."
+        )
+    if report.repeated_pairs:
+        out.append(
+            f"{report.repeated_pairs:,} interactions repeat an item that the user already had "
+            f"({report.users_with_repeats:,} users). {report.repeated_targets:,} of {report.targets:,} test targets are "
+            "such repeats; where seen items are removed from recommendations, these are counted as misses."
+        )
+    if report.short_users:
+        out.append(
+            f"{report.short_users:,} of {report.users:,} users have fewer than {SHORTEST} interactions; "
+            "they are trained on, but not evaluated."
+        )
+    if report.targets == 0:
+        out.append("No user has enough interactions to be held out, so nothing can be measured on this log.")
+    if report.cold_targets:
+        out.append(
+            f"{report.cold_targets:,} of {report.targets:,} test targets ({report.cold_targets / report.targets:.1%}) "
+            "are items that never occur in train; a model without item content cannot find them."
+        )
+    if report.items_seen_once:
+        share = report.items_seen_once / report.items
+        if share > 0.05:
+            out.append(
+                f"{report.items_seen_once:,} of {report.items:,} items ({share:.0%}) were met once only; "
+                "little can be learned about them."
+            )
+    return out

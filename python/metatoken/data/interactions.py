@@ -1,0 +1,344 @@
+"""Who met what, in which order: the log that everything else is learned from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from metatoken.data import columns
+from metatoken.data.columns import RawTable
+from metatoken.data.ids import IdMap
+from metatoken.data.items import item_columns, read_item_table
+from metatoken.data.readers import read_raw, read_table
+from metatoken.errors import ArgumentError, DataError
+
+Format = Literal["table", "sequences", "pairs", "sessions"]
+TEXTS = ("review", "summary", "explanation")
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Items of each user, oldest first, as compressed rows.
+
+    Attributes:
+        offsets: int64 `[n_users + 1]`; user row u owns `items[offsets[u]:offsets[u + 1]]`.
+        items: int32 `[n]`, item rows.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, user: int) -> NDArray[np.int32]:
+        """Item rows of one user row, int32 `[length]`, a view."""
+        if not 0 <= user < len(self):
+            raise IndexError(f"user row {user} is not in 0..{len(self) - 1}")
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        return (self[user] for user in range(len(self)))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Items of each user, int64 `[n_users]`."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """A log of users and items.
+
+    Rows of users and items are 0-based and sorted by raw id, so they do not depend on the order of the input.
+
+    Attributes:
+        frame: `user`, `item` (int32 rows), `order` (int32, 0-based place in the user's history, oldest first), then
+            those of `timestamp` (int64 or float64), `rating` (float32), `review`, `summary`, `explanation` (str) that
+            the log has. Sorted by (user, order).
+        users: Raw ids of the user rows.
+        items: Raw ids of the item rows.
+        item_table: `item` (int32 row), `title` (str), `categories` (list[str]), or None. One row per known item,
+            sorted by item; the last two columns only where the source had them.
+    """
+
+    frame: pl.DataFrame
+    users: IdMap
+    items: IdMap
+    item_table: pl.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def __repr__(self) -> str:
+        return f"Interactions({self.n_users:,} users, {self.n_items:,} items, {len(self):,} interactions)"
+
+    @property
+    def n_users(self) -> int:
+        """Number of user rows, those without interactions included."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of item rows, those without interactions included."""
+        return len(self.items)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        format: Format = "table",  # noqa: A002 (the word users know)
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        rating: str | None = None,
+        review: str | None = None,
+        summary: str | None = None,
+        explanation: str | None = None,
+        items: str | Path | None = None,
+        item_id: str | None = None,
+        title: str | None = None,
+        categories: str | None = None,
+    ) -> Interactions:
+        """Read a log from a file.
+
+        Args:
+            path: The file; a name that ends in .gz is decompressed.
+            format: "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
+                a line, oldest first), "pairs" (`user item` a line, oldest first per user), or "sessions" (the items of
+                one anonymous session a line; the user id is `session-<line number>`).
+            user: Column of the user id; this and the next arguments are for "table" only.
+            item: Column of the item id.
+            time: Column of the time: a number (unix time) or an ISO 8601 date. Ties keep the order of the file;
+                without it the order of the file is the order in time.
+            rating: Column of a finite number.
+            review: Column of text; so are `summary` and `explanation`.
+            summary: See `review`.
+            explanation: See `review`.
+            items: A table about items, of which those in the log are kept.
+            item_id: Its id column; by default "item_id", else the name given as `item`.
+            title: Its title column; by default "title" where there is one.
+            categories: Its categories column (lists, or text split on "|"); by default "categories" where there is one.
+
+        Raises:
+            ArgumentError: Unknown format, or column names that do not go together.
+            DataError: The file cannot be read as such a log; names file, line and value where they are known.
+        """
+        optional = {"time": time, "rating": rating, "review": review, "summary": summary, "explanation": explanation}
+        given = {name: column for name, column in optional.items() if column is not None}
+        if format != "table" and given:
+            raise ArgumentError(next(iter(given)), f"format={format!r} has no named columns, only format='table' has")
+        names = {"user": user, "item": item} if format == "table" else {"user": "user", "item": "item"}
+        _check_names(names | given)
+        if items is None:
+            for argument, value in (("item_id", item_id), ("title", title), ("categories", categories)):
+                if value is not None:
+                    raise ArgumentError(argument, "is a column of the item table; give its file as items=")
+        raw = read_raw(path, format, list(dict.fromkeys((names | given).values())))
+        log = _assemble(raw, names | given)
+        if items is None:
+            return log
+        about = item_columns(item, item_id, title, categories)
+        table = read_item_table(read_table(items, about.wanted), about, log.items)
+        return replace(log, item_table=table)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pl.DataFrame,
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        rating: str | None = None,
+        review: str | None = None,
+        summary: str | None = None,
+        explanation: str | None = None,
+        items: pl.DataFrame | None = None,
+        item_id: str | None = None,
+        title: str | None = None,
+        categories: str | None = None,
+    ) -> Interactions:
+        """The log of a table in memory; arguments and errors as in `read`, `items` being a table, too."""
+        optional = {"time": time, "rating": rating, "review": review, "summary": summary, "explanation": explanation}
+        names = {"user": user, "item": item} | {name: column for name, column in optional.items() if column is not None}
+        _check_names(names)
+        if frame.height == 0:
+            raise DataError("the table has no rows")
+        log = _assemble(RawTable(frame), names)
+        if items is None:
+            return log
+        table = read_item_table(RawTable(items), item_columns(item, item_id, title, categories), log.items)
+        return replace(log, item_table=table)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        *,
+        times: ArrayLike | None = None,
+        ratings: ArrayLike | None = None,
+        titles: Mapping[str, str] | None = None,
+    ) -> Interactions:
+        """The log of parallel arrays or lists.
+
+        Args:
+            users: Raw user ids (text or whole numbers), `[n]`.
+            items: Raw item ids, `[n]`.
+            times: Unix times, `[n]`; without them the given order is the order in time.
+            ratings: Finite numbers, `[n]`.
+            titles: Titles by raw item id.
+
+        Raises:
+            ArgumentError: The arrays are not of one length and dimension.
+            DataError: They are empty, or hold an empty id or a number that is not finite.
+        """
+        given = {"user": users, "item": items, "time": times, "rating": ratings}
+        arrays = {name: np.asarray(values) for name, values in given.items() if values is not None}
+        for name, array in arrays.items():
+            if array.shape != (len(arrays["user"]),):
+                raise ArgumentError(
+                    f"{name}s", f"expected {len(arrays['user'])} values in one dimension, got {array.shape}"
+                )
+        frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
+        table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
+        return cls.from_frame(
+            frame,
+            time=None if times is None else "time",
+            rating=None if ratings is None else "rating",
+            items=table,
+            item_id=None if table is None else "item_id",
+        )
+
+    def with_rows(self, rows: NDArray[np.bool_] | pl.Series | pl.DataFrame) -> Interactions:
+        """A part of the log over the same users and items.
+
+        Args:
+            rows: Mask over the rows of `frame`, or a frame with its columns.
+
+        Returns:
+            The part, with places in each history counted anew; id maps and item table are the same.
+
+        Raises:
+            ArgumentError: The mask has another length, or the frame lacks columns or names rows that do not exist.
+        """
+        if isinstance(rows, pl.DataFrame):
+            missing = {"user", "item", "order"} - set(rows.columns)
+            if missing:
+                raise ArgumentError("rows", f"the frame lacks {', '.join(sorted(missing))}")
+            frame = rows.sort("user", "order", maintain_order=True)
+        else:
+            mask = np.asarray(rows)
+            if mask.shape != (len(self),) or mask.dtype != np.bool_:
+                raise ArgumentError("rows", f"expected bool [{len(self)}], got {mask.dtype} {list(mask.shape)}")
+            frame = self.frame.filter(pl.Series(mask))
+        for name, size in (("user", self.n_users), ("item", self.n_items)):
+            if frame.height and not 0 <= int(frame[name].min()) <= int(frame[name].max()) < size:  # type: ignore[arg-type]
+                raise ArgumentError("rows", f"{name} rows must lie in 0..{size - 1}")
+        users = frame["user"].to_numpy()
+        order = _places(users, _offsets(users, self.n_users))
+        return replace(self, frame=frame.with_columns(pl.Series("order", order)))
+
+    def sequences(self) -> Sequences:
+        """Histories of all user rows, oldest first."""
+        return self._sequences
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        offsets = _offsets(self.frame["user"].to_numpy(), self.n_users)
+        return Sequences(offsets, self.frame["item"].to_numpy().astype(np.int32, copy=False))
+
+    def titles(self) -> list[str] | None:
+        """A title for each item row, "" where unknown; None where the log has no titles at all."""
+        if self.item_table is None or "title" not in self.item_table.columns:
+            return None
+        titles = [""] * self.n_items
+        for row, title in self.item_table.select("item", "title").iter_rows():
+            titles[row] = title
+        return titles
+
+    def checksum(self) -> str:
+        """SHA-256 over ids, interactions and item table, as hex.
+
+        Two logs agree exactly when they hold the same histories, whatever the order of the rows they were read from.
+        """
+        digest = hashlib.sha256(b"metatoken.interactions.1")
+        for ids in (self.users, self.items):
+            _feed(digest, pl.Series(ids.kind, ids.raw, dtype=pl.String))
+        for frame in (self.frame, self.item_table):
+            for column in sorted(frame.columns) if frame is not None else []:
+                _feed(digest, frame[column] if frame is not None else pl.Series())
+        return digest.hexdigest()
+
+
+def _check_names(names: dict[str, str]) -> None:
+    seen: dict[str, str] = {}
+    for argument, column in names.items():
+        if column in seen and {argument, seen[column]} & {"user", "item"}:
+            raise ArgumentError(argument, f"column {column!r} is already used for {seen[column]}")
+        seen.setdefault(column, argument)
+
+
+def _assemble(raw: RawTable, names: dict[str, str]) -> Interactions:
+    """Rows, order and id maps from raw columns; `names` maps argument to column."""
+    users, user = _encode(columns.ids(raw, names["user"], "user"), "user")
+    items, item = _encode(columns.ids(raw, names["item"], "item"), "item")
+    data = {"user": user, "item": item}
+    if "time" in names:
+        data["timestamp"] = columns.times(raw, names["time"])
+    if "rating" in names:
+        data["rating"] = columns.ratings(raw, names["rating"])
+    for name in TEXTS:
+        if name in names:
+            data[name] = columns.texts(raw, names[name], name)
+    frame = pl.DataFrame(data).sort("user", *(["timestamp"] if "time" in names else []), maintain_order=True)
+    rows = frame["user"].to_numpy()
+    order = pl.Series("order", _places(rows, _offsets(rows, len(users))))
+    rest = [name for name in frame.columns if name not in ("user", "item")]
+    return Interactions(frame.with_columns(order).select("user", "item", "order", *rest), users, items)
+
+
+def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
+    """Sorted ids and the row of each entry. Polars sorts by UTF-8 bytes, which is Python's order of strings."""
+    known = raw.unique().sort()
+    return IdMap(known.to_list(), kind), raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32)
+
+
+def _offsets(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:
+    offsets = np.zeros(n_users + 1, dtype=np.int64)
+    np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
+    return offsets
+
+
+def _places(users: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Place of each row in its user's history; rows are sorted by user."""
+    return (np.arange(len(users)) - offsets[users]).astype(np.int32)
+
+
+def _series(array: NDArray[np.generic]) -> pl.Series:
+    return pl.Series(array.tolist(), strict=False) if array.dtype.kind in "OUS" else pl.Series(array)
+
+
+def _feed(digest: hashlib._Hash, column: pl.Series) -> None:
+    """Add a column to a checksum: name, kind, lengths of texts, content."""
+    digest.update(f"{column.name}:{column.dtype}:{len(column)};".encode())
+    if column.dtype == pl.List(pl.String):
+        _feed(digest, column.list.len().alias("lengths"))
+        column = column.explode(empty_as_null=False) if len(column) else pl.Series("", [], dtype=pl.String)
+    if column.dtype == pl.String:
+        column = column.fill_null("")
+        digest.update(column.str.len_bytes().to_numpy().astype("<u4").tobytes())
+        digest.update("".join(column.to_list()).encode())
+    else:
+        array = column.to_numpy()
+        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())

@@ -1,0 +1,165 @@
+"""Words of the generated world: product names, reviews, summaries and explanations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The words of one taste group."""
+
+    name: str
+    adjectives: tuple[str, ...]
+    nouns: tuple[str, ...]
+    aspects: tuple[str, ...]
+
+
+def _theme(name: str, adjectives: str, nouns: str, aspects: str) -> Theme:
+    return Theme(name, tuple(adjectives.split()), tuple(nouns.split(", ")), tuple(aspects.split(", ")))
+
+
+THEMES = (
+    _theme(
+        "Coffee",
+        "Dark Smooth Roasted Velvet Morning Copper",
+        "Espresso Cup, Bean Grinder, Milk Frother, Drip Kettle, Moka Pot, Filter Pack",
+        "the aroma, the crema, the heat, the grind",
+    ),
+    _theme(
+        "Hiking",
+        "Rugged Alpine Light Summit Dry Ridge",
+        "Trail Boots, Rain Shell, Trekking Poles, Day Pack, Wool Socks, Headlamp",
+        "the grip, the weight, the fit, the seams",
+    ),
+    _theme(
+        "Guitar",
+        "Vintage Bright Mellow Studio Maple Stage",
+        "String Set, Strap, Capo, Tube Amp, Pick Box, Cable",
+        "the tone, the tuning, the sustain, the finish",
+    ),
+    _theme(
+        "Baking",
+        "Golden Crisp Deep Marble Sweet Nonstick",
+        "Loaf Pan, Whisk, Rolling Pin, Cake Ring, Flour Sifter, Pastry Brush",
+        "the crust, the size, the handle, the cleaning",
+    ),
+    _theme(
+        "Gardening",
+        "Green Sturdy Spring Steel Compact Terracotta",
+        "Hand Trowel, Seed Tray, Pruner, Watering Can, Plant Pot, Hose Reel",
+        "the blade, the drainage, the handle, the balance",
+    ),
+    _theme(
+        "Skin Care",
+        "Gentle Hydrating Pure Silk Calming Aloe",
+        "Face Cream, Night Serum, Clay Mask, Body Lotion, Toner, Lip Balm",
+        "the scent, the texture, the feel, the pump",
+    ),
+    _theme(
+        "Cycling",
+        "Swift Carbon Urban Aero Gravel Reflective",
+        "Bike Light, Saddle, Chain Lube, Helmet, Handlebar Tape, Tyre Pump",
+        "the mount, the comfort, the grip, the pressure",
+    ),
+    _theme(
+        "Painting",
+        "Vivid Matte Fine Artist Acrylic Soft",
+        "Brush Set, Canvas Board, Colour Tubes, Palette Knife, Easel, Sketch Pad",
+        "the pigment, the bristles, the surface, the cover",
+    ),
+    _theme(
+        "Astronomy",
+        "Lunar Wide Stellar Northern Clear Orbit",
+        "Eyepiece, Star Atlas, Tripod, Red Torch, Lens Filter, Finder Scope",
+        "the focus, the contrast, the mount, the glass",
+    ),
+    _theme(
+        "Chess",
+        "Royal Walnut Tournament Folding Weighted Classic",
+        "Chess Board, Piece Set, Game Clock, Score Book, Travel Case, Opening Guide",
+        "the wood, the felt, the hinge, the display",
+    ),
+)
+BRANDS = (
+    "Alderbrook Brightwell Cormorant Dunmore Eastvale Fernhill Glenrock Hartwood Ironleaf Juniper Kestrel Larkfield "
+    "Marlowe Northgate Oakhaven Pinecrest Quillon Ravenna Silverton Thornbury Umberline Vantor Westmere Yarrow"
+).split()
+# Neighbours on a ring share a brand: a title tells a little about what comes next.
+BRAND_LENGTH = 6
+VERDICTS = {
+    1: ("Very disappointed", "I was let down by", "It goes back."),
+    2: ("Not great", "I had trouble with", "I would look for another."),
+    3: ("It is fine", "I am in two minds about", "It does the job."),
+    4: ("Good choice", "I was pleased with", "I would buy it again."),
+    5: ("Absolutely love it", "I am delighted by", "I recommend it to everyone."),
+}
+OPENINGS = ("Used it for a month.", "Bought this last week.", "My second one.", "A gift from a friend.")
+
+
+class Writer:
+    """Writes the texts of a world.
+
+    Args:
+        group: int32 `[n_items]`, theme of each item.
+        place: int32 `[n_items]`, place of each item on its group's ring.
+        rng: Source of chance; the same state gives the same words.
+    """
+
+    def __init__(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> None:
+        self.themes = [THEMES[int(g)] for g in group]
+        self.titles = self._name(group, place, rng)
+        self.categories = [
+            [theme.name, title_noun] for theme, title_noun in zip(self.themes, self._nouns, strict=True)
+        ]
+
+    def _name(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> list[str]:
+        """`Brand Adjective Noun`, with a number where that name is taken."""
+        taken: dict[str, int] = {}
+        titles: list[str] = []
+        self._nouns: list[str] = []
+        draws = rng.integers(0, 6, (len(group), 2))
+        for theme, g, p, (a, n) in zip(self.themes, group, place, draws, strict=True):
+            brand = BRANDS[(int(p) // BRAND_LENGTH + 5 * int(g)) % len(BRANDS)]
+            name = f"{brand} {theme.adjectives[a]} {theme.nouns[n]}"
+            taken[name] = taken.get(name, 0) + 1
+            titles.append(name if taken[name] == 1 else f"{name} {taken[name]}")
+            self._nouns.append(theme.nouns[n])
+        return titles
+
+    def write(
+        self,
+        items: NDArray[np.int32],
+        before: NDArray[np.int32],
+        ratings: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> dict[str, list[str]]:
+        """Texts of each interaction.
+
+        Args:
+            items: int32 `[n]`.
+            before: int32 `[n]`, the user's previous item, -1 for the first.
+            ratings: int64 `[n]`, 1 to 5.
+            rng: Source of chance.
+
+        Returns:
+            `review`, `summary` and `explanation`, each of length n.
+        """
+        texts: dict[str, list[str]] = {"review": [], "summary": [], "explanation": []}
+        draws = rng.integers(0, 4, (len(items), 2))
+        for item, last, rating, (opening, aspect) in zip(items, before, ratings, draws, strict=True):
+            theme, noun = self.themes[item], self._nouns[item].lower()
+            verdict, feeling, close = VERDICTS[int(rating)]
+            texts["review"].append(f"{OPENINGS[opening]} {feeling} {theme.aspects[aspect]} of this {noun}. {close}")
+            texts["summary"].append(f"{verdict}: {theme.aspects[aspect]}")
+            if last < 0:
+                why = f"It is a favourite of people who like {theme.name.lower()}"
+            elif self.themes[last] is theme:
+                why = f"You liked {self.titles[last]}, and this is also for {theme.name.lower()}"
+            else:
+                why = f"You have begun to look at {theme.name.lower()}"
+            texts["explanation"].append(f"{why}, and {theme.aspects[aspect]} stands out.")
+        return texts
