@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metatoken.cli.output import check_output, print_facts, progress_bar, warn
+from metatoken.cli import options
+from metatoken.cli.output import check_output, print_facts, progress_bar
 from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -17,13 +18,10 @@ if TYPE_CHECKING:
     from metatoken.data.split import Split
     from metatoken.tokens.vocabulary import Vocabulary
 
-LOG = "Reading the log"
-ITEMS = "Item table"
 IDS = "Ids"
 WALKS = "Walks and embeddings"
 OWN = "Your own embeddings, in place of a log"
 
-SPLITS = ("leave-last-out", "none")
 META_PATHS = ("user-item-user", "item-user-item")
 
 
@@ -31,29 +29,16 @@ def tokenize(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the vocabulary; appears when complete.")],
     log: Annotated[Path | None, typer.Argument(help="File of interactions, also .gz.", show_default=False)] = None,
-    # The log
-    form: Annotated[
-        str, typer.Option("--format", help="table, sequences, pairs or sessions.", rich_help_panel=LOG)
-    ] = "table",
-    user: Annotated[str, typer.Option(help="Column of user ids (tables only).", rich_help_panel=LOG)] = "user",
-    item: Annotated[str, typer.Option(help="Column of item ids (tables only).", rich_help_panel=LOG)] = "item",
-    time: Annotated[
-        str | None, typer.Option(help="Column of times; without it the file's order counts.", rich_help_panel=LOG)
-    ] = None,
-    rating: Annotated[str | None, typer.Option(help="Column of ratings.", rich_help_panel=LOG)] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            help="leave-last-out keeps each user's last two items out of the tokens; none takes all.",
-            rich_help_panel=LOG,
-        ),
-    ] = "leave-last-out",
-    # The item table
-    items: Annotated[Path | None, typer.Option(help="A table about items.", rich_help_panel=ITEMS)] = None,
-    item_id: Annotated[str | None, typer.Option(help="Its column of item ids.", rich_help_panel=ITEMS)] = None,
-    title: Annotated[str | None, typer.Option(help="Its column of titles.", rich_help_panel=ITEMS)] = None,
-    categories: Annotated[str | None, typer.Option(help="Its column of categories.", rich_help_panel=ITEMS)] = None,
-    # The ids
+    form: options.Form = "table",
+    user: options.User = "user",
+    item: options.Item = "item",
+    time: options.Time = None,
+    rating: options.Rating = None,
+    split: options.SplitName = "leave-last-out",
+    items: options.Items = None,
+    item_id: options.ItemId = None,
+    title: options.Title = None,
+    categories: options.Categories = None,
     levels: Annotated[
         str,
         typer.Option(help='Tokens at each level, e.g. "256,256"; "auto" counts users and items.', rich_help_panel=IDS),
@@ -62,7 +47,6 @@ def tokenize(
         str, typer.Option(help="residual, tree or flat+rank (the published scheme).", rich_help_panel=IDS)
     ] = "residual",
     metric: Annotated[str, typer.Option(help="euclidean or cosine.", rich_help_panel=IDS)] = "euclidean",
-    # The embeddings
     dim: Annotated[int, typer.Option(help="Length of the embeddings.", rich_help_panel=WALKS)] = 64,
     meta_path: Annotated[
         list[str] | None,
@@ -76,16 +60,14 @@ def tokenize(
     hogwild: Annotated[
         bool, typer.Option("--hogwild", help="Faster, but no two runs are the same.", rich_help_panel=WALKS)
     ] = False,
-    # Own embeddings
     embeddings: Annotated[
         Path | None, typer.Option(help="A .npy file: one row of floats an item.", rich_help_panel=OWN)
     ] = None,
     ids: Annotated[
         Path | None, typer.Option(help="Raw item ids, one a line; by default 0, 1, ...", rich_help_panel=OWN)
     ] = None,
-    # The run
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes, for any number of threads.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="By default all cores.", show_default=False)] = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,
 ) -> None:
     """Give every user and item a short tuple of shared tokens.
@@ -105,11 +87,12 @@ def tokenize(
     elif ids is not None:
         raise ArgumentError("--ids", "names the rows of --embeddings; a log has its own ids")
     else:
-        columns = {"user": user, "item": item, "time": time, "rating": rating}
-        columns |= {"items": items, "item_id": item_id, "title": title, "categories": categories}
         walks = {"dim": dim, "meta_paths": tuple(meta_path or META_PATHS), "walks_per_node": walks_per_node}
         walks |= {"walk_length": walk_length, "window": window, "negatives": negatives, "epochs": epochs}
-        part = read_split(log, form, columns, split)
+        columns = options.LogOptions(
+            form, user, item, time, rating, split, items=items, item_id=item_id, title=title, categories=categories
+        )
+        part = options.read_split(log, columns)
         vocabulary = tokenize_split(part, codes | walks | {"hogwild": hogwild})
     vocabulary.save(output)
     print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
@@ -123,18 +106,6 @@ def parse_levels(text: str) -> str | tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ArgumentError("--levels", f'expected "auto" or whole numbers such as "256,256", got "{text}"') from None
-
-
-def read_split(path: Path, form: str, columns: dict[str, Any], name: str) -> Split:
-    """Reads the log, warns about what looks wrong in it, and splits it."""
-    from metatoken.data import Interactions, audit, leave_last_out, no_split
-
-    if name not in SPLITS:
-        raise ArgumentError("--split", f'expected one of {", ".join(SPLITS)}; got "{name}"')
-    log = Interactions.read(path, form, **columns)
-    for warning in audit(log).warnings:
-        warn(warning)
-    return leave_last_out(log) if name == "leave-last-out" else no_split(log)
 
 
 def tokenize_split(split: Split, settings: dict[str, Any]) -> Vocabulary:
