@@ -116,7 +116,9 @@ class Recommender:
         users = list(users)
         rows = [self._sequences[row] for row in self.history.users.rows(users)]
         lists = [
-            one for at in range(0, len(rows), batch_size) for one in self._batch(rows[at : at + batch_size], k, model, True)
+            one
+            for at in range(0, len(rows), batch_size)
+            for one in self._batch(rows[at : at + batch_size], k, model, True)
         ]
         return dict(zip(users, lists, strict=True))
 
@@ -129,7 +131,9 @@ class Recommender:
         if model not in ("fused", "item_head", "generation"):
             raise ArgumentError("model", f"expected fused, item_head or generation, got {model!r}")
         if "sequential" not in self.module.tasks:
-            raise ArgumentError("model", "recommending from a history needs the task sequential among the model's tasks")
+            raise ArgumentError(
+                "model", "recommending from a history needs the task sequential among the model's tasks"
+            )
         sequences = _sequences(histories)
         users = np.arange(len(histories))
         blocked = sequences if exclude_seen else _sequences([h[:0] for h in histories])

@@ -1,7 +1,7 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
-    run/  config.yaml  vocabulary/  model/ (with fusion.json)  history.parquet  checkpoints/
-          metrics.json  predictions.parquet   (after `evaluate_run`)
+run/  config.yaml  vocabulary/  model/ (with fusion.json)  history.parquet  checkpoints/
+      metrics.json  predictions.parquet   (after `evaluate_run`)
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+import polars as pl
 
-from metatoken.artifacts import atomic_file, read_json, write_frame, write_json
+from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import Interactions, Split, audit, leave_last_out
+from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    import lightning as L
-
     from metatoken.evaluate.fusion import Fusion
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
@@ -139,7 +137,8 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     Returns:
         The content of `metrics.json`.
     """
-    from metatoken.evaluate.predictions import metrics_document, write_predictions  # noqa: PLC0415
+    from metatoken.evaluate.metrics import metrics_document  # noqa: PLC0415
+    from metatoken.evaluate.predictions import write_predictions  # noqa: PLC0415
     from metatoken.evaluate.runner import Runner  # noqa: PLC0415
 
     if len(run.split.targets(part)) == 0:
@@ -151,8 +150,14 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
             run.module, run.split, part, width=settings.width, batch_size=settings.batch_size, progress=progress
         )
         result = runner.run(run.fusion, unseen=unseen)
+    log = run.split.log
     document = metrics_document(
-        part, run.split, seed=run.config.seed, seconds=time.monotonic() - started, rows=result.rows
+        run.split.name if part == "test" else f"{run.split.name} ({part})",
+        {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
+        run.config.seed,
+        time.monotonic() - started,
+        result.rows,
+        repeated_targets=run.split.repeated_targets(part),
     )
     write_predictions(result.predictions, run.folder / PREDICTIONS)
     with atomic_file(run.folder / METRICS) as work:
@@ -222,19 +227,17 @@ def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions,
     frame = log.frame.select("user", "item")
     write_frame(
         out / HISTORY,
-        frame.with_columns(
-            user=log.users.take(frame["user"]), item=log.items.take(frame["item"])
-        ),
+        frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
     )
     with atomic_file(out / CONFIG) as work:
         work.write_text(dump_config(config), encoding="utf-8")
 
 
+def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
+    return pl.Series(ids.raw, dtype=pl.String).gather(rows)
+
+
 def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
-    import polars as pl  # noqa: PLC0415
-
-    from metatoken.artifacts import read_frame  # noqa: PLC0415
-
     frame = read_frame(path, {"user": pl.String, "item": pl.String})
     log = Interactions.from_frame(frame)
     if log.items.raw != vocabulary.items.raw or log.users.raw != vocabulary.users.raw:
@@ -243,7 +246,7 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 
 
 def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
-    import lightning as L  # noqa: PLC0415
+    import lightning as L  # noqa: N812, PLC0415
     from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
 
     from metatoken.model.reporting import EpochLines  # noqa: PLC0415
@@ -303,4 +306,4 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _no_bar(label: str) -> Iterator[Callable[[int, int], None]]:  # noqa: ARG001
-    yield lambda done, total: None
+    yield lambda done, total: None  # noqa: ARG005

@@ -28,13 +28,17 @@ def evaluate(
     """Scores a run against baselines: every held-out user, the full catalogue, seen items removed."""
     import json
 
-    from metatoken.cli.output import progress_bar
-    from metatoken.evaluate.predictions import export_plain, metrics_table, read_predictions
+    from metatoken.cli.output import print_table, progress_bar
+    from metatoken.evaluate.metrics import metrics_table
+    from metatoken.evaluate.predictions import export_plain, read_predictions
     from metatoken.run import PREDICTIONS, evaluate_run, load_run
 
     loaded = load_run(run)
     document = evaluate_run(loaded, part.value, unseen=unseen, bar=progress_bar)
-    print(json.dumps(document, indent=2) if as_json else metrics_table(document["rows"]))
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_table(metrics_table(document["rows"]))
     if export is not None:
-        export_plain(read_predictions(run / PREDICTIONS), loaded.split, export)
+        export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
         print(f"plain files written to {export}")

@@ -98,7 +98,9 @@ def beam_search(
     if k < 1 or width < 1:
         raise ArgumentError("k" if k < 1 else "width", f"expected at least 1, got {min(k, width)}")
     if len(blocked) != len(batch.input_ids):
-        raise ArgumentError("blocked", f"expected one array for each of {len(batch.input_ids)} prompts, got {len(blocked)}")
+        raise ArgumentError(
+            "blocked", f"expected one array for each of {len(batch.input_ids)} prompts, got {len(blocked)}"
+        )
     leaf = network.leaf if leaf is None else leaf
     prefix = network.start(batch) if prefix is None else prefix
     index, rows = network.index, network.table()

@@ -69,7 +69,7 @@ class Runner:
         self.module, self.split, self.part = module, split, part
         self.width, self.batch_size = width, batch_size
         self.progress = progress or (lambda done, total: None)
-        self.targets = getattr(split, part)
+        self.targets = split.targets(part)
         self.history: Sequences = split.history(part)
         self.prior = TransitionGraph.fit(split.train)
 
@@ -95,11 +95,7 @@ class Runner:
             fusion: Weights of the fused row.
             unseen: Whether to score unseen templates, too.
         """
-        plan = [
-            (task, template.id)
-            for task in self.module.tasks
-            for template in _chosen(task, unseen)
-        ]
+        plan = [(task, template.id) for task in self.module.tasks for template in _chosen(task, unseen)]
         lists: dict[tuple[str, str, str], list[Any]] = {}
         total = len(plan) * len(self.batches(*plan[0]))
         done = 0
@@ -171,12 +167,8 @@ class Runner:
             scores = np.concatenate([p[1] for p in parts])
             metrics = ranking_metrics(items, self.targets.items, self.split.log.n_items)
             rows.append({"model": model, "task": task, "template": template, "users": len(items)} | metrics)
-            frames.append(
-                predictions_frame(
-                    items, scores, self.targets.users, self.split.log,
-                    task=task, template=template, split=self.part, model=model,
-                )
-            )  # fmt: skip
+            labels = {"task": task, "template": template, "split": self.part, "model": model}
+            frames.append(predictions_frame(self.split.log, self.targets.users, items, scores, **labels))
         return Result(rows, pl.concat(frames))
 
 

@@ -145,7 +145,9 @@ class Backbone(nn.Module):
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
         return self._run(vectors, mask, decoder_ids)[0]
 
-    def _run(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any) -> tuple[Tensor, Any]:
+    def _run(
+        self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Any]:
         """States and the body's output; text logits are never computed."""
         bare: Any = self.bare()
         if not self.is_encoder_decoder:

@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import lightning as L
+import lightning as L  # noqa: N812
 import torch
 from torch import Tensor, nn
 
@@ -187,9 +187,7 @@ class MetaTokenModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
         scores = self.network(batch, shared=self.settings.weights.shared > 0)
         parts = loss_parts(scores, self.settings.weights)
-        self.log_dict(
-            {f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets)
-        )
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
         return parts["loss"]
 

@@ -1,6 +1,6 @@
 """The network: backbone, OOV tokens and heads as one plain `nn.Module`, without Lightning.
 
-    prompt ids -> table vectors (+ leaf vectors at the items' last tokens) -> backbone -> unit states -> heads
+prompt ids -> table vectors (+ leaf vectors at the items' last tokens) -> backbone -> unit states -> heads
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ class Network(nn.Module):
         self.base = base
         self.leaf = leaf
         self.input_norm = input_norm
-        self.table = TokenTable(
-            torch.from_numpy(vocabulary.centroids), backbone.dim, alpha=alpha, norm=input_norm
-        )
+        self.table = TokenTable(torch.from_numpy(vocabulary.centroids), backbone.dim, alpha=alpha, norm=input_norm)
         install(backbone.bare(), self.table, base)
         self.items = ItemVectors(
             self.table,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
+import lightning as L  # noqa: N812
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,9 @@ class EpochLines(L.Callback):
             self._spoke = now
             loss = float(trainer.callback_metrics.get("loss", float("nan")))
             done = trainer.fit_loop.epoch_loop.batch_idx + 1
-            self.say(f"  epoch {trainer.current_epoch + 1}: {done}/{trainer.num_training_batches} batches, loss {loss:.3f}")
+            self.say(
+                f"  epoch {trainer.current_epoch + 1}: {done}/{trainer.num_training_batches} batches, loss {loss:.3f}"
+            )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002, D102
         values = trainer.callback_metrics

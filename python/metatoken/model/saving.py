@@ -1,6 +1,6 @@
 """A trained model on disk: settings, tokenizer, trainable weights; a frozen backbone is named, not copied.
 
-    model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
+model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
 """
 
 from __future__ import annotations

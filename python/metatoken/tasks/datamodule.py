@@ -10,10 +10,11 @@ A user's own token knows what the user took, so a row with a user token supervis
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
+import lightning as L  # noqa: N812
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -115,7 +116,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.rows) // self.batch_size)
+        return math.ceil(len(self.rows) / self.batch_size)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Batch `number` of `epoch`."""
@@ -166,7 +167,9 @@ class TrainingBatches(Dataset[Batch]):
         else:
             ids = None
         if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(template, ids if first < end else None, items[start : end - 1], int(items[end - 1]))
+            return self.builder.prompt(
+                template, ids if first < end else None, items[start : end - 1], int(items[end - 1])
+            )
         return self.builder.causal(template, ids, items[start:end], first - start)
 
 
@@ -229,14 +232,16 @@ class EvaluationBatches(Dataset[Evaluation]):
 
         self.template = find_template(template_id)
         if self.template.task != task:
-            raise ArgumentError("template_id", f"{template_id!r} belongs to the task {self.template.task!r}, not {task!r}")
+            raise ArgumentError(
+                "template_id", f"{template_id!r} belongs to the task {self.template.task!r}, not {task!r}"
+            )
         self.task, self.users, self.targets = task, users, targets
         self.histories, self.builder, self.batch_size = histories, builder, batch_size
         self.with_user = with_user or task == "direct"
 
     def __len__(self) -> int:
         """Batches in all."""
-        return -(-len(self.users) // self.batch_size)
+        return math.ceil(len(self.users) / self.batch_size)
 
     def __getitem__(self, number: int) -> Evaluation:
         """Batch `number`."""

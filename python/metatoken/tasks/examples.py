@@ -77,9 +77,7 @@ class ExampleBuilder:
         self.encoder = encoder
         self.max_history = max_history
 
-    def causal(
-        self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, first_target: int
-    ) -> Example:
+    def causal(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, first_target: int) -> Example:
         """One pass over `items`, supervised at `items[first_target:]`.
 
         Args:
