@@ -76,7 +76,7 @@ def predictions_frame(
     }
     labels = {"task": task, "template": template, "split": split, "model": model}
     frame = pl.DataFrame(values).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
-    return frame.select(SCHEMA.names()).cast(dict(SCHEMA))
+    return frame.select(SCHEMA.names()).cast(SCHEMA)
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
