@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Users that pass through the sparse products at once; the dense result is filled block by block.
-BLOCK = 1024
+BLOCK = 256
 
 
 @dataclass(frozen=True)
