@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 # Users that pass through the sparse products at once; the dense result is filled block by block.
-BLOCK = 1024
+BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class TransitionGraph:
 
     def _block(self, history: Sequences, users: NDArray[np.int64]) -> Float32:
         step = self._start(history, users) @ self.transitions
-        graph = (step + self.second_hop * (step @ self.transitions)).toarray()
+        graph: Float32 = (step + self.second_hop * (step @ self.transitions)).toarray()
         mass = graph.sum(axis=1, keepdims=True)
         graph *= np.divide(1.0 - self.smoothing, mass, out=np.zeros_like(mass), where=mass > 0)
         graph += np.where(mass > 0, np.float32(self.smoothing), np.float32(1.0)) * self.popularity.share
@@ -176,7 +176,8 @@ def _shares(items: NDArray[np.int32], n_items: int) -> Float32:
     counts = np.bincount(items, minlength=n_items).astype(np.float64)
     if len(items) == 0:
         counts += 1.0
-    return (counts / counts.sum()).astype(np.float32)
+    share: Float32 = (counts / counts.sum()).astype(np.float32)
+    return share
 
 
 def _check_weights(**weights: float | Sequence[float]) -> None:

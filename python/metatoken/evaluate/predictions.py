@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,10 +13,10 @@ from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from metatoken.data.ids import IdMap
     from metatoken.data.interactions import Interactions
     from metatoken.data.split import Part, Split
 
@@ -76,7 +77,7 @@ def predictions_frame(
     }
     labels = {"task": task, "template": template, "split": split, "model": model}
     frame = pl.DataFrame(values).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
-    return frame.select(SCHEMA.names()).cast(dict(SCHEMA))
+    return frame.select(SCHEMA.names()).cast(SCHEMA)
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
@@ -91,16 +92,16 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
         write_frame(file, frame)
 
 
-def read_predictions(path: Path) -> pl.DataFrame:
+def read_predictions(path: str | Path) -> pl.DataFrame:
     """Read what `write_predictions` wrote.
 
     Raises:
         ArtifactError: The file is missing, is not Parquet, or lacks a column.
     """
-    return read_frame(path, SCHEMA).select(SCHEMA.names())
+    return read_frame(Path(path), SCHEMA).select(SCHEMA.names())
 
 
-def export_plain(predictions: pl.DataFrame, split: Split, folder: Path, *, part: Part = "test") -> list[Path]:
+def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *, part: Part = "test") -> list[Path]:
     """Write predictions and what they are judged by as text files, so that any script can recompute the metrics.
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
@@ -122,6 +123,7 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: Path, *, part:
             written.
         ArgumentError: The name of a task, template or model cannot stand in a file name.
     """
+    folder = Path(folder)
     log, targets, history = split.log, split.targets(part), split.history(part)
     _refuse_blanks(log.items.raw, "item")
     _refuse_blanks((log.users.raw[u] for u in targets.users), "user")
@@ -137,7 +139,7 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: Path, *, part:
     return [folder / name for name in sorted(files)]
 
 
-def _raw(ids: Any, rows: NDArray[np.int32]) -> pl.Series:
+def _raw(ids: IdMap, rows: NDArray[np.int32]) -> pl.Series:
     return pl.Series(ids.raw, dtype=pl.String).gather(rows)
 
 
