@@ -39,13 +39,13 @@ class TokensConfig(Section):
     levels: Literal["auto"] | list[int] = "auto"
     method: Literal["residual", "tree", "flat+rank"] = "residual"
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    dim: int = Field(64, ge=1)
+    dim: int = Field(default=64, ge=1)
     meta_paths: list[str] = ["user-item-user", "item-user-item"]
-    walks_per_node: int = Field(10, ge=1)
-    walk_length: int = Field(40, ge=2)
-    window: int = Field(5, ge=1)
-    negatives: int = Field(5, ge=1)
-    epochs: int = Field(1, ge=1)
+    walks_per_node: int = Field(default=10, ge=1)
+    walk_length: int = Field(default=40, ge=2)
+    window: int = Field(default=5, ge=1)
+    negatives: int = Field(default=5, ge=1)
+    epochs: int = Field(default=1, ge=1)
     hogwild: bool = False
     kinds: Literal["joint", "apart"] = "joint"
     unique: Literal["assignment", "nearest", "counter"] = "assignment"
@@ -59,9 +59,9 @@ class TokensConfig(Section):
 class WeightsConfig(Section):
     """Weights of the parts of the loss."""
 
-    item: float = Field(1.0, ge=0)
-    generation: float = Field(0.5, ge=0)
-    shared: float = Field(0.25, ge=0)
+    item: float = Field(default=1.0, ge=0)
+    generation: float = Field(default=0.5, ge=0)
+    shared: float = Field(default=0.25, ge=0)
 
 
 class ModelConfig(Section):
@@ -78,33 +78,33 @@ class ModelConfig(Section):
     user_tokens: Literal["none", "prefix"] = "none"
     max_history: int = 50
     weights: WeightsConfig = WeightsConfig()
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_steps: int = Field(100, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
 
 
 class TrainerConfig(Section):
     """How long and on what; `options` go to `lightning.Trainer` as they are."""
 
-    max_epochs: int = Field(10, ge=1)
-    batch_size: int = Field(128, ge=1)
-    direct_rows: int = Field(1, ge=1)
+    max_epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    direct_rows: int = Field(default=1, ge=1)
     gradient_clip_val: float | None = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: str = "auto"
     devices: int | str = "auto"
     validation_users: int | None = 2000
-    validate_every: int = Field(1, ge=1)
+    validate_every: int = Field(default=1, ge=1)
     options: dict[str, Any] = {}
 
 
 class EvaluateConfig(Section):
     """How the run is scored."""
 
-    width: int = Field(20, ge=1)
-    batch_size: int = Field(256, ge=1)
-    fusion_users: int = Field(5000, ge=1)
+    width: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    fusion_users: int = Field(default=5000, ge=1)
 
 
 class Config(Section):
@@ -188,7 +188,7 @@ def _check(values: dict[str, Any], where: str, text: str) -> Config:
 def _known_keys(path: list[str]) -> list[str]:
     section: Any = Config
     for part in path:
-        field = section.model_fields.get(part) if isinstance(section, type) else None
+        field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field is not None else None
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
 

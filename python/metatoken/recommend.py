@@ -141,7 +141,7 @@ class Recommender:
             "sequential", seen_templates("sequential")[0].id, users, np.zeros(len(users), dtype=np.int32), sequences,
             self.module.builder, batch_size=max(1, len(users)),
         )[0]  # fmt: skip
-        item, beams = read(self.module.network, prompts.batch, [blocked[u] for u in users], max(20, k))
+        item, beams = read(self.module.network, prompts.batch, list(blocked), max(20, k))
         scores = item.exp()
         if model == "generation":
             scores = spread(beams, item.shape[1])

@@ -188,8 +188,8 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
         vocabulary = Vocabulary.load(given)
         if vocabulary.source != split.train.checksum():
             raise ConfigError(
-                f"vocabulary: {given} was learned from other interactions than the training part of {config.data.path}; "
-                "make it with `metatoken tokenize` from this log and --split leave-last-out"
+                f"vocabulary: {given} was learned from other interactions than the training part of "
+                f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
             )
         return vocabulary
     settings = config.tokens.model_dump()
@@ -246,7 +246,7 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 
 
 def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
-    import lightning as L  # noqa: N812, PLC0415
+    import lightning as L  # noqa: PLC0415
     from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
 
     from metatoken.model.reporting import EpochLines  # noqa: PLC0415

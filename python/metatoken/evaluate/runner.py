@@ -68,7 +68,7 @@ class Runner:
     ) -> None:
         self.module, self.split, self.part = module, split, part
         self.width, self.batch_size = width, batch_size
-        self.progress = progress or (lambda done, total: None)
+        self.progress = progress or (lambda _done, _total: None)
         self.targets = split.targets(part)
         self.history: Sequences = split.history(part)
         self.prior = TransitionGraph.fit(split.train)
@@ -167,8 +167,9 @@ class Runner:
             scores = np.concatenate([p[1] for p in parts])
             metrics = ranking_metrics(items, self.targets.items, self.split.log.n_items)
             rows.append({"model": model, "task": task, "template": template, "users": len(items)} | metrics)
-            labels = {"task": task, "template": template, "split": self.part, "model": model}
-            frames.append(predictions_frame(self.split.log, self.targets.users, items, scores, **labels))
+            labels = {"task": task, "template": template, "model": model}
+            users = self.targets.users
+            frames.append(predictions_frame(self.split.log, users, items, scores, split=self.part, **labels))
         return Result(rows, pl.concat(frames))
 
 
@@ -228,7 +229,7 @@ class _evaluating:  # noqa: N801
         self.no_grad.__enter__()
 
     def __exit__(self, *error: object) -> None:
-        self.no_grad.__exit__(*error)  # type: ignore[arg-type]
+        self.no_grad.__exit__(*error)
         self.module.train(self.was)
 
 

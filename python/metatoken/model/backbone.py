@@ -47,13 +47,19 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] |
     if size["dim"] % size["heads"]:
         raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
     if name == "t5-preset":
-        return T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=vocabulary_size, d_model=size["dim"], d_kv=size["dim"] // size["heads"],
-                d_ff=4 * size["dim"], num_layers=size["layers"], num_heads=size["heads"],
-                dropout_rate=size["dropout"], pad_token_id=0, decoder_start_token_id=0, eos_token_id=2,
-            )
-        )  # fmt: skip
+        config = T5Config(
+            vocab_size=vocabulary_size,
+            d_model=size["dim"],
+            d_kv=size["dim"] // size["heads"],
+            d_ff=4 * size["dim"],
+            num_layers=size["layers"],
+            num_heads=size["heads"],
+            dropout_rate=size["dropout"],
+            pad_token_id=0,
+            eos_token_id=2,
+        )
+        config.decoder_start_token_id = 0
+        return T5ForConditionalGeneration(config)
     return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=vocabulary_size, n_positions=size["positions"], n_embd=size["dim"], n_layer=size["layers"],
@@ -139,7 +145,8 @@ class Backbone(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
         layer: Any = self.bare().get_input_embeddings()  # type: ignore[operator]
-        return layer(ids)
+        vectors: Tensor = layer(ids)
+        return vectors
 
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
@@ -213,7 +220,8 @@ class Backbone(nn.Module):
     def decoder_start(self) -> int:
         """Id that a decoder begins with."""
         config: Any = self.bare().config
-        return int(config.decoder_start_token_id if config.decoder_start_token_id is not None else 0)
+        start = getattr(config, "decoder_start_token_id", None)
+        return int(config.pad_token_id if start is None else start)
 
 
 def final_norm(model: nn.Module) -> nn.Module:
@@ -222,11 +230,8 @@ def final_norm(model: nn.Module) -> nn.Module:
     Raises:
         ConfigError: The architecture has none where one is expected.
     """
-    body: Any = model
-    if getattr(model.config, "is_encoder_decoder", False):
-        body = model.get_decoder()  # type: ignore[operator]
-    else:
-        body = model.base_model
+    config: Any = model.config
+    body: Any = model.get_decoder() if config.is_encoder_decoder else model.base_model  # type: ignore[operator]
     for name in ("ln_f", "norm", "final_layer_norm", "final_layernorm", "layer_norm"):
         norm = getattr(body, name, None)
         if isinstance(norm, nn.Module):

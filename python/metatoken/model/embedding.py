@@ -39,7 +39,8 @@ class TokenTable(nn.Module):
 
     def forward(self) -> Tensor:
         """Composed vectors `[n_tokens, dim]`, before any normalisation."""
-        return self.weight + self.alpha * self.projection(self.centroids)
+        projected: Tensor = self.projection(self.centroids)
+        return self.weight + self.alpha * projected
 
     def inputs(self) -> Tensor:
         """Vectors as the backbone reads them, `[n_tokens, dim]`."""

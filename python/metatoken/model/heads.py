@@ -100,7 +100,7 @@ class ItemVectors(nn.Module):
 
     def forward(self) -> Tensor:
         """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
-        composed = self.residual + self.projection(self.entities)
+        composed: Tensor = self.residual + self.projection(self.entities)
         rows = self.table[0]()
         for level in range(self.tokens.shape[1]):
             ids = self.tokens[:, level]

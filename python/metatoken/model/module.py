@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import lightning as L  # noqa: N812
+import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -64,7 +64,7 @@ class ModelSettings:
     input_norm: float | None = None
     user_tokens: Literal["none", "prefix"] = "none"
     max_history: int = 50
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -180,8 +180,8 @@ class MetaTokenModule(L.LightningModule):
         if needed > backbone.max_positions:
             room = (backbone.max_positions - words) // depth - 1
             raise ConfigError(
-                f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need {needed} "
-                f"positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
+                f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
+                f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import lightning as L  # noqa: N812
+import lightning as L
 
 if TYPE_CHECKING:
     from collections.abc import Callable

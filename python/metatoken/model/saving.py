@@ -63,13 +63,13 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)
     if set(weights) != set(expected):
-        odd = sorted(set(weights) ^ set(expected))[0]
+        odd = min(set(weights) ^ set(expected))
         raise ArtifactError(f"{folder}: the weights do not fit this version of the model, e.g. {odd}")
     for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise ArtifactError(
-                f"{folder}: {name} has shape {list(value.shape)}, the vocabulary asks for {list(expected[name].shape)}; "
-                "use the vocabulary that the model was trained with"
+                f"{folder}: {name} has shape {list(value.shape)}, the vocabulary needs "
+                f"{list(expected[name].shape)}; use the vocabulary that the model was trained with"
             )
         with torch.no_grad():
             expected[name].copy_(value)
@@ -77,7 +77,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict  # noqa: PLC0415
 
         adapter = load_peft_weights(str(folder / "adapter"), device="cpu")
-        result = set_peft_model_state_dict(module.network.backbone.model, adapter)
+        result: Any = set_peft_model_state_dict(module.network.backbone.model, adapter)
         if result.unexpected_keys:
             raise ArtifactError(f"{folder}: the adapter has unknown weights, e.g. {result.unexpected_keys[0]}")
     return module.eval()

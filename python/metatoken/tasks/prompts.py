@@ -110,7 +110,9 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
     )
     prompts = [_OPTIONAL.sub(r"\1", t.text).replace("{user}", "") for task in tasks for t in seen_templates(task)]
     tokenizer.train_from_iterator([*prompts * 4, *texts], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
+    )
 
 
 class PromptEncoder:
