@@ -147,12 +147,14 @@ def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
     width, line, last = None, 1, None
-    for line, fields in _csv_rows(text, separator):  # noqa: B007 (the last line is needed after the loop)
+    for line, fields in _csv_rows(text, separator):
         width = len(fields) if width is None else width
         last = line
         if len(fields) > width:
             return line, f"{len(fields)} fields, but the header has {width}; quote fields that hold the separator"
-    return (None if last is None else line + 1), "" if last is None else "a quotation mark is not closed or is misplaced"
+    return (
+        None if last is None else line + 1
+    ), "" if last is None else "a quotation mark is not closed or is misplaced"
 
 
 def _read_parquet(path: Path, data: bytes) -> RawTable:
