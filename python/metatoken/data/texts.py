@@ -84,7 +84,7 @@ THEMES = (
         "the wood, the felt, the hinge, the display",
     ),
 )
-BRANDS = [
+BRANDS = (
     "Alderbrook",
     "Brightwell",
     "Cormorant",
@@ -109,7 +109,7 @@ BRANDS = [
     "Vantor",
     "Westmere",
     "Yarrow",
-]
+)
 # Neighbours on a ring share a brand: a title tells a little about what comes next.
 BRAND_LENGTH = 6
 VERDICTS = {
