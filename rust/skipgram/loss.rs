@@ -23,40 +23,11 @@ use crate::rng::Rng;
 use crate::skipgram::negative::Alias;
 use crate::skipgram::params::MAX_NEGATIVES;
 use crate::skipgram::shared::Table;
+use crate::skipgram::simd::{Isa, LANES, Strip};
 
-/// Rows are padded with zeros to a multiple of this many values.
-pub const LANES: usize = 16;
 const MOST: usize = MAX_NEGATIVES + 1;
-
-/// Instruction set of the step; the sums of different sets round differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
-    /// 16 values at a time.
-    Avx512,
-    /// 8 values at a time.
-    Avx2,
-    /// Whatever the compiler's baseline has.
-    Portable,
-}
-
-impl Isa {
-    /// The best set of this machine, or the one that `METATOKEN_ISA` names where the machine has it.
-    pub fn detect() -> Self {
-        let wanted = std::env::var("METATOKEN_ISA").unwrap_or_default();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if is_x86_feature_detected!("avx512f") && avx2 && !matches!(wanted.as_str(), "avx2" | "portable") {
-                return Self::Avx512;
-            }
-            if avx2 && wanted != "portable" {
-                return Self::Avx2;
-            }
-        }
-        let _ = wanted;
-        Self::Portable
-    }
-}
+/// Scores whose sigmoids are computed together.
+const GROUP: usize = 8;
 
 /// What a run of steps needs besides the rows and the pairs.
 pub struct Step<'a> {
@@ -70,7 +41,7 @@ pub struct Step<'a> {
     pub alias: &'a Alias,
 }
 
-/// Takes one step for each (centre row, context row) in turn.
+/// Takes one step for each (centre row, context row) in turn. `isa` must come from [`Isa::detect`].
 pub(crate) fn train<T: Table>(
     isa: Isa,
     step: &Step,
@@ -86,128 +57,142 @@ pub(crate) fn train<T: Table>(
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { train_avx2(step, centres, contexts, pairs, rng) },
-        _ => train_by_width::<false, T>(step, centres, contexts, pairs, rng),
+        // SAFETY: the portable set is everywhere.
+        _ => unsafe { steps::<[f32; LANES], T>(step, step.width, centres, contexts, pairs, rng) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn train_avx512<T: Table>(s: &Step, centres: &mut T, contexts: &mut T, pairs: &[(u32, u32)], rng: &mut Rng) {
-    train_by_width::<true, T>(s, centres, contexts, pairs, rng);
+    use std::arch::x86_64::__m512;
+    // SAFETY: this function has the set. The usual width is a constant, so that its loops are unrolled.
+    match s.width {
+        64 => unsafe { steps::<__m512, T>(s, 64, centres, contexts, pairs, rng) },
+        width => unsafe { steps::<__m512, T>(s, width, centres, contexts, pairs, rng) },
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn train_avx2<T: Table>(s: &Step, centres: &mut T, contexts: &mut T, pairs: &[(u32, u32)], rng: &mut Rng) {
-    train_by_width::<true, T>(s, centres, contexts, pairs, rng);
+    use std::arch::x86_64::__m256;
+    // SAFETY: as above.
+    match s.width {
+        64 => unsafe { steps::<[__m256; 2], T>(s, 64, centres, contexts, pairs, rng) },
+        width => unsafe { steps::<[__m256; 2], T>(s, width, centres, contexts, pairs, rng) },
+    }
 }
 
-/// Widths in common use get code of their own, in which the centre stays in registers.
-#[inline(always)]
-fn train_by_width<const FMA: bool, T: Table>(
-    s: &Step,
-    centres: &mut T,
-    contexts: &mut T,
-    pairs: &[(u32, u32)],
-    rng: &mut Rng,
-) {
-    match s.width {
-        16 => steps::<FMA, 16, T>(s, centres, contexts, pairs, rng),
-        32 => steps::<FMA, 32, T>(s, centres, contexts, pairs, rng),
-        64 => steps::<FMA, 64, T>(s, centres, contexts, pairs, rng),
-        128 => steps::<FMA, 128, T>(s, centres, contexts, pairs, rng),
-        _ => {
-            // Wider or odd rows go in strips of LANES values through the same arithmetic.
-            let mut pull = vec![0.0; s.width];
-            for &(centre, context) in pairs {
-                let (targets, count) = draw(s, context, rng);
-                wide_step::<FMA, T>(s, centres.row(centre, s.width), contexts, &targets[..count], &mut pull);
+/// Places in the table of a pair's context and negatives.
+struct Targets {
+    at: [usize; MOST],
+    count: usize,
+}
+
+impl Targets {
+    #[inline(always)]
+    fn draw(s: &Step, width: usize, context: u32, rng: &mut Rng) -> Self {
+        let mut at = [0; MOST];
+        at[0] = context as usize * width;
+        let mut count = 1;
+        for _ in 0..s.negatives {
+            let negative = s.alias.draw(rng);
+            at[count] = negative as usize * width;
+            count += usize::from(negative != context);
+        }
+        Self { at, count }
+    }
+
+    /// Asks for the rows before they are needed.
+    #[inline(always)]
+    fn prefetch<T: Table>(&self, table: &T, width: usize) {
+        for &at in &self.at[..self.count] {
+            for strip in (0..width).step_by(LANES) {
+                fetch(table.start().wrapping_add(at + strip));
             }
         }
     }
 }
 
 #[inline(always)]
-fn steps<const FMA: bool, const W: usize, T: Table>(
+fn fetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; it reads nothing and any address may be given.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// The steps of `pairs`; the rows of a pair are fetched while the pair before it is worked on.
+#[inline(always)]
+unsafe fn steps<S: Strip, T: Table>(
     s: &Step,
+    width: usize,
     centres: &mut T,
     contexts: &mut T,
     pairs: &[(u32, u32)],
     rng: &mut Rng,
 ) {
-    for &(centre, context) in pairs {
-        let (targets, count) = draw(s, context, rng);
-        let row: &mut [f32; W] = fixed(centres.row(centre, W));
-        step::<FMA, W, T>(s.rate, row, contexts, &targets[..count]);
+    let Some(&(_, first)) = pairs.first() else { return };
+    let mut targets = Targets::draw(s, width, first, rng);
+    for (place, &(centre, _)) in pairs.iter().enumerate() {
+        let next = pairs.get(place + 1).map(|&(centre, context)| {
+            let next = Targets::draw(s, width, context, rng);
+            fetch(centres.start().wrapping_add(centre as usize * width));
+            next.prefetch(contexts, width);
+            next
+        });
+        // SAFETY: the caller vouches for the set of `S`.
+        unsafe { step::<S, T>(s.rate, width, centre as usize * width, centres, contexts, &targets) };
+        if let Some(next) = next {
+            targets = next;
+        }
     }
 }
 
-/// The context, then its negatives.
 #[inline(always)]
-fn draw(s: &Step, context: u32, rng: &mut Rng) -> ([u32; MOST], usize) {
-    let mut targets = [0u32; MOST];
-    targets[0] = context;
-    let mut count = 1;
-    for _ in 0..s.negatives {
-        let negative = s.alias.draw(rng);
-        targets[count] = negative;
-        count += usize::from(negative != context);
-    }
-    (targets, count)
-}
-
-#[inline(always)]
-fn step<const FMA: bool, const W: usize, T: Table>(
+unsafe fn step<S: Strip, T: Table>(
     rate: f32,
-    centre: &mut [f32; W],
+    width: usize,
+    centre: usize,
+    centres: &mut T,
     contexts: &mut T,
-    targets: &[u32],
+    targets: &Targets,
 ) {
-    let c = *centre;
+    let targets = &targets.at[..targets.count];
     let mut scores = [0f32; MOST];
-    for (score, &target) in scores.iter_mut().zip(targets) {
-        *score = dot::<FMA>(&c, contexts.row(target, W));
-    }
-    gradients(&mut scores, targets.len(), rate);
-    let mut pull = c;
-    for (&g, &target) in scores.iter().zip(targets) {
-        let row: &mut [f32; W] = fixed(contexts.row(target, W));
-        for d in 0..W {
-            pull[d] = madd::<FMA>(g, row[d], pull[d]);
-            row[d] = madd::<FMA>(g, c[d], row[d]);
+    // SAFETY: the caller vouches for the set of `S`.
+    unsafe {
+        for (score, &target) in scores.iter_mut().zip(targets) {
+            let mut sum = S::splat(0.0);
+            for strip in (0..width).step_by(LANES) {
+                let c = S::load(centres.strip(centre + strip));
+                sum = c.madd(S::load(contexts.strip(target + strip)), sum);
+            }
+            *score = sum.sum();
+        }
+        gradients(&mut scores, targets.len(), rate);
+        for strip in (0..width).step_by(LANES) {
+            let c = S::load(centres.strip(centre + strip));
+            let mut pulled = c;
+            for (&g, &target) in scores.iter().zip(targets) {
+                let (g, v) = (S::splat(g), S::load(contexts.strip(target + strip)));
+                pulled = g.madd(v, pulled);
+                g.madd(c, v).store(contexts.strip(target + strip));
+            }
+            pulled.store(centres.strip(centre + strip));
         }
     }
-    *centre = pull;
-}
-
-#[inline(always)]
-fn wide_step<const FMA: bool, T: Table>(
-    s: &Step,
-    centre: &mut [f32],
-    contexts: &mut T,
-    targets: &[u32],
-    pull: &mut [f32],
-) {
-    let mut scores = [0f32; MOST];
-    for (score, &target) in scores.iter_mut().zip(targets) {
-        *score = dot::<FMA>(centre, contexts.row(target, s.width));
-    }
-    gradients(&mut scores, targets.len(), s.rate);
-    pull.copy_from_slice(centre);
-    for (&g, &target) in scores.iter().zip(targets) {
-        let row = contexts.row(target, s.width);
-        for ((p, r), &c) in pull.iter_mut().zip(row).zip(&*centre) {
-            *p = madd::<FMA>(g, *r, *p);
-            *r = madd::<FMA>(g, c, *r);
-        }
-    }
-    centre.copy_from_slice(pull);
 }
 
 /// Scores become `rate * (label - s(score))`; the first is the context's.
 #[inline(always)]
 fn gradients(scores: &mut [f32; MOST], count: usize, rate: f32) {
-    for group in scores[..count.next_multiple_of(8)].chunks_exact_mut(8) {
+    for group in scores[..count.next_multiple_of(GROUP)].chunks_exact_mut(GROUP) {
         for x in group {
             *x = -rate * sigmoid(*x);
         }
@@ -226,35 +211,6 @@ fn sigmoid(x: f32) -> f32 {
     let series = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     1.0 / (1.0 + power * series)
-}
-
-#[inline(always)]
-fn fixed<const W: usize>(row: &mut [f32]) -> &mut [f32; W] {
-    row.try_into().expect("a row of the table's width")
-}
-
-#[inline(always)]
-fn madd<const FMA: bool>(a: f32, b: f32, sum: f32) -> f32 {
-    if FMA { a.mul_add(b, sum) } else { a * b + sum }
-}
-
-/// Sixteen partial sums, then a tree, so that the order of additions is fixed.
-#[inline(always)]
-fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    for (x, y) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sums[lane] = madd::<FMA>(x[lane], y[lane], sums[lane]);
-        }
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
 }
 
 #[cfg(test)]

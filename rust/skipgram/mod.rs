@@ -6,5 +6,6 @@ pub mod loss;
 pub mod negative;
 pub mod pairs;
 pub mod params;
-mod shared;
+pub mod shared;
+pub mod simd;
 pub mod train;

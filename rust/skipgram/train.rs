@@ -14,10 +14,11 @@ use crate::graph::walk::Walker;
 use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::skipgram::blocks::{Blocks, shuffle};
-use crate::skipgram::loss::{Isa, LANES, Step, train};
+use crate::skipgram::loss::{Step, train};
 use crate::skipgram::pairs::each_pair;
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
+use crate::skipgram::simd::{Isa, LANES};
 
 const ORDER_STREAM: u64 = 0x0DE2;
 const INIT_STREAM: u64 = 0x1417;
