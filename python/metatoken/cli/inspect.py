@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from metatoken.cli import options
-from metatoken.cli.output import print_facts
+from metatoken.cli.output import print_facts, warn
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def size(vocabulary: Vocabulary) -> dict[str, Any]:
 def neighbours(vocabulary: Vocabulary, raw: str, kind: str, k: int) -> list[Neighbour]:
     """The ids of the same kind whose vectors have the largest cosine with that of `raw`, nearest first.
 
+    Ids that training never met all have the same vector, the mean; they are nobody's neighbours.
+
     Raises:
         ArgumentError: `kind` or `k` has no such value.
         UnknownIdError: The vocabulary has no such id.
@@ -99,10 +101,13 @@ def neighbours(vocabulary: Vocabulary, raw: str, kind: str, k: int) -> list[Neig
     row = ids.row(raw)
     first = vocabulary.n_users if kind == "item" else 0
     x = vocabulary.vectors[first : first + len(ids)].astype(np.float64)
+    trained = vocabulary.trained[first : first + len(ids)]
+    if not trained[row]:
+        warn(f"{kind} {raw} has no interaction in train; its vector is the mean of all")
     length = np.linalg.norm(x, axis=1)
     cosine = x @ x[row] / np.maximum(length * length[row], np.finfo(np.float64).tiny)
     # Equal cosines are listed by row, so that the list is always the same.
-    order = [int(other) for other in np.argsort(-cosine, kind="stable") if other != row][:k]
+    order = [int(other) for other in np.argsort(-cosine, kind="stable") if other != row and trained[other]][:k]
     titles = vocabulary.titles if kind == "item" else None
     return [
         Neighbour(ids.raw[n], tokens_of(vocabulary, kind, ids.raw[n]), float(cosine[n]), titles[n] if titles else None)

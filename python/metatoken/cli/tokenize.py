@@ -13,8 +13,6 @@ from metatoken.cli.output import check_output, print_facts, progress_bar
 from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from metatoken.data.split import Split
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -47,6 +45,13 @@ def tokenize(
         str, typer.Option(help="residual, tree or flat+rank (the published scheme).", rich_help_panel=IDS)
     ] = "residual",
     metric: Annotated[str, typer.Option(help="euclidean or cosine.", rich_help_panel=IDS)] = "euclidean",
+    unique: Annotated[
+        str,
+        typer.Option(help="Ids made unique by assignment, nearest or counter; none leaves them.", rich_help_panel=IDS),
+    ] = "assignment",
+    kinds: Annotated[
+        str, typer.Option(help="joint: users and items share tokens; apart: each has its own.", rich_help_panel=IDS)
+    ] = "joint",
     dim: Annotated[int, typer.Option(help="Length of the embeddings.", rich_help_panel=WALKS)] = 64,
     meta_path: Annotated[
         list[str] | None,
@@ -76,7 +81,7 @@ def tokenize(
     """
     began = clock.perf_counter()
     check_output(output, overwrite)
-    codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric}
+    codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric, "unique": unique}
     codes |= {"seed": seed, "threads": threads}
     if embeddings is not None:
         if log is not None:
@@ -93,7 +98,7 @@ def tokenize(
             form, user, item, time, rating, split, items=items, item_id=item_id, title=title, categories=categories
         )
         part = options.read_split(log, columns)
-        vocabulary = tokenize_split(part, codes | walks | {"hogwild": hogwild})
+        vocabulary = tokenize_split(part, codes | walks | {"kinds": kinds, "hogwild": hogwild})
     vocabulary.save(output)
     print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
 
@@ -112,22 +117,29 @@ def tokenize_split(split: Split, settings: dict[str, Any]) -> Vocabulary:
     """Fits a vocabulary on the training part of a split."""
     from metatoken.tokens.vocabulary import Vocabulary
 
-    return with_progress(lambda progress: Vocabulary.fit(split.train, progress=progress, **settings))
+    with progress_bar("tokens") as progress:
+        return Vocabulary.fit(split.train, source=split.log.checksum(), progress=progress, **settings)
 
 
 def tokenize_embeddings(path: Path, ids: Path | None, settings: dict[str, Any]) -> Vocabulary:
-    """Makes a vocabulary of items from embeddings that the user brings."""
+    """Makes a vocabulary of items from embeddings that the user brings.
+
+    Raises:
+        DataError: A file cannot be read, or its content cannot be used.
+    """
     from metatoken.tokens.vocabulary import Vocabulary
 
-    vectors = read_embeddings(path)
-    names = [str(row) for row in range(len(vectors))] if ids is None else read_ids(ids)
-    return with_progress(lambda progress: Vocabulary.from_embeddings(names, vectors, progress=progress, **settings))
-
-
-def with_progress(work: Callable[[Callable[[int, int], None]], Vocabulary]) -> Vocabulary:
-    """Runs `work(progress)` under a bar."""
-    with progress_bar("tokens") as progress:
-        return work(progress)
+    x = read_embeddings(path)
+    names = [str(row) for row in range(len(x))] if ids is None else read_ids(ids)
+    try:
+        with progress_bar("tokens") as progress:
+            return Vocabulary.from_embeddings(names, x, progress=progress, **settings)
+    except ArgumentError as error:
+        # Here the arguments came from files, and a person looks for the fault there.
+        file = {"x": path, "ids": ids}.get(error.argument)
+        if file is None:
+            raise
+        raise DataError(str(error).removeprefix(f"{error.argument}: "), file) from error
 
 
 def read_embeddings(path: Path) -> Any:

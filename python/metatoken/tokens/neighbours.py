@@ -1,0 +1,69 @@
+"""Nearest neighbours of an id: the quickest look at whether vectors mean anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metatoken.errors import ArgumentError
+from metatoken.tokens.memorization import unit_rows
+from metatoken.tokens.names import Kind
+
+if TYPE_CHECKING:
+    from metatoken.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An id near another.
+
+    Attributes:
+        id: Raw id.
+        title: Title of the item; `""` where unknown and for users.
+        tokens: Its tokens as text.
+        similarity: Cosine of the two vectors.
+    """
+
+    id: str
+    title: str
+    tokens: str
+    similarity: float
+
+
+def nearest(vocabulary: Vocabulary, kind: Kind, raw_id: str, k: int = 10) -> list[Neighbour]:
+    """Nearest ids of the same kind by cosine of their vectors, nearest first.
+
+    Ids without a vector of their own are left out. Ties are in the order of raw ids.
+
+    Args:
+        vocabulary: The vocabulary.
+        kind: `"user"` or `"item"`.
+        raw_id: The id to start from.
+        k: Most neighbours.
+
+    Raises:
+        UnknownIdError: The id is not in the vocabulary.
+        ArgumentError: The kind is neither, or k is below 1.
+    """
+    if kind not in ("user", "item"):
+        raise ArgumentError("kind", f"expected 'user' or 'item', got {kind!r}")
+    if k < 1:
+        raise ArgumentError("k", f"expected 1 or more, got {k}")
+    ids, first = (vocabulary.users, 0) if kind == "user" else (vocabulary.items, vocabulary.n_users)
+    row, rows = ids.row(raw_id), slice(first, first + len(ids))
+    unit = unit_rows(vocabulary.vectors[rows])
+    similarity = np.einsum("nd,d->n", unit, unit[row])
+    allowed = np.flatnonzero(vocabulary.trained[rows] & (np.arange(len(ids)) != row))
+    best = allowed[np.argsort(-similarity[allowed], kind="stable")[:k]]
+    titles = vocabulary.titles if kind == "item" else None
+    return [
+        Neighbour(
+            ids.raw[n],
+            titles[n] if titles else "",
+            vocabulary.tokens_of(user=ids.raw[n]) if kind == "user" else vocabulary.tokens_of(item=ids.raw[n]),
+            float(similarity[n]),
+        )
+        for n in best.tolist()
+    ]

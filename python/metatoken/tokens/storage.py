@@ -1,0 +1,151 @@
+"""The vocabulary on disk.
+
+manifest.json          schema, settings, seed, versions, checksum of the source and of every file below
+entities.parquet       kind, id, codes, trained, title: users, then items, each sorted by id
+codebook.safetensors   what assigns codes to vectors
+vectors.safetensors    vectors of the entities, centroids of the tokens, the fold-in map
+trie.safetensors       the item codes as a prefix tree, for decoding
+scores.json            memorization, diversity, balance; only if they were given
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+import metatoken._core as core
+from metatoken import artifacts
+from metatoken.data.ids import IdMap
+from metatoken.errors import ArtifactError
+from metatoken.tokens.clustering import Codebook
+from metatoken.tokens.fold_in import FoldIn
+
+if TYPE_CHECKING:
+    from metatoken.tokens.vocabulary import Vocabulary
+
+KIND = "vocabulary"
+SCHEMA = 1
+ENTITIES = "entities.parquet"
+CODEBOOK = "codebook.safetensors"
+VECTORS = "vectors.safetensors"
+TRIE = "trie.safetensors"
+SCORES = "scores.json"
+VECTOR_NAMES = ("vectors", "centroids", "fold_in.weight", "fold_in.bias", "fold_in.mean_user")
+COLUMNS = {"kind": pl.String(), "id": pl.String(), "codes": pl.List(pl.Int32()), "trained": pl.Boolean(), "title": pl.String()}  # fmt: skip
+
+
+def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any] | None) -> None:
+    """Write a vocabulary; see `Vocabulary.save`."""
+    with artifacts.atomic_folder(path, kind=KIND) as folder:
+        artifacts.write_frame(folder / ENTITIES, _entities(vocabulary))
+        _write_codebooks(folder / CODEBOOK, vocabulary)
+        artifacts.write_tensors(
+            folder / VECTORS,
+            {
+                "vectors": vocabulary.vectors,
+                "centroids": vocabulary.centroids,
+                "fold_in.weight": vocabulary.fold_in.weight,
+                "fold_in.bias": vocabulary.fold_in.bias,
+                "fold_in.mean_user": vocabulary.fold_in.mean_user,
+            },
+        )
+        artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
+        if scores is not None:
+            artifacts.write_json(folder / SCORES, dict(scores))
+        artifacts.write_manifest(
+            folder,
+            KIND,
+            SCHEMA,
+            levels=list(vocabulary.levels),
+            source=vocabulary.source,
+            settings=dict(vocabulary.settings),
+            report=dict(vocabulary.report),
+            counts={"users": vocabulary.n_users, "items": vocabulary.n_items, "tokens": vocabulary.n_tokens},
+            versions={"metatoken": core.__version__},
+        )
+
+
+def read_vocabulary(folder: Path) -> dict[str, Any]:
+    """Read the fields of a vocabulary; see `Vocabulary.load`."""
+    manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
+    entities = artifacts.read_frame(folder / ENTITIES, COLUMNS)
+    tensors, _ = artifacts.read_tensors(folder / VECTORS, VECTOR_NAMES)
+    codebook, user_codebook = _read_codebooks(folder / CODEBOOK)
+    levels = tuple(manifest["levels"])
+    codes = _codes(entities["codes"], len(levels))
+    n_users = int((entities["kind"] == "user").sum())
+    if len(tensors["vectors"]) != len(entities) or len(tensors["centroids"]) != sum(levels):
+        raise ArtifactError(f"{folder}: {VECTORS} does not fit {ENTITIES}; save the vocabulary again")
+    titles = entities["title"][n_users:]
+    return {
+        "users": IdMap(entities["id"][:n_users], "user"),
+        "items": IdMap(entities["id"][n_users:], "item"),
+        "user_codes": codes[:n_users],
+        "item_codes": codes[n_users:],
+        "levels": levels,
+        "centroids": tensors["centroids"],
+        "vectors": tensors["vectors"],
+        "trained": entities["trained"].to_numpy(),
+        "codebook": codebook,
+        "user_codebook": user_codebook,
+        "fold_in": FoldIn(*(tensors[f"fold_in.{name}"] for name in ("weight", "bias", "mean_user"))),
+        "titles": None if titles.null_count() else titles.to_list(),
+        "settings": manifest["settings"],
+        "report": manifest["report"],
+        "source": manifest["source"],
+    }
+
+
+def read_scores(folder: str | Path) -> dict[str, Any] | None:
+    """The scores that were saved with a vocabulary, or `None`.
+
+    Raises:
+        ArtifactError: As `Vocabulary.load`.
+    """
+    manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
+    return dict(artifacts.read_json(Path(folder) / SCORES)) if SCORES in manifest["files"] else None
+
+
+def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
+    codes = [*vocabulary.user_codes.tolist(), *vocabulary.item_codes.tolist()]
+    columns = {
+        "kind": ["user"] * vocabulary.n_users + ["item"] * vocabulary.n_items,
+        "id": [*vocabulary.users.raw, *vocabulary.items.raw],
+        "codes": [[code for code in row if code >= 0] for row in codes],
+        "trained": vocabulary.trained,
+        "title": [None] * vocabulary.n_users + (vocabulary.titles or [None] * vocabulary.n_items),
+    }
+    return pl.DataFrame(columns, schema=COLUMNS)
+
+
+def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
+    """Codes of a list column, int32 `[n, depth]`, padded with -1."""
+    codes = np.full((len(column), depth), -1, np.int32)
+    codes[np.arange(depth) < column.list.len().to_numpy()[:, None]] = column.explode().to_numpy()
+    return codes
+
+
+def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
+    books = {"item": vocabulary.codebook}
+    if vocabulary.user_codebook is not vocabulary.codebook:
+        books["user"] = vocabulary.user_codebook
+    tensors, meta = {}, {}
+    for name, book in books.items():
+        parts, meta[name] = book.tensors()
+        tensors |= {f"{name}.{key}": value for key, value in parts.items()}
+    artifacts.write_tensors(path, tensors, meta)
+
+
+def _read_codebooks(path: Path) -> tuple[Codebook, Codebook]:
+    tensors, meta = artifacts.read_tensors(path)
+    books = {}
+    for name, settings in meta.items():
+        parts = {key.removeprefix(f"{name}."): x for key, x in tensors.items() if key.startswith(f"{name}.")}
+        books[name] = Codebook.from_tensors(parts, settings)
+    return books["item"], books.get("user", books["item"])
