@@ -160,7 +160,9 @@ def _order_warnings(report: AuditReport) -> list[str]:
 def _count_warnings(report: AuditReport) -> list[str]:
     out: list[str] = []
     if report.non_finite_ratings:
-        out.append(f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted.")
+        out.append(
+            f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted."
+        )
     if report.duplicate_rows:
         out.append(
             f"{report.duplicate_rows:,} rows are exact copies of others, time included; "

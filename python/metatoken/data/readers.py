@@ -152,7 +152,9 @@ def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
         last = line
         if len(fields) > width:
             return line, f"{len(fields)} fields, but the header has {width}; quote fields that hold the separator"
-    return (None if last is None else line + 1), "" if last is None else "a quotation mark is not closed or is misplaced"
+    return (
+        None if last is None else line + 1
+    ), "" if last is None else "a quotation mark is not closed or is misplaced"
 
 
 def _read_parquet(path: Path, data: bytes) -> RawTable:

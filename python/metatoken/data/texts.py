@@ -112,9 +112,7 @@ class Writer:
     def __init__(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> None:
         self.themes = [THEMES[int(g)] for g in group]
         self.titles = self._name(group, place, rng)
-        self.categories = [
-            [theme.name, title_noun] for theme, title_noun in zip(self.themes, self._nouns, strict=True)
-        ]
+        self.categories = [[theme.name, title_noun] for theme, title_noun in zip(self.themes, self._nouns, strict=True)]
 
     def _name(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> list[str]:
         """`Brand Adjective Noun`, with a number where that name is taken."""
