@@ -129,9 +129,10 @@ def adjusted_cosine(
     left = pair_products(squares, binary, first, second)
     right = pair_products(binary, squares, first, second)
     scale = np.sqrt(left * right)
-    # A rating at its column's mean leaves rounding noise of 1e-16, not a zero.
+    # A rating at its column's mean leaves rounding noise of 1e-16, not a zero; and pairs with one co-rater all have a
+    # similarity of exactly 1 or -1, whose ties must not be broken by noise either.
     known = scale > 1e-9
-    return np.where(known, product / np.where(known, scale, 1.0), np.nan)
+    return np.where(known, np.round(product / np.where(known, scale, 1.0), 9), np.nan)
 
 
 def pair_products(a: Matrix, b: Matrix, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:

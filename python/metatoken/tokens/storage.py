@@ -11,7 +11,6 @@ scores.json            memorization, diversity, balance; only if they were given
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
