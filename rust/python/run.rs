@@ -50,7 +50,9 @@ pub(super) fn run<T: Send>(
                     };
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(pyo3::exceptions::PyRuntimeError::new_err("the native worker stopped without a result"));
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err(
+                        "the native worker stopped without a result",
+                    ));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
