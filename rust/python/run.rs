@@ -68,10 +68,10 @@ pub(super) fn run<T: Send>(
             }
         }
     });
-    if outcome.is_ok() {
-        if let Some(f) = callback {
-            f.call1(py, progress.read())?;
-        }
+    if outcome.is_ok()
+        && let Some(f) = callback
+    {
+        f.call1(py, progress.read())?;
     }
     outcome
 }
