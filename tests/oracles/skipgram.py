@@ -109,7 +109,7 @@ def fit(graph: SlowGraph, meta_paths: list[str], s: Settings) -> NDArray[np.floa
             rate = s.learning_rate - (s.learning_rate - s.min_learning_rate) * done / (len(starts) * passes)
             pairs = []
             for path, start in episode_starts:
-                nodes, rng = walk(graph, path, start, turn, s.walk_length, s.seed)
+                nodes, rng = walk(graph, path, start, turn, length=s.walk_length, seed=s.seed)
                 pairs += pairs_of(nodes, s.window, rng)
             for diagonal in range(len(blocks)):
                 for row in range(len(blocks)):

@@ -43,7 +43,7 @@ def path_stream(meta_path: str) -> int:
     return value
 
 
-def walk(graph: SlowGraph, meta_path: str, start: int, index: int, length: int, seed: int) -> tuple[list[int], Rng]:
+def walk(graph: SlowGraph, meta_path: str, start: int, index: int, *, length: int, seed: int) -> tuple[list[int], Rng]:
     """One walk, and its stream as it is afterwards."""
     types = meta_path.split("-")
     period = len(types) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,9 @@ def small() -> tuple[Graph, SlowGraph]:
 def test_walks_equal_the_slow_twin(path: str, threads: int) -> None:
     fast, slow = small()
     made = walks(fast, path, walks_per_node=7, walk_length=9, seed=5, threads=threads)
-    expected = [walk(slow, path, start, index, 9, 5)[0] for start in slow.starts(path) for index in range(7)]
+    expected = [
+        walk(slow, path, start, index, length=9, seed=5)[0] for start in slow.starts(path) for index in range(7)
+    ]
     padded = [nodes + [-1] * (9 - len(nodes)) for nodes in expected]
     np.testing.assert_array_equal(made.nodes, padded)
     assert made.nodes.dtype == np.int32
@@ -114,7 +117,7 @@ def test_the_grammar_accepts_closed_connected_paths_only(names: list[str]) -> No
     fast, _ = small()
     steps = {("user", "item"), ("item", "user"), ("item", "category"), ("category", "item")}
     clean = [name.strip() for name in names]
-    good = len(names) > 1 and clean[0] == clean[-1] and steps.issuperset(zip(clean, clean[1:], strict=False))
+    good = len(names) > 1 and clean[0] == clean[-1] and steps.issuperset(pairwise(clean))
     if good:
         assert fast.native.check("-".join(names)) == "-".join(clean)
     else:
@@ -134,7 +137,9 @@ def test_any_graph_walks_as_the_twin(edges: list[tuple[int, int]], per_node: int
     fast, slow = Graph.from_edges(users, items, 4, 5), SlowGraph({"user": 4, "item": 5}, {("user", "item"): edges})
     made = walks(fast, "item-user-item", walks_per_node=per_node, walk_length=length, seed=seed)
     starts = slow.starts("item-user-item")
-    expected = [walk(slow, "item-user-item", s, k, length, seed)[0] for s in starts for k in range(per_node)]
+    expected = [
+        walk(slow, "item-user-item", s, k, length=length, seed=seed)[0] for s in starts for k in range(per_node)
+    ]
     assert made.nodes.tolist() == expected
     assert made.isolated.tolist() == [node for node in range(4, 9) if node not in starts]
 
