@@ -68,9 +68,7 @@ pub(super) fn run<T: Send>(
             }
         }
     });
-    if outcome.is_ok()
-        && let Some(f) = callback
-    {
+    if let (Ok(_), Some(f)) = (&outcome, callback) {
         f.call1(py, progress.read())?;
     }
     outcome
