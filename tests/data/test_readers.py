@@ -4,6 +4,8 @@ import gzip
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from metatoken.data import Interactions
 from metatoken.errors import ArgumentError, DataError
@@ -26,9 +28,7 @@ def content_of(name, frame=FRAME):
 
 
 def histories(log):
-    return {
-        user: [log.items.raw[i] for i in items] for user, items in zip(log.users.raw, log.sequences(), strict=True)
-    }
+    return {user: [log.items.raw[i] for i in items] for user, items in zip(log.users.raw, log.sequences(), strict=True)}
 
 
 @pytest.mark.parametrize("name", ["l.csv", "l.tsv", "l.tab", "l.jsonl", "l.ndjson", "l.csv.gz", "l.jsonl.gz"])
@@ -108,7 +108,12 @@ BROKEN = {
     "blank file": ("l.csv", " \n \n", {}, "the file is empty"),
     "header only": ("l.csv", "user,item\n", {}, "columns but no rows"),
     "header and blanks": ("l.csv", "user,item\n\n\n", {}, "columns but no rows"),
-    "missing column": ("l.csv", "userId,movie\n1,2\n", {}, r"no column 'user' for user; the columns are 'userId', 'movie'; did you mean 'userId'"),
+    "missing column": (
+        "l.csv",
+        "userId,movie\n1,2\n",
+        {},
+        r"no column 'user' for user; the columns are 'userId', 'movie'; did you mean 'userId'",
+    ),
     "missing json key": ("l.jsonl", '{"usr": 1, "item": 2}\n', {}, "the columns are 'usr', 'item'; did you mean 'usr'"),
     "wrong separator": ("l.csv", "user;item\n1;2\n", {}, "separated by commas"),
     "null id": ("l.csv", "user,item\nu,a\n\nu,\n", {}, r"l\.csv:4: empty item id"),
@@ -116,7 +121,12 @@ BROKEN = {
     "bare separators": ("l.csv", "user,item\nu,a\n,\n", {}, r"l\.csv:3: empty user id"),
     "id after quoted lines": ("l.csv", 'user,item,x\nu,a,"1\n2\n3"\n,b,y\n', {}, r"l\.csv:5: empty user id"),
     "null id in json": ("l.jsonl", '{"user":1,"item":2}\n\n{"user":null,"item":2}\n', {}, r"l\.jsonl:3: empty user id"),
-    "time": ("l.csv", "user,item,t\nu,a,1\nu,b,yesterday\n", {"time": "t"}, r"l\.csv:3: time 'yesterday' in column 't'"),
+    "time": (
+        "l.csv",
+        "user,item,t\nu,a,1\nu,b,yesterday\n",
+        {"time": "t"},
+        r"l\.csv:3: time 'yesterday' in column 't'",
+    ),
     "time missing": ("l.csv", "user,item,t\nu,a,1\nu,b\n", {"time": "t"}, r"l\.csv:3: time None"),
     "time infinite": ("l.csv", "user,item,t\nu,a,1\nu,b,inf\n", {"time": "t"}, r"l\.csv:3: time 'inf'"),
     "date": ("l.csv", "user,item,t\nu,a,2020-01-01\nu,b,2020-13-01\n", {"time": "t"}, r"l\.csv:3: time '2020-13-01'"),
@@ -181,3 +191,29 @@ def test_arguments(tmp_path, arguments, message):
     path = write(tmp_path / "l.csv", "user,item\nu,a\n")
     with pytest.raises(ArgumentError, match=message):
         Interactions.read(path, **arguments)
+
+
+JUNK = st.one_of(
+    st.binary(min_size=1, max_size=60),
+    st.text(alphabet='useritm,"\n\t{}[]:019.\r ', min_size=1, max_size=60).map(lambda text: text.encode()),
+    st.text(alphabet='ab,"\n\r .', max_size=40).map(lambda text: b"user,item\n" + text.encode()),
+    st.text(alphabet='ab,":{}\n1', max_size=40).map(lambda text: b'{"user":1,"item":2}\n' + text.encode()),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    JUNK,
+    st.sampled_from(["l.csv", "l.tsv", "l.jsonl", "l.parquet", "l.csv.gz", "l.txt"]),
+    st.sampled_from(["table", "sequences", "pairs", "sessions"]),
+)
+def test_junk_is_read_or_refused_in_one_line(tmp_path, junk, name, form):
+    path = tmp_path / name
+    path.write_bytes(junk)
+    try:
+        log = Interactions.read(path, form)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 (reading it is fine, too)
+    else:
+        assert len(log) > 0
+        assert all(raw and raw == raw.strip() for raw in (*log.users.raw, *log.items.raw))
