@@ -4,7 +4,7 @@ manifest.json          schema, settings, seed, versions, checksum of the source 
 entities.parquet       kind, id, codes, trained, title: users, then items, each sorted by id
 codebook.safetensors   what assigns codes to vectors
 vectors.safetensors    vectors of the entities, centroids of the tokens, the fold-in map
-trie.safetensors       the item codes as a prefix tree, for decoding
+trie.safetensors       the item codes as a prefix tree, for decoding; not with `unique="none"`
 scores.json            memorization, diversity, balance; only if they were given
 """
 
@@ -36,7 +36,13 @@ VECTORS = "vectors.safetensors"
 TRIE = "trie.safetensors"
 SCORES = "scores.json"
 VECTOR_NAMES = ("vectors", "centroids", "fold_in.weight", "fold_in.bias", "fold_in.mean_user")
-COLUMNS = {"kind": pl.String(), "id": pl.String(), "codes": pl.List(pl.Int32()), "trained": pl.Boolean(), "title": pl.String()}  # fmt: skip
+COLUMNS: dict[str, pl.DataType] = {
+    "kind": pl.String(),
+    "id": pl.String(),
+    "codes": pl.List(pl.Int32()),
+    "trained": pl.Boolean(),
+    "title": pl.String(),
+}
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any] | None) -> None:
@@ -54,7 +60,8 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
                 "fold_in.mean_user": vocabulary.fold_in.mean_user,
             },
         )
-        artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
+        if len(np.unique(vocabulary.item_codes, axis=0)) == vocabulary.n_items:
+            artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
         if scores is not None:
             artifacts.write_json(folder / SCORES, dict(scores))
         artifacts.write_manifest(
@@ -128,6 +135,10 @@ def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
     codes = np.full((len(column), depth), -1, np.int32)
     codes[np.arange(depth) < column.list.len().to_numpy()[:, None]] = column.explode().to_numpy()
     return codes
+
+
+def _trie(codes: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+    return dict(core.codes.build_trie(codes))
 
 
 def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:

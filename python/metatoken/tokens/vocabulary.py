@@ -1,7 +1,7 @@
 """The vocabulary: users and items as tuples of shared tokens, `<a_17><b_3><c_201>`.
 
-Ids are unique within a kind; a user and an item may have the same tuple, since sharing tokens is their purpose. Users and
-items are sorted by raw id, so nothing depends on the order of the input.
+Ids are unique within a kind; a user and an item may have the same tuple, since sharing tokens is their purpose. Users
+and items are sorted by raw id, so nothing depends on the order of the input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError
 from metatoken.tokens import skipgram
 from metatoken.tokens.clustering import Codebook
-from metatoken.tokens.encoding import Coding, Kinds, encode_kinds
+from metatoken.tokens.encoding import Kinds, encode_kinds
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.skipgram import META_PATHS, Embeddings
@@ -146,9 +146,9 @@ class Vocabulary(Names):
         )  # fmt: skip
         trained = embeddings.trained
         fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
-        return cls._assemble(
-            train.users, train.items, vectors, trained, coding, fold_in,
-            titles=train.titles(), settings=settings, source=source or train.checksum(),
+        return cls(
+            users=train.users, items=train.items, vectors=vectors, trained=trained, fold_in=fold_in,
+            titles=train.titles(), settings=settings, source=source or train.checksum(), **vars(coding),
         )  # fmt: skip
 
     @classmethod
@@ -211,25 +211,10 @@ class Vocabulary(Names):
             **settings,
         )
         settings |= {"levels": levels if levels == "auto" else list(levels), "kinds": "joint", "unique": unique}
-        return cls._assemble(
-            IdMap((), "user"), items, vectors, trained, coding, FoldIn.identity(vectors, trained),
-            titles=None if titles is None else [titles[row] for row in order], settings=settings, source=None,
-        )  # fmt: skip
-
-    @classmethod
-    def _assemble(
-        cls,
-        users: IdMap,
-        items: IdMap,
-        vectors: NDArray[np.float32],
-        trained: NDArray[np.bool_],
-        coding: Coding,
-        fold_in: FoldIn,
-        **rest: Any,
-    ) -> Self:
+        titles = None if titles is None else [titles[row] for row in order]
         return cls(
-            users, items, coding.user_codes, coding.item_codes, coding.levels, coding.centroids, vectors, trained,
-            coding.codebook, coding.user_codebook, fold_in, report=coding.report, **rest,
+            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=settings,
+            fold_in=FoldIn.identity(vectors, trained), **vars(coding),
         )  # fmt: skip
 
     @classmethod
