@@ -64,6 +64,10 @@ class Vocabulary(Names):
     report: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
 
+    def __repr__(self) -> str:
+        sizes = " x ".join(map(str, self.levels))
+        return f"Vocabulary({self.n_users:,} users, {self.n_items:,} items, {sizes} tokens, dim {self.dim})"
+
     @classmethod
     def fit(
         cls,
