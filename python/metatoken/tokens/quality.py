@@ -75,4 +75,4 @@ def same_group_at(vectors: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
 def _normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     points = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(points, axis=1, keepdims=True)
-    return points / np.where(norms > 0, norms, 1)
+    return points / np.where(norms > 0, norms, np.float32(1))
