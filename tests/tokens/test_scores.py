@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.oracles import scores as slow
 
 from metatoken.data import Interactions, generate_world, leave_last_out
 from metatoken.errors import ArgumentError, UnknownIdError
 from metatoken.tokens.memorization import memorization
 from metatoken.tokens.scores import balance, collision_rate, diversity, log_matrices, score, shared_tokens
 from metatoken.tokens.vocabulary import Vocabulary
+from tests.oracles import scores as slow
 
 matrices = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-3, 3).map(float)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from metatoken import artifacts
 from metatoken.data import Interactions, Sequences, generate_world, leave_last_out
+from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 from metatoken.tokens.neighbours import nearest
 from metatoken.tokens.scores import score
@@ -121,6 +122,12 @@ def test_save_and_load_round_trip(vocabulary: Vocabulary, tmp_path: Path) -> Non
     assert files(tmp_path / "one") == files(tmp_path / "two")
     x = vocabulary.vectors
     np.testing.assert_array_equal(vocabulary.codebook.assign(x), loaded.codebook.assign(x))
+    trie, expected = (
+        Trie.from_tensors(artifacts.read_tensors(tmp_path / "one" / "trie.safetensors")[0]),
+        Trie.from_codes(vocabulary.item_codes),
+    )
+    for name, array in expected.tensors().items():
+        np.testing.assert_array_equal(trie.tensors()[name], array)
     entities = pl.read_parquet(tmp_path / "one" / "entities.parquet")
     assert entities.columns == ["kind", "id", "codes", "trained", "title"]
     item = entities.filter(kind="item", id=vocabulary.items.raw[5]).row(0, named=True)

@@ -35,6 +35,7 @@ CODEBOOK = "codebook.safetensors"
 VECTORS = "vectors.safetensors"
 TRIE = "trie.safetensors"
 SCORES = "scores.json"
+TRIE_NAMES = ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items", "terminal")
 VECTOR_NAMES = ("vectors", "centroids", "fold_in.weight", "fold_in.bias", "fold_in.mean_user")
 COLUMNS: dict[str, pl.DataType] = {
     "kind": pl.String(),
@@ -138,7 +139,9 @@ def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
 
 
 def _trie(codes: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
-    return dict(core.codes.build_trie(codes))
+    """The arrays of `decode.trie.Trie`, by the names it reads; made here because tokens does not import decode."""
+    arrays = core.codes.build_trie(np.ascontiguousarray(codes), None, None)
+    return {**dict(zip(TRIE_NAMES, arrays, strict=True)), "depth": np.array([codes.shape[1]], np.int32)}
 
 
 def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
@@ -147,8 +150,8 @@ def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
         books["user"] = vocabulary.user_codebook
     tensors, meta = {}, {}
     for name, book in books.items():
-        parts, meta[name] = book.tensors()
-        tensors |= {f"{name}.{key}": value for key, value in parts.items()}
+        meta[name] = book.meta()
+        tensors |= {f"{name}.{key}": value for key, value in book.tensors().items()}
     artifacts.write_tensors(path, tensors, meta)
 
 

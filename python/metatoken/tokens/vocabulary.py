@@ -6,7 +6,7 @@ and items are sorted by raw id, so nothing depends on the order of the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,7 +18,7 @@ from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError
 from metatoken.tokens import skipgram
 from metatoken.tokens.clustering import Codebook
-from metatoken.tokens.encoding import Kinds, encode_kinds
+from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.skipgram import META_PATHS, Embeddings
@@ -28,7 +28,6 @@ from metatoken.tokens.walks import Graph
 if TYPE_CHECKING:
     from metatoken.data.interactions import Interactions, Sequences
 
-Progress = Callable[[int, int], None]
 Levels = Sequence[int] | Literal["auto"]
 
 
@@ -137,7 +136,7 @@ class Vocabulary(Names):
             settings |= {"meta_paths": list(meta_paths), "attributes": dict(attributes or {}), **walks}
             graph = Graph.from_interactions(train, attributes=attributes)
             embeddings = skipgram.fit(
-                graph, meta_paths, seed=seed, threads=threads, progress=_part(progress, 0, 900), **walks
+                graph, meta_paths, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9), **walks
             )
         elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
             found = f"{embeddings.n_users} users and {embeddings.n_items} items"
@@ -146,7 +145,7 @@ class Vocabulary(Names):
         n = embeddings.n_users
         coding = encode_kinds(
             vectors, embeddings.trained, n, levels=levels, kinds=kinds, unique=unique, threads=threads,
-            progress=_part(progress, 900, 1000), **clusters,
+            progress=part_of(progress, 9, 10), **clusters,
         )  # fmt: skip
         trained = embeddings.trained
         fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
@@ -282,10 +281,3 @@ def _fill_untrained(embeddings: Embeddings) -> NDArray[np.float32]:
         own, known = vectors[rows], trained[rows]
         own[~known] = own[known].mean(axis=0, dtype=np.float64) if known.any() else everyone
     return vectors
-
-
-def _part(progress: Progress | None, begin: int, end: int) -> Progress | None:
-    """Progress of a stage as a part, `begin` to `end`, of 1000."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(begin + (end - begin) * done // max(total, 1), 1000)
