@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens import clustering
-from metatoken.tokens.clustering import Codebook
+from metatoken.tokens.clustering import Codebook, Unique
 from metatoken.tokens.names import LETTERS
 
 Kinds = Literal["joint", "apart"]
@@ -48,7 +48,7 @@ def encode_kinds(
     *,
     levels: Sequence[int] | Literal["auto"],
     kinds: Kinds,
-    unique: str,
+    unique: Unique,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Coding:

@@ -183,7 +183,7 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float |
 
 
 def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1, equal values sharing the mean of theirs; the `rankdata` of scipy.stats, which takes 1 s to import."""
+    """Ranks from 1, equal values sharing the mean of theirs (scipy.stats has this, but takes 1 s to import)."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
     return ranks

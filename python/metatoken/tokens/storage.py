@@ -121,12 +121,14 @@ def read_scores(folder: str | Path) -> dict[str, Any] | None:
 
 def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
     codes = [*vocabulary.user_codes.tolist(), *vocabulary.item_codes.tolist()]
+    titles: list[str | None] = [None] * vocabulary.n_users
+    titles += vocabulary.titles or [None] * vocabulary.n_items
     columns = {
         "kind": ["user"] * vocabulary.n_users + ["item"] * vocabulary.n_items,
         "id": [*vocabulary.users.raw, *vocabulary.items.raw],
         "codes": [[code for code in row if code >= 0] for row in codes],
         "trained": vocabulary.trained,
-        "title": [None] * vocabulary.n_users + (vocabulary.titles or [None] * vocabulary.n_items),
+        "title": titles,
     }
     return pl.DataFrame(columns, schema=COLUMNS)
 
@@ -148,7 +150,8 @@ def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
     books = {"item": vocabulary.codebook}
     if vocabulary.user_codebook is not vocabulary.codebook:
         books["user"] = vocabulary.user_codebook
-    tensors, meta = {}, {}
+    tensors: dict[str, NDArray[np.float32]] = {}
+    meta = {}
     for name, book in books.items():
         meta[name] = book.meta()
         tensors |= {f"{name}.{key}": value for key, value in book.tensors().items()}

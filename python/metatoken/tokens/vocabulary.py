@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError
 from metatoken.tokens import skipgram
-from metatoken.tokens.clustering import Codebook
+from metatoken.tokens.clustering import Codebook, Method, Metric, Unique
 from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
@@ -26,7 +26,7 @@ from metatoken.tokens.storage import read_vocabulary, save_vocabulary
 from metatoken.tokens.walks import Graph
 
 if TYPE_CHECKING:
-    from metatoken.data.interactions import Interactions, Sequences
+    from metatoken.data import Interactions, Sequences
 
 Levels = Sequence[int] | Literal["auto"]
 
@@ -73,8 +73,8 @@ class Vocabulary(Names):
         train: Interactions,
         *,
         levels: Levels = "auto",
-        method: str = "residual",
-        metric: str = "euclidean",
+        method: Method = "residual",
+        metric: Metric = "euclidean",
         dim: int = 64,
         seed: int = 0,
         threads: int | None = None,
@@ -87,7 +87,7 @@ class Vocabulary(Names):
         epochs: int = 1,
         hogwild: bool = False,
         kinds: Kinds = "joint",
-        unique: str = "assignment",
+        unique: Unique = "assignment",
         embeddings: Embeddings | None = None,
         source: str | None = None,
         progress: Progress | None = None,
@@ -121,12 +121,12 @@ class Vocabulary(Names):
         """
         if kinds not in ("joint", "apart"):
             raise ArgumentError("kinds", f"expected 'joint' or 'apart', got {kinds!r}")
-        clusters = {"method": method, "metric": metric, "seed": seed}
-        walks = {
+        clusters: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
+        walks: dict[str, Any] = {
             "dim": dim, "window": window, "negatives": negatives, "walks_per_node": walks_per_node,
             "walk_length": walk_length, "epochs": epochs, "hogwild": hogwild,
         }  # fmt: skip
-        settings = {
+        settings: dict[str, Any] = {
             "levels": levels if levels == "auto" else list(levels),
             "kinds": kinds,
             "unique": unique,
@@ -162,11 +162,11 @@ class Vocabulary(Names):
         levels: Levels = "auto",
         *,
         titles: Sequence[str] | None = None,
-        method: str = "residual",
-        metric: str = "euclidean",
+        method: Method = "residual",
+        metric: Metric = "euclidean",
         seed: int = 0,
         threads: int | None = None,
-        unique: str = "assignment",
+        unique: Unique = "assignment",
         progress: Progress | None = None,
     ) -> Self:
         """Make a vocabulary of items from your own vectors; it has no users.
@@ -201,7 +201,7 @@ class Vocabulary(Names):
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
         items = IdMap((ids[row] for row in order), "item")
         vectors, trained = np.ascontiguousarray(rows[order]), np.ones(len(ids), bool)
-        settings = {"method": method, "metric": metric, "seed": seed}
+        settings: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
         coding = encode_kinds(
             vectors,
             trained,
