@@ -255,17 +255,11 @@ struct Minima<L: Lanes> {
 }
 
 #[inline(always)]
-unsafe fn nearest<L: Lanes, const R: usize>(
-    code: &Codewords,
-    rows: Rows<'_>,
-    labels: &mut [u32],
-    scores: &mut [f32],
-) {
+unsafe fn nearest<L: Lanes, const R: usize>(code: &Codewords, rows: Rows<'_>, labels: &mut [u32], scores: &mut [f32]) {
     unsafe {
         for begin in (0..rows.len()).step_by(BLOCK) {
             let block = rows.slice(begin, (begin + BLOCK).min(rows.len()));
-            let mut minima =
-                Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
+            let mut minima = Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
             for first in (0..code.registers).step_by(L::C) {
                 match (code.registers - first).min(L::C) {
                     1 => sweep::<L, R, 1>(code, first, block, &mut minima),

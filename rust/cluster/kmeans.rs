@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernel::{BLOCK, Codewords};
 use super::params::{Metric, Settings};
-use super::rows::{Rows, block_rows, fixed_sum, squared_distance};
+use super::rows::{Rows, block_rows, fixed_sum, normalise, squared_distance};
 use super::seed;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -37,9 +37,16 @@ pub fn passes(settings: &Settings) -> usize {
     settings.max_iterations + 2
 }
 
-/// Runs k-means. `spherical` scales centroids to length 1 (rows must have it); `unit` names the run in the random
+/// Runs k-means. `spherical` compares by direction (rows must have length 1 or 0); `unit` names the run in the random
 /// streams.
-pub fn fit(rows: Rows<'_>, k: usize, spherical: bool, settings: &Settings, unit: u64, progress: &Progress) -> Result<KMeans> {
+pub fn fit(
+    rows: Rows<'_>,
+    k: usize,
+    spherical: bool,
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<KMeans> {
     let run = Run { rows, spherical, settings, progress };
     let budget = (rows.len() * passes(settings)) as u64;
     let mut spent = rows.len() as u64;
@@ -56,6 +63,9 @@ pub fn fit(rows: Rows<'_>, k: usize, spherical: bool, settings: &Settings, unit:
             (fitted.centroids, fitted.iterations)
         }
     };
+    if spherical {
+        normalise(&mut centroids, rows.dim());
+    }
     progress.advance(rows.len() as u64)?;
     let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
     for step in 0..=updates {
@@ -69,8 +79,12 @@ pub fn fit(rows: Rows<'_>, k: usize, spherical: bool, settings: &Settings, unit:
         iterations += 1;
     }
     progress.advance(budget.saturating_sub(spent))?;
+    if spherical {
+        run.scale(&mut centroids, &labels);
+    }
     let dim = rows.dim();
-    let inertia = fixed_sum(rows.len(), |i| squared_distance(rows.row(i), &centroids[labels[i] as usize * dim..][..dim]));
+    let inertia =
+        fixed_sum(rows.len(), |i| squared_distance(rows.row(i), &centroids[labels[i] as usize * dim..][..dim]));
     Ok(KMeans { centroids, labels, inertia, iterations })
 }
 
@@ -145,16 +159,31 @@ impl Run<'_> {
         }
     }
 
+    /// Gives each direction the length at which it is nearest to its rows, their mean projection `mean(x.c)`: the
+    /// direction still decides the label, and what is left for deeper levels is least.
+    fn scale(&self, centroids: &mut [f32], labels: &[u32]) {
+        let dim = self.rows.dim();
+        let (mut sums, mut counts) = (vec![0.0f64; centroids.len() / dim], vec![0u32; centroids.len() / dim]);
+        for (i, &label) in labels.iter().enumerate() {
+            let centroid = &centroids[label as usize * dim..][..dim];
+            let products = self.rows.row(i).iter().zip(centroid).map(|(&x, &c)| f64::from(x) * f64::from(c));
+            sums[label as usize] += products.sum::<f64>();
+            counts[label as usize] += 1;
+        }
+        for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
+            if sums[c] > 0.0 {
+                centroid.iter_mut().for_each(|v| *v = (f64::from(*v) * sums[c] / f64::from(counts[c])) as f32);
+            }
+        }
+    }
+
     /// Moves each centroid to the mean of its rows; one without rows, or whose mean has no direction, stays.
     fn update(&self, centroids: &mut [f32], totals: &Totals) {
         let dim = self.rows.dim();
         for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
             let sums = &totals.sums[c * dim..(c + 1) * dim];
-            let scale = if self.spherical {
-                sums.iter().map(|s| s * s).sum::<f64>().sqrt()
-            } else {
-                totals.counts[c] as f64
-            };
+            let scale =
+                if self.spherical { sums.iter().map(|s| s * s).sum::<f64>().sqrt() } else { totals.counts[c] as f64 };
             if totals.counts[c] > 0 && scale > 0.0 {
                 centroid.iter_mut().zip(sums).for_each(|(v, s)| *v = (s / scale) as f32);
             }

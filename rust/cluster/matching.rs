@@ -8,11 +8,11 @@
 use rayon::prelude::*;
 
 use super::kernel::Isa;
+use super::kmeans;
 use super::lap;
 use super::params::{Metric, Settings};
 use super::residual::pad;
 use super::rows::{Rows, squared_distance};
-use super::kmeans;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -31,7 +31,14 @@ pub struct Family {
 }
 
 /// Shared offsets (`k x dim`), the map of each family, and how many shared offsets have a child.
-pub fn share(families: &[Family], k: usize, dim: usize, seed: u64, isa: Isa, progress: &Progress) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
+pub fn share(
+    families: &[Family],
+    k: usize,
+    dim: usize,
+    seed: u64,
+    isa: Isa,
+    progress: &Progress,
+) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
     let all: Vec<f32> = families.iter().flat_map(|f| f.offsets.iter().copied()).collect();
     let settings = Settings { metric: Metric::Euclidean, max_iterations: START_ITERATIONS, sample: None, seed, isa };
     let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &Progress::new())?;

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 pub enum Metric {
     /// Squared Euclidean distance.
     Euclidean,
-    /// Rows are scaled to length 1 and the first level's centroids too (spherical k-means); deeper levels are
-    /// Euclidean on what is left.
+    /// Rows are scaled to length 1 and the first level compares by direction (spherical k-means); its centroids get the
+    /// length of their rows' mean projection, and deeper levels are Euclidean on what they leave.
     Cosine,
 }
 

@@ -1,10 +1,10 @@
 //! The published scheme, for comparison: one k-means level, then the rank by distance to the centroid.
 
+use super::Learned;
 use super::kmeans;
 use super::params::Settings;
 use super::residual::{pad, write_level};
 use super::rows::{Rows, squared_distance, subtract};
-use super::Learned;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -59,7 +59,8 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
             sum.iter_mut().zip(left.row(row as usize)).for_each(|(s, &v)| *s += f64::from(v));
         }
     }
-    let offsets: Vec<f32> = sums.iter().enumerate().map(|(j, s)| (s / f64::from(counts[j / dim].max(1))) as f32).collect();
+    let offsets: Vec<f32> =
+        sums.iter().enumerate().map(|(j, s)| (s / f64::from(counts[j / dim].max(1))) as f32).collect();
     let mut codes = vec![0; n * 2];
     write_level(&mut codes, &run.labels, 0, 2);
     write_level(&mut codes, &rank_of, 1, 2);

@@ -1,9 +1,9 @@
 //! Residual k-means: each level clusters what the levels before left, with one codebook for all parents.
 
+use super::Learned;
 use super::kmeans;
 use super::params::Settings;
 use super::rows::{Rows, subtract};
-use super::Learned;
 use crate::error::Result;
 use crate::progress::Progress;
 

@@ -25,6 +25,8 @@ pub struct Prepared {
     pub data: Vec<f32>,
     /// Codewords of each level, the first one moved to the rows' origin.
     pub codewords: Vec<Vec<f32>>,
+    /// What the nearest codeword is searched among: under cosine the directions of level 0, else `codewords`.
+    pub search: Vec<Vec<f32>>,
     /// Values in a row.
     pub dim: usize,
 }
@@ -71,7 +73,11 @@ pub fn prepare(x: Rows<'_>, book: &Codebook<'_>) -> Result<Prepared> {
     for centroid in codewords[0].chunks_exact_mut(dim) {
         centroid.iter_mut().zip(&origin).for_each(|(v, o)| *v = (f64::from(*v) - o) as f32);
     }
-    Ok(Prepared { data: rows::centred(x, book.metric, &origin), codewords, dim })
+    let mut search = codewords.clone();
+    if book.metric == Metric::Cosine {
+        rows::normalise(&mut search[0], dim);
+    }
+    Ok(Prepared { data: rows::centred(x, book.metric, &origin), codewords, search, dim })
 }
 
 /// Nearest codeword of every row.
@@ -92,8 +98,8 @@ pub fn greedy(prepared: &Prepared, isa: Isa, progress: &Progress) -> Result<Vec<
     let depth = prepared.codewords.len();
     let mut left = prepared.data.clone();
     let mut codes = vec![0; prepared.rows().len() * depth];
-    for (level, codewords) in prepared.codewords.iter().enumerate() {
-        let labels = nearest(Rows::new(&left, prepared.dim), codewords, isa, progress)?;
+    for (level, (codewords, search)) in prepared.codewords.iter().zip(&prepared.search).enumerate() {
+        let labels = nearest(Rows::new(&left, prepared.dim), search, isa, progress)?;
         subtract(&mut left, prepared.dim, &labels, codewords);
         codes.chunks_exact_mut(depth).zip(labels).for_each(|(row, label)| row[level] = label);
     }

@@ -39,14 +39,14 @@ struct Level {
 pub fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<Trie> {
     let n = codes.len() / depth;
     if n > i32::MAX as usize / (depth + 1) {
-        return Err(Error::invalid("codes", format!("expected at most 2^31 trie nodes, got {n} rows of {depth} codes")));
+        return Err(Error::invalid(
+            "codes",
+            format!("expected at most 2^31 trie nodes, got {n} rows of {depth} codes"),
+        ));
     }
     progress.set_total(3);
-    let lengths: Vec<u32> = codes
-        .par_chunks_exact(depth)
-        .enumerate()
-        .map(|(row, tuple)| length(row, tuple))
-        .collect::<Result<_>>()?;
+    let lengths: Vec<u32> =
+        codes.par_chunks_exact(depth).enumerate().map(|(row, tuple)| length(row, tuple)).collect::<Result<_>>()?;
     let leaf_items = sorted_rows(codes, depth);
     progress.advance(1)?;
     let shared = shared_prefixes(codes, depth, &leaf_items, &lengths)?;

@@ -47,7 +47,13 @@ pub struct Encoding {
 }
 
 /// Encodes `x`; codes are unique among rows of equal `kinds`.
-pub fn encode(x: Rows<'_>, book: &Codebook<'_>, kinds: &[i64], unique: Unique, progress: &Progress) -> Result<Encoding> {
+pub fn encode(
+    x: Rows<'_>,
+    book: &Codebook<'_>,
+    kinds: &[i64],
+    unique: Unique,
+    progress: &Progress,
+) -> Result<Encoding> {
     let prepared = assign::prepare(x, book)?;
     let depth = book.levels.len();
     progress.set_total((2 * x.len() * depth) as u64);
@@ -105,7 +111,8 @@ impl Encoder<'_> {
         let mut codes = vec![0; self.prepared.rows().len() * depth];
         for level in 0..depth {
             let below = words[level + 1..].iter().fold(1usize, |p, w| p.saturating_mul(w.len() / dim));
-            let labels = self.level(&groups, Rows::new(&left, dim), Rows::new(&words[level], dim), level, below)?;
+            let search = Rows::new(&self.prepared.search[level], dim);
+            let labels = self.level(&groups, Rows::new(&left, dim), search, level, below)?;
             subtract(&mut left, dim, &labels, &words[level]);
             codes.chunks_exact_mut(depth).zip(&labels).for_each(|(row, &label)| row[level] = label);
             groups = groups.split(&labels);
@@ -114,7 +121,14 @@ impl Encoder<'_> {
     }
 
     /// Labels of one level; `capacity` rows may share a codeword within a group.
-    fn level(&self, groups: &Groups, left: Rows<'_>, words: Rows<'_>, level: usize, capacity: usize) -> Result<Vec<u32>> {
+    fn level(
+        &self,
+        groups: &Groups,
+        left: Rows<'_>,
+        words: Rows<'_>,
+        level: usize,
+        capacity: usize,
+    ) -> Result<Vec<u32>> {
         let last = level + 1 == self.prepared.codewords.len();
         if last && self.unique == Unique::Rank {
             let sizes: Vec<usize> = self.prepared.codewords.iter().map(|w| w.len() / self.prepared.dim).collect();

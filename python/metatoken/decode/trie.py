@@ -57,9 +57,7 @@ class Trie:
         """
         array = np.asarray(codes)
         if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "iu":
-            raise ArgumentError(
-                "codes", f"expected integers [items, depth], got {array.dtype} of shape {array.shape}"
-            )
+            raise ArgumentError("codes", f"expected integers [items, depth], got {array.dtype} of shape {array.shape}")
         if array.size and (array.max() > np.iinfo(np.int32).max - 1 or array.min() < -1):
             raise ArgumentError("codes", "expected codes of at least 0 (-1 as padding) and below 2^31 - 1")
         arrays = _codes.build_trie(np.ascontiguousarray(array, dtype=np.int32), threads, progress)
