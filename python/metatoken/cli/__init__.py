@@ -1,1 +1,5 @@
-"""cli."""
+"""The command line, one module a command.
+
+Modules here import nothing heavy at their top: torch, polars and the rest of metatoken are imported inside the command
+functions, so that `metatoken --help` answers at once.
+"""

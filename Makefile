@@ -1,0 +1,61 @@
+# Everything a checkout needs: Python >= 3.11 and a Rust toolchain. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# uv and maturin find the environment by this variable; an activated one elsewhere must not win.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
+INSTALLED := $(VENV)/.installed
+BUILT := $(VENV)/.built
+
+.PHONY: help install demo test check bench wheel clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt uv
+
+# Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
+$(INSTALLED): pyproject.toml constraints.txt | $(UV)
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
+	@touch $@
+
+# The package itself, editable: Python files need no rebuild, Rust files an incremental one.
+$(BUILT): $(INSTALLED) $(RUST)
+	$(BIN)/maturin develop --release --uv
+	@touch $@
+
+install: $(BUILT)  ## the environment, with the native core built
+
+demo: $(BUILT)  ## a generated world, end to end: tokens, model, metrics, recommendations
+	$(BIN)/metatoken quickstart
+
+check: $(BUILT)  ## formatting, lints and types of both languages
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest metatoken._core
+	cargo fmt --check
+	cargo clippy --all-targets --features python -- -D warnings
+
+test: check  ## all checks, then the tests of both languages
+	cargo test
+	$(BIN)/pytest
+
+bench: $(BUILT)  ## us against named peers, in the same run
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/
+	$(BIN)/maturin build --release --out dist
+
+clean:  ## removes what make made
+	rm -rf $(VENV) target dist python/metatoken/_core*.so

@@ -1,0 +1,5 @@
+"""`python -m metatoken` is the `metatoken` command."""
+
+from metatoken.cli.app import main
+
+main()

@@ -1,0 +1,213 @@
+"""`metatoken doctor`: what is installed, what this machine can do, what is missing and the command that fixes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metatoken.cli.output import print_facts
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+# Instruction sets that a kernel of ours or of torch dispatches on.
+CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One requirement of metatoken, met or not.
+
+    Attributes:
+        name: Name of the distribution.
+        required: The requirement as pip reads it, e.g. `numpy<3,>=2`.
+        installed: Version found, `None` if there is none.
+        ok: Whether the version found satisfies the requirement.
+        extra: Name of the optional part that asks for it, `None` if metatoken always needs it.
+    """
+
+    name: str
+    required: str
+    installed: str | None
+    ok: bool
+    extra: str | None
+
+
+def check_package(requirement: Requirement, extra: str | None) -> Package:
+    """Compares one requirement with what is installed."""
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        found = None
+    ok = found is not None and requirement.specifier.contains(found, prereleases=True)
+    return Package(requirement.name, f"{requirement.name}{requirement.specifier}", found, ok, extra)
+
+
+def check_packages() -> list[Package]:
+    """Every requirement that metatoken declares, extras included, in the order of its metadata."""
+    from packaging.requirements import Requirement
+
+    extras = metadata.metadata("metatoken").get_all("Provides-Extra") or []
+    packages = []
+    for text in metadata.requires("metatoken") or []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"extra": ""}):
+            packages.append(check_package(requirement, None))
+        else:
+            packages += [check_package(requirement, extra) for extra in extras if marker.evaluate({"extra": extra})]
+    return packages
+
+
+def cpu_features() -> list[str]:
+    """Instruction sets of this processor that matter here; empty where the system does not list them."""
+    listing = Path("/proc/cpuinfo")
+    if not listing.is_file():
+        return []
+    flags = {
+        word
+        for line in listing.read_text().splitlines()
+        if line.startswith(("flags", "Features"))
+        for word in line.split(":", 1)[1].split()
+    }
+    return [flag for flag in CPU_FLAGS if flag in flags]
+
+
+def check_core() -> tuple[str | None, str | None]:
+    """Version of the native core, or the reason why it does not load."""
+    try:
+        from metatoken import _core
+    except ImportError as error:
+        return None, str(error)
+    return _core.__version__, None
+
+
+@dataclass(frozen=True)
+class Torch:
+    """What torch would compute with."""
+
+    threads: int
+    accelerator: str
+
+
+def check_torch() -> Torch | None:
+    """Threads and devices as torch sees them; `None` where torch does not load."""
+    try:
+        import torch
+    except (ImportError, OSError):  # OSError: a CUDA library that torch was built for is missing
+        return None
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("Apple GPU")
+    return Torch(torch.get_num_threads(), ", ".join(names) or "no accelerator")
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional part of metatoken: what it lacks, and the command that adds it."""
+
+    ok: bool
+    missing: list[str]
+    fix: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `doctor` knows; `ok` says whether metatoken can run, `fixes` how to make it so."""
+
+    ok: bool
+    fixes: list[str]
+    metatoken: str
+    python: str
+    platform: str
+    cpus: int | None
+    cpu_features: list[str]
+    core: str | None
+    core_error: str | None
+    torch: Torch | None
+    packages: list[Package]
+    extras: dict[str, Extra]
+
+
+def install_command(packages: list[Package]) -> str:
+    """The one command that brings these packages to versions that fit."""
+    return " ".join(["python -m pip install", *(f'"{p.required}"' for p in packages)])
+
+
+def examine() -> Report:
+    """Looks at the installed packages, the native core, torch and the processor."""
+    packages = check_packages()
+    needed = [p for p in packages if p.extra is None]
+    broken = [p for p in needed if not p.ok]
+    core, core_error = check_core()
+    torch = check_torch()
+    fixes = [install_command(broken)] if broken else []
+    if torch is None and not any(p.name == "torch" for p in broken):
+        fixes.append("python -m pip install --force-reinstall torch")
+    if core is None:
+        fixes.append("make install  (in a checkout; otherwise install the wheel again)")
+    return Report(
+        ok=not fixes,
+        fixes=fixes,
+        metatoken=metadata.version("metatoken"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpus=os.cpu_count(),
+        cpu_features=cpu_features(),
+        core=core,
+        core_error=core_error,
+        torch=torch,
+        packages=needed,
+        extras=examine_extras([p for p in packages if p.extra is not None]),
+    )
+
+
+def examine_extras(packages: list[Package]) -> dict[str, Extra]:
+    """Groups the requirements of optional parts by part."""
+    report = {}
+    for name in dict.fromkeys(p.extra for p in packages if p.extra is not None):
+        missing = [p for p in packages if p.extra == name and not p.ok]
+        fix = install_command(missing) if missing else None
+        report[name] = Extra(not missing, [p.name for p in missing], fix)
+    return report
+
+
+def print_report(report: Report) -> None:
+    """Prints facts first, then what is missing with its fix, so that the last lines are the ones to act on."""
+    torch = "does not load" if report.torch is None else f"{report.torch.threads} threads, {report.torch.accelerator}"
+    print_facts(
+        [
+            ("metatoken", report.metatoken),
+            ("python", f"{report.python} on {report.platform}"),
+            ("processor", f"{report.cpus} cores, {' '.join(report.cpu_features) or 'no features listed'}"),
+            ("native core", report.core or f"does not load: {report.core_error}"),
+            ("torch", torch),
+            *((p.name, p.installed or "missing") for p in report.packages),
+        ]
+    )
+    for name, extra in report.extras.items():
+        print(f"optional [{name}]: " + ("complete" if extra.ok else f"without {', '.join(extra.missing)}: {extra.fix}"))
+    print("everything that metatoken needs is here" if report.ok else "\n".join(f"fix: {fix}" for fix in report.fixes))
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Say what is installed, what this machine can do, and how to fix what is missing.
+
+    Exit code 1 if something that metatoken always needs is missing.
+    """
+    report = examine()
+    if as_json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)

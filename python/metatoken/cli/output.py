@@ -1,0 +1,78 @@
+"""What commands print besides errors: warnings, progress bars and small tables of facts."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from rich.table import Table
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuses, before any work, to write where something stands already.
+
+    Raises:
+        ArgumentError: `path` exists, is no empty folder, and `overwrite` is false.
+    """
+    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+
+
+def warn(message: str) -> None:
+    """Prints `warning: message` on stderr, so that stdout stays a result."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that disappears when done; silent where stderr is not a terminal.
+
+    Yields:
+        `callback(done, total)`, the shape of every `progress` argument of metatoken. A total of 0 means not yet known.
+        A smaller `done` or another total starts the next stage of the same bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Prints `name  value` lines with the names padded to one width."""
+    rows = list(facts)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        print(f"{name:<{width}}  {readable(value)}")
+
+
+def print_table(table: Table) -> None:
+    """Prints a table; where stdout is not a terminal it is as wide as it needs to be."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
+def readable(value: object) -> str:
+    """A number as a person reads it: thousands separated, four significant digits; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,188 @@
+"""What the repository promises about itself: no machine's paths, no pickle, pins that fit, a README that runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.files import ROOT, write_movies, write_ratings
+
+FOLDERS = ("python", "rust", "tests", "configs", "docs", "benches", "benchmarks", "tools", ".ci", ".github")
+BINARY = {".so", ".pyd", ".pyc", ".png", ".parquet", ".safetensors", ".npy", ".gz"}
+
+
+def text_files() -> list[Path]:
+    """Every text file of the repository, whether or not this is a git checkout."""
+    inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
+    files = [path for path in (*ROOT.glob("*"), *inside) if path.is_file() and path.name != ".git"]
+    return sorted(path for path in files if path.suffix not in BINARY and "__pycache__" not in path.parts)
+
+
+def find_lines(pattern: str, files: list[Path]) -> list[str]:
+    """`file:line: text` of every line that matches."""
+    found = []
+    for path in files:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if re.search(pattern, line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    return found
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    folders = "work|tmp|root|home|Users|opt"
+    assert not find_lines(rf"(?<![\w.~*}}])/({folders})/", text_files())
+
+
+def test_addresses_are_documents_not_registries() -> None:
+    documents = (
+        "arxiv.org",
+        "keepachangelog.com",
+        "semver.org",
+        "rustup.rs",
+        "www.apache.org",
+        "doi.org",
+        "github.com",
+    )
+    hosts = "|".join(re.escape(host) for host in documents)
+    files = [path for path in text_files() if path.name != "Cargo.lock"]  # cargo writes its index into every entry
+    assert not find_lines(rf"https?://(?!({hosts})\b)", files)
+
+
+def python_files() -> list[Path]:
+    return [path for path in text_files() if path.suffix == ".py" and path.parts[len(ROOT.parts)] != "tests"]
+
+
+PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+
+
+def unsafe_serialisation(source: str) -> list[int]:
+    """Lines that pickle or unpickle, or let another library do so."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules = {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {(node.module or "").split(".")[0]}
+        else:
+            modules = set()
+        if modules & PICKLES:
+            lines.append(node.lineno)  # type: ignore[attr-defined]
+        if isinstance(node, ast.Call):
+            keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            loads_torch = ast.unparse(node.func) == "torch.load" and keywords.get("weights_only") != "True"
+            if loads_torch or keywords.get("allow_pickle", "False") != "False":
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "line", ["import pickle", "from joblib import dump", "torch.load(p)", "np.load(p, allow_pickle=True)"]
+)
+def test_pickle_is_recognised(line: str) -> None:
+    assert unsafe_serialisation(f"x = 1\n{line}\n") == [2]
+    assert not unsafe_serialisation("torch.load(p, weights_only=True)\nnp.load(p, allow_pickle=False)\n")
+
+
+def test_nothing_is_pickled() -> None:
+    found = {
+        str(path.relative_to(ROOT)): unsafe_serialisation(path.read_text(encoding="utf-8")) for path in python_files()
+    }
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+YAML_FILES = [path for path in text_files() if path.suffix in {".yaml", ".yml"}]
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_yaml_parses_to_a_mapping(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+def test_every_requirement_has_a_pin_that_fits() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    wanted = [
+        *project["dependencies"],
+        *(text for extra in project["optional-dependencies"].values() for text in extra),
+    ]
+    for requirement in map(Requirement, wanted):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"constraints.txt has no version of {requirement.name}"
+        assert requirement.specifier.contains(pin), f"{requirement} excludes the pinned {pin}"
+    assert not [version for version in pins.values() if "+" in version], "a local build cannot be installed elsewhere"
+
+
+class Block(NamedTuple):
+    kind: str  # "console" or "python"
+    text: str
+    line: int
+
+
+def runnable_blocks(markdown: str) -> list[Block]:
+    """The fenced blocks of a page that a test executes: ```console (its `$ ` lines) and ```python.
+
+    Blocks under any other word (`sh`, `text`, `yaml`) are only shown.
+    """
+    found = re.finditer(r"^```(console|python)\n(.*?)^```$", markdown, flags=re.MULTILINE | re.DOTALL)
+    return [Block(m[1], m[2], markdown.count("\n", 0, m.start()) + 1) for m in found]
+
+
+def shell_commands(text: str) -> list[str]:
+    """The `$ ` lines of a console block, with their continuation lines; what else it holds is output."""
+    joined = text.replace("\\\n", " ")
+    return [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ ")]
+
+
+def test_blocks_are_found() -> None:
+    page = "a\n```console\n$ one \\\n  two\noutput\n$ three\n```\n```sh\n$ no\n```\n```python\nx = 1\n```\n"
+    assert [(block.kind, block.line) for block in runnable_blocks(page)] == [("console", 2), ("python", 11)]
+    assert shell_commands(runnable_blocks(page)[0].text) == ["one    two", "three"]
+
+
+def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    commands = shell_commands(block.text) if block.kind == "console" else [f'"{sys.executable}" -c "$BLOCK"']
+    assert commands, f"the block at line {block.line} has no `$ ` line"
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=folder,
+            env=environment | {"BLOCK": block.text},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"line {block.line}: {command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_readme_runs(tmp_path: Path) -> None:
+    """Every console and Python block of README.md, in order, in one folder with a generated `ratings.csv`."""
+    folder = tmp_path / "user"
+    commands = tmp_path / "bin"
+    folder.mkdir()
+    commands.mkdir()
+    write_ratings(folder / "ratings.csv")
+    write_movies(folder / "movies.csv")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    # `metatoken` is the package under test, installed or not.
+    script = commands / "metatoken"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m metatoken "$@"\n')
+    script.chmod(0o755)
+    python_path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": python_path}
+    blocks = runnable_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {block.kind for block in blocks} == {"console", "python"}
+    for block in blocks:
+        run_block(block, folder, environment)
