@@ -14,7 +14,7 @@ from metatoken.cli.output import print_facts, warn
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from metatoken.tokens.scores import KindScores, Scores
+    from metatoken.data import Interactions
     from metatoken.tokens.vocabulary import Vocabulary
 
 KINDS = ("item", "user")
@@ -42,9 +42,7 @@ def inspect(
     representation: Annotated[
         str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
     ] = "tokens",
-    log: Annotated[
-        Path | None, typer.Option(help="The log of the tokens; adds memorization.", rich_help_panel=options.PANEL)
-    ] = None,
+    log: Annotated[Path | None, typer.Option(help="Score against this log.", rich_help_panel=options.PANEL)] = None,
     form: options.Form = "table",
     user: options.User = "user",
     item: options.Item = "item",
@@ -53,23 +51,53 @@ def inspect(
     split: options.SplitName = "leave-last-out",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Score a vocabulary: diversity, collisions, balance, and with --log memorization; or list an id's neighbours."""
-    from metatoken.tokens.scores import score
+    """Score a vocabulary (memorization, diversity, balance, collisions), or list the neighbours of an id.
+
+    Without --log, memorization is the one that `tokenize` computed on its training part.
+    """
     from metatoken.tokens.vocabulary import Vocabulary
 
     loaded = Vocabulary.load(vocabulary)
     if near is not None:
         print_neighbours(loaded, near, kind, neighbours(loaded, near, kind, k), as_json)
         return
-    train = None
     if log is not None:
         train = options.read_split(log, options.LogOptions(form, user, item, time, rating, split)).train
-    scores = score(loaded, train, representation=cast("Literal['tokens', 'vectors']", representation))
+        scores = compute_scores(loaded, train, representation)
+    else:
+        scores = saved_scores(vocabulary, representation) or compute_scores(loaded, None, representation)
     facts = size(loaded)
     if as_json:
-        print(json.dumps(facts | scores.to_dict(), indent=2))
+        print(json.dumps(facts | scores, indent=2))
     else:
         print_scores(facts, scores)
+
+
+def compute_scores(
+    vocabulary: Vocabulary, train: Interactions | None, representation: str = "tokens"
+) -> dict[str, Any]:
+    """Scores as JSON values, rounded to what another processor would get too."""
+    from metatoken.tokens.scores import score
+
+    known = cast("Literal['tokens', 'vectors']", representation)
+    return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=known).to_dict()))
+
+
+def saved_scores(folder: Path, representation: str) -> dict[str, Any] | None:
+    """Scores that were saved with the vocabulary, `None` if there are none of this representation."""
+    from metatoken.tokens.storage import read_scores
+
+    scores = read_scores(folder)
+    return scores if scores is not None and scores["representation"] == representation else None
+
+
+def rounded(value: Any) -> Any:
+    """The same nest of dictionaries and lists with six decimals."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def size(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -133,33 +161,34 @@ def print_neighbours(vocabulary: Vocabulary, raw: str, kind: str, found: list[Ne
         print(f"  {n.cosine:+.3f}  {n.id:<{width}}  {n.tokens}  {n.title or ''}".rstrip())
 
 
-def print_scores(facts: dict[str, Any], scores: Scores) -> None:
+def print_scores(facts: dict[str, Any], scores: dict[str, Any]) -> None:
     """Prints sizes, the scores of users and items, then the balance of each level."""
     print_facts([(name.replace("_", " ").removeprefix("n "), value) for name, value in facts.items()])
-    for name, part in (("users", scores.users), ("items", scores.items)):
-        if part is not None:
-            print(f"\n{name}, by their {scores.representation}")
-            print_facts(kind_facts(part))
+    for kind in ("users", "items"):
+        if scores[kind] is not None:
+            print(f"\n{kind}, by their {scores['representation']}")
+            print_facts(kind_facts(scores[kind]))
     print()
-    for level in scores.levels:
-        used = f"{level.used:,} of {level.tokens:,} tokens used"
-        print(f"level {level.level}: {used}, evenness {level.entropy:.3f}, fullest {level.max_over_mean:.1f} x mean")
-    if scores.shared_tokens is not None:
-        print(f"tokens used by both users and items: {scores.shared_tokens:.1%}")
+    for level in scores["levels"]:
+        used = f"{level['used']:,} of {level['tokens']:,} tokens used"
+        even = f"evenness {level['entropy']:.3f}, fullest {level['max_over_mean']:.1f} x mean"
+        print(f"level {level['level']}: {used}, {even}")
+    if scores["shared_tokens"] is not None:
+        print(f"tokens used by both users and items: {scores['shared_tokens']:.1%}")
 
 
-def kind_facts(part: KindScores) -> list[tuple[str, object]]:
+def kind_facts(part: dict[str, Any]) -> list[tuple[str, object]]:
     """The scores of one kind as lines; what could not be computed is left out."""
-    memory, spread, published = part.memorization, part.diversity, part.published
-    facts: list[tuple[str, object]] = []
-    if memory is not None:
-        against = f"({memory.pairs:,} pairs, {memory.reference})"
-        facts += [
-            (f"memorization, {name}", f"{value:.3f} {against}")
-            for name, value in (("Spearman", memory.spearman), ("AUC", memory.auc))
-            if value is not None
-        ]
-    facts += [("diversity, effective rank", spread.effective_rank), ("diversity, mean cosine", spread.mean_cosine)]
-    facts += [("share of ids with a tuple in common", part.id_collision_rate)]
-    facts += [("memorization as published", published.memorization), ("diversity as published", published.diversity)]
+    memory, spread, published = part["memorization"] or {}, part["diversity"], part["published"]
+    facts = [
+        ("memorization, Spearman", memory.get("spearman")),
+        ("memorization, AUC (.5: none)", memory.get("auc")),
+        ("pairs compared", memory.get("pairs")),
+        ("compared with", memory.get("reference")),
+        ("diversity, effective rank", spread["effective_rank"]),
+        ("diversity, mean cosine", spread["mean_cosine"]),
+        ("ids whose tokens another id has too", part["id_collision_rate"]),
+        ("memorization as published", published["memorization"]),
+        ("diversity as published", published["diversity"]),
+    ]
     return [(name, value) for name, value in facts if value is not None]
