@@ -61,7 +61,7 @@ def test_neighbours(kind: str, run: Run, vocabulary: Path) -> None:
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     expected = sorted(((float(unit[n] @ unit[ids.row("7")]), raw) for n, raw in enumerate(ids.raw) if raw != "7"))
     assert [n["id"] for n in report["neighbours"]] == [raw for _, raw in reversed(expected[-5:])]
-    assert report["neighbours"][0]["cosine"] == pytest.approx(expected[-1][0], abs=1e-5)
+    assert report["neighbours"][0]["similarity"] == pytest.approx(expected[-1][0], abs=1e-5)
     shown = run("inspect", vocabulary, "--id", "7", "--kind", kind, "-k", 5).out.splitlines()
     assert len(shown) == 6
     assert report["tokens"] in shown[0]
@@ -77,7 +77,7 @@ def test_mistakes(refuse: Refuse, vocabulary: Path, tmp_path: Path) -> None:
     assert "nobody" in refuse("inspect", vocabulary, "--id", "nobody")
     assert "nobody" in refuse("inspect", vocabulary, "--id", "nobody", "--kind", "user")
     assert "shop" in refuse("inspect", vocabulary, "--id", "7", "--kind", "shop")
-    assert "-k" in refuse("inspect", vocabulary, "--id", "7", "-k", "0")
+    assert "k: " in refuse("inspect", vocabulary, "--id", "7", "-k", "0")
     assert "words" in refuse("inspect", vocabulary, "--representation", "words")
     assert "nowhere" in refuse("inspect", tmp_path / "nowhere")
     assert "manifest.json" in refuse("inspect", tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -11,24 +11,12 @@ import typer
 
 from metatoken.cli import options
 from metatoken.cli.output import print_facts, warn
-from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
     from metatoken.tokens.vocabulary import Vocabulary
 
-KINDS = ("item", "user")
 NEAR = "Neighbours of one id"
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """An id, its tokens, its title if there is one, and the cosine of its vector with that of the id asked for."""
-
-    id: str
-    tokens: str
-    cosine: float
-    title: str | None
 
 
 def inspect(
@@ -59,7 +47,7 @@ def inspect(
 
     loaded = Vocabulary.load(vocabulary)
     if near is not None:
-        print_neighbours(loaded, near, kind, neighbours(loaded, near, kind, k), as_json)
+        print_neighbours(loaded, kind, near, k, as_json)
         return
     if log is not None:
         train = options.read_split(log, options.LogOptions(form, user, item, time, rating, split)).train
@@ -110,47 +98,21 @@ def size(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def neighbours(vocabulary: Vocabulary, raw: str, kind: str, k: int) -> list[Neighbour]:
-    """The ids of the same kind whose vectors have the largest cosine with that of `raw`, nearest first.
-
-    Ids that training never met all have the same vector, the mean; they are nobody's neighbours.
+def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:
+    """Prints an id with its tokens, then one neighbour a line.
 
     Raises:
         ArgumentError: `kind` or `k` has no such value.
         UnknownIdError: The vocabulary has no such id.
     """
-    import numpy as np
+    from metatoken.tokens.neighbours import nearest
 
-    if kind not in KINDS:
-        raise ArgumentError("--kind", f"expected item or user, got {kind}")
-    if k < 1:
-        raise ArgumentError("-k", f"expected 1 or more, got {k}")
-    ids = vocabulary.items if kind == "item" else vocabulary.users
-    row = ids.row(raw)
-    first = vocabulary.n_users if kind == "item" else 0
-    x = vocabulary.vectors[first : first + len(ids)].astype(np.float64)
-    trained = vocabulary.trained[first : first + len(ids)]
-    if not trained[row]:
+    found = nearest(vocabulary, cast("Literal['item', 'user']", kind), raw, k)
+    is_user = kind == "user"
+    ids, first = (vocabulary.users, 0) if is_user else (vocabulary.items, vocabulary.n_users)
+    tokens = vocabulary.tokens_of(user=raw) if is_user else vocabulary.tokens_of(item=raw)
+    if not vocabulary.trained[first + ids.row(raw)]:
         warn(f"{kind} {raw} has no interaction in train; its vector is the mean of all")
-    length = np.linalg.norm(x, axis=1)
-    cosine = x @ x[row] / np.maximum(length * length[row], np.finfo(np.float64).tiny)
-    # Equal cosines are listed by row, so that the list is always the same.
-    order = [int(other) for other in np.argsort(-cosine, kind="stable") if other != row and trained[other]][:k]
-    titles = vocabulary.titles if kind == "item" else None
-    return [
-        Neighbour(ids.raw[n], tokens_of(vocabulary, kind, ids.raw[n]), float(cosine[n]), titles[n] if titles else None)
-        for n in order
-    ]
-
-
-def tokens_of(vocabulary: Vocabulary, kind: str, raw: str) -> str:
-    """Token string of an id of either kind."""
-    return vocabulary.tokens_of(item=raw) if kind == "item" else vocabulary.tokens_of(user=raw)
-
-
-def print_neighbours(vocabulary: Vocabulary, raw: str, kind: str, found: list[Neighbour], as_json: bool) -> None:
-    """Prints an id with its tokens, then one neighbour a line."""
-    tokens = tokens_of(vocabulary, kind, raw)
     if as_json:
         report = {"id": raw, "kind": kind, "tokens": tokens, "neighbours": [asdict(n) for n in found]}
         print(json.dumps(report, indent=2))
@@ -158,7 +120,7 @@ def print_neighbours(vocabulary: Vocabulary, raw: str, kind: str, found: list[Ne
     print(f"{kind} {raw}  {tokens}")
     width = max((len(n.id) for n in found), default=0)
     for n in found:
-        print(f"  {n.cosine:+.3f}  {n.id:<{width}}  {n.tokens}  {n.title or ''}".rstrip())
+        print(f"  {n.similarity:+.3f}  {n.id:<{width}}  {n.tokens}  {n.title}".rstrip())
 
 
 def print_scores(facts: dict[str, Any], scores: dict[str, Any]) -> None:
