@@ -1,10 +1,15 @@
-"""Fixtures shared by every test."""
+"""Fixtures shared by every test: one small generated world, its split, its vocabulary, and models over it."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SMALL = {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1, "positions": 160}
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,51 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real datasets are not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def world() -> Any:
+    """A generated world of 200 users and 100 items."""
+    from metatoken.data import generate_world
+
+    return generate_world(n_users=200, n_items=100, seed=0)
+
+
+@pytest.fixture(scope="session")
+def split(world: Any) -> Any:
+    """Leave-last-one-out split of the world."""
+    from metatoken.data import leave_last_out
+
+    return leave_last_out(world.interactions())
+
+
+@pytest.fixture(scope="session")
+def vocabularies(split: Any) -> dict[int, Any]:
+    """Vocabularies of the world by depth."""
+    from metatoken import Vocabulary
+
+    options = {"dim": 16, "walks_per_node": 4, "walk_length": 20, "seed": 0}
+    return {
+        2: Vocabulary.fit(split.train, levels=[16, 16], **options),
+        3: Vocabulary.fit(split.train, levels=[8, 8, 8], **options),
+    }
+
+
+@pytest.fixture(scope="session")
+def vocabulary(vocabularies: dict[int, Any]) -> Any:
+    """The two-level vocabulary."""
+    return vocabularies[2]
+
+
+@pytest.fixture
+def make_module(vocabulary: Any) -> Callable[..., Any]:
+    """Builds a small untrained module over the world; keyword arguments are fields of `ModelSettings`."""
+    from metatoken import MetaTokenModule
+
+    def make(vocabulary: Any = vocabulary, **fields: Any) -> Any:
+        backbone = fields.get("backbone", "gpt2-preset")
+        if backbone.endswith("-preset"):
+            fields.setdefault("preset", SMALL)
+        return MetaTokenModule(vocabulary, **({"max_history": 20} | fields)).eval()
+
+    return make

@@ -12,9 +12,9 @@ from tests.files import ROOT
 
 
 def test_every_public_name_loads() -> None:
-    assert list(metatoken.__all__) == sorted(metatoken._HOMES)
+    assert list(metatoken.__all__) == sorted(metatoken._PLACES)
     assert set(metatoken.__all__) <= set(dir(metatoken))
-    for name, home in metatoken._HOMES.items():
+    for name, home in metatoken._PLACES.items():
         assert getattr(metatoken, name) is getattr(import_module(home), name)
 
 
@@ -22,7 +22,7 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((ROOT / "python/metatoken/__init__.py").read_text(encoding="utf-8"))
     guarded = [node for node in tree.body if isinstance(node, ast.If)]
     imports = [part for node in guarded for part in node.body if isinstance(part, ast.ImportFrom)]
-    assert {alias.name: part.module for part in imports for alias in part.names} == metatoken._HOMES
+    assert {alias.name: part.module for part in imports for alias in part.names} == metatoken._PLACES
 
 
 def test_import_is_light() -> None:

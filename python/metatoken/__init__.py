@@ -1,6 +1,6 @@
-"""metatoken: logs into tokens of a language model, and the model into a recommender.
+"""Out-of-vocabulary tokens for users and items: interaction logs become a language-model recommender.
 
-The public names load on first use, so that `import metatoken` and the command line start at once.
+The public names load when they are first used, so that `import metatoken` stays quick.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Split, audit, generate_world, leave_last_out, no_split
+    from metatoken.model.module import MetaTokenModule, ModelSettings
+    from metatoken.recommend import Recommendation, Recommender
+    from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
 
-# Public name -> module that defines it; the imports above say the same to type checkers.
-_HOMES = {
+_PLACES = {
     "Interactions": "metatoken.data",
+    "MetaTokenModule": "metatoken.model.module",
+    "ModelSettings": "metatoken.model.module",
+    "Recommendation": "metatoken.recommend",
+    "Recommender": "metatoken.recommend",
     "Split": "metatoken.data",
+    "TaskDataModule": "metatoken.tasks.datamodule",
     "Vocabulary": "metatoken.tokens.vocabulary",
     "audit": "metatoken.data",
     "generate_world": "metatoken.data",
@@ -23,16 +30,27 @@ _HOMES = {
     "no_split": "metatoken.data",
 }
 
-__all__ = ["Interactions", "Split", "Vocabulary", "audit", "generate_world", "leave_last_out", "no_split"]
+__all__ = [
+    "Interactions",
+    "MetaTokenModule",
+    "ModelSettings",
+    "Recommendation",
+    "Recommender",
+    "Split",
+    "TaskDataModule",
+    "Vocabulary",
+    "audit",
+    "generate_world",
+    "leave_last_out",
+    "no_split",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'metatoken' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -8,10 +8,14 @@ import typer
 
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors
+from metatoken.cli.evaluate import evaluate
 from metatoken.cli.inspect import inspect
+from metatoken.cli.quickstart import quickstart
+from metatoken.cli.recommend import recommend
 from metatoken.cli.tokenize import tokenize
+from metatoken.cli.train import train
 
-COMMANDS = (tokenize, inspect, doctor)
+COMMANDS = (quickstart, tokenize, inspect, train, evaluate, recommend, doctor)
 
 app = typer.Typer(
     name="metatoken",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from rich.table import Table
+
 
 def check_output(path: Path, overwrite: bool) -> None:
     """Refuses, before any work, to write where something stands already.
@@ -59,6 +61,14 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name:<{width}}  {readable(value)}")
+
+
+def print_table(table: Table) -> None:
+    """Prints a table; where stdout is not a terminal it is as wide as it needs to be."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
 
 
 def readable(value: object) -> str:

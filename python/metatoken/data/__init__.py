@@ -2,7 +2,8 @@
 
 from metatoken.data.audit import AuditReport, audit
 from metatoken.data.ids import IdMap
-from metatoken.data.interactions import Interactions, Sequences
+from metatoken.data.interactions import Interactions
+from metatoken.data.sequences import Sequences
 from metatoken.data.split import Split, Targets, leave_last_out, no_split
 from metatoken.data.synthetic import DEMO_SIZE, World, generate_world
 

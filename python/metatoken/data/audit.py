@@ -76,43 +76,45 @@ def audit(log: Interactions) -> AuditReport:
     """Check a log for what spoils training or measurement. Nothing is changed."""
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
     times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
-    repeats = log.frame.select("user", "item").is_duplicated().to_numpy() & ~_first_of_pair(log)
+    repeats = ~log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
     per_user = np.bincount(user, minlength=log.n_users)
     per_item = np.bincount(item, minlength=log.n_items)
-    ascending, tied_ascending, tied = _order(user, _id_rank(log.items)[item], times)
+    orders = [_order(user, rank[item], times) for rank in _id_ranks(log.items)]
+    ascending, tied_ascending, tied = max(
+        orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5)
+    )
     split = leave_last_out(log)
     trained = np.bincount(split.train.frame["item"].to_numpy(), minlength=log.n_items)
     ratings = log.frame["rating"] if "rating" in log.frame.columns else pl.Series(dtype=pl.Float32)
     columns = [name for name in log.frame.columns if name != "order"]
     duplicates = len(log) - log.frame.select(columns).n_unique() if times is not None and len(log) else None
-    counts = {
-        "users": int((per_user > 0).sum()),
-        "items": int((per_item > 0).sum()),
-        "interactions": len(log),
-        "repeated_pairs": int(repeats.sum()),
-        "users_with_repeats": len(np.unique(user[repeats])),
-        "short_users": int(((per_user > 0) & (per_user < SHORTEST)).sum()),
-        "items_seen_once": int((per_item == 1).sum()),
-        "cold_targets": int((trained[split.test.items] == 0).sum()),
-        "repeated_targets": split.repeated_targets("test"),
-        "targets": len(split.test),
-        "non_finite_ratings": int((~ratings.is_finite()).sum()),
-    }
-    shares = {"tied_neighbours": tied, "ascending_neighbours": ascending, "ascending_ties": tied_ascending}
-    report = AuditReport(**counts, **shares, duplicate_rows=duplicates)
+    report = AuditReport(
+        users=int((per_user > 0).sum()),
+        items=int((per_item > 0).sum()),
+        interactions=len(log),
+        repeated_pairs=int(repeats.sum()),
+        users_with_repeats=len(np.unique(user[repeats])),
+        duplicate_rows=duplicates,
+        tied_neighbours=tied,
+        ascending_neighbours=ascending,
+        ascending_ties=tied_ascending,
+        short_users=int(((per_user > 0) & (per_user < SHORTEST)).sum()),
+        items_seen_once=int((per_item == 1).sum()),
+        cold_targets=int((trained[split.test.items] == 0).sum()),
+        repeated_targets=split.repeated_targets("test"),
+        targets=len(split.test),
+        non_finite_ratings=int((~ratings.is_finite()).sum()),
+    )
     report.warnings.extend(_order_warnings(report) + _count_warnings(report))
     return report
 
 
-def _first_of_pair(log: Interactions) -> NDArray[np.bool_]:
-    return log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
-
-
-def _id_rank(ids: IdMap) -> NDArray[np.int64]:
-    """Place of each item row in the natural order of the ids: by number where all are whole numbers."""
-    numbers = pl.Series(ids.raw, dtype=pl.String).cast(pl.Int64, strict=False)
+def _id_ranks(ids: IdMap) -> list[NDArray[np.int64]]:
+    """Place of each item row in the order of the ids: as text, and as numbers where all are whole numbers."""
     # Rows are sorted by text already.
-    return np.arange(len(ids)) if numbers.has_nulls() else numbers.rank("ordinal").cast(pl.Int64).to_numpy()
+    text = np.arange(len(ids))
+    numbers = pl.Series(ids.raw, dtype=pl.String).cast(pl.Int64, strict=False)
+    return [text] if numbers.has_nulls() else [text, numbers.rank("ordinal").cast(pl.Int64).to_numpy()]
 
 
 def _order(
@@ -136,15 +138,16 @@ def _order_warnings(report: AuditReport) -> list[str]:
     share, ties, tied = report.ascending_neighbours, report.ascending_ties, report.tied_neighbours
     neighbours = report.interactions - report.users
     out: list[str] = []
-    if share is not None and tied is None and neighbours >= ENOUGH:
+    if share is not None and neighbours >= ENOUGH:
         side, strong = ("ascending", share) if share >= 0.5 else ("descending", 1 - share)
         text = f"{strong:.0%} of consecutive items of a user are in {side} order of their ids (50% by chance)"
         if strong > SORTED:
+            fix = "Give the log with its times." if tied is None else "Check that the time column is the right one."
             out.append(
                 f"{text}: the histories look sorted by item id, not by time. The last item of a user is then not the "
-                "latest, and scores measure the sort. Give the log with its times."
+                f"latest, and scores measure the sort. {fix}"
             )
-        elif strong > LEANING:
+        elif strong > LEANING and tied is None:
             out.append(
                 f"{text}: part of the order seems to come from the ids, for example within a day. A model may learn "
                 "that; compare with a log that has exact times if there is one."
@@ -171,8 +174,8 @@ def _count_warnings(report: AuditReport) -> list[str]:
     if report.repeated_pairs:
         out.append(
             f"{report.repeated_pairs:,} interactions repeat an item that the user already had "
-            f"({report.users_with_repeats:,} users). {report.repeated_targets:,} of {report.targets:,} test targets are "
-            "such repeats; where seen items are removed from recommendations, these are counted as misses."
+            f"({report.users_with_repeats:,} users). {report.repeated_targets:,} of {report.targets:,} test targets "
+            "are such repeats; where seen items are removed from recommendations, these are counted as misses."
         )
     if report.short_users:
         out.append(

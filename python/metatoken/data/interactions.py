@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,44 +13,16 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken.data import columns
+from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
 from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.readers import read_raw, read_table
+from metatoken.data.sequences import Sequences
 from metatoken.errors import ArgumentError, DataError
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
 TEXTS = ("review", "summary", "explanation")
-
-
-@dataclass(frozen=True, eq=False)
-class Sequences:
-    """Items of each user, oldest first, as compressed rows.
-
-    Attributes:
-        offsets: int64 `[n_users + 1]`; user row u owns `items[offsets[u]:offsets[u + 1]]`.
-        items: int32 `[n]`, item rows.
-    """
-
-    offsets: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, user: int) -> NDArray[np.int32]:
-        """Item rows of one user row, int32 `[length]`, a view."""
-        if not 0 <= user < len(self):
-            raise IndexError(f"user row {user} is not in 0..{len(self) - 1}")
-        return self.items[self.offsets[user] : self.offsets[user + 1]]
-
-    def __iter__(self) -> Iterator[NDArray[np.int32]]:
-        return (self[user] for user in range(len(self)))
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Items of each user, int64 `[n_users]`."""
-        return np.diff(self.offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,13 +243,7 @@ class Interactions:
 
         Two logs agree exactly when they hold the same histories, whatever the order of the rows they were read from.
         """
-        digest = hashlib.sha256(b"metatoken.interactions.1")
-        for ids in (self.users, self.items):
-            _feed(digest, pl.Series(ids.kind, ids.raw, dtype=pl.String))
-        for frame in (self.frame, self.item_table):
-            for column in sorted(frame.columns) if frame is not None else []:
-                _feed(digest, frame[column] if frame is not None else pl.Series())
-        return digest.hexdigest()
+        return content_checksum([self.users, self.items], [self.frame, self.item_table])
 
 
 def _check_names(names: dict[str, str]) -> None:
@@ -327,18 +292,3 @@ def _places(users: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.
 
 def _series(array: NDArray[np.generic]) -> pl.Series:
     return pl.Series(array.tolist(), strict=False) if array.dtype.kind in "OUS" else pl.Series(array)
-
-
-def _feed(digest: hashlib._Hash, column: pl.Series) -> None:
-    """Add a column to a checksum: name, kind, lengths of texts, content."""
-    digest.update(f"{column.name}:{column.dtype}:{len(column)};".encode())
-    if column.dtype == pl.List(pl.String):
-        _feed(digest, column.list.len().alias("lengths"))
-        column = column.explode(empty_as_null=False) if len(column) else pl.Series("", [], dtype=pl.String)
-    if column.dtype == pl.String:
-        column = column.fill_null("")
-        digest.update(column.str.len_bytes().to_numpy().astype("<u4").tobytes())
-        digest.update("".join(column.to_list()).encode())
-    else:
-        array = column.to_numpy()
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())

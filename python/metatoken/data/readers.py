@@ -147,7 +147,7 @@ def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
     width, line, last = None, 1, None
-    for line, fields in _csv_rows(text, separator):  # noqa: B007 (the last line is needed after the loop)
+    for line, fields in _csv_rows(text, separator):
         width = len(fields) if width is None else width
         last = line
         if len(fields) > width:

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.data.interactions import Interactions, Sequences
+from metatoken.data.interactions import Interactions
+from metatoken.data.sequences import Sequences
 from metatoken.errors import ArgumentError
 
 Part = Literal["validation", "test"]

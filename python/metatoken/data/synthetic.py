@@ -5,9 +5,9 @@ and walks: from item i in group g the next item is
 
     P(j | i, user) = (1 - drift) [ (1 - jump) S[i, j] + jump Z_g[j] ] + drift sum_h taste[user, h] Z_h[j]
 
-where S puts fixed weights on the three items after i on the ring, and Z_g is the Zipf popularity within a group. No item
-comes twice in a history, so probabilities of seen items are set to zero and the rest is scaled up. Order matters (S),
-popularity is skewed (Z), and tastes drift between groups; the first term is what a sequence model can learn and
+where S puts fixed weights on the three items after i on the ring, and Z_g is the Zipf popularity within a group. No
+item comes twice in a history, so probabilities of seen items are set to zero and the rest is scaled up. Order matters
+(S), popularity is skewed (Z), and tastes drift between groups; the first term is what a sequence model can learn and
 popularity cannot.
 """
 

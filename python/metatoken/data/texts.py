@@ -85,9 +85,31 @@ THEMES = (
     ),
 )
 BRANDS = (
-    "Alderbrook Brightwell Cormorant Dunmore Eastvale Fernhill Glenrock Hartwood Ironleaf Juniper Kestrel Larkfield "
-    "Marlowe Northgate Oakhaven Pinecrest Quillon Ravenna Silverton Thornbury Umberline Vantor Westmere Yarrow"
-).split()
+    "Alderbrook",
+    "Brightwell",
+    "Cormorant",
+    "Dunmore",
+    "Eastvale",
+    "Fernhill",
+    "Glenrock",
+    "Hartwood",
+    "Ironleaf",
+    "Juniper",
+    "Kestrel",
+    "Larkfield",
+    "Marlowe",
+    "Northgate",
+    "Oakhaven",
+    "Pinecrest",
+    "Quillon",
+    "Ravenna",
+    "Silverton",
+    "Thornbury",
+    "Umberline",
+    "Vantor",
+    "Westmere",
+    "Yarrow",
+)
 # Neighbours on a ring share a brand: a title tells a little about what comes next.
 BRAND_LENGTH = 6
 VERDICTS = {

@@ -1,0 +1,44 @@
+"""`metatoken evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Part(StrEnum):
+    """Which held-out items."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    part: Annotated[Part, typer.Option(help="Which held-out items.")] = Part.TEST,
+    unseen: Annotated[bool, typer.Option(help="Score the unseen templates, too.")] = True,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write plain files from which anyone can recompute the metrics.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a table.")] = False,
+) -> None:
+    """Scores a run against baselines: every held-out user, the full catalogue, seen items removed."""
+    import json
+
+    from metatoken.cli.output import print_table, progress_bar
+    from metatoken.evaluate.metrics import metrics_table
+    from metatoken.evaluate.predictions import export_plain, read_predictions
+    from metatoken.run import PREDICTIONS, evaluate_run, load_run
+
+    loaded = load_run(run)
+    document = evaluate_run(loaded, part.value, unseen=unseen, bar=progress_bar)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_table(metrics_table(document["rows"]))
+    if export is not None:
+        export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
+        print(f"plain files written to {export}")

@@ -1,0 +1,53 @@
+"""`metatoken quickstart`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the world and the run.")] = Path("demo"),
+    users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 2000,
+    items: Annotated[int, typer.Option(min=20, help="Items of the generated world.")] = 600,
+    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of the world and the run.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
+) -> None:
+    """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""
+    from metatoken.cli.output import print_table, progress_bar
+    from metatoken.config import Config, DataConfig, ModelConfig, TrainerConfig
+    from metatoken.data import generate_world
+    from metatoken.errors import ConfigError
+    from metatoken.evaluate.metrics import metrics_table
+    from metatoken.recommend import Recommender
+    from metatoken.run import evaluate_run, train_run
+
+    run = out / "run"
+    if run.exists() and not overwrite:
+        raise ConfigError(f"{run}: exists already; give another folder or --overwrite")
+    world = generate_world(n_users=users, n_items=items, seed=seed)
+    world.write(out / "world")
+    print(f"a world of {users} users and {items} items, written to {out / 'world'}")
+    config = Config(
+        data=DataConfig(
+            path=out / "world" / "interactions.csv", user="user_id", item="item_id", time="timestamp",
+            items=out / "world" / "items.csv", title="title", categories="categories",
+        ),
+        model=ModelConfig(preset={"dropout": 0.2}, learning_rate=2e-3, max_history=20, warmup_steps=20),
+        trainer=TrainerConfig(max_epochs=epochs, batch_size=64),
+        seed=seed,
+    )  # fmt: skip
+    done = train_run(config, run, overwrite=overwrite, say=lambda line: print(line, flush=True), bar=progress_bar)
+    document = evaluate_run(done, bar=progress_bar)
+    print_table(metrics_table(document["rows"]))
+    recommender = Recommender(done.module, done.split.log, done.fusion)
+    for user in done.split.log.users.raw[:2]:
+        seen = done.split.log.sequences()[done.split.log.users.row(user)]
+        titles = done.module.vocabulary.titles or list(done.split.log.items.raw)
+        print(f"\n{user} took, last: {', '.join(titles[item] for item in seen[-3:])}")
+        for one in recommender.recommend(user, k=5):
+            print(f"  {one.rank}. {one.title} ({one.item}, {one.score:.3f})")
+    print(f"\nthe same by hand:\n  metatoken evaluate {run}\n  metatoken recommend {run} --user {user} -k 10")

@@ -1,0 +1,34 @@
+"""`metatoken train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run, e.g. configs/beauty.yaml.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")] = Path("run"),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. trainer.max_epochs=20.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="A folder that `metatoken tokenize` wrote; else tokens are learned first.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Trains a model on a log, from tokens to fusion weights."""
+    from metatoken.cli.output import progress_bar
+    from metatoken.config import load_config
+    from metatoken.run import train_run
+
+    chosen = [*(overrides or []), *([f"vocabulary={vocabulary}"] if vocabulary else [])]
+    train_run(load_config(config, chosen), out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
+    print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken recommend {out} --user ID")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

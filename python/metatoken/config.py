@@ -1,0 +1,213 @@
+"""The configuration of a run: one YAML file, checked before any work, saved resolved with the run."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from metatoken.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Where the log is and how to read it; the keys are those of `Interactions.read`."""
+
+    path: Path
+    format: Literal["table", "sequences", "pairs", "sessions"] = "table"
+    user: str = "user"
+    item: str = "item"
+    time: str | None = None
+    rating: str | None = None
+    items: Path | None = None
+    item_id: str | None = None
+    title: str | None = None
+    categories: str | None = None
+
+
+class TokensConfig(Section):
+    """How tokens are learned; the keys are those of `Vocabulary.fit`."""
+
+    levels: Literal["auto"] | list[int] = "auto"
+    method: Literal["residual", "tree", "flat+rank"] = "residual"
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    dim: int = Field(default=64, ge=1)
+    meta_paths: list[str] = ["user-item-user", "item-user-item"]
+    walks_per_node: int = Field(default=10, ge=1)
+    walk_length: int = Field(default=40, ge=2)
+    window: int = Field(default=5, ge=1)
+    negatives: int = Field(default=5, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    hogwild: bool = False
+    kinds: Literal["joint", "apart"] = "joint"
+    unique: Literal["assignment", "nearest", "counter"] = "assignment"
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return [int(v) for v in value.split(",")] if isinstance(value, str) and value != "auto" else value
+
+
+class WeightsConfig(Section):
+    """Weights of the parts of the loss."""
+
+    item: float = Field(default=1.0, ge=0)
+    generation: float = Field(default=0.5, ge=0)
+    shared: float = Field(default=0.25, ge=0)
+
+
+class ModelConfig(Section):
+    """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
+
+    backbone: str = "gpt2-preset"
+    preset: dict[str, int | float] = {}
+    lora: dict[str, Any] | None = None
+    tasks: list[str] = ["sequential", "direct"]
+    leaf: bool = True
+    temperature: float = 0.07
+    alpha: float = 1.0
+    input_norm: float | None = None
+    user_tokens: Literal["none", "prefix"] = "none"
+    max_history: int = 50
+    weights: WeightsConfig = WeightsConfig()
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+
+
+class TrainerConfig(Section):
+    """How long and on what; `options` go to `lightning.Trainer` as they are."""
+
+    max_epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    direct_rows: int = Field(default=1, ge=1)
+    gradient_clip_val: float | None = 1.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    validation_users: int | None = 2000
+    validate_every: int = Field(default=1, ge=1)
+    options: dict[str, Any] = {}
+
+
+class EvaluateConfig(Section):
+    """How the run is scored."""
+
+    width: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    fusion_users: int = Field(default=5000, ge=1)
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    data: DataConfig
+    vocabulary: Path | None = None
+    tokens: TokensConfig = TokensConfig()
+    model: ModelConfig = ModelConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    seed: int = 0
+    threads: int | None = None
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Reads and checks a YAML file.
+
+    Args:
+        path: The file. Relative paths in it are relative to the working directory, as they would be on a command line.
+        overrides: `key.sub=value`, values in YAML, later ones win.
+
+    Raises:
+        ConfigError: The file is missing or broken, a key unknown, a value not usable; file and line where known.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected a YAML text file, got bytes that are not UTF-8") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.model_fields)}")
+    for override in overrides or []:
+        _override(values, override)
+    return _check(values, str(path), text)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key=value, e.g. trainer.max_epochs=20")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
+
+
+def _check(values: dict[str, Any], where: str, text: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        line = _line_of(text, path)
+        place = where if line is None else f"{where}:{line}"
+        name = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            close = difflib.get_close_matches(path[-1], known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ConfigError(f"{place}: unknown key {name!r}; {hint}") from error
+        if first["type"] == "missing":
+            raise ConfigError(f"{place}: {name!r} is missing; set it in the file or with --set {name}=...") from error
+        raise ConfigError(f"{place}: {name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    section: Any = Config
+    for part in path:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field is not None else None
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
+
+
+def _line_of(text: str, path: list[str]) -> int | None:
+    """Line (from 1) of a key in the file, None where it is not there."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == part:
+                node, line = value, key.start_mark.line + 1
+                break
+        else:
+            break
+    return line
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

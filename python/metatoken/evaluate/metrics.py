@@ -1,0 +1,103 @@
+"""The document of metrics (`metrics.json`) and its table for people."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA = 1
+LABELS = ("task", "template", "model", "users")
+
+
+def metrics_document(
+    split_name: str,
+    dataset_counts: Mapping[str, int],
+    seed: int,
+    seconds: float,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    repeated_targets: int | None = None,
+) -> dict[str, Any]:
+    """The content of `metrics.json`: plain Python values only, ready for `json.dump`.
+
+    Args:
+        split_name: How targets were held out, e.g. "leave-last-out".
+        dataset_counts: `{"users", "items", "interactions"}` of the log.
+        seed: Seed of the run.
+        seconds: Wall-clock time of the evaluation.
+        rows: One for each scored model, task and template: `task`, `template`, `model`, `users` (evaluated) and the
+            metrics, e.g. of `ranking_metrics`.
+        repeated_targets: How many targets were already in their user's history, which no list without seen items can
+            hit; left out if None.
+
+    Raises:
+        ArgumentError: A count or label is missing, a model is listed twice, or a number is not finite.
+    """
+    if missing := {"users", "items", "interactions"} - set(dataset_counts):
+        raise ArgumentError("dataset_counts", f"lacks {', '.join(sorted(missing))}")
+    plain = [{name: _plain(name, value) for name, value in row.items()} for row in rows]
+    known = set()
+    for row in plain:
+        if missing := set(LABELS) - set(row):
+            raise ArgumentError("rows", f"a row lacks {', '.join(sorted(missing))}: {row}")
+        key = (row["task"], row["template"], row["model"])
+        if key in known:
+            raise ArgumentError("rows", f"two rows for task, template and model {key}")
+        known.add(key)
+    document = {
+        "schema": SCHEMA,
+        "split": split_name,
+        "dataset": {name: _plain(name, value) for name, value in dataset_counts.items()},
+        "seed": int(seed),
+        "seconds": _plain("seconds", seconds),
+        "rows": plain,
+    }
+    return document if repeated_targets is None else document | {"repeated_targets": int(repeated_targets)}
+
+
+def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
+    """A table for the terminal: one line a row, metrics to four digits, the best of each task and template in bold.
+
+    Args:
+        rows: As in `metrics_document`; a metric that a row lacks stays blank.
+        title: Heading.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in LABELS))
+    table = Table(title=title)
+    for name in LABELS:
+        table.add_column(name, justify="right" if name == "users" else "left", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        peers = [other for other in rows if all(other.get(name) == row.get(name) for name in ("task", "template"))]
+        labels = [f"{row[name]:,}" if name == "users" else escape(str(row[name])) for name in LABELS]
+        table.add_row(*labels, *(_cell(name, row, peers) for name in names))
+    return table
+
+
+def _cell(name: str, row: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    # Only these are better when larger and about quality; coverage and invalid ids describe the lists.
+    ranked = name.partition("@")[0] in ("hr", "ndcg", "mrr")
+    best = ranked and len(peers) > 1 and value == max(peer.get(name, -math.inf) for peer in peers)
+    return f"[bold]{text}[/bold]" if best else text
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError("rows", f"{name} is {value}; a metric must be a finite number")
+    return value

@@ -1,0 +1,164 @@
+"""Predictions as a table of raw ids, and as plain files from which anyone can recompute the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from metatoken.artifacts import atomic_file, read_frame, write_frame
+from metatoken.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from metatoken.data.ids import IdMap
+    from metatoken.data.interactions import Interactions
+    from metatoken.data.split import Part, Split
+
+SCHEMA = pl.Schema(
+    {
+        "task": pl.String,
+        "template": pl.String,
+        "split": pl.String,
+        "model": pl.String,
+        "user": pl.String,
+        "rank": pl.Int32,
+        "item": pl.String,
+        "score": pl.Float32,
+    }
+)
+
+
+def predictions_frame(
+    log: Interactions,
+    users: NDArray[np.int32],
+    recommendations: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    *,
+    task: str,
+    template: str,
+    split: Part,
+    model: str,
+) -> pl.DataFrame:
+    """One row for each recommendation, ids as in the user's own data.
+
+    Args:
+        log: Has the raw ids of the rows.
+        users: int32 [m] user rows.
+        recommendations: int32 [m, k] item rows, best first. Rows that are no item (-1 where nothing is recommended)
+            are left out; the ranks of the others stay.
+        scores: float32 [m, k].
+        task: E.g. "sequential".
+        template: Name of the prompt template.
+        split: Part whose targets are to be found, "validation" or "test".
+        model: E.g. "fused".
+
+    Returns:
+        Columns task, template, split, model, user, rank (int32 from 1), item, score (float32), in the order of `users`
+        and rank.
+
+    Raises:
+        ArgumentError: The shapes do not fit.
+    """
+    if recommendations.ndim != 2 or scores.shape != recommendations.shape or users.shape != recommendations.shape[:1]:
+        shapes = [list(array.shape) for array in (users, recommendations, scores)]
+        raise ArgumentError("recommendations", f"expected shapes [m], [m, k] and [m, k], got {shapes}")
+    user, place = np.nonzero((recommendations >= 0) & (recommendations < log.n_items))
+    values = {
+        "user": _raw(log.users, users[user]),
+        "rank": place + 1,
+        "item": _raw(log.items, recommendations[user, place]),
+        "score": scores[user, place],
+    }
+    labels = {"task": task, "template": template, "split": split, "model": model}
+    frame = pl.DataFrame(values).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
+    return frame.select(SCHEMA.names()).cast(SCHEMA)
+
+
+def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write a table of `predictions_frame` (or several, concatenated) as Parquet, whole or not at all.
+
+    Raises:
+        ArgumentError: A column is missing or of another type.
+    """
+    if frame.schema != SCHEMA:
+        raise ArgumentError("frame", f"expected the columns {dict(SCHEMA)}, got {dict(frame.schema)}")
+    with atomic_file(path) as file:
+        write_frame(file, frame)
+
+
+def read_predictions(path: str | Path) -> pl.DataFrame:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        ArtifactError: The file is missing, is not Parquet, or lacks a column.
+    """
+    return read_frame(Path(path), SCHEMA).select(SCHEMA.names())
+
+
+def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *, part: Part = "test") -> list[Path]:
+    """Write predictions and what they are judged by as text files, so that any script can recompute the metrics.
+
+    - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
+    - `history.txt`: `user item item ...`, what each of them had seen, oldest first
+    - `catalogue.txt`: an item a line
+    - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`
+
+    Args:
+        predictions: Columns of `predictions_frame`; rows of the other part are ignored.
+        split: Has the held-out items, the histories and the raw ids.
+        folder: Where to write; files of these names are replaced.
+        part: Part that is exported.
+
+    Returns:
+        The files of predictions, sorted by name.
+
+    Raises:
+        DataError: An id is empty or contains white space, which separates the columns of these files; nothing is
+            written.
+        ArgumentError: The name of a task, template or model cannot stand in a file name.
+    """
+    folder = Path(folder)
+    log, targets, history = split.log, split.targets(part), split.history(part)
+    _refuse_blanks(log.items.raw, "item")
+    _refuse_blanks((log.users.raw[u] for u in targets.users), "user")
+    shares = predictions.filter(pl.col("split") == part).partition_by("task", "template", "model", as_dict=True)
+    files = {_file_name(*map(str, key)): share.sort("user", "rank") for key, share in sorted(shares.items())}
+    users, items = log.users.raw, log.items.raw
+    _write(folder / "truth.tsv", (f"{users[u]}\t{items[i]}" for u, i in zip(targets.users, targets.items, strict=True)))
+    _write(folder / "history.txt", (" ".join([users[u], *(items[i] for i in history[u])]) for u in targets.users))
+    _write(folder / "catalogue.txt", items)
+    for name, share in files.items():
+        rows = share.select("user", "rank", "item").iter_rows()
+        _write(folder / name, (f"{user}\t{rank}\t{item}" for user, rank, item in rows))
+    return [folder / name for name in sorted(files)]
+
+
+def _raw(ids: IdMap, rows: NDArray[np.int32]) -> pl.Series:
+    return pl.Series(ids.raw, dtype=pl.String).gather(rows)
+
+
+def _refuse_blanks(ids: Iterable[str], kind: str) -> None:
+    for raw in ids:
+        if raw.split() != [raw]:
+            raise DataError(
+                f"the {kind} id {raw!r} is empty or contains white space and cannot be written to the plain files, "
+                "whose columns white space separates; use predictions.parquet, or rename the id in the log"
+            )
+
+
+def _file_name(*parts: str) -> str:
+    name = ".".join((*parts, "tsv"))
+    if name.startswith(".") or set(name) & set('/\\:*?"<>|\0\n'):
+        raise ArgumentError("predictions", f"task, template and model must fit in a file name, got {parts}")
+    return name
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with atomic_file(path) as file:
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

@@ -1,0 +1,242 @@
+"""Backbones: any Hugging Face causal or encoder-decoder model, by name, path, or preset built from its config.
+
+What the heads need from a backbone is one thing: the states that its final norm sees, made unit length (DESIGN
+decision 11). `Backbone.states` is that, for every architecture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metatoken.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# One place that says how large a preset is; every key can be overridden by the user.
+PRESETS: dict[str, dict[str, Any]] = {
+    "gpt2-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.4, "positions": 512},
+    "t5-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.3, "positions": 512},
+}
+
+
+def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] | None = None) -> nn.Module:
+    """A randomly initialised backbone from its config; nothing is downloaded.
+
+    Args:
+        name: `gpt2-preset` (causal) or `t5-preset` (encoder-decoder).
+        vocabulary_size: Text tokens.
+        overrides: Any of dim, layers, heads, dropout, positions.
+
+    Raises:
+        ConfigError: Unknown preset or key.
+    """
+    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration  # noqa: PLC0415
+
+    size = dict(PRESETS[name])
+    unknown = set(overrides or {}) - set(size)
+    if unknown:
+        raise ConfigError(f"model.preset: unknown keys {sorted(unknown)}; expected some of {sorted(size)}")
+    size |= dict(overrides or {})
+    if size["dim"] % size["heads"]:
+        raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
+    if name == "t5-preset":
+        config = T5Config(
+            vocab_size=vocabulary_size,
+            d_model=size["dim"],
+            d_kv=size["dim"] // size["heads"],
+            d_ff=4 * size["dim"],
+            num_layers=size["layers"],
+            num_heads=size["heads"],
+            dropout_rate=size["dropout"],
+            pad_token_id=0,
+            eos_token_id=2,
+        )
+        config.decoder_start_token_id = 0
+        return T5ForConditionalGeneration(config)
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=vocabulary_size, n_positions=size["positions"], n_embd=size["dim"], n_layer=size["layers"],
+            n_head=size["heads"], embd_pdrop=size["dropout"], resid_pdrop=size["dropout"],
+            attn_pdrop=size["dropout"], pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        )
+    )  # fmt: skip
+
+
+def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
+    """A pretrained model in float32 and its tokenizer, by hub name or local folder.
+
+    Raises:
+        ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer  # noqa: PLC0415
+
+    local = Path(name_or_path).expanduser()
+    source = str(local) if local.exists() else name_or_path
+    try:
+        config = AutoConfig.from_pretrained(source)
+        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = loader.from_pretrained(source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
+            f"{name_or_path!r} cannot be loaded ({reason})"
+        ) from error
+    return model, tokenizer
+
+
+@dataclass
+class Prefix:
+    """What a backbone has read so far, one row a prompt; carried while decoding.
+
+    Attributes:
+        last: float `[B, d]` unit state that predicts the next token.
+        mask: int64 `[B, L]` attention mask of what was read.
+        lengths: int64 `[B]` number of real positions.
+        cache: Key-value cache of a causal model, or the encoder's output.
+        decoded: int64 `[B, t]` decoder ids so far (encoder-decoder only).
+    """
+
+    last: Tensor
+    mask: Tensor
+    lengths: Tensor
+    cache: Any
+    decoded: Tensor | None = None
+
+
+class Backbone(nn.Module):
+    """A Hugging Face model seen as a map from token vectors to unit states.
+
+    Args:
+        model: Causal or encoder-decoder model, bare or wrapped by PEFT.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        config: Any = model.config
+        self.is_encoder_decoder = bool(config.is_encoder_decoder)
+        self.dim = int(getattr(config, "d_model", None) or config.hidden_size)
+        self.max_positions: int | None = None
+        if not self.is_encoder_decoder:
+            self.max_positions = getattr(config, "max_position_embeddings", None)
+        self._captured: Tensor | None = None
+        final_norm(self.bare()).register_forward_pre_hook(self._capture)
+
+    def bare(self) -> nn.Module:
+        """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
+        inner = getattr(self.model, "get_base_model", None)
+        return inner() if inner is not None else self.model
+
+    def _capture(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].float()
+        # Behind a LayerNorm the mean is removed first. Its gain and bias are left out on purpose: the cosine is
+        # taken before them, so that a head can be folded into plain weights.
+        self._captured = x - x.mean(-1, keepdim=True) if isinstance(module, nn.LayerNorm) else x
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
+        layer: Any = self.bare().get_input_embeddings()  # type: ignore[operator]
+        vectors: Tensor = layer(ids)
+        return vectors
+
+    def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
+        """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
+        return self._run(vectors, mask, decoder_ids)[0]
+
+    def _run(
+        self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Any]:
+        """States and the body's output; text logits are never computed."""
+        bare: Any = self.bare()
+        if not self.is_encoder_decoder:
+            return self._captured_from(lambda: bare.base_model(inputs_embeds=vectors, attention_mask=mask, **kwargs))
+        encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+        return self._decode(encoded, mask, decoder_ids), encoded
+
+    def _decode(self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None) -> Tensor:
+        decoder: Any = self.bare().get_decoder()  # type: ignore[operator]
+        return self._captured_from(
+            lambda: decoder(
+                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
+            )
+        )[0]
+
+    def _captured_from(self, forward: Callable[[], Any]) -> tuple[Tensor, Any]:
+        """Runs `forward` and returns the unit states that the final norm saw during it, and its result."""
+        try:
+            out = forward()
+            if self._captured is None:
+                raise RuntimeError("the backbone's final norm did not run")
+            return F.normalize(self._captured, dim=-1), out
+        finally:
+            self._captured = None
+
+    def start(self, vectors: Tensor, mask: Tensor) -> Prefix:
+        """Reads prompts (padded on the right) and returns the state before the first item token."""
+        lengths = mask.sum(dim=1)
+        rows = torch.arange(len(mask), device=mask.device)
+        if self.is_encoder_decoder:
+            begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
+            states, encoded = self._run(vectors, mask, begin)
+            return Prefix(states[:, -1], mask, lengths, encoded, begin)
+        states, out = self._run(vectors, mask, use_cache=True)
+        return Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
+
+    def step(self, prefix: Prefix, source: Tensor, ids: Tensor) -> Prefix:
+        """Continues row `source[i]` of `prefix` with token `ids[i]`.
+
+        Args:
+            prefix: What was read; a causal cache is consumed.
+            source: int64 `[R]` rows of `prefix`, repeats allowed.
+            ids: int64 `[R]` token ids.
+
+        Returns:
+            The prefix of R rows.
+        """
+        mask, lengths = prefix.mask[source], prefix.lengths[source]
+        if self.is_encoder_decoder:
+            if prefix.decoded is None:
+                raise RuntimeError("an encoder-decoder prefix without decoder ids")
+            decoded = torch.cat([prefix.decoded[source], ids[:, None]], dim=1)
+            encoded = prefix.cache[source]
+            return Prefix(self._decode(encoded, mask, decoded)[:, -1], mask, lengths, encoded, decoded)
+        prefix.cache.batch_select_indices(source)
+        mask = torch.cat([mask, mask.new_ones(len(source), 1)], dim=1)
+        states, out = self._run(
+            self.embed(ids[:, None]), mask, past_key_values=prefix.cache, use_cache=True, position_ids=lengths[:, None]
+        )
+        return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
+
+    @property
+    def decoder_start(self) -> int:
+        """Id that a decoder begins with."""
+        config: Any = self.bare().config
+        start = getattr(config, "decoder_start_token_id", None)
+        return int(config.pad_token_id if start is None else start)
+
+
+def final_norm(model: nn.Module) -> nn.Module:
+    """The norm whose output the language-model head reads.
+
+    Raises:
+        ConfigError: The architecture has none where one is expected.
+    """
+    config: Any = model.config
+    body: Any = model.get_decoder() if config.is_encoder_decoder else model.base_model  # type: ignore[operator]
+    for name in ("ln_f", "norm", "final_layer_norm", "final_layernorm", "layer_norm"):
+        norm = getattr(body, name, None)
+        if isinstance(norm, nn.Module):
+            return norm
+    raise ConfigError(
+        f"model.backbone: {type(model).__name__} has no final norm under a known name; "
+        "supported are models of the Llama, Qwen, Gemma, Mistral, Phi, GPT-2, GPT-NeoX and T5 families"
+    )

@@ -1,0 +1,87 @@
+"""The OOV token table and its place inside the backbone's embedding layer.
+
+`e(t) = E[t] + alpha (W c_t + b)`: `E[t]` a free row, `c_t` the frozen centroid of the token, `W, b` one linear layer
+shared by all tokens (META ID, equation 5). It is applied wherever the table is used, so training, decoding and export
+can never differ (DESIGN decision 1). The rows live beside the backbone's own table, which stays as it is: nothing is
+resized, a frozen table stays frozen, and text logits cannot change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TokenTable(nn.Module):
+    """Vectors of all OOV tokens.
+
+    Args:
+        centroids: float `[n_tokens, c]`, frozen.
+        dim: Width of the backbone.
+        alpha: Weight of the projected centroid.
+        norm: Length that rows have at the input (cosine heads ignore length); None keeps their own.
+    """
+
+    centroids: Tensor
+
+    def __init__(self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float | None = None) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.norm = norm
+        # Unit mean length: the scale of the skip-gram space says nothing about the scale of the backbone.
+        scale = centroids.norm(dim=1).mean().clamp_min(1e-12)
+        self.register_buffer("centroids", (centroids / scale).to(torch.float32))
+        self.weight = nn.Parameter(torch.randn(centroids.shape[0], dim) * 0.02)
+        self.projection = nn.Linear(centroids.shape[1], dim)
+
+    def forward(self) -> Tensor:
+        """Composed vectors `[n_tokens, dim]`, before any normalisation."""
+        projected: Tensor = self.projection(self.centroids)
+        return self.weight + self.alpha * projected
+
+    def inputs(self) -> Tensor:
+        """Vectors as the backbone reads them, `[n_tokens, dim]`."""
+        return rescale(self(), self.norm)
+
+
+class MetaEmbedding(nn.Embedding):
+    """A backbone's embedding layer that also knows the OOV ids `base + local token id`.
+
+    Made in place from the backbone's own `nn.Embedding` by `install`, so names, ties and saving stay plain.
+    """
+
+    base: int
+    _table: list[TokenTable]
+
+    def forward(self, input_ids: Tensor) -> Tensor:  # noqa: D102
+        is_oov = input_ids >= self.base
+        text = super().forward(input_ids.masked_fill(is_oov, 0))
+        oov = F.embedding((input_ids - self.base).clamp_min(0), self._table[0].inputs())
+        return torch.where(is_oov.unsqueeze(-1), oov.to(text.dtype), text)
+
+
+def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
+    """Makes every embedding layer that shares the backbone's input table read OOV ids.
+
+    A T5 has three modules over one storage (shared, encoder, decoder); each is swapped.
+
+    Args:
+        backbone: A Hugging Face model.
+        table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
+        base: First OOV id; ids below are the backbone's own.
+    """
+    own: Any = backbone.get_input_embeddings()  # type: ignore[operator]
+    for module in backbone.modules():
+        if type(module) is nn.Embedding and module.weight is own.weight:
+            module.__class__ = MetaEmbedding
+            module.base = base  # type: ignore[assignment]
+            # In a list, so that nn.Module does not register the table below the backbone as well.
+            module._table = [table]  # type: ignore[assignment]  # noqa: SLF001
+
+
+def rescale(x: Tensor, norm: float | None) -> Tensor:
+    """Rows of `x` brought to length `norm`; unchanged for None."""
+    return x if norm is None else F.normalize(x, dim=-1) * norm

@@ -1,0 +1,261 @@
+"""`MetaTokenModule`: a thin Lightning shell around `Network`.
+
+It builds the backbone and its tokenizer, hands batches to the network, logs, and decides what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from metatoken.decode.trie import Trie
+from metatoken.errors import ArgumentError, ConfigError
+from metatoken.model.backbone import PRESETS, Backbone, build_preset, load_pretrained
+from metatoken.model.network import Network
+from metatoken.model.objective import Weights, loss_parts
+from metatoken.tasks.examples import ExampleBuilder
+from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metatoken.tasks.datamodule import Evaluation
+    from metatoken.tasks.examples import Batch
+    from metatoken.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a model is made of; saved beside its weights.
+
+    Attributes:
+        backbone: A preset (`gpt2-preset`, `t5-preset`), a folder with a Hugging Face model, or a hub name.
+        preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
+        lora: Options of `peft.LoraConfig` for a pretrained backbone; None takes `{"r": 16, "lora_alpha": 32}` there.
+            Presets are trained in full.
+        tasks: Task families.
+        leaf: Score (and read) the last token of an item with the item's own vector.
+        temperature: Of the cosine heads.
+        alpha: Weight of the projected centroids.
+        input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
+            the text rows for a pretrained backbone.
+        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
+        max_history: Items in a prompt.
+        weights: Of the parts of the loss.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW, on matrices only.
+        warmup_steps: Steps of linear warm-up.
+        schedule: `constant` or `cosine` to zero over the run, after the warm-up.
+        seed: Of the initial weights.
+    """
+
+    backbone: str = "gpt2-preset"
+    preset: dict[str, Any] = field(default_factory=dict)
+    lora: dict[str, Any] | None = None
+    tasks: tuple[str, ...] = ("sequential", "direct")
+    leaf: bool = True
+    temperature: float = 0.07
+    alpha: float = 1.0
+    input_norm: float | None = None
+    user_tokens: Literal["none", "prefix"] = "none"
+    max_history: int = 50
+    weights: Weights = field(default_factory=Weights)
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    schedule: Literal["constant", "cosine"] = "cosine"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [t for t in self.tasks if t not in TASKS]
+        if unknown or not self.tasks:
+            raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.temperature <= 0:
+            raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
+        if self.max_history < 1:
+            raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
+        if self.lora is not None and self.backbone in PRESETS:
+            raise ConfigError("model.lora: a preset has no pretrained weights to adapt; leave lora out")
+
+
+def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
+    """The language model (with LoRA layers where it is pretrained) and its tokenizer."""
+    if settings.backbone in PRESETS:
+        tokenizer = train_tokenizer(settings.tasks)
+        return build_preset(settings.backbone, len(tokenizer), settings.preset), tokenizer
+    if settings.preset:
+        raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
+    model, tokenizer = load_pretrained(settings.backbone)
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415
+
+    options: dict[str, Any] = {"r": 16, "lora_alpha": 32} | (settings.lora or {})
+    try:
+        return get_peft_model(model, LoraConfig(**options)), tokenizer
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
+
+
+class MetaTokenModule(L.LightningModule):
+    """Fine-tunes a language model to recommend with OOV tokens.
+
+    Args:
+        vocabulary: Tokens of users and items.
+        settings: A ready `ModelSettings`; or give its fields as keyword arguments.
+        **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+        ArgumentError: The vocabulary has no items or codes of unequal depth.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, settings: ModelSettings | None = None, **fields: Any) -> None:
+        super().__init__()
+        if settings is not None and fields:
+            raise ArgumentError("settings", "give either ready settings or single fields, not both")
+        if settings is None:
+            if "tasks" in fields:
+                fields["tasks"] = tuple(fields["tasks"])
+            settings = ModelSettings(**fields)
+        self.settings = settings
+        self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
+        self.vocabulary = vocabulary
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model, self.tokenizer = build_backbone(settings)
+            backbone = Backbone(model)
+            self.network = Network(
+                backbone,
+                vocabulary,
+                Trie.from_codes(vocabulary.item_codes),
+                base=len(self.tokenizer),
+                temperature=settings.temperature,
+                alpha=settings.alpha,
+                input_norm=self._input_norm(backbone),
+                leaf=settings.leaf,
+            )
+        encoder = PromptEncoder(
+            self.tokenizer,
+            vocabulary.item_tokens,
+            vocabulary.user_tokens,
+            base=len(self.tokenizer),
+            encoder_decoder=backbone.is_encoder_decoder,
+        )
+        self.builder = ExampleBuilder(encoder, settings.max_history)
+        self._check_positions(backbone)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Task families of the model."""
+        return self.settings.tasks
+
+    @property
+    def user_tokens(self) -> str:
+        """How sequential prompts use user tokens."""
+        return self.settings.user_tokens
+
+    def _input_norm(self, backbone: Backbone) -> float:
+        if self.settings.input_norm is not None:
+            return self.settings.input_norm
+        if self.settings.backbone in PRESETS:
+            return 0.25 * math.sqrt(backbone.dim)
+        table: Any = backbone.bare().get_input_embeddings()  # type: ignore[operator]
+        return float(table.weight.detach().float().norm(dim=1).mean())
+
+    def _check_positions(self, backbone: Backbone) -> None:
+        if backbone.max_positions is None:
+            return
+        encoder, depth = self.builder.encoder, self.vocabulary.depth
+        user = self.vocabulary.user_tokens[0] if self.vocabulary.n_users else None
+        words = max(
+            len(encoder.prompt(t, user if task == "direct" or self.user_tokens != "none" else None))
+            for task in self.tasks
+            for t in templates(task)
+        )
+        needed = words + (self.settings.max_history + 1) * depth
+        if needed > backbone.max_positions:
+            room = (backbone.max_positions - words) // depth - 1
+            raise ConfigError(
+                f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
+                f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
+            )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
+        scores = self.network(batch, shared=self.settings.weights.shared > 0)
+        parts = loss_parts(scores, self.settings.weights)
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
+        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
+        return parts["loss"]
+
+    def validation_step(self, batch: Evaluation, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
+        from metatoken.model.ranking import item_scores, target_ranks  # noqa: PLC0415
+
+        ranks = target_ranks(item_scores(self.network, batch.batch), batch.targets, batch.seen)
+        hit = (ranks <= 10).float()
+        task = self.tasks[dataloader_idx]
+        values = {f"val/{task}/hr@10": hit.mean(), f"val/{task}/ndcg@10": (hit / torch.log2(ranks + 1.0)).mean()}
+        self.log_dict(values, batch_size=len(ranks), add_dataloader_idx=False, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:  # noqa: D102
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.settings.weight_decay},
+                {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=self.settings.learning_rate,
+        )
+        total = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._rate(step, float(total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rate(self, step: int, total: float) -> float:
+        warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
+        if self.settings.schedule == "constant" or not math.isfinite(total):
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1.0, total))))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps trainable weights only: a frozen backbone is on disk already."""
+        keep = self._trainable()
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks that every trainable weight is there, since loading is not strict."""
+        missing = sorted(self._trainable() - set(checkpoint["state_dict"]))
+        if missing:
+            raise ConfigError(f"checkpoint: {len(missing)} trainable weights are missing, e.g. {missing[0]}")
+
+    def _trainable(self) -> set[str]:
+        # A tied table appears under two names and is listed once by named_parameters; keep both.
+        trained = {id(p) for p in self.parameters() if p.requires_grad}
+        return {name for name, p in self.named_parameters(remove_duplicate=False) if id(p) in trained}
+
+    def settings_dict(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self.settings)
+
+
+def settings_from_dict(values: dict[str, Any]) -> ModelSettings:
+    """Settings from plain values.
+
+    Raises:
+        ConfigError: A key is unknown.
+    """
+    values = dict(values)
+    if "weights" in values and not isinstance(values["weights"], Weights):
+        values["weights"] = Weights(**values["weights"])
+    if "tasks" in values:
+        values["tasks"] = _as_tuple(values["tasks"])
+    try:
+        return ModelSettings(**values)
+    except TypeError as error:
+        raise ConfigError(f"model: {error}") from error
+
+
+def _as_tuple(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(values)

@@ -1,0 +1,92 @@
+"""The training objective: what the states of a batch must predict.
+
+    loss = w_item CE_item + w_generation (sum_{l<L} CE_l + CE_leaf) + w_shared CE_shared
+
+`CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
+its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
+token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metatoken.model.heads import GenerationHead, ItemHead
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the parts of the loss; a part of weight 0 is not computed."""
+
+    item: float = 1.0
+    generation: float = 0.5
+    shared: float = 0.25
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-probabilities of the targets, each `[P]`.
+
+    Attributes:
+        item: By the item head.
+        tokens: By the generation head with leaf vectors, one tensor a level.
+        shared: Last token by its shared vector; None where its weight is 0.
+    """
+
+    item: Tensor
+    tokens: list[Tensor]
+    shared: Tensor | None
+
+
+def target_scores(
+    level_states: list[Tensor],
+    targets: Tensor,
+    *,
+    item_head: ItemHead,
+    generation: GenerationHead,
+    rows: Tensor,
+    vectors: Tensor,
+    shared: bool,
+) -> Scores:
+    """Log-probabilities of targets under both heads.
+
+    Args:
+        level_states: Unit states `[P, d]`, one tensor a level: before the item, after its first token, and so on.
+        targets: int64 `[P]` item rows.
+        item_head: Scores whole items.
+        generation: Scores tokens.
+        rows: float `[n_tokens, d]` composed token vectors.
+        vectors: float `[n_items, d]` item vectors in leaf order.
+        shared: Whether to score the last token by its shared vector, too.
+    """
+    index = generation.index
+    leaf = index.leaf_of[targets][:, None]
+    path = index.path[targets]
+    logits = item_head(level_states[0], vectors)
+    own = logits.gather(1, leaf).squeeze(1)
+    tokens = []
+    for level in range(index.depth - 1):
+        scores, _ = generation.children_scores(level_states[level], path[:, level], level, rows)
+        child = path[:, level + 1] - index.first_child[path[:, level]]
+        tokens.append(scores.gather(1, child[:, None]).squeeze(1))
+    last = path[:, -1]
+    tokens.append(own - generation.leaf_log_normaliser(logits, last))
+    by_token = None
+    if shared:
+        scores, _ = generation.children_scores(level_states[-1], last, index.depth - 1, rows)
+        by_token = scores.gather(1, leaf - index.leaf_begin[last][:, None]).squeeze(1)
+    return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
+
+
+def loss_parts(scores: Scores, weights: Weights) -> dict[str, Tensor]:
+    """The weighted loss and its parts, means over targets: keys `loss`, `item`, `generation`, maybe `shared`."""
+    parts = {"item": -scores.item.mean(), "generation": -torch.stack(scores.tokens).sum(0).mean()}
+    if scores.shared is not None:
+        parts["shared"] = -scores.shared.mean()
+    total = weights.item * parts["item"] + weights.generation * parts["generation"]
+    if "shared" in parts:
+        total = total + weights.shared * parts["shared"]
+    return {"loss": total, **parts}

@@ -1,0 +1,309 @@
+"""A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
+
+run/  config.yaml  vocabulary/  model/ (with fusion.json)  history.parquet  checkpoints/
+      metrics.json  predictions.parquet   (after `evaluate_run`)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
+from metatoken.config import Config, dump_config, load_config
+from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
+from metatoken.errors import ArtifactError, ConfigError
+from metatoken.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from metatoken.evaluate.fusion import Fusion
+    from metatoken.evaluate.runner import Part
+    from metatoken.model.module import MetaTokenModule
+
+Say = Callable[[str], None]
+Bar = Callable[[str], Any]
+"""Given a label, a context manager that yields a progress callback `(done, total)`."""
+
+CONFIG, VOCABULARY, MODEL, HISTORY, CHECKPOINTS = "config.yaml", "vocabulary", "model", "history.parquet", "checkpoints"
+FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A loaded run.
+
+    Attributes:
+        folder: Where it is.
+        config: Its resolved configuration.
+        split: The log it was trained on, split as then.
+        module: The model, in evaluation mode.
+        fusion: Weights of the fused list.
+    """
+
+    folder: Path
+    config: Config
+    split: Split
+    module: MetaTokenModule
+    fusion: Fusion
+
+
+def read_log(config: Config) -> Interactions:
+    """Reads the log that a configuration names."""
+    return Interactions.read(**config.data.model_dump())
+
+
+def train_run(
+    config: Config,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    say: Say = print,
+    bar: Bar | None = None,
+) -> Run:
+    """Log, tokens, model, fusion weights: everything up to a run that can recommend.
+
+    Args:
+        config: What to do.
+        out: The run folder. Nothing is written there before the data and the configuration have proved usable.
+        overwrite: Replace an older run.
+        resume: Go on from the last checkpoint of an interrupted run.
+        say: Gets a line for each step.
+        bar: Shows progress of long steps.
+
+    Raises:
+        ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
+        DataError: The log cannot be read.
+    """
+    out, bar = Path(out), bar or _no_bar
+    _check_place(out, overwrite, resume)
+    log = read_log(config)
+    for warning in audit(log).warnings:
+        say(f"warning: {warning}")
+    split = leave_last_out(log)
+    say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
+    vocabulary = _vocabulary(config, split, out, resume, bar)
+    say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
+    module, data = _model(config, split, vocabulary)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
+    if not resume:
+        _begin(out, config, vocabulary, log, overwrite)
+    started = time.monotonic()
+    _fit(config, module, data, out, resume, say)
+    fusion = _finish(config, module, split, out, bar)
+    say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
+        f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
+    return Run(out, config, split, module, fusion)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Loads a finished run.
+
+    Raises:
+        ArtifactError: A part is missing or altered.
+    """
+    from metatoken.evaluate.fusion import Fusion  # noqa: PLC0415
+    from metatoken.model.saving import load_model  # noqa: PLC0415
+
+    folder = Path(folder)
+    if not (folder / MODEL).is_dir():
+        state = "was interrupted; finish it with --resume" if (folder / CONFIG).exists() else "is not a run folder"
+        raise ArtifactError(f"{folder}: {state}")
+    config = load_config(folder / CONFIG)
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
+    return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
+
+
+def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
+    """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
+
+    Args:
+        run: The run.
+        part: Which held-out items.
+        unseen: Score unseen templates, too.
+        bar: Shows progress.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from metatoken.evaluate.metrics import metrics_document  # noqa: PLC0415
+    from metatoken.evaluate.predictions import write_predictions  # noqa: PLC0415
+    from metatoken.evaluate.runner import Runner  # noqa: PLC0415
+
+    if len(run.split.targets(part)) == 0:
+        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
+    started = time.monotonic()
+    with (bar or _no_bar)("evaluating") as progress:
+        settings = run.config.evaluate
+        runner = Runner(
+            run.module, run.split, part, width=settings.width, batch_size=settings.batch_size, progress=progress
+        )
+        result = runner.run(run.fusion, unseen=unseen)
+    log = run.split.log
+    document = metrics_document(
+        run.split.name if part == "test" else f"{run.split.name} ({part})",
+        {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
+        run.config.seed,
+        time.monotonic() - started,
+        result.rows,
+        repeated_targets=run.split.repeated_targets(part),
+    )
+    write_predictions(result.predictions, run.folder / PREDICTIONS)
+    with atomic_file(run.folder / METRICS) as work:
+        write_json(work, document)
+    return document
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """`metrics.json` of an evaluated run."""
+    values: dict[str, Any] = read_json(Path(folder) / METRICS)
+    return values
+
+
+def _check_place(out: Path, overwrite: bool, resume: bool) -> None:
+    if resume:
+        if not (out / CHECKPOINTS / "last.ckpt").is_file():
+            raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not overwrite:
+            raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
+        if not (out / CONFIG).is_file():
+            raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
+
+
+def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar) -> Vocabulary:
+    given = out / VOCABULARY if resume else config.vocabulary
+    if given is not None:
+        vocabulary = Vocabulary.load(given)
+        if vocabulary.source != split.train.checksum():
+            raise ConfigError(
+                f"vocabulary: {given} was learned from other interactions than the training part of "
+                f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
+            )
+        return vocabulary
+    settings = config.tokens.model_dump()
+    settings["meta_paths"] = tuple(settings["meta_paths"])
+    with bar("learning tokens") as progress:
+        return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
+
+
+def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, Any]:
+    import torch  # noqa: PLC0415
+
+    from metatoken.model.module import MetaTokenModule, settings_from_dict  # noqa: PLC0415
+    from metatoken.tasks.datamodule import TaskDataModule  # noqa: PLC0415
+
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.manual_seed(config.seed)
+    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
+    data = TaskDataModule(
+        split,
+        vocabulary,
+        tasks=module.tasks,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        repeats=config.trainer.direct_rows,
+        validation_users=config.trainer.validation_users,
+    )
+    return module, data
+
+
+def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(out / VOCABULARY)
+    frame = log.frame.select("user", "item")
+    write_frame(
+        out / HISTORY,
+        frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
+    )
+    with atomic_file(out / CONFIG) as work:
+        work.write_text(dump_config(config), encoding="utf-8")
+
+
+def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
+    return pl.Series(ids.raw, dtype=pl.String).gather(rows)
+
+
+def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
+    frame = read_frame(path, {"user": pl.String, "item": pl.String})
+    log = Interactions.from_frame(frame)
+    if log.items.raw != vocabulary.items.raw or log.users.raw != vocabulary.users.raw:
+        raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
+    return log
+
+
+def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
+    import lightning as L  # noqa: PLC0415
+    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+
+    from metatoken.model.reporting import EpochLines  # noqa: PLC0415
+
+    settings = config.trainer
+    checkpoints = ModelCheckpoint(dirpath=out / CHECKPOINTS, save_last=True, save_top_k=0)
+    with _quiet():
+        trainer = L.Trainer(
+            max_epochs=settings.max_epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            precision=settings.precision,
+            gradient_clip_val=settings.gradient_clip_val,
+            check_val_every_n_epoch=settings.validate_every,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            callbacks=[checkpoints, EpochLines(say)],
+            **settings.options,
+        )
+        last = str(out / CHECKPOINTS / "last.ckpt") if resume else None
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
+    from metatoken.evaluate.runner import Runner  # noqa: PLC0415
+    from metatoken.model.saving import save_model  # noqa: PLC0415
+
+    module.to("cpu").eval()
+    settings = config.evaluate
+    with bar("choosing fusion weights") as progress:
+        runner = Runner(
+            module, split, "validation", width=settings.width, batch_size=settings.batch_size, progress=progress
+        )
+        fusion = runner.choose_fusion(settings.fusion_users, config.seed)
+    fusion.save(out / FUSION)
+    save_model(module, out / MODEL)
+    return fusion
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's advice about loaders and loggers off a user's terminal; errors still come through."""
+    import logging  # noqa: PLC0415
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        yield
+    logger.setLevel(level)
+
+
+@contextmanager
+def _no_bar(label: str) -> Iterator[Callable[[int, int], None]]:  # noqa: ARG001
+    yield lambda done, total: None  # noqa: ARG005

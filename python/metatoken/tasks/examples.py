@@ -1,0 +1,128 @@
+"""Examples: one prompt with the positions it is supervised at, and batches of them.
+
+A causal model reads `words item item item ...`. The state right before an item's first token predicts that item, so
+one pass supervises every item of a history. An encoder-decoder model reads `words item item` in its encoder and
+predicts one target from its decoder's first position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metatoken.tasks.prompts import PromptEncoder, Template
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a batch.
+
+    Attributes:
+        ids: int64 `[length]` token ids (text and OOV).
+        leaves: int64 `[length]` item row whose last token stands here, else -1: where leaf vectors enter.
+        states: int64 `[targets]` position of the state that predicts each target.
+        targets: int64 `[targets]` item rows.
+    """
+
+    ids: np.ndarray
+    leaves: np.ndarray
+    states: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass
+class Batch:
+    """Padded examples. Shapes: B rows, L positions, P supervised targets over all rows.
+
+    Attributes:
+        input_ids: int64 `[B, L]`, padded on the right.
+        attention_mask: int64 `[B, L]`.
+        leaves: int64 `[B, L]` item rows or -1.
+        state_row: int64 `[P]` row of each target.
+        state_position: int64 `[P]` position of the state before the target's first token; in an encoder-decoder
+            model the position is the decoder's, hence 0.
+        targets: int64 `[P]` item rows.
+        task: int64 `[P]` index into the tasks of the run.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    leaves: Tensor
+    state_row: Tensor
+    state_position: Tensor
+    targets: Tensor
+    task: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on a device."""
+        return Batch(**{k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items()})
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory."""
+        return Batch(**{k: v.pin_memory() for k, v in vars(self).items()})
+
+
+class ExampleBuilder:
+    """Builds examples of the ranking tasks.
+
+    Args:
+        encoder: Splices ids.
+        max_history: Longest history in items; older items are dropped.
+    """
+
+    def __init__(self, encoder: PromptEncoder, max_history: int) -> None:
+        self.encoder = encoder
+        self.max_history = max_history
+
+    def causal(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, first_target: int) -> Example:
+        """One pass over `items`, supervised at `items[first_target:]`.
+
+        Args:
+            template: The words.
+            user_ids: Token ids of the user, or None.
+            items: Item rows, oldest first, targets included.
+            first_target: Index into `items` of the first one that is a target.
+        """
+        words = self.encoder.prompt(template, user_ids)
+        ids, ends = self.encoder.items.many(items)
+        leaves = np.full(len(words) + len(ids), -1, dtype=np.int64)
+        leaves[len(words) + ends - 1] = items
+        # The state before item j stands where item j-1 ends, or at the last word for the first item.
+        before = len(words) + np.concatenate([[0], ends[:-1]]) - 1
+        return Example(np.concatenate([words, ids]), leaves, before[first_target:], items[first_target:])
+
+    def prompt(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, target: int = -1) -> Example:
+        """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""
+        items = items[max(0, len(items) - self.max_history) :]
+        words = self.encoder.prompt(template, user_ids)
+        ids, ends = self.encoder.items.many(items)
+        tail = self.encoder.end()
+        leaves = np.full(len(words) + len(ids) + len(tail), -1, dtype=np.int64)
+        leaves[len(words) + ends - 1] = items
+        full = np.concatenate([words, ids, tail])
+        state = 0 if self.encoder.encoder_decoder else len(full) - 1
+        return Example(full, leaves, np.array([state]), np.array([target]))
+
+
+def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
+    """Pads examples on the right into one batch; `tasks` holds the task index of each example."""
+    length = max(len(e.ids) for e in examples)
+    ids = np.full((len(examples), length), pad_id, dtype=np.int64)
+    leaves = np.full((len(examples), length), -1, dtype=np.int64)
+    mask = np.zeros((len(examples), length), dtype=np.int64)
+    for row, example in enumerate(examples):
+        n = len(example.ids)
+        ids[row, :n], leaves[row, :n], mask[row, :n] = example.ids, example.leaves, 1
+    counts = [len(e.targets) for e in examples]
+    return Batch(
+        input_ids=torch.from_numpy(ids),
+        attention_mask=torch.from_numpy(mask),
+        leaves=torch.from_numpy(leaves),
+        state_row=torch.from_numpy(np.repeat(np.arange(len(examples)), counts)),
+        state_position=torch.from_numpy(np.concatenate([e.states for e in examples])),
+        targets=torch.from_numpy(np.concatenate([e.targets for e in examples]).astype(np.int64)),
+        task=torch.from_numpy(np.repeat(np.asarray(tasks, dtype=np.int64), counts)),
+    )
