@@ -1,7 +1,7 @@
 //! Counter-based random streams: one per (seed, stream, index), so that threads never change a result.
 //!
 //! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014). Its Python twin in
-//! `tests/oracles.py` lets slow oracles draw the same numbers.
+//! `tests/oracles/rng.py` lets slow oracles draw the same numbers.
 
 /// A small, fast generator with a 64-bit state.
 #[derive(Debug, Clone)]

@@ -171,6 +171,12 @@ def test_tensors_round_trip_with_the_same_bytes(
         np.testing.assert_array_equal(back[name], x)
 
 
+def test_files_of_tensors_have_ordinary_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    artifacts.write_tensors(tmp_path / "tensors", {"x": np.zeros(2)})
+    assert (tmp_path / "tensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_unreadable_files(tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     bad.write_bytes(b"\x80\x04pickle")

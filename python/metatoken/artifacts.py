@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from metatoken.errors import ArtifactError
 
@@ -165,7 +165,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping
         meta: Anything that JSON can hold. Kept under one key, because safetensors writes its keys in random order.
     """
     header = {FORMAT: json.dumps(dict(meta or {}), sort_keys=True, allow_nan=False)}
-    save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, path, header)
+    # Not `save_file`, which makes files that nobody else may read.
+    path.write_bytes(save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, header))
 
 
 def read_tensors(path: Path, expected: Iterable[str] = ()) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -1,1 +1,58 @@
-//! cluster
+//! Clustering: fused nearest-codeword kernel, k-means, and the three ways to stack it into levels.
+//!
+//! Results never depend on the number of threads: rows are cut into blocks by their count alone, and partial sums are
+//! added in block order.
+
+pub mod hierarchy;
+pub mod kernel;
+pub mod kmeans;
+mod lanes;
+pub mod lap;
+pub mod matching;
+pub mod params;
+pub mod rank;
+pub mod residual;
+pub mod rows;
+pub mod seed;
+
+use crate::error::Result;
+use crate::progress::Progress;
+use params::{Method, Settings};
+use rows::Rows;
+
+/// What `fit` learned: one codeword per token and level, and what happened on the way.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// Per level the `K_l x dim` codewords, row-major. Level 0 holds positions, deeper levels offsets.
+    pub centroids: Vec<Vec<f32>>,
+    /// `n x levels` token of each training row, row-major.
+    pub codes: Vec<u32>,
+    /// Sum over the rows of the squared distance to their own centroid after each level.
+    pub inertia: Vec<f64>,
+    /// Lloyd iterations of each level (in a tree: the most that any node took).
+    pub iterations: Vec<usize>,
+    /// Tokens of each level that were fitted to rows; the rest repeat codeword 0 and never win.
+    pub distinct: Vec<usize>,
+    /// Nodes that had fewer distinct rows than `K`, and so got fewer children.
+    pub small_nodes: usize,
+}
+
+/// Learns the codebook of `levels` from raw rows: checks and prepares them, fits, and moves level 0 back to the origin
+/// of the caller.
+pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, progress: &Progress) -> Result<Learned> {
+    params::check(x, levels, method)?;
+    let (data, origin) = rows::prepare(x, settings.metric)?;
+    let prepared = Rows::new(&data, x.dim());
+    progress.set_total((levels.len() * x.len() * kmeans::passes(settings)) as u64);
+    let mut learned = match method {
+        Method::Residual => residual::fit(prepared, levels, settings, progress)?,
+        Method::Tree => hierarchy::fit(prepared, levels, settings, progress)?,
+        Method::FlatRank => rank::fit(prepared, levels, settings, progress)?,
+    };
+    for centroid in learned.centroids[0].chunks_exact_mut(x.dim()) {
+        for (value, shift) in centroid.iter_mut().zip(&origin) {
+            *value = (f64::from(*value) + shift) as f32;
+        }
+    }
+    Ok(learned)
+}

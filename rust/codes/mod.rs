@@ -1,1 +1,7 @@
-//! codes
+//! From rows to codes: assignment, codes made unique within a kind, and the prefix index over them.
+
+pub mod assign;
+pub mod balance;
+pub mod groups;
+pub mod trie;
+pub mod unique;

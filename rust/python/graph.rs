@@ -44,6 +44,9 @@ impl Graph {
     }
 }
 
+/// Walks and isolated nodes.
+type Made<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray1<i32>>);
+
 /// Walks `[n, walk_length]` and the start nodes without edges.
 #[pyfunction]
 #[pyo3(signature = (graph, meta_path, walks_per_node, walk_length, seed, threads, callback))]
@@ -56,7 +59,7 @@ fn walks<'py>(
     seed: i64,
     threads: Option<i64>,
     callback: Option<Py<PyAny>>,
-) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray1<i32>>)> {
+) -> PyResult<Made<'py>> {
     let path = MetaPath::parse(meta_path, &graph.core).map_err(|e| to_python(py, e))?;
     let made = run(py, threads_of(py, threads)?, callback, |progress| {
         walk::walks(&graph.core, &path, walks_per_node, walk_length, seed, progress)

@@ -68,10 +68,8 @@ pub(super) fn run<T: Send>(
             }
         }
     });
-    if outcome.is_ok() {
-        if let Some(f) = callback {
-            f.call1(py, progress.read())?;
-        }
+    if let (Ok(_), Some(f)) = (&outcome, callback) {
+        f.call1(py, progress.read())?;
     }
     outcome
 }

@@ -11,6 +11,9 @@ use crate::graph::metapath::MetaPath;
 use crate::skipgram::params::Params;
 use crate::skipgram::{negative, train};
 
+/// Vectors and whether each is trained.
+type Fitted<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<bool>>);
+
 /// Vectors `[n_nodes, dim]` and which nodes a walk visited.
 #[pyfunction]
 #[pyo3(signature = (graph, meta_paths, *, dim, window, negatives, walks_per_node, walk_length, epochs, seed,
@@ -32,7 +35,7 @@ fn fit<'py>(
     blocks: Option<i64>,
     threads: Option<i64>,
     callback: Option<Py<PyAny>>,
-) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<bool>>)> {
+) -> PyResult<Fitted<'py>> {
     let params = Params {
         dim,
         window,

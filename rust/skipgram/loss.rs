@@ -169,14 +169,14 @@ unsafe fn step<S: Strip, T: Table>(
     unsafe {
         for (score, &target) in scores.iter_mut().zip(targets) {
             let mut sum = S::splat(0.0);
-            for strip in (0..width).step_by(LANES) {
-                let c = S::load(centres.strip(centre + strip));
-                sum = c.madd(S::load(contexts.strip(target + strip)), sum);
+            for strip in 0..width / LANES {
+                let c = S::load(centres.strip(centre + strip * LANES));
+                sum = c.madd(S::load(contexts.strip(target + strip * LANES)), sum);
             }
             *score = sum.sum();
         }
         gradients(&mut scores, targets.len(), rate);
-        for strip in (0..width).step_by(LANES) {
+        for strip in (0..width / LANES).map(|strip| strip * LANES) {
             let c = S::load(centres.strip(centre + strip));
             let mut pulled = c;
             for (&g, &target) in scores.iter().zip(targets) {

@@ -42,6 +42,7 @@ impl Isa {
 ///
 /// # Safety
 /// Every method may be called only where the processor has the set of the implementing type.
+#[allow(clippy::missing_safety_doc)] // said once, above, for all methods
 pub unsafe trait Strip: Copy {
     /// Reads a strip.
     unsafe fn load(from: &[f32; LANES]) -> Self;

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the fast routines. One section per module under test."""
+"""Twin of the seeded random streams."""
 
 from __future__ import annotations
 

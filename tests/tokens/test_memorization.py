@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from tests.oracles import scores as slow
 
 from metatoken.tokens import memorization as fast
 from metatoken.tokens.published import published_diversity, published_memorization
+from tests.oracles import scores as slow
 
 
 @st.composite

@@ -1,0 +1,19 @@
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+def fit(
+    x: NDArray[np.float32],
+    levels: list[int],
+    method_name: str,
+    metric_name: str,
+    seed: int,
+    max_iterations: int,
+    sample: int | None,
+    threads: int | None,
+    kernel: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[NDArray[np.float32]], NDArray[np.int32], list[float], list[int], list[int], int]: ...
+def linear_assignment(cost: NDArray[np.float64]) -> NDArray[np.int32]: ...
+def kernels() -> list[str]: ...

@@ -1,0 +1,35 @@
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+def assign(
+    x: NDArray[np.float32],
+    centroids: list[NDArray[np.float32]],
+    metric_name: str,
+    threads: int | None,
+    kernel: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> NDArray[np.int32]: ...
+def encode(
+    x: NDArray[np.float32],
+    centroids: list[NDArray[np.float32]],
+    metric_name: str,
+    kinds: NDArray[np.int64],
+    unique_name: str,
+    threads: int | None,
+    kernel: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.int32], float, float, float]: ...
+def build_trie(
+    codes: NDArray[np.int32],
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+]: ...

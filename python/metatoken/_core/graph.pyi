@@ -4,6 +4,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Graph", "walks"]
+
 @final
 class Graph:
     def __new__(

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from metatoken._core.graph import Graph
 
+__all__ = ["alias_frequencies", "fit"]
+
 def fit(
     graph: Graph,
     meta_paths: Sequence[str],

@@ -28,7 +28,7 @@ def _feed(digest: hashlib._Hash, column: pl.Series) -> None:
     digest.update(f"{column.name}:{column.dtype}:{len(column)};".encode())
     if column.dtype == pl.List(pl.String):
         _feed(digest, column.list.len().alias("lengths"))
-        column = column.explode(empty_as_null=False) if len(column) else pl.Series("", [], dtype=pl.String)
+        column = column.filter(column.list.len() > 0).explode()
     if column.dtype == pl.String:
         column = column.fill_null("")
         digest.update(column.str.len_bytes().to_numpy().astype("<u4").tobytes())

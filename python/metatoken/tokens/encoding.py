@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens import clustering
-from metatoken.tokens.clustering import Codebook
+from metatoken.tokens.clustering import Codebook, Unique
 from metatoken.tokens.names import LETTERS
 
 Kinds = Literal["joint", "apart"]
@@ -48,7 +48,7 @@ def encode_kinds(
     *,
     levels: Sequence[int] | Literal["auto"],
     kinds: Kinds,
-    unique: str,
+    unique: Unique,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Coding:
@@ -70,6 +70,11 @@ def encode_kinds(
     if kinds == "joint" or n_users == 0:
         parts, names = [np.arange(len(x))], ["joint"]
     books, codes, report = [], [], {}
+    stages = iter(range(2 * len(parts)))
+
+    def stage() -> Progress | None:
+        return part_of(progress, next(stages), 2 * len(parts))
+
     for name, rows in zip(names, parts, strict=True):
         counts = [int(count) for count in np.bincount(kind_of[rows]) if count]
         sizes = clustering.auto_levels(counts) if levels == "auto" else tuple(int(size) for size in levels)
@@ -78,13 +83,14 @@ def encode_kinds(
         fit_on = rows[trained[rows]]
         if len(fit_on) < sizes[0]:
             fit_on = rows
-        book = clustering.fit(np.ascontiguousarray(x[fit_on]), sizes, progress=progress, **settings)
+        book = clustering.fit(np.ascontiguousarray(x[fit_on]), sizes, progress=stage(), **settings)
         coded = clustering.encode(
             book,
             np.ascontiguousarray(x[rows]),
             kinds=np.ascontiguousarray(kind_of[rows]),
             unique=unique,
             threads=settings.get("threads"),
+            progress=stage(),
         )
         books.append(book)
         codes.append(coded.codes)
@@ -125,3 +131,10 @@ def _join(books: list[Codebook], codes: list[NDArray[np.int32]], n_users: int, r
         books[-1],
         report,
     )
+
+
+def part_of(progress: Progress | None, part: int, parts: int, size: int = 1) -> Progress | None:
+    """Progress of one of several equal parts (or of `size` of them), reported in thousandths of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress((part * 1000 + size * 1000 * done // max(total, 1)) // parts, 1000)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from metatoken.data.interactions import Sequences
+    from metatoken.data import Sequences
 
 RIDGE = 1e-3
 ROWS_AT_ONCE = 1 << 14
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +62,13 @@ class FoldIn:
         if not known.any():
             return cls.identity(items, trained_items)
         m, v = means[known], users[known].astype(np.float64)
-        centre_m, centre_v = m.mean(axis=0), v.mean(axis=0)
+        centre_m: NDArray[np.float64] = m.mean(axis=0)
+        centre_v: NDArray[np.float64] = v.mean(axis=0)
         m -= centre_m
         v -= centre_v
         gram = _product(m, m)
-        ridge = RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(np.float32).tiny)
-        weight = np.linalg.solve(gram + ridge * np.eye(len(gram)), _product(m, v))
+        ridge = RIDGE * max(float(np.trace(gram)) / len(gram), SMALLEST)
+        weight = np.linalg.solve(gram + ridge * np.eye(len(gram)), _product(m, v)).astype(np.float64)
         bias = centre_v - _product(centre_m[:, None], weight)[0]
         return cls(weight.astype(np.float32), bias.astype(np.float32), centre_v.astype(np.float32))
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import rankdata
 
 Matrix = sparse.csr_array[Any, tuple[int, int]]
 
@@ -166,7 +165,7 @@ def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     """Rank correlation with mean ranks for ties; `None` where it is not defined."""
     if len(a) < 2:
         return None
-    ranks = [rankdata(v) - (len(v) + 1) / 2 for v in (a, b)]
+    ranks = [mean_ranks(v) - (len(v) + 1) / 2 for v in (a, b)]
     scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
     return float(ranks[0] @ ranks[1]) / scale if scale > 0 else None
 
@@ -179,5 +178,12 @@ def auc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float |
     p, n = len(positive), len(negative)
     if p == 0 or n == 0:
         return None
-    ranks = rankdata(np.concatenate([positive, negative]))
+    ranks = mean_ranks(np.concatenate([positive, negative]))
     return float((ranks[:p].sum() - p * (p + 1) / 2) / (p * n))
+
+
+def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1, equal values sharing the mean of theirs (scipy.stats has this, but takes 1 s to import)."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks

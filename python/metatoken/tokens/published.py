@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from metatoken.tokens.memorization import Matrix, pair_cosine
 
@@ -63,7 +62,8 @@ def published_diversity(x: NDArray[np.float32], seed: int) -> float | None:
     if len(x) < 2:
         return None
     first, second = _pairs(len(x), seed)
-    log_p = log_softmax(x.astype(np.float64), axis=1)
+    z = x.astype(np.float64) - x.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     p = np.exp(log_p)
     return float(np.mean(np.sum((p[first] - p[second]) * (log_p[first] - log_p[second]), axis=1)) / 2)
 

@@ -75,4 +75,5 @@ def same_group_at(vectors: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
 def _normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     points = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(points, axis=1, keepdims=True)
-    return points / np.where(norms > 0, norms, 1)
+    norms[norms == 0] = 1
+    return np.asarray(points / norms, dtype=np.float32)

@@ -17,7 +17,7 @@ from metatoken.tokens.memorization import Matrix, Memorization, memorization, un
 from metatoken.tokens.published import published_diversity, published_memorization
 
 if TYPE_CHECKING:
-    from metatoken.data.interactions import Interactions
+    from metatoken.data import Interactions
     from metatoken.tokens.vocabulary import Vocabulary
 
 Kind = Literal["user", "item"]

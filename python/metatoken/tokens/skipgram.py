@@ -58,7 +58,7 @@ class Embeddings:
         return self.vectors[self.n_users :]
 
 
-def fit(
+def fit(  # noqa: PLR0917 - the documented order
     graph: Graph,
     meta_paths: Sequence[str] = META_PATHS,
     dim: int = 64,
@@ -71,7 +71,7 @@ def fit(
     threads: int | None = None,
     hogwild: bool = False,
     *,
-    learning_rate: float = 0.025,
+    learning_rate: float = 0.05,
     min_learning_rate: float = 0.0001,
     blocks: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -91,7 +91,7 @@ def fit(
         seed: Seed of walks, windows, negatives and initial vectors.
         threads: Number of threads (`None`: all cores). Does not change the result.
         hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
-        learning_rate: Rate at the start.
+        learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
         min_learning_rate: Rate at the end of its linear fall.
         blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
             let more threads work.

@@ -4,7 +4,7 @@ manifest.json          schema, settings, seed, versions, checksum of the source 
 entities.parquet       kind, id, codes, trained, title: users, then items, each sorted by id
 codebook.safetensors   what assigns codes to vectors
 vectors.safetensors    vectors of the entities, centroids of the tokens, the fold-in map
-trie.safetensors       the item codes as a prefix tree, for decoding
+trie.safetensors       the item codes as a prefix tree, for decoding; not with `unique="none"`
 scores.json            memorization, diversity, balance; only if they were given
 """
 
@@ -35,8 +35,15 @@ CODEBOOK = "codebook.safetensors"
 VECTORS = "vectors.safetensors"
 TRIE = "trie.safetensors"
 SCORES = "scores.json"
+TRIE_NAMES = ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items", "terminal")
 VECTOR_NAMES = ("vectors", "centroids", "fold_in.weight", "fold_in.bias", "fold_in.mean_user")
-COLUMNS = {"kind": pl.String(), "id": pl.String(), "codes": pl.List(pl.Int32()), "trained": pl.Boolean(), "title": pl.String()}  # fmt: skip
+COLUMNS: dict[str, pl.DataType] = {
+    "kind": pl.String(),
+    "id": pl.String(),
+    "codes": pl.List(pl.Int32()),
+    "trained": pl.Boolean(),
+    "title": pl.String(),
+}
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any] | None) -> None:
@@ -54,7 +61,8 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
                 "fold_in.mean_user": vocabulary.fold_in.mean_user,
             },
         )
-        artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
+        if len(np.unique(vocabulary.item_codes, axis=0)) == vocabulary.n_items:
+            artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
         if scores is not None:
             artifacts.write_json(folder / SCORES, dict(scores))
         artifacts.write_manifest(
@@ -113,12 +121,14 @@ def read_scores(folder: str | Path) -> dict[str, Any] | None:
 
 def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
     codes = [*vocabulary.user_codes.tolist(), *vocabulary.item_codes.tolist()]
+    titles: list[str | None] = [None] * vocabulary.n_users
+    titles += vocabulary.titles or [None] * vocabulary.n_items
     columns = {
         "kind": ["user"] * vocabulary.n_users + ["item"] * vocabulary.n_items,
         "id": [*vocabulary.users.raw, *vocabulary.items.raw],
         "codes": [[code for code in row if code >= 0] for row in codes],
         "trained": vocabulary.trained,
-        "title": [None] * vocabulary.n_users + (vocabulary.titles or [None] * vocabulary.n_items),
+        "title": titles,
     }
     return pl.DataFrame(columns, schema=COLUMNS)
 
@@ -130,14 +140,21 @@ def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
     return codes
 
 
+def _trie(codes: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+    """The arrays of `decode.trie.Trie`, by the names it reads; made here because tokens does not import decode."""
+    arrays = core.codes.build_trie(np.ascontiguousarray(codes), None, None)
+    return {**dict(zip(TRIE_NAMES, arrays, strict=True)), "depth": np.array([codes.shape[1]], np.int32)}
+
+
 def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
     books = {"item": vocabulary.codebook}
     if vocabulary.user_codebook is not vocabulary.codebook:
         books["user"] = vocabulary.user_codebook
-    tensors, meta = {}, {}
+    tensors: dict[str, NDArray[np.float32]] = {}
+    meta = {}
     for name, book in books.items():
-        parts, meta[name] = book.tensors()
-        tensors |= {f"{name}.{key}": value for key, value in parts.items()}
+        meta[name] = book.meta()
+        tensors |= {f"{name}.{key}": value for key, value in book.tensors().items()}
     artifacts.write_tensors(path, tensors, meta)
 
 

@@ -1,12 +1,12 @@
 """The vocabulary: users and items as tuples of shared tokens, `<a_17><b_3><c_201>`.
 
-Ids are unique within a kind; a user and an item may have the same tuple, since sharing tokens is their purpose. Users and
-items are sorted by raw id, so nothing depends on the order of the input.
+Ids are unique within a kind; a user and an item may have the same tuple, since sharing tokens is their purpose. Users
+and items are sorted by raw id, so nothing depends on the order of the input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError
 from metatoken.tokens import skipgram
-from metatoken.tokens.clustering import Codebook
-from metatoken.tokens.encoding import Coding, Kinds, encode_kinds
+from metatoken.tokens.clustering import Codebook, Method, Metric, Unique
+from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.skipgram import META_PATHS, Embeddings
@@ -26,9 +26,8 @@ from metatoken.tokens.storage import read_vocabulary, save_vocabulary
 from metatoken.tokens.walks import Graph
 
 if TYPE_CHECKING:
-    from metatoken.data.interactions import Interactions, Sequences
+    from metatoken.data import Interactions, Sequences
 
-Progress = Callable[[int, int], None]
 Levels = Sequence[int] | Literal["auto"]
 
 
@@ -64,14 +63,18 @@ class Vocabulary(Names):
     report: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
 
+    def __repr__(self) -> str:
+        sizes = " x ".join(map(str, self.levels))
+        return f"Vocabulary({self.n_users:,} users, {self.n_items:,} items, {sizes} tokens, dim {self.dim})"
+
     @classmethod
     def fit(
         cls,
         train: Interactions,
         *,
         levels: Levels = "auto",
-        method: str = "residual",
-        metric: str = "euclidean",
+        method: Method = "residual",
+        metric: Metric = "euclidean",
         dim: int = 64,
         seed: int = 0,
         threads: int | None = None,
@@ -84,7 +87,7 @@ class Vocabulary(Names):
         epochs: int = 1,
         hogwild: bool = False,
         kinds: Kinds = "joint",
-        unique: str = "assignment",
+        unique: Unique = "assignment",
         embeddings: Embeddings | None = None,
         source: str | None = None,
         progress: Progress | None = None,
@@ -118,12 +121,12 @@ class Vocabulary(Names):
         """
         if kinds not in ("joint", "apart"):
             raise ArgumentError("kinds", f"expected 'joint' or 'apart', got {kinds!r}")
-        clusters = {"method": method, "metric": metric, "seed": seed}
-        walks = {
+        clusters: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
+        walks: dict[str, Any] = {
             "dim": dim, "window": window, "negatives": negatives, "walks_per_node": walks_per_node,
             "walk_length": walk_length, "epochs": epochs, "hogwild": hogwild,
         }  # fmt: skip
-        settings = {
+        settings: dict[str, Any] = {
             "levels": levels if levels == "auto" else list(levels),
             "kinds": kinds,
             "unique": unique,
@@ -133,7 +136,7 @@ class Vocabulary(Names):
             settings |= {"meta_paths": list(meta_paths), "attributes": dict(attributes or {}), **walks}
             graph = Graph.from_interactions(train, attributes=attributes)
             embeddings = skipgram.fit(
-                graph, meta_paths, seed=seed, threads=threads, progress=_part(progress, 0, 900), **walks
+                graph, meta_paths, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9), **walks
             )
         elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
             found = f"{embeddings.n_users} users and {embeddings.n_items} items"
@@ -142,13 +145,13 @@ class Vocabulary(Names):
         n = embeddings.n_users
         coding = encode_kinds(
             vectors, embeddings.trained, n, levels=levels, kinds=kinds, unique=unique, threads=threads,
-            progress=_part(progress, 900, 1000), **clusters,
+            progress=part_of(progress, 9, 10), **clusters,
         )  # fmt: skip
         trained = embeddings.trained
         fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
-        return cls._assemble(
-            train.users, train.items, vectors, trained, coding, fold_in,
-            titles=train.titles(), settings=settings, source=source or train.checksum(),
+        return cls(
+            users=train.users, items=train.items, vectors=vectors, trained=trained, fold_in=fold_in,
+            titles=train.titles(), settings=settings, source=source or train.checksum(), **vars(coding),
         )  # fmt: skip
 
     @classmethod
@@ -159,11 +162,11 @@ class Vocabulary(Names):
         levels: Levels = "auto",
         *,
         titles: Sequence[str] | None = None,
-        method: str = "residual",
-        metric: str = "euclidean",
+        method: Method = "residual",
+        metric: Metric = "euclidean",
         seed: int = 0,
         threads: int | None = None,
-        unique: str = "assignment",
+        unique: Unique = "assignment",
         progress: Progress | None = None,
     ) -> Self:
         """Make a vocabulary of items from your own vectors; it has no users.
@@ -198,7 +201,7 @@ class Vocabulary(Names):
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
         items = IdMap((ids[row] for row in order), "item")
         vectors, trained = np.ascontiguousarray(rows[order]), np.ones(len(ids), bool)
-        settings = {"method": method, "metric": metric, "seed": seed}
+        settings: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
         coding = encode_kinds(
             vectors,
             trained,
@@ -211,25 +214,10 @@ class Vocabulary(Names):
             **settings,
         )
         settings |= {"levels": levels if levels == "auto" else list(levels), "kinds": "joint", "unique": unique}
-        return cls._assemble(
-            IdMap((), "user"), items, vectors, trained, coding, FoldIn.identity(vectors, trained),
-            titles=None if titles is None else [titles[row] for row in order], settings=settings, source=None,
-        )  # fmt: skip
-
-    @classmethod
-    def _assemble(
-        cls,
-        users: IdMap,
-        items: IdMap,
-        vectors: NDArray[np.float32],
-        trained: NDArray[np.bool_],
-        coding: Coding,
-        fold_in: FoldIn,
-        **rest: Any,
-    ) -> Self:
+        titles = None if titles is None else [titles[row] for row in order]
         return cls(
-            users, items, coding.user_codes, coding.item_codes, coding.levels, coding.centroids, vectors, trained,
-            coding.codebook, coding.user_codebook, fold_in, report=coding.report, **rest,
+            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=settings,
+            fold_in=FoldIn.identity(vectors, trained), **vars(coding),
         )  # fmt: skip
 
     @classmethod
@@ -293,10 +281,3 @@ def _fill_untrained(embeddings: Embeddings) -> NDArray[np.float32]:
         own, known = vectors[rows], trained[rows]
         own[~known] = own[known].mean(axis=0, dtype=np.float64) if known.any() else everyone
     return vectors
-
-
-def _part(progress: Progress | None, begin: int, end: int) -> Progress | None:
-    """Progress of a stage as a part, `begin` to `end`, of 1000."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(begin + (end - begin) * done // max(total, 1), 1000)

@@ -1,0 +1,212 @@
+//! Lloyd's algorithm.
+//!
+//! Each pass labels the rows with the fused kernel and adds them up per cluster in the same sweep. It stops when no
+//! label changes. A cluster that lost all rows takes the row farthest from its own centroid.
+
+use rayon::prelude::*;
+
+use super::kernel::{BLOCK, Codewords};
+use super::params::{Metric, Settings};
+use super::rows::{Rows, block_rows, fixed_sum, normalise, squared_distance};
+use super::seed;
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Result of one run.
+#[derive(Debug, Clone)]
+pub struct KMeans {
+    /// Row-major centroids: `K`, or fewer when there are fewer distinct rows.
+    pub centroids: Vec<f32>,
+    /// Nearest centroid of every row.
+    pub labels: Vec<u32>,
+    /// Sum of squared distances to the nearest centroid.
+    pub inertia: f64,
+    /// Updates made.
+    pub iterations: usize,
+}
+
+impl KMeans {
+    /// Number of centroids.
+    pub fn k(&self, dim: usize) -> usize {
+        self.centroids.len() / dim
+    }
+}
+
+/// Passes over the rows that a run announces to `Progress`: seeding, the updates, the last labels.
+pub fn passes(settings: &Settings) -> usize {
+    settings.max_iterations + 2
+}
+
+/// Runs k-means. `spherical` compares by direction (rows must have length 1 or 0); `unit` names the run in the random
+/// streams.
+pub fn fit(
+    rows: Rows<'_>,
+    k: usize,
+    spherical: bool,
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<KMeans> {
+    let run = Run { rows, spherical, settings, progress };
+    let budget = (rows.len() * passes(settings)) as u64;
+    let mut spent = rows.len() as u64;
+    let mut labels = vec![u32::MAX; rows.len()];
+    let sampled = settings.sample.filter(|&wanted| wanted < rows.len());
+    let (mut centroids, mut iterations) = match sampled {
+        None => (seed::centres(rows, k, settings, unit, progress)?, 0),
+        Some(wanted) => {
+            // Train on the sample; the loop below then makes its one update on all rows.
+            let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
+            let part = rows.gather(&picked);
+            let inner = Settings { sample: None, ..*settings };
+            let fitted = fit(Rows::new(&part, rows.dim()), k, spherical, &inner, unit, &Progress::new())?;
+            (fitted.centroids, fitted.iterations)
+        }
+    };
+    if spherical {
+        normalise(&mut centroids, rows.dim());
+    }
+    progress.advance(rows.len() as u64)?;
+    let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
+    for step in 0..=updates {
+        let mut totals = run.pass(&centroids, &mut labels)?;
+        spent += rows.len() as u64;
+        if totals.changed == 0 || step == updates {
+            break;
+        }
+        run.repair(&centroids, &mut labels, &mut totals);
+        run.update(&mut centroids, &totals);
+        iterations += 1;
+    }
+    progress.advance(budget.saturating_sub(spent))?;
+    if spherical {
+        run.scale(&mut centroids, &labels);
+    }
+    let dim = rows.dim();
+    let inertia =
+        fixed_sum(rows.len(), |i| squared_distance(rows.row(i), &centroids[labels[i] as usize * dim..][..dim]));
+    Ok(KMeans { centroids, labels, inertia, iterations })
+}
+
+/// Whether a level's k-means is spherical: the first one under cosine.
+pub fn spherical(settings: &Settings, level: usize) -> bool {
+    level == 0 && settings.metric == Metric::Cosine
+}
+
+/// Sums of the rows of each cluster.
+struct Totals {
+    sums: Vec<f64>,
+    counts: Vec<u64>,
+    changed: usize,
+}
+
+struct Run<'a> {
+    rows: Rows<'a>,
+    spherical: bool,
+    settings: &'a Settings,
+    progress: &'a Progress,
+}
+
+impl Run<'_> {
+    /// Labels all rows and adds them up.
+    fn pass(&self, centroids: &[f32], labels: &mut [u32]) -> Result<Totals> {
+        let dim = self.rows.dim();
+        let packed = Codewords::pack(Rows::new(centroids, dim), self.settings.isa);
+        let block = block_rows(self.rows.len());
+        let parts: Vec<Totals> = labels
+            .par_chunks_mut(block)
+            .enumerate()
+            .map(|(b, part)| {
+                let rows = self.rows.slice(b * block, b * block + part.len());
+                let totals = add_up(rows, &packed, part, centroids.len() / dim);
+                self.progress.advance(part.len() as u64).map(|()| totals)
+            })
+            .collect::<Result<_>>()?;
+        let mut parts = parts.into_iter();
+        let mut total = parts.next().expect("a run has rows");
+        for part in parts {
+            total.sums.iter_mut().zip(&part.sums).for_each(|(t, p)| *t += p);
+            total.counts.iter_mut().zip(&part.counts).for_each(|(t, p)| *t += p);
+            total.changed += part.changed;
+        }
+        Ok(total)
+    }
+
+    /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one.
+    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) {
+        let empty: Vec<usize> = (0..totals.counts.len()).filter(|&c| totals.counts[c] == 0).collect();
+        if empty.is_empty() {
+            return;
+        }
+        let dim = self.rows.dim();
+        let mut far: Vec<(f64, u32)> = (0..self.rows.len())
+            .into_par_iter()
+            .map(|i| (squared_distance(self.rows.row(i), &centroids[labels[i] as usize * dim..][..dim]), i as u32))
+            .filter(|&(distance, _)| distance > 0.0)
+            .collect();
+        far.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut candidates = far.into_iter().map(|(_, row)| row as usize);
+        for cluster in empty {
+            let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { return };
+            let donor = labels[row] as usize;
+            for (j, &value) in self.rows.row(row).iter().enumerate() {
+                totals.sums[donor * dim + j] -= f64::from(value);
+                totals.sums[cluster * dim + j] += f64::from(value);
+            }
+            totals.counts[donor] -= 1;
+            totals.counts[cluster] = 1;
+            labels[row] = cluster as u32;
+        }
+    }
+
+    /// Gives each direction the length at which it is nearest to its rows, their mean projection `mean(x.c)`: the
+    /// direction still decides the label, and what is left for deeper levels is least.
+    fn scale(&self, centroids: &mut [f32], labels: &[u32]) {
+        let dim = self.rows.dim();
+        let (mut sums, mut counts) = (vec![0.0f64; centroids.len() / dim], vec![0u32; centroids.len() / dim]);
+        for (i, &label) in labels.iter().enumerate() {
+            let centroid = &centroids[label as usize * dim..][..dim];
+            let products = self.rows.row(i).iter().zip(centroid).map(|(&x, &c)| f64::from(x) * f64::from(c));
+            sums[label as usize] += products.sum::<f64>();
+            counts[label as usize] += 1;
+        }
+        for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
+            if sums[c] > 0.0 {
+                centroid.iter_mut().for_each(|v| *v = (f64::from(*v) * sums[c] / f64::from(counts[c])) as f32);
+            }
+        }
+    }
+
+    /// Moves each centroid to the mean of its rows; one without rows, or whose mean has no direction, stays.
+    fn update(&self, centroids: &mut [f32], totals: &Totals) {
+        let dim = self.rows.dim();
+        for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
+            let sums = &totals.sums[c * dim..(c + 1) * dim];
+            let scale =
+                if self.spherical { sums.iter().map(|s| s * s).sum::<f64>().sqrt() } else { totals.counts[c] as f64 };
+            if totals.counts[c] > 0 && scale > 0.0 {
+                centroid.iter_mut().zip(sums).for_each(|(v, s)| *v = (s / scale) as f32);
+            }
+        }
+    }
+}
+
+/// Labels the rows of one block and adds them up while they are in cache.
+fn add_up(rows: Rows<'_>, packed: &Codewords, labels: &mut [u32], k: usize) -> Totals {
+    let dim = rows.dim();
+    let mut totals = Totals { sums: vec![0.0; k * dim], counts: vec![0; k], changed: 0 };
+    let (mut found, mut scores) = ([0u32; BLOCK], [0f32; BLOCK]);
+    for (b, known) in labels.chunks_mut(BLOCK).enumerate() {
+        let part = rows.slice(b * BLOCK, b * BLOCK + known.len());
+        packed.nearest(part, &mut found[..known.len()], &mut scores[..known.len()]);
+        for (i, old) in known.iter_mut().enumerate() {
+            totals.changed += usize::from(*old != found[i]);
+            *old = found[i];
+            let cluster = found[i] as usize;
+            totals.counts[cluster] += 1;
+            let sums = &mut totals.sums[cluster * dim..(cluster + 1) * dim];
+            sums.iter_mut().zip(part.row(i)).for_each(|(s, &v)| *s += f64::from(v));
+        }
+    }
+    totals
+}

@@ -1,0 +1,84 @@
+//! One codebook of offsets for the children of all parents.
+//!
+//! Every parent `p` of a tree level brings its own children: offsets `o_pj` from the parent with `w_pj` rows. A token
+//! must mean the same below every parent, so each parent's children are mapped one to one to shared offsets `s_k`
+//! minimising `sum w_pj |o_pj - s_map_p(j)|^2`. Two steps alternate, neither of which can raise that sum: the best map
+//! of each parent given the shared offsets (linear assignment), and the weighted mean of the children given the maps.
+
+use rayon::prelude::*;
+
+use super::kernel::Isa;
+use super::kmeans;
+use super::lap;
+use super::params::{Metric, Settings};
+use super::residual::pad;
+use super::rows::{Rows, squared_distance};
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Alternations; the sum hardly moves after the third.
+const ROUNDS: usize = 4;
+/// Lloyd updates for the shared offsets that the alternation starts from.
+const START_ITERATIONS: usize = 10;
+
+/// Children of one parent.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// Row-major offsets from the parent.
+    pub offsets: Vec<f32>,
+    /// Rows below each child.
+    pub weights: Vec<u32>,
+}
+
+/// Shared offsets (`k x dim`), the map of each family, and how many shared offsets have a child.
+pub fn share(
+    families: &[Family],
+    k: usize,
+    dim: usize,
+    seed: u64,
+    isa: Isa,
+    progress: &Progress,
+) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
+    let all: Vec<f32> = families.iter().flat_map(|f| f.offsets.iter().copied()).collect();
+    let settings = Settings { metric: Metric::Euclidean, max_iterations: START_ITERATIONS, sample: None, seed, isa };
+    let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &Progress::new())?;
+    let mut shared = pad(start.centroids, k, dim);
+    let mut maps: Vec<Vec<u32>> = Vec::new();
+    let mut used = 0;
+    for _ in 0..ROUNDS {
+        let found: Vec<Vec<u32>> =
+            families.par_iter().map(|f| progress.check().map(|()| map(f, &shared, k, dim))).collect::<Result<_>>()?;
+        if found == maps {
+            break;
+        }
+        maps = found;
+        used = update(families, &maps, &mut shared, dim);
+    }
+    Ok((shared, maps, used))
+}
+
+fn map(family: &Family, shared: &[f32], k: usize, dim: usize) -> Vec<u32> {
+    let rows = family.weights.len();
+    let mut cost = Vec::with_capacity(rows * k);
+    for (offset, &weight) in family.offsets.chunks_exact(dim).zip(&family.weights) {
+        cost.extend(shared.chunks_exact(dim).map(|s| f64::from(weight) * squared_distance(offset, s)));
+    }
+    lap::assign(&cost, rows, k)
+}
+
+fn update(families: &[Family], maps: &[Vec<u32>], shared: &mut [f32], dim: usize) -> usize {
+    let (mut sums, mut weights) = (vec![0.0f64; shared.len()], vec![0.0f64; shared.len() / dim]);
+    for (family, map) in families.iter().zip(maps) {
+        for ((offset, &weight), &k) in family.offsets.chunks_exact(dim).zip(&family.weights).zip(map) {
+            weights[k as usize] += f64::from(weight);
+            let sum = &mut sums[k as usize * dim..][..dim];
+            sum.iter_mut().zip(offset).for_each(|(s, &v)| *s += f64::from(weight) * f64::from(v));
+        }
+    }
+    for (j, value) in shared.iter_mut().enumerate() {
+        if weights[j / dim] > 0.0 {
+            *value = (sums[j] / weights[j / dim]) as f32;
+        }
+    }
+    weights.iter().filter(|&&w| w > 0.0).count()
+}

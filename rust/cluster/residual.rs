@@ -1,0 +1,43 @@
+//! Residual k-means: each level clusters what the levels before left, with one codebook for all parents.
+
+use super::Learned;
+use super::kmeans;
+use super::params::Settings;
+use super::rows::{Rows, subtract};
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Repeats codeword 0 until there are `k`: a repeated codeword never wins, because ties go to the lowest index.
+pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
+    let first = centroids[..dim].to_vec();
+    while centroids.len() < k * dim {
+        centroids.extend_from_slice(&first);
+    }
+    centroids
+}
+
+/// Writes the labels of one level into row-major codes.
+pub(super) fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
+    for (row, &label) in codes.chunks_exact_mut(depth).zip(labels) {
+        row[level] = label;
+    }
+}
+
+/// Fits every level in turn.
+pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Progress) -> Result<Learned> {
+    let dim = rows.dim();
+    let mut left = rows.data().to_vec();
+    let mut learned = Learned { codes: vec![0; rows.len() * levels.len()], ..Learned::default() };
+    for (level, &k) in levels.iter().enumerate() {
+        let spherical = kmeans::spherical(settings, level);
+        let run = kmeans::fit(Rows::new(&left, dim), k, spherical, settings, level as u64, progress)?;
+        subtract(&mut left, dim, &run.labels, &run.centroids);
+        write_level(&mut learned.codes, &run.labels, level, levels.len());
+        learned.distinct.push(run.k(dim));
+        learned.small_nodes += usize::from(run.k(dim) < k);
+        learned.inertia.push(run.inertia);
+        learned.iterations.push(run.iterations);
+        learned.centroids.push(pad(run.centroids, k, dim));
+    }
+    Ok(learned)
+}

@@ -1,0 +1,164 @@
+//! A borrowed row-major matrix, and the one copy of the caller's rows that all fitting works on.
+
+use rayon::prelude::*;
+
+use super::params::Metric;
+use crate::error::{Error, Result};
+
+/// Rows of equal length, contiguous.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    data: &'a [f32],
+    dim: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Views `data` as rows of `dim` values.
+    ///
+    /// # Panics
+    /// If `dim` is 0 or does not divide the length.
+    pub fn new(data: &'a [f32], dim: usize) -> Self {
+        assert!(dim > 0 && data.len() % dim == 0, "{} values are no rows of {dim}", data.len());
+        Self { data, dim }
+    }
+
+    /// Number of rows.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.data.len() / self.dim
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Values in a row.
+    #[inline]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Row `i`.
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// Rows `begin..end`.
+    #[inline]
+    pub fn slice(&self, begin: usize, end: usize) -> Rows<'a> {
+        Rows { data: &self.data[begin * self.dim..end * self.dim], dim: self.dim }
+    }
+
+    /// All values.
+    #[inline]
+    pub fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    /// A copy of the rows `picked`, in that order.
+    pub fn gather(&self, picked: &[u32]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(picked.len() * self.dim);
+        for &i in picked {
+            out.extend_from_slice(self.row(i as usize));
+        }
+        out
+    }
+}
+
+/// Rows per block of a parallel pass: a function of the count alone, so that threads never change a sum, and at most
+/// 64 blocks, so that partial sums stay small.
+pub fn block_rows(n: usize) -> usize {
+    n.div_ceil(64).max(4096)
+}
+
+/// Squared Euclidean distance, in `f64`.
+#[inline]
+pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum()
+}
+
+/// Sum of `value(i)` for `i` in `0..n`, added in fixed blocks.
+pub fn fixed_sum(n: usize, value: impl Fn(usize) -> f64 + Sync) -> f64 {
+    let block = block_rows(n);
+    let parts: Vec<f64> = (0..n.div_ceil(block))
+        .into_par_iter()
+        .map(|b| (b * block..((b + 1) * block).min(n)).map(&value).sum())
+        .collect();
+    parts.iter().sum()
+}
+
+/// Mean row, added in fixed blocks.
+pub fn mean(x: Rows<'_>) -> Vec<f64> {
+    let block = block_rows(x.len());
+    let parts: Vec<Vec<f64>> = (0..x.len().div_ceil(block))
+        .into_par_iter()
+        .map(|b| {
+            let mut sum = vec![0.0; x.dim()];
+            for i in b * block..((b + 1) * block).min(x.len()) {
+                sum.iter_mut().zip(x.row(i)).for_each(|(s, &v)| *s += f64::from(v));
+            }
+            sum
+        })
+        .collect();
+    let mut total = vec![0.0; x.dim()];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+    total.iter_mut().for_each(|t| *t /= x.len().max(1) as f64);
+    total
+}
+
+/// Fails at the first row that holds NaN or infinity.
+pub fn check_finite(x: Rows<'_>) -> Result<()> {
+    let bad = x.data().par_chunks_exact(x.dim()).position_first(|row| row.iter().any(|v| !v.is_finite()));
+    match bad {
+        None => Ok(()),
+        Some(row) => Err(Error::invalid(
+            "x",
+            format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first"),
+        )),
+    }
+}
+
+/// Scales every row to length 1; a zero row stays zero.
+pub fn normalise(data: &mut [f32], dim: usize) {
+    data.par_chunks_exact_mut(dim).for_each(|row| {
+        let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+        }
+    });
+}
+
+/// The copy that fitting works on, and the origin it was moved by: the mean row (Euclidean), so that the kernel's
+/// `|c|^2 - 2 x.c` does not cancel on data far from zero, or nothing (cosine, rows scaled to length 1).
+pub fn prepare(x: Rows<'_>, metric: Metric) -> Result<(Vec<f32>, Vec<f64>)> {
+    check_finite(x)?;
+    let origin = match metric {
+        Metric::Euclidean => mean(x),
+        Metric::Cosine => vec![0.0; x.dim()],
+    };
+    Ok((centred(x, metric, &origin), origin))
+}
+
+/// `x - origin`, scaled to length 1 under cosine.
+pub fn centred(x: Rows<'_>, metric: Metric, origin: &[f64]) -> Vec<f32> {
+    let mut data = x.data().to_vec();
+    match metric {
+        Metric::Cosine => normalise(&mut data, x.dim()),
+        Metric::Euclidean => data.par_chunks_exact_mut(x.dim()).for_each(|row| {
+            row.iter_mut().zip(origin).for_each(|(v, o)| *v = (f64::from(*v) - o) as f32);
+        }),
+    }
+    data
+}
+
+/// Subtracts from each row the codeword it is labelled with.
+pub fn subtract(data: &mut [f32], dim: usize, labels: &[u32], codewords: &[f32]) {
+    data.par_chunks_exact_mut(dim).zip(labels).for_each(|(row, &label)| {
+        let c = &codewords[label as usize * dim..][..dim];
+        row.iter_mut().zip(c).for_each(|(v, c)| *v -= c);
+    });
+}
