@@ -165,7 +165,7 @@ def _read_parquet(path: Path, data: bytes) -> RawTable:
     if not data.startswith(b"PAR1"):
         raise DataError("the name says Parquet, but the content is not; rename or convert it", path)
     try:
-        # pyarrow checks more than Polars, which panics on, or never returns from, some damaged files.
+        # pyarrow checks more than Polars, which panics on some damaged files.
         table = pq.read_table(pa.BufferReader(data))
         table.validate(full=True)
         frame = pl.DataFrame(table)
