@@ -35,21 +35,21 @@ def make_rows(n: int, dim: int, seed: int = 0) -> Rows:
 
 def inertia(x: Rows, centroids: Rows) -> float:
     """Sum of squared distances to the nearest centroid."""
-    from sklearn.metrics import pairwise_distances_argmin  # noqa: PLC0415
+    from sklearn.metrics import pairwise_distances_argmin
 
     labels = pairwise_distances_argmin(x, centroids)
     return float(((x - centroids[labels]) ** 2).sum(dtype=np.float64))
 
 
 def ours_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
-    from metatoken.tokens.clustering import fit  # noqa: PLC0415
+    from metatoken.tokens.clustering import fit
 
     return fit(x, [k], max_iterations=iterations, threads=threads).centroids[0]
 
 
 def sklearn_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
-    from sklearn.cluster import KMeans  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(threads):
         model = KMeans(k, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd", random_state=0).fit(x)
@@ -57,7 +57,7 @@ def sklearn_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
 
 
 def faiss_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
-    import faiss  # noqa: PLC0415
+    import faiss
 
     faiss.omp_set_num_threads(threads)
     most = max(256, -(-len(x) // k))
@@ -70,7 +70,7 @@ def faiss_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
 
 def peer_tree(flat: Callable[..., Rows], x: Rows, levels: list[int], iterations: int, threads: int) -> float:
     """Each node clustered by the peer, rows gathered per node; returns the inertia of the last level."""
-    from sklearn.metrics import pairwise_distances_argmin  # noqa: PLC0415
+    from sklearn.metrics import pairwise_distances_argmin
 
     nodes, total = [x], 0.0
     for level, k in enumerate(levels):
@@ -89,27 +89,27 @@ def peer_tree(flat: Callable[..., Rows], x: Rows, levels: list[int], iterations:
 
 
 def ours_tree(x: Rows, levels: list[int], iterations: int, threads: int) -> float:
-    from metatoken.tokens.clustering import fit  # noqa: PLC0415
+    from metatoken.tokens.clustering import fit
 
     return fit(x, levels, method="tree", max_iterations=iterations, threads=threads).report.inertia[-1]
 
 
 def ours_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    from metatoken._core import codes  # noqa: PLC0415
+    from metatoken._core import codes
 
     return codes.assign(x, [centroids], "euclidean", threads, None, None)[:, 0]
 
 
 def sklearn_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    from sklearn.metrics import pairwise_distances_argmin  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    from sklearn.metrics import pairwise_distances_argmin
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(threads):
         return np.asarray(pairwise_distances_argmin(x, centroids))
 
 
 def faiss_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    import faiss  # noqa: PLC0415
+    import faiss
 
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexFlatL2(x.shape[1])
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     rows = measure(args)
-    from metatoken._core import cluster  # noqa: PLC0415
+    from metatoken._core import cluster
 
     kernel = os.environ.get("METATOKEN_KERNEL") or cluster.kernels()[-1]
     print(f"{args.rows} x {args.dim}, {args.iterations} updates, {args.threads} threads, kernel {kernel}\n")

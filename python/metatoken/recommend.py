@@ -70,7 +70,7 @@ class Recommender:
         Raises:
             ArtifactError: A part is missing or altered.
         """
-        from metatoken.run import load_run  # noqa: PLC0415
+        from metatoken.run import load_run
 
         loaded = load_run(run)
         return cls(loaded.module, loaded.split.log, loaded.fusion)

@@ -112,8 +112,8 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         ArtifactError: A part is missing or altered.
     """
-    from metatoken.evaluate.fusion import Fusion  # noqa: PLC0415
-    from metatoken.model.saving import load_model  # noqa: PLC0415
+    from metatoken.evaluate.fusion import Fusion
+    from metatoken.model.saving import load_model
 
     folder = Path(folder)
     if not (folder / MODEL).is_dir():
@@ -137,9 +137,9 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     Returns:
         The content of `metrics.json`.
     """
-    from metatoken.evaluate.metrics import metrics_document  # noqa: PLC0415
-    from metatoken.evaluate.predictions import write_predictions  # noqa: PLC0415
-    from metatoken.evaluate.runner import Runner  # noqa: PLC0415
+    from metatoken.evaluate.metrics import metrics_document
+    from metatoken.evaluate.predictions import write_predictions
+    from metatoken.evaluate.runner import Runner
 
     if len(run.split.targets(part)) == 0:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
@@ -186,7 +186,7 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
     given = out / VOCABULARY if resume else config.vocabulary
     if given is not None:
         vocabulary = Vocabulary.load(given)
-        if vocabulary.source != split.train.checksum():
+        if vocabulary.learned_from != split.train.edges_checksum():
             raise ConfigError(
                 f"vocabulary: {given} was learned from other interactions than the training part of "
                 f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
@@ -199,10 +199,10 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
 
 
 def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, Any]:
-    import torch  # noqa: PLC0415
+    import torch
 
-    from metatoken.model.module import MetaTokenModule, settings_from_dict  # noqa: PLC0415
-    from metatoken.tasks.datamodule import TaskDataModule  # noqa: PLC0415
+    from metatoken.model.module import MetaTokenModule, settings_from_dict
+    from metatoken.tasks.datamodule import TaskDataModule
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
@@ -246,10 +246,10 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 
 
 def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
-    import lightning as L  # noqa: PLC0415
-    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+    import lightning as L
+    from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from metatoken.model.reporting import EpochLines  # noqa: PLC0415
+    from metatoken.model.reporting import EpochLines
 
     settings = config.trainer
     checkpoints = ModelCheckpoint(dirpath=out / CHECKPOINTS, save_last=True, save_top_k=0)
@@ -275,8 +275,8 @@ def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: 
 
 
 def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
-    from metatoken.evaluate.runner import Runner  # noqa: PLC0415
-    from metatoken.model.saving import save_model  # noqa: PLC0415
+    from metatoken.evaluate.runner import Runner
+    from metatoken.model.saving import save_model
 
     module.to("cpu").eval()
     settings = config.evaluate
@@ -293,7 +293,7 @@ def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, ba
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Lightning's advice about loaders and loggers off a user's terminal; errors still come through."""
-    import logging  # noqa: PLC0415
+    import logging
 
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

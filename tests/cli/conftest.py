@@ -14,6 +14,8 @@ from tests.files import write_ratings
 COLUMNS = ("--user", "userId", "--item", "movieId", "--time", "timestamp")
 QUICK = ("--dim", "8", "--walks-per-node", "2", "--walk-length", "8")
 
+LEARNT = ("--dim", "16", "--epochs", "3")  # enough for the two taste groups of the log to part
+
 
 class Result(NamedTuple):
     code: int
@@ -73,6 +75,6 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vocabulary")
     log = write_ratings(folder / "ratings.csv")
     with pytest.raises(SystemExit) as stopped:
-        main(["tokenize", str(log), *COLUMNS, *QUICK, "--levels", "8,16", "-o", str(folder / "vocab")])
+        main(["tokenize", str(log), *COLUMNS, *LEARNT, "--levels", "8,16", "-o", str(folder / "vocab")])
     assert not stopped.value.code
     return folder / "vocab"

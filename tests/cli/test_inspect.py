@@ -14,11 +14,21 @@ from tests.cli.conftest import COLUMNS, Run
 Refuse = Callable[..., str]
 
 
-def test_scores_without_a_log(run: Run, vocabulary: Path) -> None:
+def test_tokenize_kept_the_scores(run: Run, vocabulary: Path, ratings: Path) -> None:
     result = run("inspect", vocabulary)
     assert result.code == 0, result.err
     assert "effective rank" in result.out
     assert "level a" in result.out
+    saved = json.loads(run("inspect", vocabulary, "--json").out)
+    assert saved == json.loads(run("inspect", vocabulary, "--log", ratings, *COLUMNS, "--json").out)
+
+
+def test_without_a_log_or_saved_scores_there_is_no_memorization(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(30, 4)))
+    assert run("tokenize", "--embeddings", tmp_path / "x.npy", "--levels", "4,16", "-o", tmp_path / "v").code == 0
+    result = run("inspect", tmp_path / "v")
+    assert result.code == 0, result.err
+    assert "effective rank" in result.out
     assert "memorization, AUC" not in result.out
 
 
@@ -32,7 +42,7 @@ def test_scores_with_the_log(run: Run, vocabulary: Path, ratings: Path) -> None:
     assert report["items"]["memorization"]["auc"] > 0.8
     assert [level["tokens"] for level in report["levels"]] == [8, 16]
     shown = run("inspect", vocabulary, "--log", ratings, *COLUMNS).out
-    assert f"{report['items']['memorization']['auc']:.3f}" in shown
+    assert f"{report['items']['memorization']['pairs']:,}" in shown
 
 
 def test_vectors_can_be_scored_instead(run: Run, vocabulary: Path) -> None:
@@ -51,7 +61,7 @@ def test_neighbours(kind: str, run: Run, vocabulary: Path) -> None:
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     expected = sorted(((float(unit[n] @ unit[ids.row("7")]), raw) for n, raw in enumerate(ids.raw) if raw != "7"))
     assert [n["id"] for n in report["neighbours"]] == [raw for _, raw in reversed(expected[-5:])]
-    assert report["neighbours"][0]["cosine"] == pytest.approx(expected[-1][0], abs=1e-5)
+    assert report["neighbours"][0]["similarity"] == pytest.approx(expected[-1][0], abs=1e-5)
     shown = run("inspect", vocabulary, "--id", "7", "--kind", kind, "-k", 5).out.splitlines()
     assert len(shown) == 6
     assert report["tokens"] in shown[0]
@@ -67,7 +77,7 @@ def test_mistakes(refuse: Refuse, vocabulary: Path, tmp_path: Path) -> None:
     assert "nobody" in refuse("inspect", vocabulary, "--id", "nobody")
     assert "nobody" in refuse("inspect", vocabulary, "--id", "nobody", "--kind", "user")
     assert "shop" in refuse("inspect", vocabulary, "--id", "7", "--kind", "shop")
-    assert "-k" in refuse("inspect", vocabulary, "--id", "7", "-k", "0")
+    assert "k: " in refuse("inspect", vocabulary, "--id", "7", "-k", "0")
     assert "words" in refuse("inspect", vocabulary, "--representation", "words")
     assert "nowhere" in refuse("inspect", tmp_path / "nowhere")
     assert "manifest.json" in refuse("inspect", tmp_path)

@@ -28,8 +28,8 @@ def blobs(n: int = 300, dim: int = 5, seed: int = 0) -> np.ndarray:
     return (centres[rng.integers(12, size=n)] + rng.normal(size=(n, dim))).astype(np.float32)
 
 
-def native_fit(x, levels, method="residual", metric="euclidean", iterations=20, sample=None, threads=1, kernel=None):
-    return native.fit(x, levels, method, metric, 7, iterations, sample, threads, kernel, None)
+def native_fit(x, levels, method="residual", *, metric="euclidean", iterations=20, sample=None, kernel=None):
+    return native.fit(x, levels, method, metric, 7, iterations, sample, 1, kernel, None)
 
 
 # --- k-means, residual, tree -------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_environment_forces_a_kernel():
     seed=st.integers(0, 99),
 )
 @settings(max_examples=150, deadline=None)
-def test_any_data_clusters(n, dim, distinct, k, zero, method, metric, seed):  # noqa: PLR0917
+def test_any_data_clusters(n, dim, distinct, k, zero, method, metric, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(distinct, dim))
     if zero:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metatoken.cli import options
+from metatoken.cli.inspect import compute_scores
 from metatoken.cli.output import check_output, print_facts, progress_bar
 from metatoken.errors import ArgumentError, DataError
 
@@ -83,6 +84,7 @@ def tokenize(
     check_output(output, overwrite)
     codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric, "unique": unique}
     codes |= {"seed": seed, "threads": threads}
+    scores = None
     if embeddings is not None:
         if log is not None:
             raise ArgumentError("--embeddings", f"expected either a log or embeddings, got both ({log}, {embeddings})")
@@ -99,7 +101,8 @@ def tokenize(
         )
         part = options.read_split(log, columns)
         vocabulary = tokenize_split(part, codes | walks | {"kinds": kinds, "hogwild": hogwild})
-    vocabulary.save(output)
+        scores = compute_scores(vocabulary, part.train)
+    vocabulary.save(output, scores=scores)
     print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
 
 
@@ -183,10 +186,12 @@ def read_ids(path: Path) -> list[str]:
 def describe(vocabulary: Vocabulary) -> list[tuple[str, object]]:
     """The few facts that tell a person whether the vocabulary is what they meant."""
     example = vocabulary.items.raw[0]
+    kept = [f"{part['kept_share']:.1%}" for part in vocabulary.report.values()]
     return [
         ("users", vocabulary.n_users),
         ("items", vocabulary.n_items),
         ("levels", " x ".join(str(size) for size in vocabulary.levels)),
         ("tokens", vocabulary.n_tokens),
+        ("ids with their nearest tokens", ", ".join(kept)),
         ("example", f"item {example} is {vocabulary.tokens_of(item=example)}"),
     ]

@@ -245,6 +245,10 @@ class Interactions:
         """
         return content_checksum([self.users, self.items], [self.frame, self.item_table])
 
+    def edges_checksum(self) -> str:
+        """SHA-256 over ids, who met what and in which order, as hex: all that a vocabulary is learned from."""
+        return content_checksum([self.users, self.items], [self.frame.select("user", "item", "order")])
+
 
 def _check_names(names: dict[str, str]) -> None:
     seen: dict[str, str] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from metatoken.data.interactions import Interactions, Sequences
+    from metatoken.data import Interactions, Sequences
 
     Float32 = NDArray[np.float32]
 

@@ -37,7 +37,7 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] |
     Raises:
         ConfigError: Unknown preset or key.
     """
-    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration  # noqa: PLC0415
+    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
     size = dict(PRESETS[name])
     unknown = set(overrides or {}) - set(size)
@@ -75,7 +75,7 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
     Raises:
         ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer  # noqa: PLC0415
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     local = Path(name_or_path).expanduser()
     source = str(local) if local.exists() else name_or_path

@@ -91,7 +91,7 @@ def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if settings.preset:
         raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
     model, tokenizer = load_pretrained(settings.backbone)
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415
+    from peft import LoraConfig, get_peft_model
 
     options: dict[str, Any] = {"r": 16, "lora_alpha": 32} | (settings.lora or {})
     try:
@@ -192,7 +192,7 @@ class MetaTokenModule(L.LightningModule):
         return parts["loss"]
 
     def validation_step(self, batch: Evaluation, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
-        from metatoken.model.ranking import item_scores, target_ranks  # noqa: PLC0415
+        from metatoken.model.ranking import item_scores, target_ranks
 
         ranks = target_ranks(item_scores(self.network, batch.batch), batch.targets, batch.seen)
         hit = (ranks <= 10).float()

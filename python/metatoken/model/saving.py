@@ -28,7 +28,7 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
         module: The model.
         folder: Where to; an older model there is replaced.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save_file
 
     adapted = module.settings.backbone not in PRESETS
     with atomic_folder(folder, kind=KIND) as work:
@@ -55,7 +55,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     Raises:
         ArtifactError: A file is missing or altered, or the weights are of another vocabulary.
     """
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors.torch import load_file
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
@@ -74,7 +74,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         with torch.no_grad():
             expected[name].copy_(value)
     if (folder / "adapter").is_dir():
-        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict  # noqa: PLC0415
+        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
         adapter = load_peft_weights(str(folder / "adapter"), device="cpu")
         result: Any = set_peft_model_state_dict(module.network.backbone.model, adapter)

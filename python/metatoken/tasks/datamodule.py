@@ -228,7 +228,7 @@ class EvaluationBatches(Dataset[Evaluation]):
         batch_size: int,
         with_user: bool = False,
     ) -> None:
-        from metatoken.tasks.prompts import find_template  # noqa: PLC0415
+        from metatoken.tasks.prompts import find_template
 
         self.template = find_template(template_id)
         if self.template.task != task:

@@ -96,8 +96,8 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
     Returns:
         A `transformers.PreTrainedTokenizerFast`; any text can be encoded, as bytes in the worst case.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415
-    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

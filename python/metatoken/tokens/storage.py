@@ -71,6 +71,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
             SCHEMA,
             levels=list(vocabulary.levels),
             source=vocabulary.source,
+            learned_from=vocabulary.learned_from,
             settings=dict(vocabulary.settings),
             report=dict(vocabulary.report),
             counts={"users": vocabulary.n_users, "items": vocabulary.n_items, "tokens": vocabulary.n_tokens},
@@ -106,6 +107,7 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
         "settings": manifest["settings"],
         "report": manifest["report"],
         "source": manifest["source"],
+        "learned_from": manifest["learned_from"],
     }
 
 

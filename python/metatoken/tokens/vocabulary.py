@@ -50,6 +50,7 @@ class Vocabulary(Names):
         report: Figures of the encoding, by codebook: `kept_share` (share of ids that kept their nearest code) and
             `error_before`, `error_after` (quantisation error before and after ids were made unique).
         source: Checksum of the log.
+        learned_from: `Interactions.edges_checksum` of what it was learned from; tells a leaking vocabulary.
     """
 
     centroids: NDArray[np.float32]
@@ -62,6 +63,7 @@ class Vocabulary(Names):
     settings: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    learned_from: str | None = None
 
     def __repr__(self) -> str:
         sizes = " x ".join(map(str, self.levels))
@@ -151,7 +153,8 @@ class Vocabulary(Names):
         fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
         return cls(
             users=train.users, items=train.items, vectors=vectors, trained=trained, fold_in=fold_in,
-            titles=train.titles(), settings=settings, source=source or train.checksum(), **vars(coding),
+            titles=train.titles(), settings=settings, source=source or train.checksum(),
+            learned_from=train.edges_checksum(), **vars(coding),
         )  # fmt: skip
 
     @classmethod
