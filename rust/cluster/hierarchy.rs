@@ -30,7 +30,8 @@ struct Tree {
 pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Progress) -> Result<Learned> {
     let (dim, n, depth) = (rows.dim(), rows.len(), levels.len());
     let mut learned = Learned { codes: vec![0; n * depth], ..Learned::default() };
-    let mut tree = Tree { dim, order: (0..n as u32).collect(), left: rows.data().to_vec(), nodes: vec![0..n] };
+    let nodes = std::iter::once(0..n).collect();
+    let mut tree = Tree { dim, order: (0..n as u32).collect(), left: rows.data().to_vec(), nodes };
     for (level, &k) in levels.iter().enumerate() {
         let runs = tree.cluster(level, k, settings, progress)?;
         let families: Vec<Family> = runs.iter().map(|run| family(run, dim)).collect();

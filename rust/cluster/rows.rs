@@ -18,7 +18,7 @@ impl<'a> Rows<'a> {
     /// # Panics
     /// If `dim` is 0 or does not divide the length.
     pub fn new(data: &'a [f32], dim: usize) -> Self {
-        assert!(dim > 0 && data.len() % dim == 0, "{} values are no rows of {dim}", data.len());
+        assert!(dim > 0 && data.len().is_multiple_of(dim), "{} values are no rows of {dim}", data.len());
         Self { data, dim }
     }
 

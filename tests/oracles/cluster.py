@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -128,7 +129,7 @@ def tree_partition(x: np.ndarray, levels: list[int], seed: int, max_iterations: 
                 paths[row] = (*paths[row], int(label))
             order[begin:end] = rows[np.argsort(labels, kind="stable")]
             edges = begin + np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=len(centres)))])
-            children += [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+            children += [(int(a), int(b)) for a, b in itertools.pairwise(edges) if a < b]
         nodes = children
     return paths
 

@@ -3,6 +3,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["fit", "kernels", "linear_assignment"]
+
 def fit(
     x: NDArray[np.float32],
     levels: list[int],

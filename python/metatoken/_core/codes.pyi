@@ -3,6 +3,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["assign", "build_trie", "encode"]
+
 def assign(
     x: NDArray[np.float32],
     centroids: list[NDArray[np.float32]],

@@ -124,7 +124,7 @@ class Codebook:
         if not names or set(names) != set(tensors):
             raise ArtifactError(f"a codebook holds centroids.0, centroids.1, ...; found {sorted(tensors)}")
         try:
-            fields = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in meta["report"].items()}
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["report"].items()}
             report = ClusterReport(**fields)
             method, metric = meta["method"], meta["metric"]
         except (KeyError, TypeError, AttributeError) as error:
@@ -293,8 +293,8 @@ def _matrix(x: ArrayLike) -> NDArray[np.float32]:
         return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _levels(levels: Sequence[int]) -> list[int]:
-    if isinstance(levels, str) or not isinstance(levels, (Sequence, np.ndarray)) or len(levels) == 0:
+def _levels(levels: Any) -> list[int]:
+    if not isinstance(levels, (list, tuple, np.ndarray)) or len(levels) == 0:
         raise ArgumentError("levels", f"expected a sequence of level sizes like [256, 64], got {levels!r}")
     for size in levels:
         _integer("levels", size, 1)
