@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -217,3 +218,20 @@ def test_junk_is_read_or_refused_in_one_line(tmp_path, junk, name, form):
     else:
         assert len(log) > 0
         assert all(raw and raw == raw.strip() for raw in (*log.users.raw, *log.items.raw))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_parquet_is_read_or_refused_in_one_line(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    path = tmp_path / "l.parquet"
+    pl.DataFrame({"user": ["a", "b"] * 50, "item": list(range(100))}).write_parquet(path)
+    data = bytearray(path.read_bytes())
+    for place in rng.integers(4, len(data), 3):
+        data[place] = rng.integers(256)
+    path.write_bytes(data)
+    try:
+        log = Interactions.read(path)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 (reading it is fine, too)
+    else:
+        assert len(log) > 0

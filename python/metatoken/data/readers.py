@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from metatoken.data.columns import RawTable
 from metatoken.errors import ArgumentError, DataError
@@ -110,7 +112,9 @@ def _read_csv(path: Path, text: str, separator: str) -> RawTable:
     except pl.exceptions.PolarsError as error:
         line, reason = _broken_csv(text, separator)
         raise DataError(reason or f"not a readable table: {str(error).splitlines()[0]}", path, line) from error
-    frame = frame.rename({name: name.strip() for name in frame.columns}, strict=False)
+    names = [name.strip() for name in frame.columns]
+    if len(set(names)) == len(names):
+        frame.columns = names
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     rows: list[int] | None = None
     if blank.any():
@@ -161,8 +165,11 @@ def _read_parquet(path: Path, data: bytes) -> RawTable:
     if not data.startswith(b"PAR1"):
         raise DataError("the name says Parquet, but the content is not; rename or convert it", path)
     try:
-        frame = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
+        # pyarrow checks more than Polars, which panics on, or never returns from, some damaged files.
+        table = pq.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+        frame = pl.DataFrame(table)
+    except (pa.ArrowException, pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise DataError(f"damaged Parquet file: {str(error).splitlines()[0]}", path) from error
     return RawTable(frame, path, names=frame.columns)
 
