@@ -34,9 +34,7 @@ def _prompts(module, pairs):
 @pytest.mark.parametrize("leaf", [True, False])
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("fields", [{}, TINY_T5], ids=["gpt2", "t5"])
-def test_training_scores_equal_decoding_scores_at_every_position(
-    make_module, vocabularies, split, fields, depth, leaf
-):
+def test_training_scores_equal_decoding_scores_at_every_position(make_module, vocabularies, split, fields, depth, leaf):
     module = make_module(vocabularies[depth], leaf=leaf, **fields)
     network, index = module.network, module.network.index
     pairs = _pairs(split)
@@ -52,7 +50,9 @@ def test_training_scores_equal_decoding_scores_at_every_position(
             children, ids = network.generation.children_scores(prefix.last, node, level, rows)
             last = level == depth - 1
             child = (
-                len(index.code) - len(index.leaf_items) + index.leaf_of[targets] if last else index.path[targets, level + 1]
+                len(index.code) - len(index.leaf_items) + index.leaf_of[targets]
+                if last
+                else index.path[targets, level + 1]
             )
             found = children.masked_fill(ids != child[:, None], -torch.inf).amax(1)
             if not last:

@@ -300,7 +300,7 @@ def test_environment_forces_a_kernel():
     seed=st.integers(0, 99),
 )
 @settings(max_examples=150, deadline=None)
-def test_any_data_clusters(n, dim, distinct, k, zero, method, metric, seed):  # noqa: PLR0917
+def test_any_data_clusters(n, dim, distinct, k, zero, method, metric, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(distinct, dim))
     if zero:

@@ -58,7 +58,7 @@ class Embeddings:
         return self.vectors[self.n_users :]
 
 
-def fit(  # noqa: PLR0917 - the documented order
+def fit(
     graph: Graph,
     meta_paths: Sequence[str] = META_PATHS,
     dim: int = 64,
