@@ -1,4 +1,4 @@
-"""Imports flow one way: data -> tokens -> tasks -> model -> decode -> evaluate -> recommend -> cli."""
+"""Imports flow one way: data -> tokens -> tasks -> model -> decode -> evaluate -> run -> recommend -> cli."""
 
 from __future__ import annotations
 
@@ -28,13 +28,24 @@ LAYERS = (
     "model",
     "decode",
     "evaluate",
+    "run",
     "recommend",
     "report",
     "cli",
     "__main__",
 )
 TORCH = ("torch", "lightning", "transformers", "peft")
-TORCH_USERS = ("tasks.datamodule", "model", "decode", "evaluate.baselines", "recommend", "cli")
+TORCH_USERS = (
+    "tasks",
+    "model",
+    "decode",
+    "evaluate.baselines",
+    "evaluate.fusion",
+    "evaluate.runner",
+    "run",
+    "recommend",
+    "cli",
+)
 CORE_USERS = ("tokens", "decode.trie", "cli.doctor")
 
 

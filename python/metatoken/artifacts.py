@@ -25,6 +25,7 @@ from metatoken.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 FORMAT = "metatoken"
+OWN_SUM = "checksum"
 
 
 @contextmanager
@@ -94,7 +95,8 @@ def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
     """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     sums = {name: sha256(folder / name) for name in names if name != MANIFEST}
-    write_json(folder / MANIFEST, {"format": FORMAT, "kind": kind, "schema": schema, **fields, "files": sums})
+    manifest = {"format": FORMAT, "kind": kind, "schema": schema, **fields, "files": sums}
+    write_json(folder / MANIFEST, {**manifest, OWN_SUM: _own_sum(manifest)})
 
 
 def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
@@ -109,7 +111,8 @@ def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        ArtifactError: No artifact, another kind, a newer schema, or a file that is missing or altered.
+        ArtifactError: No artifact, another kind, a newer schema, or a file (the manifest too) that is missing or
+            altered.
     """
     folder = Path(folder)
     manifest = _manifest(folder)
@@ -121,6 +124,8 @@ def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
             f"{folder}: schema {found} was written by a newer metatoken (this one reads up to {schema}); "
             "upgrade metatoken or save the artifact again"
         )
+    if manifest.pop(OWN_SUM, None) != _own_sum(manifest):
+        raise ArtifactError(f"{folder / MANIFEST}: altered or damaged since it was saved (checksum differs)")
     for name, expected in manifest["files"].items():
         file = folder / name
         if not file.is_file():
@@ -216,6 +221,11 @@ def read_frame(path: Path, expected: Mapping[str, pl.DataType | type[pl.DataType
         if frame.schema.get(name) != dtype:
             raise ArtifactError(f"{path}: column {name} is {frame.schema.get(name)}, expected {dtype}")
     return frame
+
+
+def _own_sum(manifest: Mapping[str, Any]) -> str:
+    """Checksum of a manifest without its own checksum, whatever the layout of the JSON."""
+    return hashlib.sha256(json.dumps(dict(manifest), sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from metatoken.data import Interactions, Sequences
+    from metatoken.data.interactions import Interactions
+    from metatoken.data.sequences import Sequences
 
     Float32 = NDArray[np.float32]
 

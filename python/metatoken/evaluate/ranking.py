@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metatoken.data import Sequences
+from metatoken.data.sequences import Sequences
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
