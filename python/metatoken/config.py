@@ -89,7 +89,7 @@ class TrainerConfig(Section):
 
     max_epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=1)
-    direct_rows: int = Field(default=1, ge=1)
+    direct_share: float = Field(default=0.25, gt=0, le=1)
     gradient_clip_val: float | None = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: str = "auto"

@@ -213,7 +213,7 @@ def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTo
         tasks=module.tasks,
         batch_size=config.trainer.batch_size,
         seed=config.seed,
-        repeats=config.trainer.direct_rows,
+        direct_share=config.trainer.direct_share,
         validation_users=config.trainer.validation_users,
     )
     return module, data

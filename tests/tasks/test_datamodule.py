@@ -26,8 +26,8 @@ def test_every_item_but_the_first_is_a_target_once(lengths, max_history, per_tar
 
 
 def test_direct_rows_need_two_items():
-    rows = training_rows(_histories([1, 2, 5]), ["direct"], 10, per_target=False, repeats=3)
-    assert rows[:, 1].tolist() == [1, 1, 1, 2, 2, 2]
+    rows = training_rows(_histories([1, 2, 5]), ["direct"], 10, per_target=False)
+    assert rows[:, 1].tolist() == [1, 2]
     assert (rows[:, 0] == DIRECT).all()
 
 
@@ -42,6 +42,18 @@ def batches(make_module, split):
         return TrainingBatches(rows, histories, module.vocabulary, module.builder, **options)
 
     return make
+
+
+def test_a_share_of_the_users_gives_direct_rows(batches):
+    data = batches(direct_share=0.25)
+    tasks = [torch.cat([data[epoch, n].task for n in range(len(data))]) for epoch in (0, 1)]
+    users = int((data.histories.lengths >= 2).sum())
+    assert [int((t == DIRECT).sum()) for t in tasks] == [-(-users // 4)] * 2
+    alone = TrainingBatches(
+        data.rows[data.rows[:, 0] == DIRECT], data.histories, data.vocabulary, data.builder,
+        batch_size=16, seed=0, user_tokens="none", direct_share=0.25,
+    )  # fmt: skip
+    assert len(alone) == -(-users // 16)
 
 
 def _same(a, b):

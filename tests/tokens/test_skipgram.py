@@ -60,7 +60,7 @@ def test_equals_the_slow_twin(blocks: int, dim: int, isa: str, monkeypatch: pyte
     monkeypatch.setenv("METATOKEN_ISA", isa)
     fast, expected = both(replace(SETTINGS, blocks=blocks, dim=dim), random_edges(6, 7, 20), (6, 7))
     assert np.abs(expected).max() > 0.05
-    np.testing.assert_allclose(fast, expected, atol=1e-5)
+    np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)
 
 
 @examples(max_examples=25, deadline=None)
@@ -75,7 +75,7 @@ def test_equals_the_slow_twin_on_any_graph(
 ) -> None:
     settings = replace(SETTINGS, window=window, negatives=negatives, blocks=blocks, walks_per_node=1, learning_rate=0.1)
     fast, expected = both(settings, ([u for u, _ in edges], [i for _, i in edges]), (4, 4))
-    np.testing.assert_allclose(fast, expected, atol=1e-5)
+    np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_step_follows_the_gradient_of_the_loss() -> None:

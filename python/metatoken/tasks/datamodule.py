@@ -52,9 +52,7 @@ class Evaluation:
         return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen)
 
 
-def training_rows(
-    histories: Sequences, tasks: Sequence[str], max_history: int, *, per_target: bool, repeats: int = 1
-) -> np.ndarray:
+def training_rows(histories: Sequences, tasks: Sequence[str], max_history: int, *, per_target: bool) -> np.ndarray:
     """What there is to train on, int64 `[rows, 4]`: task, user row, end of the window, number of its last targets.
 
     A history longer than `max_history` is cut into overlapping windows, so that every item but the first is a target
@@ -65,7 +63,6 @@ def training_rows(
         tasks: Task families of the run.
         max_history: Items in a window.
         per_target: One row a target (encoder-decoder models) instead of one a window.
-        repeats: Rows of the direct task for each user.
     """
     lengths = np.diff(histories.offsets)
     rows: list[tuple[int, int, int, int]] = []
@@ -78,7 +75,7 @@ def training_rows(
                 rows.append((SEQUENTIAL, user, end, end - 1 if whole else stride))
                 end = 0 if whole else end - stride
         if "direct" in tasks:
-            rows.extend([(DIRECT, user, int(lengths[user]), 1)] * repeats)
+            rows.append((DIRECT, user, int(lengths[user]), 1))
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
@@ -93,6 +90,8 @@ class TrainingBatches(Dataset[Batch]):
         batch_size: Rows in a batch.
         seed: Of every draw.
         user_tokens: `none`, or `prefix` to put user tokens into sequential prompts, too.
+        direct_share: Share of the users who give a direct row in an epoch, drawn afresh; all of them where it is the
+            only task.
     """
 
     def __init__(
@@ -105,10 +104,17 @@ class TrainingBatches(Dataset[Batch]):
         batch_size: int,
         seed: int,
         user_tokens: str,
+        direct_share: float = 1.0,
     ) -> None:
         self.rows, self.histories, self.vocabulary, self.builder = rows, histories, vocabulary, builder
         self.batch_size, self.seed, self.user_tokens = batch_size, seed, user_tokens
         self.templates = {task: seen_templates(TASKS[task]) for task in np.unique(rows[:, 0]).tolist()}
+        self._direct = np.flatnonzero(rows[:, 0] == DIRECT)
+        self._others = np.flatnonzero(rows[:, 0] != DIRECT)
+        if len(self._others):
+            self._n_direct = math.ceil(direct_share * len(self._direct))
+        else:
+            self._n_direct = len(self._direct)
         self._epoch = -1
         self._order: list[np.ndarray] = []
         self._cuts = np.zeros(0, dtype=np.int64)
@@ -116,7 +122,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return math.ceil(len(self.rows) / self.batch_size)
+        return math.ceil((len(self._others) + self._n_direct) / self.batch_size)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Batch `number` of `epoch`."""
@@ -137,7 +143,8 @@ class TrainingBatches(Dataset[Batch]):
             offsets = self.vocabulary.level_offsets[:-1]
             self._user_ids = np.where(codes >= 0, codes + offsets + self.builder.encoder.base, -1)
         size = np.where(self.rows[:, 0] == SEQUENTIAL, np.minimum(self.rows[:, 2], self.builder.max_history), 1)
-        order = rng.permutation(len(self.rows))
+        direct = rng.choice(self._direct, self._n_direct, replace=False)
+        order = rng.permutation(np.concatenate([self._others, direct]))
         pool = self.batch_size * POOL
         sorted_pools = [
             part[np.argsort(size[part], kind="stable")]
@@ -269,7 +276,8 @@ class TaskDataModule(L.LightningDataModule):
         tasks: Task families.
         batch_size: Rows in a batch.
         seed: Of every draw.
-        repeats: Rows of the direct task for each user and epoch.
+        direct_share: Share of the users who give a row of the direct task in an epoch. A user has one such row but many
+            sequential targets, so a small share keeps the tasks in balance.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all.
     """
 
@@ -281,16 +289,17 @@ class TaskDataModule(L.LightningDataModule):
         tasks: Sequence[str] = ("sequential", "direct"),
         batch_size: int = 128,
         seed: int = 0,
-        repeats: int = 1,
+        direct_share: float = 0.25,
         validation_users: int | None = 2000,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(tasks)
-        self.batch_size, self.seed, self.repeats = batch_size, seed, repeats
+        if not 0 < direct_share <= 1:
+            raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
+        self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
         self.validation_users = validation_users
-        self._sampler: EpochSampler | None = None
 
     def _model(self) -> Any:
         if self.trainer is None:
@@ -305,7 +314,6 @@ class TaskDataModule(L.LightningDataModule):
             self.tasks,
             model.builder.max_history,
             per_target=model.builder.encoder.encoder_decoder,
-            repeats=self.repeats,
         )
         if len(rows) == 0:
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
@@ -317,6 +325,7 @@ class TaskDataModule(L.LightningDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             user_tokens=model.user_tokens,
+            direct_share=self.direct_share,
         )
         return DataLoader(batches, batch_size=None, sampler=EpochSampler(len(batches)))
 
