@@ -40,7 +40,7 @@ BUILD = {
     "llama-untied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=False)),
     "qwen3": lambda n: Qwen3ForCausalLM(Qwen3Config(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
     "gemma": lambda n: GemmaForCausalLM(GemmaConfig(**GROUPED, vocab_size=n)),
-    "t5": lambda n: _t5(n),
+    "t5": _t5,
 }
 
 
