@@ -25,6 +25,8 @@ from metatoken.errors import ArtifactError, ConfigError
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import lightning as L
+
     from metatoken.evaluate.fusion import Fusion
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
@@ -33,7 +35,8 @@ Say = Callable[[str], None]
 Bar = Callable[[str], Any]
 """Given a label, a context manager that yields a progress callback `(done, total)`."""
 
-CONFIG, VOCABULARY, MODEL, HISTORY, CHECKPOINTS = "config.yaml", "vocabulary", "model", "history.parquet", "checkpoints"
+CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
+LAST = "checkpoints/last.ckpt"
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -96,10 +99,11 @@ def train_run(
     module, data = _model(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
+    trainer = _trainer(config, out, say)
     if not resume:
         _begin(out, config, vocabulary, log, overwrite)
     started = time.monotonic()
-    _fit(config, module, data, out, resume, say)
+    _fit(trainer, module, data, out, resume)
     fusion = _finish(config, module, split, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
@@ -173,7 +177,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 def _check_place(out: Path, overwrite: bool, resume: bool) -> None:
     if resume:
-        if not (out / CHECKPOINTS / "last.ckpt").is_file():
+        if not (out / LAST).is_file():
             raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:
@@ -245,33 +249,48 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     return log
 
 
-def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
+def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from metatoken.model.reporting import EpochLines
 
     settings = config.trainer
-    checkpoints = ModelCheckpoint(dirpath=out / CHECKPOINTS, save_last=True, save_top_k=0)
-    with _quiet():
-        trainer = L.Trainer(
-            max_epochs=settings.max_epochs,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            precision=settings.precision,
-            gradient_clip_val=settings.gradient_clip_val,
-            check_val_every_n_epoch=settings.validate_every,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            callbacks=[checkpoints, EpochLines(say)],
-            **settings.options,
-        )
-        last = str(out / CHECKPOINTS / "last.ckpt") if resume else None
-        trainer.fit(module, data, ckpt_path=last, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    last = Path(LAST)
+    checkpoints = ModelCheckpoint(
+        dirpath=out / last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    try:
+        with _quiet():
+            return L.Trainer(
+                max_epochs=settings.max_epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                precision=settings.precision,
+                gradient_clip_val=settings.gradient_clip_val,
+                check_val_every_n_epoch=settings.validate_every,
+                num_sanity_val_steps=0,
+                logger=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                callbacks=[checkpoints, EpochLines(say)],
+                **settings.options,
+            )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+
+
+def _fit(trainer: L.Trainer, module: MetaTokenModule, data: Any, out: Path, resume: bool) -> None:
+    try:
+        with _quiet():
+            trainer.fit(module, data, ckpt_path=str(out / LAST) if resume else None, weights_only=True)
+    except BaseException as error:
+        if not (out / LAST).is_file():
+            shutil.rmtree(out)  # there is nothing to go on from
+        if isinstance(error, SystemExit) and trainer.interrupted:
+            raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
+        raise
 
 
 def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
@@ -300,8 +319,10 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning.*")
-        yield
-    logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 @contextmanager
