@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def train_run(
         DataError: The log cannot be read.
     """
     out, bar = Path(out), bar or _no_bar
-    _check_place(out, overwrite, resume)
+    _check_place(config, out, overwrite, resume)
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
@@ -101,7 +102,9 @@ def train_run(
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
     trainer = _trainer(config, out, say)
     if not resume:
-        _begin(out, config, vocabulary, log, overwrite)
+        _begin(out, vocabulary, log, overwrite)
+    with atomic_file(out / CONFIG) as work:
+        work.write_text(dump_config(config), encoding="utf-8")
     started = time.monotonic()
     _fit(trainer, module, data, out, resume)
     fusion = _finish(config, module, split, out, bar)
@@ -175,10 +178,26 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_place(out: Path, overwrite: bool, resume: bool) -> None:
+def _check_checkpoint(config: Config, out: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing, damaged or of another model."""
+    last = out / LAST
+    if not last.is_file():
+        raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
+    try:
+        with zipfile.ZipFile(last) as parts:
+            sound = parts.testzip() is None
+    except zipfile.BadZipFile:
+        sound = False
+    if not sound:
+        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+    begun = load_config(out / CONFIG)
+    if (config.model, config.seed) != (begun.model, begun.seed):
+        raise ConfigError(f"--resume: the model and the seed must be those of {out / CONFIG}")
+
+
+def _check_place(config: Config, out: Path, overwrite: bool, resume: bool) -> None:
     if resume:
-        if not (out / LAST).is_file():
-            raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
+        _check_checkpoint(config, out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:
             raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
@@ -223,7 +242,7 @@ def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTo
     return module, data
 
 
-def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
+def _begin(out: Path, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
     if overwrite and out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -233,8 +252,6 @@ def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions,
         out / HISTORY,
         frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
     )
-    with atomic_file(out / CONFIG) as work:
-        work.write_text(dump_config(config), encoding="utf-8")
 
 
 def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
