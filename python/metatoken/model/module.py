@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -182,6 +183,11 @@ class MetaTokenModule(L.LightningModule):
                 f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
                 f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Seeds dropout by epoch and batch, as batches are, so that a resumed run repeats an uninterrupted one."""
+        place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
         scores = self.network(batch, shared=self.settings.weights.shared > 0)
