@@ -104,9 +104,6 @@ def test_readme_shows_both_ways() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link of a page names a file of the repository."""
-    lost = []
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target and not (page.parent / target).exists():
-                lost.append(f"{page.name}: {target}")
-    assert not lost
+    link = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+    links = [(page, target) for page in PAGES for target in link.findall(page.read_text(encoding="utf-8"))]
+    assert not [(page.name, to) for page, to in links if "://" not in to and not (page.parent / to).exists()]
