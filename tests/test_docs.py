@@ -71,14 +71,17 @@ def run_block(block: Block, page: Path, namespace: dict[str, Any]) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory of a reader: a log and its item table. Threads are as before afterwards."""
+    """The working directory of a reader: a log and its item table. Torch keeps to one thread; the models are tiny."""
     import torch
 
     write_ratings(tmp_path / "ratings.csv")
     write_movies(tmp_path / "movies.csv")
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
-    yield tmp_path
+    torch.set_num_threads(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda _count: None)
+        yield tmp_path
     torch.set_num_threads(threads)
 
 
