@@ -52,7 +52,7 @@ test: check  ## all checks, then the tests of both languages
 
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/
 	$(BIN)/maturin build --release --out dist

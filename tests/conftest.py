@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.files import write_run_config
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+class TrainedRun(NamedTuple):
+    """What the fixture `trained_run` made; to be read only."""
+
+    yaml: Path  # the configuration file
+    run: Any  # metatoken.run.Run
+    metrics: dict[str, Any]  # the content of metrics.json
+
+
 SMALL = {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1, "positions": 160}
 
 
@@ -66,3 +78,15 @@ def make_module(vocabulary: Any) -> Callable[..., Any]:
         return MetaTokenModule(vocabulary, **({"max_history": 20} | fields)).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A run of one epoch over a generated world of 80 users and 60 items, evaluated on test."""
+    from metatoken.config import load_config
+    from metatoken.run import evaluate_run, train_run
+
+    folder = tmp_path_factory.mktemp("trained")
+    yaml = write_run_config(folder)
+    run = train_run(load_config(yaml), folder / "run", say=[].append)
+    return TrainedRun(yaml, run, evaluate_run(run))

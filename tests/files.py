@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,4 +32,36 @@ def write_movies(path: Path, n_items: int = 40) -> Path:
     half = n_items // 2
     rows = [f"{item + 1},Film {item + 1},{'Drama' if item < half else 'Action|Comedy'}" for item in range(n_items)]
     path.write_text("\n".join(["movieId,title,genres", *rows]) + "\n")
+    return path
+
+
+def write_run_config(folder: Path, n_users: int = 80, n_items: int = 60, **sections: dict[str, Any]) -> Path:
+    """A generated world in `folder` and beside it `config.yaml` of a tiny run on it.
+
+    Args:
+        folder: Where to write.
+        n_users: Users of the world.
+        n_items: Items of the world.
+        **sections: Keys that are added to the sections of the configuration.
+    """
+    from metatoken.data import generate_world
+
+    log, items = generate_world(n_users=n_users, n_items=n_items, seed=0).write(folder / "world")
+    config = {
+        "data": {
+            "path": str(log), "user": "user_id", "item": "item_id", "time": "timestamp",
+            "items": str(items), "title": "title", "categories": "categories",
+        },
+        "tokens": {"levels": [8, 16], "dim": 16, "walks_per_node": 2, "walk_length": 10},
+        "model": {
+            "preset": {"dim": 16, "layers": 1, "heads": 2, "dropout": 0.1, "positions": 160},
+            "max_history": 20, "learning_rate": 5e-3, "warmup_steps": 2,
+        },
+        "trainer": {"max_epochs": 1, "batch_size": 32, "accelerator": "cpu"},
+        "seed": 0,
+    }  # fmt: skip
+    for name, values in sections.items():
+        config.setdefault(name, {}).update(values)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path

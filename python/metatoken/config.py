@@ -117,7 +117,7 @@ class Config(Section):
     trainer: TrainerConfig = TrainerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     seed: int = 0
-    threads: int | None = None
+    threads: int | None = Field(default=None, ge=1)
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

@@ -15,7 +15,7 @@ from metatoken.errors import ArgumentError
 from metatoken.evaluate.baselines import TransitionGraph
 from metatoken.evaluate.fusion import Fusion
 from metatoken.evaluate.ranking import top_k
-from metatoken.evaluate.runner import read, spread
+from metatoken.evaluate.runner import DEPTH, read, spread
 from metatoken.tasks.datamodule import EvaluationBatches
 from metatoken.tasks.prompts import seen_templates
 
@@ -141,7 +141,8 @@ class Recommender:
             "sequential", seen_templates("sequential")[0].id, users, np.zeros(len(users), dtype=np.int32), sequences,
             self.module.builder, batch_size=max(1, len(users)),
         )[0]  # fmt: skip
-        item, beams = read(self.module.network, prompts.batch, list(blocked), max(20, k))
+        depth = max(DEPTH, k) if model == "generation" else DEPTH
+        item, beams = read(self.module.network, prompts.batch, list(blocked), max(20, k), depth)
         scores = item.exp()
         if model == "generation":
             scores = spread(beams, item.shape[1])

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from metatoken.errors import ArtifactError, ConfigError
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import lightning as L
+
     from metatoken.evaluate.fusion import Fusion
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
@@ -33,7 +36,8 @@ Say = Callable[[str], None]
 Bar = Callable[[str], Any]
 """Given a label, a context manager that yields a progress callback `(done, total)`."""
 
-CONFIG, VOCABULARY, MODEL, HISTORY, CHECKPOINTS = "config.yaml", "vocabulary", "model", "history.parquet", "checkpoints"
+CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
+LAST = "checkpoints/last.ckpt"
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -85,7 +89,7 @@ def train_run(
         DataError: The log cannot be read.
     """
     out, bar = Path(out), bar or _no_bar
-    _check_place(out, overwrite, resume)
+    _check_place(config, out, overwrite, resume)
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
@@ -96,10 +100,13 @@ def train_run(
     module, data = _model(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
+    trainer = _trainer(config, out, say)
     if not resume:
-        _begin(out, config, vocabulary, log, overwrite)
+        _begin(out, vocabulary, log, overwrite)
+    with atomic_file(out / CONFIG) as work:
+        work.write_text(dump_config(config), encoding="utf-8")
     started = time.monotonic()
-    _fit(config, module, data, out, resume, say)
+    _fit(trainer, module, data, out, resume)
     fusion = _finish(config, module, split, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
@@ -171,10 +178,26 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_place(out: Path, overwrite: bool, resume: bool) -> None:
+def _check_checkpoint(config: Config, out: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing, damaged or of another model."""
+    last = out / LAST
+    if not last.is_file():
+        raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
+    try:
+        with zipfile.ZipFile(last) as parts:
+            sound = parts.testzip() is None
+    except zipfile.BadZipFile:
+        sound = False
+    if not sound:
+        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+    begun = load_config(out / CONFIG)
+    if (config.model, config.seed) != (begun.model, begun.seed):
+        raise ConfigError(f"--resume: the model and the seed must be those of {out / CONFIG}")
+
+
+def _check_place(config: Config, out: Path, overwrite: bool, resume: bool) -> None:
     if resume:
-        if not (out / CHECKPOINTS / "last.ckpt").is_file():
-            raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
+        _check_checkpoint(config, out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:
             raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
@@ -219,7 +242,7 @@ def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTo
     return module, data
 
 
-def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
+def _begin(out: Path, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
     if overwrite and out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -229,8 +252,6 @@ def _begin(out: Path, config: Config, vocabulary: Vocabulary, log: Interactions,
         out / HISTORY,
         frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
     )
-    with atomic_file(out / CONFIG) as work:
-        work.write_text(dump_config(config), encoding="utf-8")
 
 
 def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
@@ -245,33 +266,48 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     return log
 
 
-def _fit(config: Config, module: MetaTokenModule, data: Any, out: Path, resume: bool, say: Say) -> None:
+def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from metatoken.model.reporting import EpochLines
 
     settings = config.trainer
-    checkpoints = ModelCheckpoint(dirpath=out / CHECKPOINTS, save_last=True, save_top_k=0)
-    with _quiet():
-        trainer = L.Trainer(
-            max_epochs=settings.max_epochs,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            precision=settings.precision,
-            gradient_clip_val=settings.gradient_clip_val,
-            check_val_every_n_epoch=settings.validate_every,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            callbacks=[checkpoints, EpochLines(say)],
-            **settings.options,
-        )
-        last = str(out / CHECKPOINTS / "last.ckpt") if resume else None
-        trainer.fit(module, data, ckpt_path=last, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    last = Path(LAST)
+    checkpoints = ModelCheckpoint(
+        dirpath=out / last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    try:
+        with _quiet():
+            return L.Trainer(
+                max_epochs=settings.max_epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                precision=settings.precision,
+                gradient_clip_val=settings.gradient_clip_val,
+                check_val_every_n_epoch=settings.validate_every,
+                num_sanity_val_steps=0,
+                logger=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                callbacks=[checkpoints, EpochLines(say)],
+                **settings.options,
+            )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+
+
+def _fit(trainer: L.Trainer, module: MetaTokenModule, data: Any, out: Path, resume: bool) -> None:
+    try:
+        with _quiet():
+            trainer.fit(module, data, ckpt_path=str(out / LAST) if resume else None, weights_only=True)
+    except BaseException as error:
+        if not (out / LAST).is_file():
+            shutil.rmtree(out)  # there is nothing to go on from
+        if isinstance(error, SystemExit) and trainer.interrupted:
+            raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
+        raise
 
 
 def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
@@ -300,8 +336,10 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning.*")
-        yield
-    logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -41,4 +41,5 @@ def evaluate(
         print_table(metrics_table(document["rows"]))
     if export is not None:
         export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
-        print(f"plain files written to {export}")
+        if not as_json:
+            print(f"plain files written to {export}")

@@ -11,7 +11,7 @@ import typer
 def quickstart(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the world and the run.")] = Path("demo"),
     users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 2000,
-    items: Annotated[int, typer.Option(min=20, help="Items of the generated world.")] = 600,
+    items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 600,
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 6,
     seed: Annotated[int, typer.Option(help="Of the world and the run.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,

@@ -25,8 +25,10 @@ def train(
     from metatoken.config import load_config
     from metatoken.run import train_run
 
-    chosen = [*(overrides or []), *([f"vocabulary={vocabulary}"] if vocabulary else [])]
-    train_run(load_config(config, chosen), out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
+    chosen = load_config(config, overrides)
+    if vocabulary is not None:
+        chosen = chosen.model_copy(update={"vocabulary": vocabulary})
+    train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
     print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken recommend {out} --user ID")
 
 

@@ -7,6 +7,7 @@ A mixture of distributions, its weights chosen on validation users by NDCG@10 an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -57,9 +58,13 @@ class Fusion:
         """
         values = read_json(Path(path))
         try:
-            return cls(**values)
-        except TypeError as error:
-            raise ArtifactError(f"{path}: expected fusion weights") from error
+            fusion = cls(**values)
+            sound = math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6)
+        except TypeError:
+            sound = False
+        if not sound:
+            raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
+        return fusion
 
 
 Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]

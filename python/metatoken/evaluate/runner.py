@@ -174,7 +174,7 @@ class Runner:
 
 
 def read(
-    network: Network, batch: Batch, seen: Sequence[np.ndarray], width: int
+    network: Network, batch: Batch, seen: Sequence[np.ndarray], width: int, depth: int = DEPTH
 ) -> tuple[torch.Tensor, Recommendations]:
     """Reads prompts once for both heads.
 
@@ -183,13 +183,14 @@ def read(
         batch: Prompts.
         seen: For each prompt the item rows that must not be generated.
         width: Beams at least.
+        depth: Items to generate.
 
     Returns:
-        Log-probabilities of the item head, float `[B, n_items]`, and the `DEPTH` best generated items.
+        Log-probabilities of the item head, float `[B, n_items]`, and the `depth` best generated items.
     """
     prefix = network.start(batch)
     item = item_scores(network, batch, prefix)
-    k = min(DEPTH, item.shape[1])
+    k = min(depth, item.shape[1])
     return item, beam_search(network, batch, seen, k=k, width=width, prefix=prefix)
 
 

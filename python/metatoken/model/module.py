@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -118,9 +119,7 @@ class MetaTokenModule(L.LightningModule):
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
         if settings is None:
-            if "tasks" in fields:
-                fields["tasks"] = tuple(fields["tasks"])
-            settings = ModelSettings(**fields)
+            settings = settings_from_dict(fields)
         self.settings = settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self.vocabulary = vocabulary
@@ -163,8 +162,9 @@ class MetaTokenModule(L.LightningModule):
             return self.settings.input_norm
         if self.settings.backbone in PRESETS:
             return 0.25 * math.sqrt(backbone.dim)
-        table: Any = backbone.bare().get_input_embeddings()  # type: ignore[operator]
-        return float(table.weight.detach().float().norm(dim=1).mean())
+        # Through the layer, since some architectures scale what they read.
+        with torch.no_grad():
+            return float(backbone.embed(torch.arange(len(self.tokenizer))[None])[0].float().norm(dim=1).mean())
 
     def _check_positions(self, backbone: Backbone) -> None:
         if backbone.max_positions is None:
@@ -183,6 +183,11 @@ class MetaTokenModule(L.LightningModule):
                 f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
                 f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Seeds dropout by epoch and batch, as batches are, so that a resumed run repeats an uninterrupted one."""
+        place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
         scores = self.network(batch, shared=self.settings.weights.shared > 0)

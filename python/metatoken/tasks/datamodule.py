@@ -295,6 +295,8 @@ class TaskDataModule(L.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
+        if not (split.train.sequences().lengths >= 2).any():
+            raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(tasks)
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
@@ -315,8 +317,6 @@ class TaskDataModule(L.LightningDataModule):
             model.builder.max_history,
             per_target=model.builder.encoder.encoder_decoder,
         )
-        if len(rows) == 0:
-            raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         batches = TrainingBatches(
             rows,
             histories,

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from metatoken.decode.beam import beam_search
+from metatoken.evaluate.baselines import Popularity, TransitionGraph
+from metatoken.evaluate.fusion import Fusion
+from metatoken.evaluate.predictions import export_plain, read_predictions
+from metatoken.evaluate.ranking import ranking_metrics, take, top_k
+from metatoken.evaluate.runner import Result, Runner, read, spread, summary
+from metatoken.model.ranking import item_scores
+from tests.conftest import TrainedRun
+
+MODELS = {
+    "sequential": {"item_head", "generation", "generation_leaf_off", "fused"},
+    "direct": {"item_head", "generation", "generation_leaf_off"},
+}
+BASELINES = {"sequential": {"popularity", "transition_graph"}, "direct": {"popularity"}}
+
+
+@pytest.fixture(scope="module")
+def predictions(trained_run: TrainedRun) -> pl.DataFrame:
+    return read_predictions(trained_run.run.folder / "predictions.parquet")
+
+
+def lists(frame: pl.DataFrame, run: Any) -> np.ndarray:
+    """Item rows [users, 10] in the order of the test targets, -1 where a list is shorter."""
+    users = {run.split.log.users.raw[row]: place for place, row in enumerate(run.split.test.users)}
+    out = np.full((len(users), 10), -1, dtype=np.int32)
+    for user, rank, item in frame.select("user", "rank", "item").iter_rows():
+        out[users[user], rank - 1] = run.split.log.items.row(item)
+    return out
+
+
+def test_a_row_for_every_model_task_and_template(trained_run: TrainedRun) -> None:
+    rows = trained_run.metrics["rows"]
+    found = {(row["task"], row["template"], row["model"]) for row in rows}
+    expected = {
+        (task, template, model)
+        for task, short in (("sequential", "seq"), ("direct", "direct"))
+        for template in (f"{short}-1", f"{short}-unseen")
+        for model in MODELS[task]
+    } | {(task, "-", model) for task, models in BASELINES.items() for model in models}
+    assert found == expected
+    assert len(rows) == len(expected)
+    metrics = {"hr@5", "ndcg@5", "mrr@5", "hr@10", "ndcg@10", "mrr@10", "coverage@10", "invalid@10"}
+    for row in rows:
+        assert set(row) == metrics | {"model", "task", "template", "users"}
+        assert row["users"] == len(trained_run.run.split.test)
+        assert row["invalid@10"] == 0
+
+
+def test_predictions_give_the_same_metrics(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
+    run = trained_run.run
+    parts = predictions.partition_by("task", "template", "model", as_dict=True)
+    assert len(parts) == len(trained_run.metrics["rows"])
+    for row in trained_run.metrics["rows"]:
+        found = lists(parts[row["task"], row["template"], row["model"]], run)
+        metrics = ranking_metrics(found, run.split.test.items, run.split.log.n_items)
+        assert metrics == {name: row[name] for name in metrics}
+
+
+def test_nothing_seen_is_listed(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
+    run = trained_run.run
+    history = run.split.history("test")
+    raw = run.split.log
+    seen = {
+        (raw.users.raw[user], raw.items.raw[item]) for user in run.split.test.users for item in history[user].tolist()
+    }
+    assert seen
+    assert not seen & set(predictions.select("user", "item").iter_rows())
+    assert predictions["split"].unique().to_list() == ["test"]
+
+
+def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
+    """Scored in one batch here, in batches there; the lists must not depend on it."""
+    run = trained_run.run
+    network, test = run.module.network, run.split.test
+    history = run.split.history("test")
+    one = Runner(run.module, run.split, batch_size=len(test)).batches("sequential", "seq-1")[0]
+    seen = take(history, test.users)
+    prior = TransitionGraph.fit(run.split.train).scores(history, test.users)
+    with torch.no_grad():
+        item = item_scores(network, one.batch)
+        beams = beam_search(network, one.batch, one.seen, k=run.split.log.n_items, width=20)
+        shared = beam_search(network, one.batch, one.seen, k=10, width=20, leaf=False)
+    expected = {
+        "item_head": top_k(item, seen, 10)[0],
+        "generation": beams.items[:, :10].numpy(),
+        "generation_leaf_off": shared.items.numpy(),
+        "fused": top_k(run.fusion.mix(item.exp(), spread(beams, item.shape[1]), torch.from_numpy(prior)), seen, 10)[0],
+    }
+    for model, rows in expected.items():
+        here = predictions.filter(model=model, task="sequential", template="seq-1")
+        assert (lists(here, run) == rows).mean() > 0.999, model
+
+
+def test_baselines_learn_from_train_alone(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
+    run = trained_run.run
+    history, users = run.split.history("test"), run.split.test.users
+    for name, model in (("popularity", Popularity), ("transition_graph", TransitionGraph)):
+        expected, _ = top_k(model.fit(run.split.train).scores(history, users), take(history, users), 10)
+        assert np.array_equal(lists(predictions.filter(model=name, task="sequential"), run), expected)
+
+
+def test_fusion_beats_its_parts_where_it_was_chosen(trained_run: TrainedRun) -> None:
+    run = trained_run.run
+    rows = Runner(run.module, run.split, "validation").run(run.fusion, unseen=False).rows
+    best = {name: summary(rows, name) for name in ("fused", "item_head", "transition_graph")}
+    fused = best.pop("fused")
+    assert fused is not None
+    assert fused["ndcg@10"] >= max(row["ndcg@10"] for row in best.values() if row) - 1e-9
+
+
+def test_fusion_weights_are_drawn_once(trained_run: TrainedRun) -> None:
+    run = trained_run.run
+    runner = Runner(run.module, run.split, "validation", batch_size=7)
+    assert runner.choose_fusion() == run.fusion
+    few = runner.choose_fusion(limit=20, seed=3)
+    assert few.users == 20
+    assert few == runner.choose_fusion(limit=20, seed=3)
+
+
+def test_without_the_sequential_task_nothing_is_fused(make_module: Any, split: Any) -> None:
+    runner = Runner(make_module(tasks=["direct"]), split, "validation")
+    assert runner.choose_fusion() == Fusion(1.0, 0.0, 0.0)
+    models = {row["model"] for row in runner.run(Fusion(1.0, 0.0, 0.0), unseen=False).rows}
+    assert models == MODELS["direct"] | BASELINES["direct"]
+
+
+def test_without_leaves_there_is_no_second_generation(make_module: Any, split: Any) -> None:
+    result = Runner(make_module(leaf=False, tasks=["sequential"]), split).run(Fusion(), unseen=False)
+    assert {row["model"] for row in result.rows} == {"item_head", "generation", "fused", *BASELINES["sequential"]}
+
+
+def test_progress_counts_to_the_end(trained_run: TrainedRun) -> None:
+    run, calls = trained_run.run, []
+    Runner(run.module, run.split, batch_size=30, progress=lambda done, total: calls.append((done, total))).run(
+        run.fusion, unseen=False
+    )
+    assert calls == [(n, 6) for n in range(1, 7)]
+
+
+def test_the_mode_of_the_model_is_given_back(make_module: Any, split: Any) -> None:
+    module = make_module(tasks=["direct"]).train()
+    result = Runner(module, split).run(Fusion(), unseen=False)
+    assert module.training
+    assert torch.is_grad_enabled()
+    assert isinstance(result, Result)
+
+
+def test_spread_puts_generated_items_in_place(trained_run: TrainedRun) -> None:
+    run = trained_run.run
+    one = Runner(run.module, run.split, batch_size=4).batches("sequential", "seq-1")[0]
+    with torch.no_grad():
+        item, beams = read(run.module.network, one.batch, one.seen, 5)
+    dense = spread(beams, item.shape[1])
+    for row, (rows, scores) in enumerate(zip(beams.items.tolist(), beams.scores.tolist(), strict=True)):
+        expected = np.zeros(item.shape[1])
+        for place, score in zip(rows, scores, strict=True):
+            if place >= 0:
+                expected[place] = np.exp(score)
+        np.testing.assert_allclose(dense[row].numpy(), expected, rtol=1e-5)
+        assert not expected[one.seen[row]].any()
+        assert expected.sum() <= 1 + 1e-5
+    torch.testing.assert_close(item.exp().sum(dim=1), torch.ones(4))
+
+
+@pytest.mark.shared_data
+def test_an_independent_script_finds_the_same_metrics(
+    trained_run: TrainedRun, predictions: pl.DataFrame, shared_data: Path, tmp_path: Path
+) -> None:
+    script = shared_data.parent / "tools" / "score_recommendations.py"
+    files = export_plain(predictions, trained_run.run.split, tmp_path)
+    rows = {f"{row['task']}.{row['template']}.{row['model']}.tsv": row for row in trained_run.metrics["rows"]}
+    assert {path.name for path in files} == set(rows)
+    for path in files:
+        command = [sys.executable, script, tmp_path / "truth.tsv", path]
+        command += ["--history", tmp_path / "history.txt", "--catalogue", tmp_path / "catalogue.txt"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = dict(line.split("\t") for line in done.stdout.splitlines())
+        row = rows[path.name]
+        assert int(found["users"]) == row["users"]
+        for name in ("hr@5", "hr@10", "ndcg@5", "ndcg@10"):
+            assert found[name.upper()] == f"{row[name]:.6f}", (path.name, name)
+        assert (found["already_seen"], found["not_in_catalogue"]) == ("0", "0")

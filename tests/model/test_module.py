@@ -1,0 +1,90 @@
+import lightning as L
+import pytest
+import torch
+
+from metatoken.errors import ArgumentError, ConfigError
+from metatoken.tasks.datamodule import TaskDataModule
+
+
+def _fit(module, split, epochs=1, **options):
+    data = TaskDataModule(split, module.vocabulary, tasks=module.tasks, batch_size=32, validation_users=50)
+    trainer = L.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return trainer
+
+
+def test_training_beats_chance_in_a_users_own_trainer(make_module, split):
+    module = make_module(learning_rate=3e-3, warmup_steps=5)
+    trainer = _fit(module, split, epochs=4)
+    # Chance is about 10 of 90 unseen items.
+    assert float(trainer.callback_metrics["val/sequential/hr@10"]) > 0.25
+    assert "val/direct/hr@10" in trainer.callback_metrics
+
+
+@pytest.mark.parametrize("fields", [{"user_tokens": "prefix"}, {"leaf": False}, {"tasks": ["direct"]}])
+def test_options_train(make_module, split, fields):
+    trainer = _fit(make_module(**fields), split, limit_train_batches=3)
+    assert torch.isfinite(trainer.callback_metrics["loss"])
+
+
+def test_t5_trains_on_one_prompt_a_target(make_module, split):
+    module = make_module(backbone="t5-preset", preset={"dim": 32, "layers": 1})
+    trainer = _fit(module, split, limit_train_batches=3, limit_val_batches=1)
+    assert torch.isfinite(trainer.callback_metrics["loss"])
+
+
+def test_one_seed_gives_one_model(make_module):
+    one, two, other = make_module(seed=1), make_module(seed=1), make_module(seed=2)
+    same = zip(one.parameters(), two.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert not torch.equal(one.network.table.weight, other.network.table.weight)
+
+
+def test_building_a_model_leaves_the_callers_random_state(make_module):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    make_module()
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tasks": ["rating"]}, "model.tasks: expected some of"),
+        ({"tasks": []}, "model.tasks"),
+        ({"temperature": 0.0}, "model.temperature"),
+        ({"max_history": 0}, "model.max_history"),
+        ({"max_history": 400}, "use max_history <="),
+        ({"lora": {"r": 4}}, "model.lora: a preset"),
+        ({"preset": {"width": 3}}, "unknown keys"),
+        ({"preset": {"dim": 33}}, "multiple of heads"),
+        ({"backbone": "no/such-folder-or-name", "preset": {}}, "cannot be loaded"),
+    ],
+)
+def test_settings_are_checked(make_module, fields, message, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConfigError, match=message):
+        make_module(**fields)
+
+
+def test_settings_come_once(make_module, vocabulary):
+    from metatoken import MetaTokenModule, ModelSettings
+
+    with pytest.raises(ArgumentError, match="settings"):
+        MetaTokenModule(vocabulary, ModelSettings(), alpha=2.0)
+    with pytest.raises(ConfigError, match="unexpected keyword"):
+        MetaTokenModule(vocabulary, colour="red")
+
+
+def test_checkpoints_miss_nothing_that_trains(make_module):
+    module = make_module()
+    checkpoint = {"state_dict": dict(module.state_dict())}
+    module.on_save_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    del checkpoint["state_dict"]["network.items.residual"]
+    with pytest.raises(ConfigError, match=r"network\.items\.residual"):
+        module.on_load_checkpoint(checkpoint)

@@ -1,0 +1,169 @@
+"""Backbones from a folder, through the same code that a hub name takes; LoRA beside frozen weights."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from metatoken import MetaTokenModule
+from metatoken.errors import ArtifactError
+from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.saving import load_model, save_model
+from metatoken.tasks.examples import collate
+from metatoken.tasks.prompts import find_template, train_tokenizer
+
+TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+GROUPED = TINY | {"num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256}
+T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2}
+
+
+def _t5(n):
+    config = T5Config(**T5, vocab_size=n)
+    config.decoder_start_token_id = 0
+    return T5ForConditionalGeneration(config)
+
+
+BUILD = {
+    "gpt2": lambda n: GPT2LMHeadModel(GPT2Config(vocab_size=n, n_embd=32, n_layer=2, n_head=2, n_positions=256)),
+    "llama-tied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
+    "llama-untied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=False)),
+    "qwen3": lambda n: Qwen3ForCausalLM(Qwen3Config(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
+    "gemma": lambda n: GemmaForCausalLM(GemmaConfig(**GROUPED, vocab_size=n)),
+    "t5": _t5,
+}
+
+
+@pytest.fixture(scope="module", params=BUILD)
+def folder(request, tmp_path_factory):
+    """A tiny random model with a tokenizer, saved as plain Hugging Face files; its table has unused rows at the end."""
+    path = tmp_path_factory.mktemp("backbone") / request.param
+    tokenizer = train_tokenizer(["sequential", "direct"])
+    torch.manual_seed(0)
+    BUILD[request.param](len(tokenizer) + 7).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def _module(vocabulary, folder, **fields):
+    return MetaTokenModule(vocabulary, backbone=str(folder), max_history=10, lora={"r": 4}, **fields).eval()
+
+
+def _batch(module, n=4):
+    builder, template = module.builder, find_template("seq-1")
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 100, 5) for _ in range(n)]
+    if builder.encoder.encoder_decoder:
+        examples = [builder.prompt(template, None, items[:-1], int(items[-1])) for items in rows]
+    else:
+        examples = [builder.causal(template, None, items, 1) for items in rows]
+    return collate(examples, [0] * n, builder.encoder.pad_id)
+
+
+def test_only_adapters_tokens_and_heads_train(vocabulary, folder):
+    module = _module(vocabulary, folder)
+    module.train()
+    trained = {name for name, p in module.network.named_parameters() if p.requires_grad}
+    assert all("lora_" in name for name in trained if name.startswith("backbone."))
+    assert {"table.weight", "table.projection.weight", "items.residual", "items.projection.weight"} <= trained
+    frozen = {n: p.detach().clone() for n, p in module.network.named_parameters() if not p.requires_grad}
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(12):
+        loss = loss_parts(module.network(_batch(module)), Weights())["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    now = dict(module.network.named_parameters())
+    assert all(torch.equal(value, now[name]) for name, value in frozen.items())
+    assert all(now[n].grad is not None for n in trained if "lora_" in n)
+
+
+def test_text_logits_are_those_of_the_backbone(vocabulary, folder):
+    """A fresh adapter is the identity, and nothing was resized, so words score as before."""
+    from metatoken.model.backbone import load_pretrained
+
+    module = _module(vocabulary, folder)
+    plain, tokenizer = load_pretrained(str(folder))
+    ids = torch.tensor([tokenizer("what is next?")["input_ids"]])
+    extra = {"decoder_input_ids": torch.tensor([[0, 5]])} if plain.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        expected = plain.eval()(input_ids=ids, **extra).logits
+        found = module.network.backbone.bare()(input_ids=ids, **extra).logits
+    torch.testing.assert_close(found, expected)
+
+
+def test_states_are_unit_directions_of_the_last_norm(vocabulary, folder):
+    """The captured state, times length and gain, is what the backbone's own final norm puts out."""
+    module = _module(vocabulary, folder)
+    backbone, batch = module.network.backbone, _batch(module)
+    if backbone.is_encoder_decoder:
+        return
+    with torch.no_grad():
+        vectors = module.network.embed(batch.input_ids, batch.leaves, module.network.items())
+        states = backbone.states(vectors, batch.attention_mask)
+        out = backbone.bare().base_model(inputs_embeds=vectors, attention_mask=batch.attention_mask)
+    from metatoken.model.backbone import final_norm
+
+    norm = final_norm(backbone.bare())
+    gain = 1 + norm.weight if "Gemma" in type(norm).__name__ else norm.weight
+    bias = getattr(norm, "bias", None)
+    before_gain = (out.last_hidden_state - (0 if bias is None else bias)) / gain
+    # By direction: the norm's epsilon makes short states a little shorter than sqrt(d).
+    cosine = torch.nn.functional.cosine_similarity(before_gain, states, dim=-1)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+    torch.testing.assert_close(states.norm(dim=-1), torch.ones_like(cosine))
+
+
+def test_saved_models_come_back_bit_equal(vocabulary, folder, tmp_path):
+    module = _module(vocabulary, folder)
+    with torch.no_grad():
+        for p in module.network.parameters():
+            if p.requires_grad:
+                p.add_(torch.randn_like(p) * 0.02)
+    save_model(module, tmp_path / "model")
+    again = load_model(tmp_path / "model", vocabulary)
+    batch = _batch(module)
+    with torch.no_grad():
+        one, two = module.network(batch), again.network(batch)
+    assert torch.equal(one.item, two.item)
+    assert torch.equal(one.shared, two.shared)
+    assert not list((tmp_path / "model").rglob("*.bin"))
+
+
+def test_steps_with_a_cache_equal_reading_at_once(vocabularies, folder):
+    from tests.model.test_network import _prompts, _training_batch
+
+    module = _module(vocabularies[3], folder)
+    pairs = [(np.array([3, 9, 27]), 81), (np.array([5]), 25)]
+    network = module.network
+    with torch.no_grad():
+        scores = network(_training_batch(module, pairs))
+        prefix, rows = network.start(_prompts(module, pairs)), network.table()
+        targets = torch.tensor([81, 25])
+        for level in range(2):
+            children, ids = network.generation.children_scores(
+                prefix.last, network.index.path[targets, level], level, rows
+            )
+            found = children.masked_fill(ids != network.index.path[targets, level + 1][:, None], -torch.inf).amax(1)
+            torch.testing.assert_close(found, scores.tokens[level], rtol=1e-4, atol=1e-4)
+            token = network.items.tokens[targets, level] + network.base
+            prefix = network.backbone.step(prefix, torch.arange(2), token)
+
+
+def test_weights_of_another_vocabulary_are_refused(vocabularies, tmp_path, make_module):
+    save_model(make_module(), tmp_path / "model")
+    with pytest.raises(ArtifactError, match="shape"):
+        load_model(tmp_path / "model", vocabularies[3])
