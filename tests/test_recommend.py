@@ -15,7 +15,8 @@ from metatoken.evaluate.baselines import TransitionGraph
 from metatoken.evaluate.fusion import Fusion
 from metatoken.evaluate.predictions import read_predictions
 from metatoken.evaluate.runner import DEPTH, Runner, read
-from metatoken.recommend import Model, Recommendation, Recommender
+from metatoken.recommend import Model, Recommendation, Recommender, _sequences
+from metatoken.tasks.datamodule import EvaluationBatches
 from tests.conftest import TrainedRun
 
 MODELS = get_args(Model)
@@ -218,3 +219,20 @@ def test_without_titles_they_are_empty(make_module: Any, split: Any, vocabulary:
     module = make_module(replace(vocabulary, titles=None))
     found = Recommender(module, split.log).recommend(split.log.users.raw[0], k=3)
     assert [one.title for one in found] == ["", "", ""]
+
+
+def test_user_tokens_stand_in_the_prompt_where_the_model_was_trained_with_them(make_module: Any, split: Any) -> None:
+    """The prompts are those of the evaluation; a stranger's token is folded in from the history."""
+    module = make_module(user_tokens="prefix")
+    recommender = Recommender(module, split.log)
+    histories = split.log.sequences()
+    expected = EvaluationBatches(
+        "sequential", "seq-1", np.array([4]), np.array([0]), histories, module.builder, batch_size=1, with_user=True
+    )[0].batch
+    found = recommender._prompts(_sequences([histories[4]]), np.array([4]))
+    assert torch.equal(found.input_ids, expected.input_ids)
+    stranger = recommender._prompts(_sequences([histories[4]]), None)
+    codes = module.vocabulary.user_codes_of(_sequences([histories[4]]))[0]
+    tokens = module.vocabulary.tokens_of_codes(codes) + module.builder.encoder.base
+    assert " ".join(map(str, tokens.tolist())) in " ".join(map(str, stranger.input_ids[0].tolist()))
+    assert len(recommender.recommend(history=["p0001"], k=3)) == 3

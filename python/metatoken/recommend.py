@@ -16,11 +16,12 @@ from metatoken.evaluate.baselines import TransitionGraph
 from metatoken.evaluate.fusion import Fusion
 from metatoken.evaluate.ranking import top_k
 from metatoken.evaluate.runner import DEPTH, read, spread
-from metatoken.tasks.datamodule import EvaluationBatches
-from metatoken.tasks.prompts import seen_templates
+from metatoken.tasks.examples import collate
+from metatoken.tasks.prompts import TASKS, TokenRows, seen_templates
 
 if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.examples import Batch
 
 Model = Literal["fused", "item_head", "generation"]
 
@@ -98,12 +99,12 @@ class Recommender:
             ArgumentError: Neither user nor history, or k below 1.
         """
         if history is not None:
-            rows = self.history.items.rows(list(history))
-        elif user is not None:
-            rows = self._sequences[self.history.users.row(user)]
-        else:
+            rows = np.asarray(self.history.items.rows(list(history)), dtype=np.int32)
+            return self._batch([rows], None, k, model, exclude_seen)[0]
+        if user is None:
             raise ArgumentError("user", "expected a user id or a history, got neither")
-        return self._batch([np.asarray(rows, dtype=np.int32)], k, model, exclude_seen)[0]
+        row = self.history.users.row(user)
+        return self._batch([self._sequences[row]], np.array([row]), k, model, exclude_seen)[0]
 
     def recommend_many(
         self, users: Iterable[str], *, k: int = 10, model: Model = "fused", batch_size: int = 256
@@ -114,17 +115,17 @@ class Recommender:
             UnknownIdError: A user is unknown.
         """
         users = list(users)
-        rows = [self._sequences[row] for row in self.history.users.rows(users)]
-        lists = [
-            one
-            for at in range(0, len(rows), batch_size)
-            for one in self._batch(rows[at : at + batch_size], k, model, True)
-        ]
+        rows = self.history.users.rows(users)
+        histories = [self._sequences[int(row)] for row in rows]
+        lists = []
+        for at in range(0, len(users), batch_size):
+            part = slice(at, at + batch_size)
+            lists += self._batch(histories[part], rows[part], k, model, True)
         return dict(zip(users, lists, strict=True))
 
     @torch.no_grad()
     def _batch(
-        self, histories: list[np.ndarray], k: int, model: Model, exclude_seen: bool
+        self, histories: list[np.ndarray], users: np.ndarray | None, k: int, model: Model, exclude_seen: bool
     ) -> list[list[Recommendation]]:
         if k < 1:
             raise ArgumentError("k", f"expected at least 1, got {k}")
@@ -135,23 +136,32 @@ class Recommender:
                 "model", "recommending from a history needs the task sequential among the model's tasks"
             )
         sequences = _sequences(histories)
-        users = np.arange(len(histories))
         blocked = sequences if exclude_seen else _sequences([h[:0] for h in histories])
-        prompts = EvaluationBatches(
-            "sequential", seen_templates("sequential")[0].id, users, np.zeros(len(users), dtype=np.int32), sequences,
-            self.module.builder, batch_size=max(1, len(users)),
-        )[0]  # fmt: skip
+        batch = self._prompts(sequences, users)
         depth = max(DEPTH, k) if model == "generation" else DEPTH
-        item, beams = read(self.module.network, prompts.batch, list(blocked), max(20, k), depth)
+        item, beams = read(self.module.network, batch, list(blocked), max(20, k), depth)
         scores = item.exp()
         if model == "generation":
             scores = spread(beams, item.shape[1])
             scores = scores.masked_fill(scores == 0, -torch.inf)
         elif model == "fused":
-            prior = torch.from_numpy(self._prior.scores(sequences, users))
+            prior = torch.from_numpy(self._prior.scores(sequences, np.arange(len(histories))))
             scores = self.fusion.mix(scores, spread(beams, item.shape[1]), prior)
         rows, values = top_k(scores, blocked, min(k, item.shape[1]))
         return [self._named(r, v) for r, v in zip(rows, values, strict=True)]
+
+    def _prompts(self, sequences: Sequences, users: np.ndarray | None) -> Batch:
+        """Sequential prompts; where the model reads user tokens, strangers get theirs from their items."""
+        builder, template = self.module.builder, seen_templates("sequential")[0]
+        encoder, vocabulary = builder.encoder, self.module.vocabulary
+        tokens: list[np.ndarray | None] = [None] * len(sequences)
+        if self.module.user_tokens != "none" and users is not None:
+            tokens = [encoder.users.one(int(user)) for user in users]
+        elif self.module.user_tokens != "none":
+            folded = TokenRows(vocabulary.tokens_of_codes(vocabulary.user_codes_of(sequences)), encoder.base)
+            tokens = [folded.one(row) for row in range(len(sequences))]
+        examples = [builder.prompt(template, own, items) for own, items in zip(tokens, sequences, strict=True)]
+        return collate(examples, [TASKS.index("sequential")] * len(examples), encoder.pad_id)
 
     def _named(self, rows: np.ndarray, scores: np.ndarray) -> list[Recommendation]:
         raw, titles = self.module.vocabulary.items.raw, self.module.vocabulary.titles

@@ -1,6 +1,6 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
-run/  config.yaml  vocabulary/  model/ (with fusion.json)  history.parquet  checkpoints/
+run/  config.yaml  vocabulary/  model/  fusion.json  history.parquet  checkpoints/
       metrics.json  predictions.parquet   (after `evaluate_run`)
 """
 
@@ -268,8 +268,8 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 
 def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
     import lightning as L
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     from metatoken.model.reporting import EpochLines
 

@@ -21,24 +21,34 @@ class EpochLines(L.Callback):
 
     def __init__(self, say: Callable[[str], None], every: float = 30.0) -> None:
         self.say, self.every = say, every
+        self._begin()
+
+    def _begin(self) -> None:
         self._began = self._spoke = time.monotonic()
+        self._total, self._batches = 0.0, 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002, D102
-        self._began = self._spoke = time.monotonic()
+        self._begin()
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002, D102
+    def on_train_batch_end(  # noqa: D102
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        self._total += float(outputs["loss"])
+        self._batches += 1
         now = time.monotonic()
         if now - self._spoke >= self.every:
             self._spoke = now
-            loss = float(trainer.callback_metrics.get("loss", float("nan")))
-            done = trainer.fit_loop.epoch_loop.batch_idx + 1
-            self.say(
-                f"  epoch {trainer.current_epoch + 1}: {done}/{trainer.num_training_batches} batches, loss {loss:.3f}"
-            )
+            done = f"{batch_idx + 1}/{trainer.num_training_batches} batches"
+            self.say(f"  epoch {trainer.current_epoch + 1}: {done}, loss {self._total / self._batches:.3f}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002, D102
-        values = trainer.callback_metrics
-        shown = [f"loss {float(values['loss']):.3f}"] if "loss" in values else []
-        shown += [f"{name[4:]} {float(value):.4f}" for name, value in sorted(values.items()) if name.startswith("val/")]
+        values = sorted(trainer.callback_metrics.items())
+        shown = [f"loss {self._total / max(1, self._batches):.3f}"]
+        shown += [f"{name[4:]} {float(value):.4f}" for name, value in values if name.startswith("val/")]
         seconds = time.monotonic() - self._began
         self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)} ({seconds:.0f} s)")
