@@ -129,6 +129,8 @@ def load_run(folder: str | Path) -> Run:
     config = load_config(folder / CONFIG)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
     return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
 
 
@@ -269,7 +271,7 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from metatoken.model.reporting import EpochLines
 
