@@ -1,22 +1,18 @@
-"""What the repository promises about itself: no machine's paths, no pickle, pins that fit, a README that runs."""
+"""What the repository promises about itself: no machine's paths, no pickle, pins that fit."""
 
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.files import ROOT, write_movies, write_ratings
+from tests.files import ROOT
 
 FOLDERS = ("python", "rust", "tests", "configs", "docs", "benches", "benchmarks", "tools", ".ci", ".github")
 BINARY = {".so", ".pyd", ".pyc", ".png", ".parquet", ".safetensors", ".npy", ".gz"}
@@ -122,67 +118,3 @@ def test_every_requirement_has_a_pin_that_fits() -> None:
         assert pin is not None, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the pinned {pin}"
     assert not [version for version in pins.values() if "+" in version], "a local build cannot be installed elsewhere"
-
-
-class Block(NamedTuple):
-    kind: str  # "console" or "python"
-    text: str
-    line: int
-
-
-def runnable_blocks(markdown: str) -> list[Block]:
-    """The fenced blocks of a page that a test executes: ```console (its `$ ` lines) and ```python.
-
-    Blocks under any other word (`sh`, `text`, `yaml`) are only shown.
-    """
-    found = re.finditer(r"^```(console|python)\n(.*?)^```$", markdown, flags=re.MULTILINE | re.DOTALL)
-    return [Block(m[1], m[2], markdown.count("\n", 0, m.start()) + 1) for m in found]
-
-
-def shell_commands(text: str) -> list[str]:
-    """The `$ ` lines of a console block, with their continuation lines; what else it holds is output."""
-    joined = text.replace("\\\n", " ")
-    return [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ ")]
-
-
-def test_blocks_are_found() -> None:
-    page = "a\n```console\n$ one \\\n  two\noutput\n$ three\n```\n```sh\n$ no\n```\n```python\nx = 1\n```\n"
-    assert [(block.kind, block.line) for block in runnable_blocks(page)] == [("console", 2), ("python", 11)]
-    assert shell_commands(runnable_blocks(page)[0].text) == ["one    two", "three"]
-
-
-def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    commands = shell_commands(block.text) if block.kind == "console" else [f'"{sys.executable}" -c "$BLOCK"']
-    assert commands, f"the block at line {block.line} has no `$ ` line"
-    for command in commands:
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=folder,
-            env=environment | {"BLOCK": block.text},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"line {block.line}: {command}\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.mark.slow
-def test_readme_runs(tmp_path: Path) -> None:
-    """Every console and Python block of README.md, in order, in one folder with a generated `ratings.csv`."""
-    folder = tmp_path / "user"
-    commands = tmp_path / "bin"
-    folder.mkdir()
-    commands.mkdir()
-    write_ratings(folder / "ratings.csv")
-    write_movies(folder / "movies.csv")
-    (folder / "configs").symlink_to(ROOT / "configs")
-    # `metatoken` is the package under test, installed or not.
-    script = commands / "metatoken"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m metatoken "$@"\n')
-    script.chmod(0o755)
-    python_path = os.pathsep.join(entry for entry in sys.path if entry)
-    environment = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": python_path}
-    blocks = runnable_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert {block.kind for block in blocks} == {"console", "python"}
-    for block in blocks:
-        run_block(block, folder, environment)

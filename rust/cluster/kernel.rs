@@ -119,6 +119,16 @@ impl Codewords {
         Self { isa, count, dim, registers, lines, half_norms }
     }
 
+    /// Number of codewords.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True without codewords.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Columns of `products`: the number of codewords rounded up to whole registers.
     pub fn padded(&self) -> usize {
         self.half_norms.len()

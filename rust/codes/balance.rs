@@ -3,14 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::cluster::rows::{Rows, squared_distance};
+use rayon::prelude::*;
+
+use crate::cluster::kernel::Codewords;
+use crate::cluster::rows::Rows;
 
 /// A possible move. Ordered by extra cost, then place, so that ties have one answer.
 #[derive(PartialEq)]
 struct Move {
     cost: f64,
     place: usize,
-    to: usize,
+    to: u32,
 }
 
 impl Eq for Move {}
@@ -27,12 +30,44 @@ impl Ord for Move {
     }
 }
 
+/// Cheapest moves that are kept of a row, so that it is not priced anew each time that a codeword fills up.
+const KEPT: usize = 16;
+
+/// What a move from codeword to codeword costs.
+struct Prices<'a> {
+    members: &'a [u32],
+    rows: Rows<'a>,
+    codewords: &'a Codewords,
+    capacity: usize,
+}
+
+impl Prices<'_> {
+    /// Cheapest moves of a member to codewords with room as (extra cost, codeword), the cheapest last.
+    fn moves(&self, place: usize, from: u32, count: &[usize], products: &mut [f32]) -> Vec<(f64, u32)> {
+        let row = self.members[place] as usize;
+        self.codewords.products(self.rows.slice(row, row + 1), products);
+        // Half the squared distance, but for the row's own length, which no move changes.
+        let score = |c: usize| f64::from(self.codewords.half_norm(c)) - f64::from(products[c]);
+        let here = score(from as usize);
+        let open = (0..count.len()).filter(|&c| count[c] < self.capacity);
+        let mut moves: Vec<(f64, u32)> = open.map(|c| (score(c) - here, c as u32)).collect();
+        let dearest_first = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1));
+        if moves.len() > KEPT {
+            let drop = moves.len() - KEPT;
+            moves.select_nth_unstable_by(drop, dearest_first);
+            moves = moves.split_off(drop);
+        }
+        moves.sort_unstable_by(dearest_first);
+        moves
+    }
+}
+
 /// Lowers every codeword to at most `capacity` of the `members`; `labels` holds the nearest codeword of each member and
 /// is changed in place. Needs `members.len() <= capacity * codewords`.
 ///
 /// A heap holds the cheapest move of each row in an overfull codeword. Room only shrinks, so a move whose target has
-/// filled up meanwhile can only get dearer: it is priced again and put back.
-pub fn limit(members: &[u32], rows: Rows<'_>, codewords: Rows<'_>, capacity: usize, labels: &mut [u32]) {
+/// filled up meanwhile can only get dearer: the row's next one is put back instead.
+pub fn limit(members: &[u32], rows: Rows<'_>, codewords: &Codewords, capacity: usize, labels: &mut [u32]) {
     let mut count = vec![0usize; codewords.len()];
     for &label in labels.iter() {
         count[label as usize] += 1;
@@ -40,31 +75,33 @@ pub fn limit(members: &[u32], rows: Rows<'_>, codewords: Rows<'_>, capacity: usi
     if count.iter().all(|&c| c <= capacity) {
         return;
     }
-    assert!(members.len() <= capacity.saturating_mul(codewords.len()), "{} rows cannot fit", members.len());
-    let cheapest = |place: usize, from: usize, count: &[usize]| {
-        let row = rows.row(members[place] as usize);
-        let here = squared_distance(row, codewords.row(from));
-        (0..codewords.len())
-            .filter(|&k| count[k] < capacity)
-            .map(|to| Move { cost: squared_distance(row, codewords.row(to)) - here, place, to })
-            .min()
-            .expect("a codeword with room is left while another is overfull")
+    assert!(members.len() <= capacity.saturating_mul(count.len()), "{} rows cannot fit", members.len());
+    let prices = Prices { members, rows, codewords, capacity };
+    let buffer = || vec![0.0; codewords.padded()];
+    let price = |products: &mut Vec<f32>, place: usize| match count[labels[place] as usize] > capacity {
+        true => prices.moves(place, labels[place], &count, products),
+        false => Vec::new(),
     };
-    let mut heap: BinaryHeap<Reverse<Move>> = (0..members.len())
-        .filter(|&place| count[labels[place] as usize] > capacity)
-        .map(|place| Reverse(cheapest(place, labels[place] as usize, &count)))
-        .collect();
+    let mut moves: Vec<Vec<(f64, u32)>> = (0..members.len()).into_par_iter().map_init(buffer, price).collect();
+    let head = |place: usize, moves: &[(f64, u32)]| moves.last().map(|&(cost, to)| Reverse(Move { cost, place, to }));
+    let mut heap: BinaryHeap<_> = moves.iter().enumerate().filter_map(|(place, moves)| head(place, moves)).collect();
+    let mut products = buffer();
     while let Some(Reverse(step)) = heap.pop() {
-        let from = labels[step.place] as usize;
-        if count[from] <= capacity {
+        let from = labels[step.place];
+        if count[from as usize] <= capacity {
             continue;
         }
-        if count[step.to] >= capacity {
-            heap.push(Reverse(cheapest(step.place, from, &count)));
+        if count[step.to as usize] < capacity {
+            count[from as usize] -= 1;
+            count[step.to as usize] += 1;
+            labels[step.place] = step.to;
             continue;
         }
-        count[from] -= 1;
-        count[step.to] += 1;
-        labels[step.place] = step.to as u32;
+        let left = &mut moves[step.place];
+        while left.pop_if(|&mut (_, to)| count[to as usize] >= capacity).is_some() {}
+        if left.is_empty() {
+            *left = prices.moves(step.place, from, &count, &mut products);
+        }
+        heap.push(head(step.place, left).expect("a codeword with room is left while another is overfull"));
     }
 }

@@ -146,7 +146,7 @@ impl Encoder<'_> {
                     Unique::Rank if last => return Ok(ranks(members, left)),
                     Unique::Rank => {}
                     Unique::Assignment if last => settle(members, left, &packed, words.len(), &mut labels),
-                    _ => balance::limit(members, left, words, capacity, &mut labels),
+                    _ => balance::limit(members, left, &packed, capacity, &mut labels),
                 }
                 Ok(labels)
             })

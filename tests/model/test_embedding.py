@@ -53,7 +53,6 @@ def test_text_rows_and_ties_are_untouched():
 def test_every_module_over_a_shared_table_is_swapped():
     model = build_preset("t5-preset", 50, {"dim": 32, "layers": 1})
     install(model, _table(), base=50)
-    over = [
-        m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is model.get_input_embeddings().weight
-    ]
+    over = [m for m in model.modules() if isinstance(m, nn.Embedding) and len(m.weight) == 50]
+    assert len(over) >= 1
     assert all(isinstance(m, MetaEmbedding) for m in over)

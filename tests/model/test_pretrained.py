@@ -25,12 +25,12 @@ from metatoken.tasks.prompts import find_template, train_tokenizer
 
 TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = TINY | {"num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256}
-T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2}
 
 
-def _t5(n, tied):
-    config = T5Config(**{k: v for k, v in T5.items() if k != "decoder_start_token_id"}, vocab_size=n)
-    config.decoder_start_token_id, config.tie_word_embeddings = 0, tied
+def _t5(n):
+    config = T5Config(**T5, vocab_size=n)
+    config.decoder_start_token_id = 0
     return T5ForConditionalGeneration(config)
 
 
@@ -40,8 +40,7 @@ BUILD = {
     "llama-untied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=False)),
     "qwen3": lambda n: Qwen3ForCausalLM(Qwen3Config(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
     "gemma": lambda n: GemmaForCausalLM(GemmaConfig(**GROUPED, vocab_size=n)),
-    "t5-tied": lambda n: _t5(n, True),
-    "t5-untied": lambda n: _t5(n, False),
+    "t5": _t5,
 }
 
 
@@ -121,15 +120,17 @@ def test_states_are_unit_directions_of_the_last_norm(vocabulary, folder):
     norm = final_norm(backbone.bare())
     gain = 1 + norm.weight if "Gemma" in type(norm).__name__ else norm.weight
     bias = getattr(norm, "bias", None)
-    rebuilt = states * states.shape[-1] ** 0.5 * gain + (0 if bias is None else bias)
-    real = batch.attention_mask.bool()
-    torch.testing.assert_close(rebuilt[real], out.last_hidden_state[real], rtol=1e-3, atol=1e-3)
+    before_gain = (out.last_hidden_state - (0 if bias is None else bias)) / gain
+    # By direction: the norm's epsilon makes short states a little shorter than sqrt(d).
+    cosine = torch.nn.functional.cosine_similarity(before_gain, states, dim=-1)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+    torch.testing.assert_close(states.norm(dim=-1), torch.ones_like(cosine))
 
 
 def test_saved_models_come_back_bit_equal(vocabulary, folder, tmp_path):
     module = _module(vocabulary, folder)
     with torch.no_grad():
-        for name, p in module.network.named_parameters():
+        for p in module.network.parameters():
             if p.requires_grad:
                 p.add_(torch.randn_like(p) * 0.02)
     save_model(module, tmp_path / "model")

@@ -145,6 +145,34 @@ def greedy_codes(x: np.ndarray, centroids: list[np.ndarray], metric: str) -> np.
     return np.stack(codes, 1)
 
 
+def limit(x: np.ndarray, words: np.ndarray, capacity: int) -> np.ndarray:
+    """Nearest codewords, then one move at a time, the cheapest that leaves an overfull codeword for one with room."""
+    distance = squared_distances(x, words)
+    labels = distance.argmin(1)
+    while True:
+        count = np.bincount(labels, minlength=len(words))
+        if count.max() <= capacity:
+            return labels
+        cost = distance - distance[np.arange(len(x)), labels][:, None]
+        cost[count[labels] <= capacity] = np.inf
+        cost[:, count >= capacity] = np.inf
+        row, to = np.unravel_index(cost.argmin(), cost.shape)
+        labels[row] = to
+
+
+def nearest_free_codes(x: np.ndarray, centroids: list[np.ndarray]) -> np.ndarray:
+    """Unique codes of rows of one kind, by `limit` below every prefix; deeper levels give the capacity."""
+    codes = np.zeros((len(x), len(centroids)), dtype=np.int64)
+    left = x.astype(np.float64)
+    for level, words in enumerate(centroids):
+        capacity = int(np.prod([len(deeper) for deeper in centroids[level + 1 :]]))
+        for prefix in {tuple(row) for row in codes[:, :level].tolist()}:
+            members = np.flatnonzero((codes[:, :level] == prefix).all(1))
+            codes[members, level] = limit(left[members], words, capacity)
+        left -= words[codes[:, level]]
+    return codes
+
+
 class DictTrie:
     """Prefix tree of nested dicts; the item that ends at a node is under the key None."""
 

@@ -246,6 +246,21 @@ def test_flat_rank_is_rank_by_distance():
         fit(x, [6, 20], method="flat+rank")
 
 
+@pytest.mark.parametrize("levels", [(60, 8), (6, 5, 12), (1, 500)])
+def test_moves_equal_one_at_a_time(levels):
+    """Most rows lie near few codewords, so that many codewords fill up and rows move several times over."""
+    rng = np.random.default_rng(20)
+    x = (rng.normal(size=(330, 3)) * np.where(rng.random(330) < 0.9, 0.1, 2.0)[:, None]).astype(np.float32)
+    centroids = [rng.normal(size=(k, 3)).astype(np.float32) / (1 + level) for level, k in enumerate(levels)]
+    kinds = rng.integers(2, size=330) * 7
+    codes, *_ = native_codes.encode(x, centroids, "euclidean", kinds, "nearest", 1, None, None)
+    for kind in (0, 7):
+        rows = kinds == kind
+        np.testing.assert_array_equal(codes[rows], oracle.nearest_free_codes(x[rows], centroids))
+    threaded, *_ = native_codes.encode(x, centroids, "euclidean", kinds, "nearest", 3, None, None)
+    assert threaded.tobytes() == codes.tobytes()
+
+
 # --- the same bytes ----------------------------------------------------------------------------------------------
 
 

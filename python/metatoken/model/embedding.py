@@ -50,7 +50,8 @@ class TokenTable(nn.Module):
 class MetaEmbedding(nn.Embedding):
     """A backbone's embedding layer that also knows the OOV ids `base + local token id`.
 
-    Made in place from the backbone's own `nn.Embedding` by `install`, so names, ties and saving stay plain.
+    Made in place from the backbone's own layer by `install`, as a subclass of that layer's class (Gemma's scales its
+    rows), so names, ties and saving stay plain.
     """
 
     base: int
@@ -64,22 +65,23 @@ class MetaEmbedding(nn.Embedding):
 
 
 def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
-    """Makes every embedding layer that shares the backbone's input table read OOV ids.
+    """Makes every embedding layer that reads token ids know the OOV ids.
 
-    A T5 has three modules over one storage (shared, encoder, decoder); each is swapped.
+    A T5 has three such modules (shared, encoder, decoder), over one storage or not; each is swapped.
 
     Args:
         backbone: A Hugging Face model.
         table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
         base: First OOV id; ids below are the backbone's own.
     """
-    own: Any = backbone.get_input_embeddings()  # type: ignore[operator]
-    for module in backbone.modules():
-        if type(module) is nn.Embedding and module.weight is own.weight:
-            module.__class__ = MetaEmbedding
-            module.base = base  # type: ignore[assignment]
-            # In a list, so that nn.Module does not register the table below the backbone as well.
-            module._table = [table]  # type: ignore[assignment]  # noqa: SLF001
+    bare: Any = backbone
+    parts = [bare, bare.get_encoder(), bare.get_decoder()] if bare.config.is_encoder_decoder else [bare]
+    for layer in {id(part.get_input_embeddings()): part.get_input_embeddings() for part in parts}.values():
+        own = type(layer)
+        layer.__class__ = MetaEmbedding if own is nn.Embedding else type(own.__name__, (MetaEmbedding, own), {})
+        layer.base = base
+        # In a list, so that nn.Module does not register the table below the backbone as well.
+        layer._table = [table]  # noqa: SLF001
 
 
 def rescale(x: Tensor, norm: float | None) -> Tensor:

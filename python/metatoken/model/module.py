@@ -119,9 +119,7 @@ class MetaTokenModule(L.LightningModule):
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
         if settings is None:
-            if "tasks" in fields:
-                fields["tasks"] = tuple(fields["tasks"])
-            settings = ModelSettings(**fields)
+            settings = settings_from_dict(fields)
         self.settings = settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self.vocabulary = vocabulary
@@ -164,8 +162,9 @@ class MetaTokenModule(L.LightningModule):
             return self.settings.input_norm
         if self.settings.backbone in PRESETS:
             return 0.25 * math.sqrt(backbone.dim)
-        table: Any = backbone.bare().get_input_embeddings()  # type: ignore[operator]
-        return float(table.weight.detach().float().norm(dim=1).mean())
+        # Through the layer, since some architectures scale what they read.
+        with torch.no_grad():
+            return float(backbone.embed(torch.arange(len(self.tokenizer))[None])[0].float().norm(dim=1).mean())
 
     def _check_positions(self, backbone: Backbone) -> None:
         if backbone.max_positions is None:
