@@ -270,8 +270,8 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
 
 def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
     import lightning as L
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.callbacks import ModelCheckpoint
 
     from metatoken.model.reporting import EpochLines
 
