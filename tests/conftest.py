@@ -88,5 +88,5 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
     folder = tmp_path_factory.mktemp("trained")
     yaml = write_run_config(folder)
-    run = train_run(load_config(yaml), folder / "run", say=[].append)
+    run = train_run(load_config(yaml), folder / "run", say=lambda _: None)
     return TrainedRun(yaml, run, evaluate_run(run))

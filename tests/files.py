@@ -47,7 +47,7 @@ def write_run_config(folder: Path, n_users: int = 80, n_items: int = 60, **secti
     from metatoken.data import generate_world
 
     log, items = generate_world(n_users=n_users, n_items=n_items, seed=0).write(folder / "world")
-    config = {
+    config: dict[str, Any] = {
         "data": {
             "path": str(log), "user": "user_id", "item": "item_id", "time": "timestamp",
             "items": str(items), "title": "title", "categories": "categories",

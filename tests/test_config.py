@@ -117,7 +117,7 @@ def test_a_dumped_configuration_is_the_same(tmp_path: Path) -> None:
 def test_a_configuration_does_not_change() -> None:
     config = Config.model_validate({"data": {"path": "a"}})
     with pytest.raises(ValueError, match="frozen"):
-        config.seed = 3  # type: ignore[misc]
+        config.seed = 3
 
 
 def test_the_model_section_has_the_fields_and_defaults_of_the_settings() -> None:

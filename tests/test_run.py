@@ -273,6 +273,12 @@ def test_a_history_of_other_people(finished: Path) -> None:
         load_run(finished)
 
 
+def test_a_history_in_another_order(finished: Path) -> None:
+    pl.read_parquet(finished / "history.parquet").reverse().write_parquet(finished / "history.parquet")
+    with pytest.raises(ArtifactError, match=r"history\.parquet: altered"):
+        load_run(finished)
+
+
 def test_a_vocabulary_of_another_size(finished: Path, config: Config) -> None:
     split_train = load_run(finished).split.train
     remove(finished / "vocabulary")

@@ -129,6 +129,8 @@ def load_run(folder: str | Path) -> Run:
     config = load_config(folder / CONFIG)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
     return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from metatoken.cli.app import main
+from tests.conftest import TrainedRun
 from tests.files import write_ratings
 
 COLUMNS = ("--user", "userId", "--item", "movieId", "--time", "timestamp")
@@ -78,3 +80,16 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main(["tokenize", str(log), *COLUMNS, *LEARNT, "--levels", "8,16", "-o", str(folder / "vocab")])
     assert not stopped.value.code
     return folder / "vocab"
+
+
+@pytest.fixture
+def finished(trained_run: TrainedRun, tmp_path: Path) -> Path:
+    """A copy of the trained run, to be changed."""
+    return Path(shutil.copytree(trained_run.run.folder, tmp_path / "run"))
+
+
+def flip_byte(path: Path) -> None:
+    """Alters one bit in the middle of a file, as a bad disk would."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

@@ -43,7 +43,7 @@ def brute_force(batches: list[Candidates]) -> dict[tuple[int, int, int], float]:
     grid = [w for w in itertools.product(range(11), repeat=3) if sum(w) == 10]
     return {
         (i, g, p): sum(
-            ndcg_at_10((i / 10 * item + g / 10 * generation + p / 10 * prior).numpy(), targets, seen)
+            ndcg_at_10((i / 10 * item + g / 10 * generation + p / 10 * prior).numpy(), targets.numpy(), seen)
             for item, generation, prior, targets, seen in batches
         )
         for i, g, p in grid

@@ -183,7 +183,7 @@ def test_an_independent_script_finds_the_same_metrics(
     rows = {f"{row['task']}.{row['template']}.{row['model']}.tsv": row for row in trained_run.metrics["rows"]}
     assert {path.name for path in files} == set(rows)
     for path in files:
-        command = [sys.executable, script, tmp_path / "truth.tsv", path]
+        command: list[str | Path] = [sys.executable, script, tmp_path / "truth.tsv", path]
         command += ["--history", tmp_path / "history.txt", "--catalogue", tmp_path / "catalogue.txt"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = dict(line.split("\t") for line in done.stdout.splitlines())

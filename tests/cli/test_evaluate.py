@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.cli.conftest import Run, flip_byte
+from tests.conftest import TrainedRun
+
+Refuse = Callable[..., str]
+
+# Every file without which a run cannot be used; each is checked when it is read.
+ALTERED = (
+    "model/weights.safetensors",
+    "model/settings.json",
+    "model/tokenizer/tokenizer.json",
+    "model/manifest.json",
+    "vocabulary/vectors.safetensors",
+    "vocabulary/trie.safetensors",
+    "vocabulary/entities.parquet",
+    "vocabulary/manifest.json",
+)
+
+
+def test_a_table_and_a_document(run: Run, finished: Path, trained_run: TrainedRun) -> None:
+    (finished / "metrics.json").unlink()
+    (finished / "predictions.parquet").unlink()
+    result = run("evaluate", finished)
+    assert result.code == 0, result.err
+    for word in (
+        "item_head",
+        "generation_leaf_off",
+        "fused",
+        "popularity",
+        "transition_graph",
+        "ndcg@10",
+        "seq-unseen",
+    ):
+        assert word in result.out
+    document = json.loads((finished / "metrics.json").read_text())
+    assert document["rows"] == trained_run.metrics["rows"]
+    assert (finished / "predictions.parquet").is_file()
+
+
+def test_json_is_json_whatever_else_is_asked(run: Run, finished: Path, tmp_path: Path) -> None:
+    result = run("evaluate", finished, "--json", "--no-unseen", "--part", "validation", "--export", tmp_path / "plain")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert document == json.loads((finished / "metrics.json").read_text())
+    assert document["split"] == "leave-last-out (validation)"
+    assert not any("unseen" in row["template"] for row in document["rows"])
+    names = {path.name for path in (tmp_path / "plain").iterdir()}
+    assert {"truth.tsv", "history.txt", "catalogue.txt", "sequential.seq-1.fused.tsv"} <= names
+
+
+def test_export_says_where(run: Run, finished: Path, tmp_path: Path) -> None:
+    result = run("evaluate", finished, "--no-unseen", "--export", tmp_path / "plain")
+    assert f"plain files written to {tmp_path / 'plain'}" in result.out
+    assert len((tmp_path / "plain" / "truth.tsv").read_text().splitlines()) == 80
+
+
+@pytest.mark.parametrize("file", ALTERED)
+def test_an_altered_file(file: str, refuse: Refuse, finished: Path) -> None:
+    flip_byte(finished / file)
+    assert file.rpartition("/")[2] in refuse("evaluate", finished)
+
+
+@pytest.mark.parametrize("file", [*ALTERED, "config.yaml", "history.parquet", "fusion.json"])
+def test_a_missing_file(file: str, refuse: Refuse, finished: Path) -> None:
+    (finished / file).unlink()
+    refuse("evaluate", finished)
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "history.parquet", "fusion.json"])
+def test_an_unreadable_file(file: str, refuse: Refuse, finished: Path) -> None:
+    (finished / file).write_bytes(b"\x00\xff{nonsense")
+    assert file in refuse("evaluate", finished)
+
+
+def test_a_history_with_other_users(refuse: Refuse, finished: Path) -> None:
+    path = finished / "history.parquet"
+    pl.read_parquet(path).filter(pl.col("user") != "user0001").head(50).write_parquet(path)
+    assert "history.parquet" in refuse("evaluate", finished)
+
+
+def test_no_run(refuse: Refuse, tmp_path: Path) -> None:
+    assert "is not a run folder" in refuse("evaluate", tmp_path)
+    assert "is not a run folder" in refuse("evaluate", tmp_path / "absent")
+
+
+def test_an_interrupted_run(refuse: Refuse, finished: Path) -> None:
+    shutil.rmtree(finished / "model")
+    assert "--resume" in refuse("evaluate", finished)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metatoken.config import load_config
+from metatoken.run import load_run
+from tests.cli.conftest import Run, flip_byte
+from tests.conftest import TrainedRun
+from tests.files import write_run_config
+
+Refuse = Callable[..., str]
+HEAD = "user_id,item_id,timestamp"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_run_config(tmp_path, n_users=60)
+
+
+def test_a_configuration_becomes_a_run(run: Run, config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "run"
+    result = run("train", config, "-o", out, "--set", "trainer.batch_size=64", "--set", "model.alpha=0.5")
+    assert result.code == 0, result.err
+    loaded = load_run(out)
+    assert (loaded.config.trainer.batch_size, loaded.config.model.alpha) == (64, 0.5)
+    lines = result.out.splitlines()
+    assert any(line.startswith("epoch 1/1: loss ") for line in lines)
+    assert lines[-1] == f"run saved to {out}; next: metatoken evaluate {out}, metatoken recommend {out} --user ID"
+    assert not [line for line in result.err.splitlines() if not line.startswith("warning: ")]
+
+
+def test_two_commands(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tokenize` and then `train` with what it wrote, under a name that YAML would take for a number."""
+    data = yaml.safe_load(config.read_text())["data"]
+    columns = [f"--{name}={data[name]}" for name in ("user", "item", "time", "items", "title", "categories")]
+    vocabulary = tmp_path / "2024"
+    quick = ("--dim", 16, "--levels", "8,16", "--walks-per-node", 2, "--walk-length", 10)
+    assert run("tokenize", data["path"], *columns, *quick, "-o", vocabulary).code == 0
+    monkeypatch.chdir(tmp_path)
+    result = run("train", config, "--vocabulary", "2024", "-o", tmp_path / "run")
+    assert result.code == 0, result.err
+    for name in ("entities.parquet", "codebook.safetensors", "vectors.safetensors", "trie.safetensors"):
+        assert (tmp_path / "run" / "vocabulary" / name).read_bytes() == (vocabulary / name).read_bytes()
+    assert load_config(tmp_path / "run" / "config.yaml").vocabulary == Path("2024")
+
+
+def test_a_vocabulary_that_has_seen_the_targets_is_refused(run: Run, config: Path, tmp_path: Path) -> None:
+    data = yaml.safe_load(config.read_text())["data"]
+    columns = [f"--{name}={data[name]}" for name in ("user", "item", "time")]
+    quick = ("--dim", 8, "--walks-per-node", 2, "--walk-length", 8, "--split", "none")
+    assert run("tokenize", data["path"], *columns, *quick, "-o", tmp_path / "all").code == 0
+    result = run("train", config, "--vocabulary", tmp_path / "all", "-o", tmp_path / "run")
+    assert result.code == 2
+    errors = [line for line in result.err.splitlines() if not line.startswith("warning: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: vocabulary: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_goes_on(run: Run, config: Path, tmp_path: Path) -> None:
+    assert run("train", config, "-o", tmp_path / "run").code == 0
+    result = run("train", config, "-o", tmp_path / "run", "--resume", "--set", "trainer.max_epochs=2")
+    assert result.code == 0, result.err
+    assert [line[:9] for line in result.out.splitlines() if line.startswith("epoch")] == ["epoch 2/2"]
+
+
+def test_ctrl_c(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith("epoch 2/"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("metatoken.cli.train._say", interrupt)
+    result = run("train", config, "-o", tmp_path / "run", "--set", "trainer.max_epochs=2")
+    assert result.code == 130
+    assert "Traceback" not in result.err
+    monkeypatch.undo()
+    unfinished = run("evaluate", tmp_path / "run")
+    assert unfinished.code == 2
+    assert "--resume" in unfinished.err
+    assert run("train", config, "-o", tmp_path / "run", "--set", "trainer.max_epochs=2", "--resume").code == 0
+
+
+def test_what_exists_is_kept(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.jpg").write_text("cat")
+    assert "--overwrite" in refuse("train", config, "-o", photos)
+    assert "not a run folder" in refuse("train", config, "-o", photos, "--overwrite")
+    assert "checkpoint" in refuse("train", config, "-o", photos, "--resume")
+
+
+BROKEN_LOGS = {
+    "no such file": (None, "interactions.csv"),
+    "empty file": ("", "empty"),
+    "header only": (f"{HEAD}\n", "interactions.csv"),
+    "missing column": ("user_id,film,timestamp\nu,i,3\n", "item_id"),
+    "empty user": (f"{HEAD}\nu,i,4\n,i,5\n", ":3: "),
+    "empty item": (f"{HEAD}\nu,,4\nu,i,5\n", ":2: "),
+    "bad time": (f"{HEAD}\nu,i,4\nu,j,yesterday\n", "yesterday"),
+    "ragged row": (f"{HEAD}\nu,i,4\nu,i\n", ":3: "),
+    "binary": (b"\x93NUMPY\x01\x00\xff\xfe\x00", "interactions.csv"),
+    "Parquet by name": (b"PAR1 or not", "interactions.csv"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_LOGS)
+def test_broken_logs(name: str, refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    content, hint = BROKEN_LOGS[name]
+    log = tmp_path / "world" / "interactions.csv"
+    log.unlink()
+    if content is not None:
+        log.write_bytes(content if isinstance(content, bytes) else content.encode())
+    line = refuse("train", config, "-o", tmp_path / "run")
+    assert "interactions.csv" in line or "item_id" in line
+    assert hint in line
+
+
+WRONG_NAMES = {
+    "log.csv.gz": b"user_id,item_id,timestamp\nu,i,3\n",
+    "cut.csv.gz": gzip.compress(b"user_id,item_id,timestamp\n" + b"u,i,3\n" * 1000)[:40],
+    "log.parquet": b"user_id,item_id,timestamp\nu,i,3\n",
+    "log.jsonl": b"user_id,item_id,timestamp\nu,i,3\n",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_files_that_are_not_what_their_name_says(name: str, refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(WRONG_NAMES[name])
+    assert name in refuse("train", config, "--set", f"data.path={tmp_path / name}", "-o", tmp_path / "run")
+
+
+def test_a_null_id_in_json_lines(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        '{"user_id": "u", "item_id": "i", "timestamp": 1}\n{"user_id": null, "item_id": "i", "timestamp": 2}\n'
+    )
+    line = refuse("train", config, "--set", f"data.path={log}", "-o", tmp_path / "run")
+    assert f"{log}:2: " in line
+
+
+def test_a_broken_item_table(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "world" / "items.csv").write_text("item,title\ni,Name\n")
+    assert "item_id" in refuse("train", config, "-o", tmp_path / "run")
+
+
+BROKEN_CONFIGS = {
+    "unknown key": ("data: {path: a}\nmodel:\n  max_histori: 3\n", "config.yaml:3: ", "did you mean 'max_history'?"),
+    "broken YAML": ("data: {path: a\nmodel: 3\n", "config.yaml:2: ", "broken YAML"),
+    "wrong value": ("data: {path: a}\nseed: soon\n", "config.yaml:2: ", "'soon'"),
+    "no path": ("seed: 1\n", "config.yaml", "'data' is missing"),
+    "empty": ("", "config.yaml", "expected a mapping"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_CONFIGS)
+def test_broken_configurations(name: str, refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    text, place, hint = BROKEN_CONFIGS[name]
+    config.write_text(text)
+    line = refuse("train", config, "-o", tmp_path / "run")
+    assert place in line
+    assert hint in line
+
+
+def test_no_configuration(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    assert "absent.yaml" in refuse("train", tmp_path / "absent.yaml", "-o", tmp_path / "run")
+    assert "expected key=value" in refuse("train", config, "--set", "seed", "-o", tmp_path / "run")
+    assert "did you mean" in refuse("train", config, "--set", "trainer.max_epoch=3", "-o", tmp_path / "run")
+
+
+@pytest.mark.parametrize("file", ["vectors.safetensors", "codebook.safetensors", "entities.parquet", "manifest.json"])
+def test_an_altered_vocabulary(file: str, run: Run, config: Path, trained_run: TrainedRun, tmp_path: Path) -> None:
+    vocabulary = Path(shutil.copytree(trained_run.run.folder / "vocabulary", tmp_path / "vocabulary"))
+    flip_byte(vocabulary / file)
+    result = run("train", config, "--vocabulary", vocabulary, "-o", tmp_path / "run")
+    assert result.code == 2
+    errors = [line for line in result.err.splitlines() if not line.startswith("warning: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: ")
+    assert file in errors[0]
+    assert not (tmp_path / "run").exists()
