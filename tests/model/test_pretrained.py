@@ -91,6 +91,11 @@ def test_only_adapters_tokens_and_heads_train(vocabulary, folder):
     assert all(now[n].grad is not None for n in trained if "lora_" in n)
 
 
+def test_a_new_module_is_ready_to_train(vocabulary, folder):
+    module = MetaTokenModule(vocabulary, backbone=str(folder), max_history=10)
+    assert all(part.training for part in module.network.modules())
+
+
 def test_text_logits_are_those_of_the_backbone(vocabulary, folder):
     """A fresh adapter is the identity, and nothing was resized, so words score as before."""
     from metatoken.model.backbone import load_pretrained

@@ -146,6 +146,7 @@ class MetaTokenModule(L.LightningModule):
         )
         self.builder = ExampleBuilder(encoder, settings.max_history)
         self._check_positions(backbone)
+        self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property
     def tasks(self) -> tuple[str, ...]:
