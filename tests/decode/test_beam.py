@@ -96,6 +96,20 @@ def test_blocked_counts_equal_a_loop(make_module):
             assert int(blocked.count(torch.tensor(row), torch.tensor(begin), torch.tensor(end))) == expected
 
 
+@pytest.mark.parametrize("dense", [0, 1 << 26])
+def test_blocked_items_are_the_given_ones(make_module, monkeypatch, dense):
+    monkeypatch.setattr("metatoken.decode.beam.DENSE", dense)
+    index = make_module().network.index
+    rng = np.random.default_rng(1)
+    n = len(index.leaf_items)
+    items = [rng.integers(0, n, size) for size in (7, 0, 30)]
+    rows = torch.arange(3)[:, None]
+    found = Blocked(index, items).contains(rows, torch.arange(n)[None, :].expand(3, n))
+    expected = [[int(item) in set(mine.tolist()) for item in index.leaf_items] for mine in items]
+    assert found.tolist() == expected
+    assert not Blocked(index, [np.zeros(0, int)]).contains(rows[:1], torch.arange(n)[None, :]).any()
+
+
 def test_bad_arguments_are_refused(make_module, split):
     module = make_module()
     batch, seen = _prompts(module, split, 2)

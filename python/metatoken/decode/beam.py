@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from metatoken.tasks.examples import Batch
 
 
+DENSE = 1 << 26  # flags for every prompt and item up to so many bytes; a search in the sorted keys beyond
+
+
 class Blocked:
     """Items that may not be recommended, per prompt; answers range queries over trie leaves.
 
@@ -36,6 +39,7 @@ class Blocked:
 
     def __init__(self, index: TrieIndex, items: Sequence[np.ndarray]) -> None:
         self.n_items = len(index.leaf_items)
+        self.n_prompts = len(items)
         device = index.leaf_items.device
         rows = np.repeat(np.arange(len(items)), [len(i) for i in items])
         flat = np.concatenate([np.zeros(0, dtype=np.int64), *items]).astype(np.int64)
@@ -46,6 +50,20 @@ class Blocked:
         """Blocked leaves of prompt `rows` in `begin..end`, elementwise."""
         offset = rows * self.n_items
         return torch.searchsorted(self.keys, offset + end) - torch.searchsorted(self.keys, offset + begin)
+
+    def contains(self, rows: Tensor, leaves: Tensor) -> Tensor:
+        """Whether a leaf is blocked for prompt `rows`, bool, elementwise."""
+        if len(self.keys) == 0:
+            return torch.zeros_like(leaves, dtype=torch.bool)
+        keys = rows * self.n_items + leaves
+        size = self.n_prompts * self.n_items
+        if size <= DENSE:
+            flags = torch.zeros(size, dtype=torch.bool, device=keys.device)
+            flags[self.keys] = True
+            return flags[keys]
+        place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
+        found: Tensor = self.keys[place] == keys
+        return found
 
 
 @dataclass(frozen=True)
@@ -119,7 +137,7 @@ def beam_search(
             states = prefix.last.view(*beams.nodes.shape, -1)
     scores, leaves = _by_leaf(network, start, beams) if leaf else _by_token(network, states, beams, rows)
     who = torch.arange(len(start), device=leaves.device)[:, None]
-    gone = filters.count(who, leaves, leaves + 1) > 0
+    gone = filters.contains(who, leaves)
     best, where = _top(scores.masked_fill(gone, -torch.inf), k)
     items = index.leaf_items[leaves.gather(1, where)].masked_fill(best.isneginf(), -1)
     pad = k - items.shape[1]
