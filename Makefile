@@ -36,7 +36,7 @@ $(BUILT): $(INSTALLED) $(RUST)
 install: $(BUILT)  ## the environment, with the native core built
 
 demo: $(BUILT)  ## a generated world, end to end: tokens, model, metrics, recommendations
-	$(BIN)/metatoken quickstart
+	$(BIN)/metatoken quickstart --overwrite
 
 check: $(BUILT)  ## formatting, lints and types of both languages
 	$(BIN)/ruff check

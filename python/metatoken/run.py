@@ -105,6 +105,8 @@ def train_run(
         _begin(out, vocabulary, log, overwrite)
     with atomic_file(out / CONFIG) as work:
         work.write_text(dump_config(config), encoding="utf-8")
+    for stale in (METRICS, PREDICTIONS):
+        (out / stale).unlink(missing_ok=True)
     started = time.monotonic()
     _fit(trainer, module, data, out, resume)
     fusion = _finish(config, module, split, out, bar)

@@ -28,8 +28,7 @@ def evaluate(
     """Scores a run against baselines: every held-out user, the full catalogue, seen items removed."""
     import json
 
-    from metatoken.cli.output import print_table, progress_bar
-    from metatoken.evaluate.metrics import metrics_table
+    from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.evaluate.predictions import export_plain, read_predictions
     from metatoken.run import PREDICTIONS, evaluate_run, load_run
 
@@ -38,7 +37,7 @@ def evaluate(
     if as_json:
         print(json.dumps(document, indent=2))
     else:
-        print_table(metrics_table(document["rows"]))
+        print_metrics(document["rows"])
     if export is not None:
         export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
         if not as_json:

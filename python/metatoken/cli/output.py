@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from rich.table import Table
+    from typing import Any
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -24,6 +23,9 @@ def check_output(path: Path, overwrite: bool) -> None:
     if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+
+
+WIDE = 145  # columns that the whole table of metrics takes
 
 
 def warn(message: str) -> None:
@@ -63,12 +65,18 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
         print(f"{name:<{width}}  {readable(value)}")
 
 
-def print_table(table: Table) -> None:
-    """Prints a table; where stdout is not a terminal it is as wide as it needs to be."""
+def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the table of metrics; in a terminal that is too narrow for all columns, the main ones."""
     from rich.console import Console
 
+    from metatoken.evaluate.metrics import LABELS, metrics_table
+
     console = Console()
-    Console(width=None if console.is_terminal else 200).print(table)
+    if not console.is_terminal:
+        console = Console(width=200)
+    elif console.width < WIDE:
+        rows = [{name: row[name] for name in (*LABELS, "hr@10", "ndcg@10") if name in row} for row in rows]
+    console.print(metrics_table(rows))
 
 
 def readable(value: object) -> str:

@@ -17,11 +17,10 @@ def quickstart(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
 ) -> None:
     """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""
-    from metatoken.cli.output import print_table, progress_bar
+    from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.config import Config, DataConfig, ModelConfig, TrainerConfig
     from metatoken.data import generate_world
     from metatoken.errors import ConfigError
-    from metatoken.evaluate.metrics import metrics_table
     from metatoken.recommend import Recommender
     from metatoken.run import evaluate_run, train_run
 
@@ -42,7 +41,7 @@ def quickstart(
     )  # fmt: skip
     done = train_run(config, run, overwrite=overwrite, say=lambda line: print(line, flush=True), bar=progress_bar)
     document = evaluate_run(done, bar=progress_bar)
-    print_table(metrics_table(document["rows"]))
+    print_metrics(document["rows"])
     recommender = Recommender(done.module, done.split.log, done.fusion)
     for user in done.split.log.users.raw[:2]:
         seen = done.split.log.sequences()[done.split.log.users.row(user)]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from metatoken.data import Targets
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.evaluate.baselines import Popularity, TransitionGraph
 from metatoken.evaluate.fusion import Candidates, Fusion, choose
@@ -69,8 +70,12 @@ class Runner:
         self.module, self.split, self.part = module, split, part
         self.width, self.batch_size = width, batch_size
         self.progress = progress or (lambda _done, _total: None)
-        self.targets = split.targets(part)
         self.history: Sequences = split.history(part)
+        # Histories of like length side by side: a batch is padded to its longest.
+        targets = split.targets(part)
+        order = np.argsort(self.history.lengths[targets.users], kind="stable")
+        self.targets = Targets(targets.users[order], targets.items[order])
+        self._back = np.argsort(order)  # results are put back into the order of the split
         self.prior = TransitionGraph.fit(split.train)
 
     def batches(
@@ -161,14 +166,14 @@ class Runner:
             yield name, (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
 
     def _result(self, lists: dict[tuple[str, str, str], list[tuple[np.ndarray, np.ndarray]]]) -> Result:
-        rows, frames = [], []
+        rows, frames, targets = [], [], self.split.targets(self.part)
         for (task, template, model), parts in lists.items():
-            items = np.concatenate([p[0] for p in parts])
-            scores = np.concatenate([p[1] for p in parts])
-            metrics = ranking_metrics(items, self.targets.items, self.split.log.n_items)
+            items = np.concatenate([p[0] for p in parts])[self._back]
+            scores = np.concatenate([p[1] for p in parts])[self._back]
+            metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
             rows.append({"model": model, "task": task, "template": template, "users": len(items)} | metrics)
             labels = {"task": task, "template": template, "model": model}
-            users = self.targets.users
+            users = targets.users
             frames.append(predictions_frame(self.split.log, users, items, scores, split=self.part, **labels))
         return Result(rows, pl.concat(frames))
 

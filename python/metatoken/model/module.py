@@ -50,7 +50,7 @@ class ModelSettings:
         weights: Of the parts of the loss.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW, on matrices only.
-        warmup_steps: Steps of linear warm-up.
+        warmup_steps: Steps of linear warm-up, at most a tenth of the run.
         schedule: `constant` or `cosine` to zero over the run, after the warm-up.
         seed: Of the initial weights.
     """
@@ -220,7 +220,8 @@ class MetaTokenModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _rate(self, step: int, total: float) -> float:
-        warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
+        # A short run must not end within its warm-up.
+        warm = min(1.0, (step + 1) / max(1.0, min(self.settings.warmup_steps, 0.1 * total)))
         if self.settings.schedule == "constant" or not math.isfinite(total):
             return warm
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1.0, total))))
