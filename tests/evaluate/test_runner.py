@@ -17,6 +17,7 @@ from metatoken.evaluate.predictions import export_plain, read_predictions
 from metatoken.evaluate.ranking import ranking_metrics, take, top_k
 from metatoken.evaluate.runner import Result, Runner, read, spread, summary
 from metatoken.model.ranking import item_scores
+from metatoken.tasks.datamodule import EvaluationBatches
 from tests.conftest import TrainedRun
 
 MODELS = {
@@ -85,7 +86,9 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     run = trained_run.run
     network, test = run.module.network, run.split.test
     history = run.split.history("test")
-    one = Runner(run.module, run.split, batch_size=len(test)).batches("sequential", "seq-1")[0]
+    one = EvaluationBatches(
+        "sequential", "seq-1", test.users, test.items, history, run.module.builder, batch_size=len(test)
+    )[0]
     seen = take(history, test.users)
     prior = TransitionGraph.fit(run.split.train).scores(history, test.users)
     with torch.no_grad():
