@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metatoken.data import Interactions, Split, audit, generate_world, leave_last_out, no_split
+    from metatoken.data import Interactions, Split, audit, generate_world, leave_last_out, no_split, random_split
     from metatoken.model.module import MetaTokenModule, ModelSettings
     from metatoken.recommend import Recommendation, Recommender
     from metatoken.tasks.datamodule import TaskDataModule
@@ -28,6 +28,7 @@ _PLACES = {
     "generate_world": "metatoken.data",
     "leave_last_out": "metatoken.data",
     "no_split": "metatoken.data",
+    "random_split": "metatoken.data",
 }
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "generate_world",
     "leave_last_out",
     "no_split",
+    "random_split",
 ]
 
 

@@ -3,6 +3,7 @@
 from metatoken.data.audit import AuditReport, audit
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
+from metatoken.data.row_split import RowSplit, random_split
 from metatoken.data.sequences import Sequences
 from metatoken.data.split import Split, Targets, leave_last_out, no_split
 from metatoken.data.synthetic import DEMO_SIZE, World, generate_world
@@ -12,6 +13,7 @@ __all__ = [
     "AuditReport",
     "IdMap",
     "Interactions",
+    "RowSplit",
     "Sequences",
     "Split",
     "Targets",
@@ -20,4 +22,5 @@ __all__ = [
     "generate_world",
     "leave_last_out",
     "no_split",
+    "random_split",
 ]
