@@ -111,10 +111,10 @@ class RatingBias:
         by_user = damping + np.bincount(users, minlength=train.n_users)
         by_item = damping + np.bincount(items, minlength=train.n_items)
         for _ in range(SWEEPS):
-            before = user
+            before = np.concatenate([user, item])
             user = np.bincount(users, rest - item[items], minlength=train.n_users) / by_user
             item = np.bincount(items, rest - user[users], minlength=train.n_items) / by_item
-            if np.abs(user - before).max() < TOLERANCE:
+            if np.abs(np.concatenate([user, item]) - before).max() < TOLERANCE:
                 break
         return cls(mean, user, item, float(ratings.min()), float(ratings.max()), damping)
 
