@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::kernel::Isa;
 use super::kmeans;
 use super::lap;
-use super::params::{Metric, Settings};
+use super::params::{Init, Metric, Settings};
 use super::residual::pad;
 use super::rows::{Rows, squared_distance};
 use crate::error::Result;
@@ -40,7 +40,8 @@ pub fn share(
     progress: &Progress,
 ) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
     let all: Vec<f32> = families.iter().flat_map(|f| f.offsets.iter().copied()).collect();
-    let settings = Settings { metric: Metric::Euclidean, max_iterations: START_ITERATIONS, sample: None, seed, isa };
+    let (metric, init) = (Metric::Euclidean, Init::PlusPlus);
+    let settings = Settings { metric, init, max_iterations: START_ITERATIONS, sample: None, seed, isa };
     let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &Progress::new())?;
     let mut shared = pad(start.centroids, k, dim);
     let mut maps: Vec<Vec<u32>> = Vec::new();
