@@ -12,7 +12,7 @@ pub use super::pack::Codewords;
 use super::rows::Rows;
 
 /// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6.
-pub const BLOCK: usize = 96;
+pub const BLOCK: usize = 48;
 
 impl Codewords {
     /// Writes the nearest codeword of each row (lowest index on a tie) and its score.
@@ -114,20 +114,75 @@ impl Job for Nearest<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize>(self) {
+    unsafe fn run<L: Lanes, const R: usize>(mut self) {
         for begin in (0..self.rows.len()).step_by(BLOCK) {
-            let block = self.rows.slice(begin, (begin + BLOCK).min(self.rows.len()));
-            // SAFETY: the job runs where `L` is available; `sweep` and `lowest` read what exists.
+            let end = (begin + BLOCK).min(self.rows.len());
+            // SAFETY: the job runs where `L` is available.
             unsafe {
-                let mut minima = Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
-                each_panel!(self.code, L, (0..self.code.registers()), first, C => sweep::<L, R, C>(self.code, first, block, &mut minima));
-                for i in 0..block.len() {
-                    let (label, score) = lowest::<L>(minima.best[i], &minima.index[i]);
-                    self.labels[begin + i] = label;
-                    self.scores[begin + i] = score;
+                if self.code.registers() <= L::C {
+                    each_panel!(self.code, L, (0..self.code.registers()), _first, C => self.one::<L, R, C>(begin, end));
+                } else {
+                    self.many::<L, R>(begin, end);
                 }
             }
         }
+    }
+}
+
+impl Nearest<'_> {
+    /// The rows `begin..end` against a codebook of one panel.
+    #[inline(always)]
+    unsafe fn one<L: Lanes, const R: usize, const C: usize>(&mut self, begin: usize, end: usize) {
+        let block = self.rows.slice(begin, end);
+        // SAFETY: the panel has `C` registers, and the rows are as wide as the codewords.
+        unsafe {
+            let half = load::<L, C>(self.code.half_norms().as_ptr());
+            for i in (0..block.len()).step_by(R) {
+                let mut scores = [half; R];
+                tile::<L, R, C, true>(pointers(block, i), self.code.panel::<L>(0), self.code.dim(), &mut scores);
+                for r in 0..R.min(block.len() - i) {
+                    let least = L::least(scores[r].into_iter().reduce(|a, b| L::min(a, b)).unwrap_or(half[0]));
+                    self.labels[begin + i + r] = find::<L, C>(scores[r], least);
+                    self.scores[begin + i + r] = least;
+                }
+            }
+        }
+    }
+
+    /// The rows `begin..end` against several panels: minima per lane, and the least lane in the end.
+    #[inline(always)]
+    unsafe fn many<L: Lanes, const R: usize>(&mut self, begin: usize, end: usize) {
+        let block = self.rows.slice(begin, end);
+        // SAFETY: the panels are those of `code`; an index register is `W` integers.
+        unsafe {
+            let mut minima = Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
+            each_panel!(self.code, L, (0..self.code.registers()), first, C => {
+                sweep::<L, R, C>(self.code, first, block, &mut minima)
+            });
+            for i in 0..block.len() {
+                let least = L::least(minima.best[i]);
+                let indices = std::ptr::from_ref(&minima.index[i]).cast::<u32>();
+                let (mut bits, mut label) = (L::equal(minima.best[i], least), u32::MAX);
+                while bits != 0 {
+                    label = label.min(*indices.add(bits.trailing_zeros() as usize));
+                    bits &= bits - 1;
+                }
+                (self.labels[begin + i], self.scores[begin + i]) = (label, least);
+            }
+        }
+    }
+}
+
+/// `C` registers in a row.
+#[inline(always)]
+pub(super) unsafe fn load<L: Lanes, const C: usize>(from: *const f32) -> [L::F; C] {
+    // SAFETY: the caller vouches for `C` registers.
+    unsafe {
+        let mut out = [L::splat(0.0); C];
+        for c in 0..C {
+            out[c] = L::load(from.add(c * L::W));
+        }
+        out
     }
 }
 
@@ -141,16 +196,14 @@ unsafe fn sweep<L: Lanes, const R: usize, const C: usize>(
 ) {
     // SAFETY: `first` is a panel of `C` registers, and the rows are as wide as the codewords.
     unsafe {
-        let panel = code.panel::<L>(first);
-        let mut half = [L::splat(0.0); C];
+        let half = load::<L, C>(code.half_norms().as_ptr().add(first * L::W));
         let mut index = [L::iota(0); C];
         for c in 0..C {
-            half[c] = L::load(code.half_norms().as_ptr().add((first + c) * L::W));
             index[c] = L::iota(((first + c) * L::W) as i32);
         }
         for i in (0..block.len()).step_by(R) {
             let mut scores = [half; R];
-            tile::<L, R, C, true>(pointers(block, i), panel, code.dim(), &mut scores);
+            tile::<L, R, C, true>(pointers(block, i), code.panel::<L>(first), code.dim(), &mut scores);
             for r in 0..R {
                 let (mut best, mut at) = (minima.best[i + r], minima.index[i + r]);
                 for c in 0..C {
@@ -162,20 +215,15 @@ unsafe fn sweep<L: Lanes, const R: usize, const C: usize>(
     }
 }
 
-/// The least lane, and the lowest index among equals.
+/// The first place in `C` registers that holds `value`; 0 if it is no number, as it is when squares overflow.
 #[inline(always)]
-unsafe fn lowest<L: Lanes>(best: L::F, index: &L::I) -> (u32, f32) {
-    let indices = std::ptr::from_ref(index).cast::<u32>();
-    // SAFETY: an `L::I` is `W` integers, and `bits` has bits below `W` alone.
-    unsafe {
-        let (score, mut bits) = L::least(best);
-        let mut label = u32::MAX;
-        while bits != 0 {
-            label = label.min(*indices.add(bits.trailing_zeros() as usize));
-            bits &= bits - 1;
-        }
-        (label, score)
+unsafe fn find<L: Lanes, const C: usize>(registers: [L::F; C], value: f32) -> u32 {
+    let mut bits = 0u64;
+    for c in 0..C {
+        // SAFETY: the caller runs where `L` is available.
+        bits |= u64::from(unsafe { L::equal(registers[c], value) }) << (c * L::W);
     }
+    if bits == 0 { 0 } else { bits.trailing_zeros() }
 }
 
 struct Products<'a> {

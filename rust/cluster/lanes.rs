@@ -32,8 +32,10 @@ pub(super) trait Lanes {
     unsafe fn iota(first: i32) -> Self::I;
     /// Where `score < best`, takes the score and its index; keeps the earlier one on a tie.
     unsafe fn keep_less(score: Self::F, index: Self::I, best: &mut Self::F, best_index: &mut Self::I);
-    /// The least lane, and a bit for each lane that equals it.
-    unsafe fn least(value: Self::F) -> (f32, u32);
+    /// The least lane.
+    unsafe fn least(value: Self::F) -> f32;
+    /// A bit for each lane that equals `other`.
+    unsafe fn equal(value: Self::F, other: f32) -> u32;
     /// `a * b + c` of one value, rounded as in `fma`.
     fn fma_one(a: f32, b: f32, c: f32) -> f32;
 
@@ -138,9 +140,13 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn least(value: Self::F) -> (f32, u32) {
-        let least = value.iter().fold(f32::INFINITY, |least, &v| if v < least { v } else { least });
-        (least, (0..8).fold(0, |bits, i| bits | u32::from(value[i] == least) << i))
+    unsafe fn least(value: Self::F) -> f32 {
+        value.iter().fold(f32::INFINITY, |least, &v| if v < least { v } else { least })
+    }
+
+    #[inline(always)]
+    unsafe fn equal(value: Self::F, other: f32) -> u32 {
+        (0..8).fold(0, |bits, i| bits | u32::from(value[i] == other) << i)
     }
 
     #[inline(always)]

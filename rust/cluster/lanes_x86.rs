@@ -77,11 +77,13 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn least(value: __m256) -> (f32, u32) {
-        unsafe {
-            let least = least_of_eight(value);
-            (least, _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(value, _mm256_set1_ps(least))) as u32)
-        }
+    unsafe fn least(value: __m256) -> f32 {
+        unsafe { least_of_eight(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn equal(value: __m256, other: f32) -> u32 {
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(value, _mm256_set1_ps(other))) as u32 }
     }
 
     #[inline(always)]
@@ -171,12 +173,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn least(value: __m512) -> (f32, u32) {
+    unsafe fn least(value: __m512) -> f32 {
         unsafe {
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(value)));
-            let least = least_of_eight(_mm256_min_ps(_mm512_castps512_ps256(value), upper));
-            (least, u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(least))))
+            least_of_eight(_mm256_min_ps(_mm512_castps512_ps256(value), upper))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn equal(value: __m512, other: f32) -> u32 {
+        unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(other))) }
     }
 
     #[inline(always)]

@@ -7,12 +7,12 @@
 
 use rayon::prelude::*;
 
-use super::kernel::Isa;
+use super::kernel::{Codewords, Isa};
 use super::kmeans;
 use super::lap;
 use super::params::{Init, Metric, Settings};
 use super::residual::pad;
-use super::rows::{Rows, squared_distance};
+use super::rows::Rows;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -47,8 +47,9 @@ pub fn share(
     let mut maps: Vec<Vec<u32>> = Vec::new();
     let mut used = 0;
     for _ in 0..ROUNDS {
+        let packed = Codewords::pack(Rows::new(&shared, dim), isa);
         let found: Vec<Vec<u32>> =
-            families.par_iter().map(|f| progress.check().map(|()| map(f, &shared, k, dim))).collect::<Result<_>>()?;
+            families.par_iter().map(|f| progress.check().map(|()| map(f, &packed))).collect::<Result<_>>()?;
         if found == maps {
             break;
         }
@@ -58,11 +59,16 @@ pub fn share(
     Ok((shared, maps, used))
 }
 
-fn map(family: &Family, shared: &[f32], k: usize, dim: usize) -> Vec<u32> {
-    let rows = family.weights.len();
+/// The cheapest map of one family. Half the squared distance less `|o|^2 / 2` will do as a cost: every child gets an
+/// offset, so what depends on the child alone is paid in any case.
+fn map(family: &Family, shared: &Codewords) -> Vec<u32> {
+    let (rows, k) = (family.weights.len(), shared.len());
+    let mut products = vec![0.0; rows * shared.padded()];
+    shared.products(Rows::new(&family.offsets, shared.dim()), &mut products);
     let mut cost = Vec::with_capacity(rows * k);
-    for (offset, &weight) in family.offsets.chunks_exact(dim).zip(&family.weights) {
-        cost.extend(shared.chunks_exact(dim).map(|s| f64::from(weight) * squared_distance(offset, s)));
+    for (products, &weight) in products.chunks_exact(shared.padded()).zip(&family.weights) {
+        let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
+        cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
     }
     lap::assign(&cost, rows, k)
 }

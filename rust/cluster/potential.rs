@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::isa::{Isa, Job};
-use super::kernel::{each_panel, pointers, tile};
+use super::kernel::{each_panel, load, pointers, tile};
 use super::lanes::Lanes;
 use super::pack::Codewords;
 use super::rows::Rows;
@@ -132,12 +132,8 @@ impl Lower<'_> {
         let trials = self.candidates.len();
         // SAFETY: `nearest` has `C` registers from `place`, `lowered` as many for each candidate.
         unsafe {
-            let mut half = [L::splat(0.0); C];
-            let mut near = [L::splat(0.0); C];
-            for c in 0..C {
-                half[c] = L::load(self.packed.half_norms().as_ptr().add((first + c) * L::W));
-                near[c] = L::load(self.nearest.as_ptr().add((place + c) * L::W));
-            }
+            let half = load::<L, C>(self.packed.half_norms().as_ptr().add(first * L::W));
+            let near = load::<L, C>(self.nearest.as_ptr().add(place * L::W));
             for t in (0..trials).step_by(R) {
                 let mut products = [[L::splat(0.0); C]; R];
                 let panel = self.packed.panel::<L>(first);
