@@ -91,7 +91,7 @@ pub(super) trait Job {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<J: Job>(job: J) -> J::Output {
     // SAFETY: the caller has checked for the instructions.
-    unsafe { job.run::<Avx2, 4>() }
+    unsafe { job.run::<Avx2, 6>() }
 }
 
 #[cfg(target_arch = "x86_64")]

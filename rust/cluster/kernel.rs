@@ -138,8 +138,9 @@ impl Nearest<'_> {
         unsafe {
             let half = load::<L, C>(self.code.half_norms().as_ptr());
             for i in (0..block.len()).step_by(R) {
-                let mut scores = [half; R];
-                tile::<L, R, C, true>(pointers(block, i), self.code.panel::<L>(0), self.code.dim(), &mut scores);
+                let (rows, mut scores) = (pointers(block, i), [half; R]);
+                prefetch::<L, R>(rows, BLOCK * block.dim(), block.dim());
+                tile::<L, R, C, true>(rows, self.code.panel::<L>(0), self.code.dim(), &mut scores);
                 for r in 0..R.min(block.len() - i) {
                     let least = L::least(scores[r].into_iter().reduce(|a, b| L::min(a, b)).unwrap_or(half[0]));
                     self.labels[begin + i + r] = find::<L, C>(scores[r], least);
@@ -186,6 +187,17 @@ pub(super) unsafe fn load<L: Lanes, const C: usize>(from: *const f32) -> [L::F; 
     }
 }
 
+/// Asks for the lines of the rows that lie `ahead` values on.
+#[inline(always)]
+unsafe fn prefetch<L: Lanes, const R: usize>(rows: [*const f32; R], ahead: usize, dim: usize) {
+    for row in rows {
+        for line in (0..dim).step_by(16) {
+            // SAFETY: a prefetch may name any address.
+            unsafe { L::prefetch(row.wrapping_add(ahead + line)) };
+        }
+    }
+}
+
 /// One panel against a block of rows.
 #[inline(always)]
 unsafe fn sweep<L: Lanes, const R: usize, const C: usize>(
@@ -202,8 +214,11 @@ unsafe fn sweep<L: Lanes, const R: usize, const C: usize>(
             index[c] = L::iota(((first + c) * L::W) as i32);
         }
         for i in (0..block.len()).step_by(R) {
-            let mut scores = [half; R];
-            tile::<L, R, C, true>(pointers(block, i), code.panel::<L>(first), code.dim(), &mut scores);
+            let (rows, mut scores) = (pointers(block, i), [half; R]);
+            if first == 0 {
+                prefetch::<L, R>(rows, BLOCK * block.dim(), block.dim());
+            }
+            tile::<L, R, C, true>(rows, code.panel::<L>(first), code.dim(), &mut scores);
             for r in 0..R {
                 let (mut best, mut at) = (minima.best[i + r], minima.index[i + r]);
                 for c in 0..C {

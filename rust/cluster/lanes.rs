@@ -39,6 +39,10 @@ pub(super) trait Lanes {
     /// `a * b + c` of one value, rounded as in `fma`.
     fn fma_one(a: f32, b: f32, c: f32) -> f32;
 
+    /// Asks for the cache line at an address that will be read soon, and may lie outside of any allocation.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const f32) {}
+
     /// Sum of the lanes.
     #[inline(always)]
     unsafe fn sum(value: Self::F) -> f32 {

@@ -12,7 +12,7 @@ pub(super) struct Avx2;
 
 impl Lanes for Avx2 {
     const W: usize = 8;
-    const C: usize = 3;
+    const C: usize = 2;
     type F = __m256;
     type I = __m256i;
 
@@ -84,6 +84,11 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn equal(value: __m256, other: f32) -> u32 {
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(value, _mm256_set1_ps(other))) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]
@@ -183,6 +188,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn equal(value: __m512, other: f32) -> u32 {
         unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(other))) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]

@@ -18,8 +18,8 @@ const SEEDING: u64 = 1;
 /// Random stream of `sorted_sample`.
 const SAMPLING: u64 = 2;
 /// k-means++ looks at this many rows per centre, and at least `FEWEST` rows; choosing centres needs no more.
-const ROWS_PER_CENTRE: usize = 256;
-const FEWEST: usize = 16_384;
+const ROWS_PER_CENTRE: usize = 64;
+const FEWEST: usize = 4096;
 
 /// `wanted` of `0..n` without replacement, ascending (selection sampling, Knuth 3.4.2 S); all when there are no more.
 pub fn sorted_sample(n: usize, wanted: usize, seed: u64, unit: u64) -> Vec<u32> {
