@@ -3,6 +3,7 @@
 //! Rows are re-ordered so that a node is a contiguous slice, and hold what is left after their node's own centroid:
 //! k-means does not care where the origin is, and the children's centroids come out as offsets from the parent.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -16,13 +17,16 @@ use super::rows::Rows;
 use crate::error::Result;
 use crate::progress::Progress;
 
+/// Rows per task of the parallel gather.
+const GATHER: usize = 1024;
+
 /// The rows in the order of the nodes of the current level.
-struct Tree {
+struct Tree<'a> {
     dim: usize,
     /// Caller's row at each place.
     order: Vec<u32>,
     /// What is left of each row, in that order.
-    left: Vec<f32>,
+    left: Cow<'a, [f32]>,
     nodes: Vec<Range<usize>>,
 }
 
@@ -31,7 +35,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     let (dim, n, depth) = (rows.dim(), rows.len(), levels.len());
     let mut learned = Learned { codes: vec![0; n * depth], ..Learned::default() };
     let nodes = std::iter::once(0..n).collect();
-    let mut tree = Tree { dim, order: (0..n as u32).collect(), left: rows.data().to_vec(), nodes };
+    let mut tree = Tree { dim, order: (0..n as u32).collect(), left: Cow::Borrowed(rows.data()), nodes };
     for (level, &k) in levels.iter().enumerate() {
         let runs = tree.cluster(level, k, settings, progress)?;
         let families: Vec<Family> = runs.iter().map(|run| family(run, dim)).collect();
@@ -51,7 +55,9 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
         learned.inertia.push(runs.iter().map(|run| run.inertia).sum());
         learned.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
         learned.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
-        tree.descend(&runs);
+        if level + 1 < depth {
+            tree.descend(&runs);
+        }
     }
     Ok(learned)
 }
@@ -64,7 +70,7 @@ fn family(run: &KMeans, dim: usize) -> Family {
     Family { offsets: run.centroids.clone(), weights }
 }
 
-impl Tree {
+impl Tree<'_> {
     /// k-means in every node; the random streams are named by level and the node's first place.
     fn cluster(&self, level: usize, k: usize, settings: &Settings, progress: &Progress) -> Result<Vec<KMeans>> {
         let rows = Rows::new(&self.left, self.dim);
@@ -81,36 +87,67 @@ impl Tree {
     /// Makes every non-empty child a node: rows sorted by child (stable), the child's centroid subtracted.
     fn descend(&mut self, runs: &[KMeans]) {
         let dim = self.dim;
-        let mut order = vec![0u32; self.order.len()];
-        let mut left = vec![0f32; self.left.len()];
-        let (mut order_rest, mut left_rest) = (&mut order[..], &mut left[..]);
-        let mut jobs = Vec::with_capacity(runs.len());
-        for (node, run) in self.nodes.iter().zip(runs) {
-            let (order_part, order_after) = order_rest.split_at_mut(node.len());
-            let (left_part, left_after) = left_rest.split_at_mut(node.len() * dim);
-            (order_rest, left_rest) = (order_after, left_after);
-            jobs.push((node.clone(), run, order_part, left_part));
+        let sorted: Vec<(Vec<usize>, Vec<u32>)> =
+            runs.par_iter().map(|run| sort(&run.labels, run.k(dim))).collect();
+        if let [run] = runs {
+            self.order = sorted[0].1.clone();
+            self.left = Cow::Owned(gather(Rows::new(&self.left, dim), &sorted[0].1, run));
+        } else {
+            self.sort_nodes(runs, &sorted);
         }
-        let (old_order, old_left) = (&self.order, Rows::new(&self.left, dim));
-        let children: Vec<Vec<Range<usize>>> = jobs
-            .into_par_iter()
-            .map(|(node, run, order, left)| {
-                let bounds = bounds(&run.labels, run.k(dim));
-                let mut next = bounds.clone();
-                for (i, &label) in run.labels.iter().enumerate() {
-                    let place = next[label as usize];
-                    next[label as usize] += 1;
-                    order[place] = old_order[node.start + i];
-                    let centroid = &run.centroids[label as usize * dim..][..dim];
-                    let (to, from) = (&mut left[place * dim..][..dim], old_left.row(node.start + i));
-                    to.iter_mut().zip(from.iter().zip(centroid)).for_each(|(t, (v, c))| *t = v - c);
-                }
-                bounds.windows(2).filter(|w| w[0] < w[1]).map(|w| node.start + w[0]..node.start + w[1]).collect()
-            })
-            .collect();
-        self.nodes = children.into_iter().flatten().collect();
-        (self.order, self.left) = (order, left);
+        let children = self.nodes.iter().zip(&sorted).flat_map(|(node, (bounds, _))| {
+            bounds.windows(2).filter(|w| w[0] < w[1]).map(|w| node.start + w[0]..node.start + w[1])
+        });
+        self.nodes = children.collect();
     }
+
+    /// Sorts within every node, in parallel over the nodes, through a buffer of one node's size.
+    fn sort_nodes(&mut self, runs: &[KMeans], sorted: &[(Vec<usize>, Vec<u32>)]) {
+        let dim = self.dim;
+        let (mut order_rest, mut left_rest) = (&mut self.order[..], &mut self.left.to_mut()[..]);
+        let mut jobs = Vec::with_capacity(runs.len());
+        for ((node, run), (_, places)) in self.nodes.iter().zip(runs).zip(sorted) {
+            let (order, order_after) = order_rest.split_at_mut(node.len());
+            let (left, left_after) = left_rest.split_at_mut(node.len() * dim);
+            (order_rest, left_rest) = (order_after, left_after);
+            jobs.push((run, places, order, left));
+        }
+        jobs.into_par_iter().for_each_init(Vec::new, |buffer, (run, places, order, left)| {
+            let old: Vec<u32> = places.iter().map(|&place| order[place as usize]).collect();
+            order.copy_from_slice(&old);
+            buffer.resize(left.len(), 0.0);
+            fill(buffer, Rows::new(left, dim), places, run);
+            left.copy_from_slice(buffer);
+        });
+    }
+}
+
+/// What the run leaves of the rows at `places`, in that order.
+fn gather(rows: Rows<'_>, places: &[u32], run: &KMeans) -> Vec<f32> {
+    let mut out = vec![0.0; places.len() * rows.dim()];
+    out.par_chunks_mut(GATHER * rows.dim())
+        .zip(places.par_chunks(GATHER))
+        .for_each(|(out, places)| fill(out, rows, places, run));
+    out
+}
+
+fn fill(out: &mut [f32], rows: Rows<'_>, places: &[u32], run: &KMeans) {
+    let dim = rows.dim();
+    for (to, &place) in out.chunks_exact_mut(dim).zip(places) {
+        let centroid = &run.centroids[run.labels[place as usize] as usize * dim..][..dim];
+        to.iter_mut().zip(rows.row(place as usize).iter().zip(centroid)).for_each(|(t, (v, c))| *t = v - c);
+    }
+}
+
+/// Where each label's rows begin after a stable sort by label (and the end), and the rows in that order.
+fn sort(labels: &[u32], k: usize) -> (Vec<usize>, Vec<u32>) {
+    let bounds = bounds(labels, k);
+    let (mut next, mut order) = (bounds.clone(), vec![0; labels.len()]);
+    for (i, &label) in labels.iter().enumerate() {
+        order[next[label as usize]] = i as u32;
+        next[label as usize] += 1;
+    }
+    (bounds, order)
 }
 
 /// Where each label's rows begin after a stable sort by label, and the end.

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use super::kernel::{BLOCK, Codewords};
 use super::params::{Metric, Settings};
-use super::rows::{Rows, block_rows, fixed_sum, normalise, squared_distance};
+use super::rows::{Rows, block_rows, normalise, squared_distance};
 use super::seed;
+use super::sweep::{Inertia, Relabel, Totals, UNLABELLED};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -32,6 +33,9 @@ impl KMeans {
     }
 }
 
+/// Products between two looks at the flag that stops a run: some milliseconds.
+const STRETCH: usize = 1 << 26;
+
 /// Passes over the rows that a run announces to `Progress`: seeding, the updates, the last labels.
 pub fn passes(settings: &Settings) -> usize {
     settings.max_iterations + 2
@@ -50,7 +54,7 @@ pub fn fit(
     let run = Run { rows, spherical, settings, progress };
     let budget = (rows.len() * passes(settings)) as u64;
     let mut spent = rows.len() as u64;
-    let mut labels = vec![u32::MAX; rows.len()];
+    let mut labels = vec![UNLABELLED; rows.len()];
     let sampled = settings.sample.filter(|&wanted| wanted < rows.len());
     let (mut centroids, mut iterations) = match sampled {
         None => (seed::centres(rows, k, settings, unit, progress)?, 0),
@@ -68,8 +72,9 @@ pub fn fit(
     }
     progress.advance(rows.len() as u64)?;
     let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
+    let mut totals = Totals::new(centroids.len() / rows.dim(), rows.dim());
     for step in 0..=updates {
-        let mut totals = run.pass(&centroids, &mut labels)?;
+        run.pass(&centroids, &mut labels, &mut totals)?;
         spent += rows.len() as u64;
         if totals.changed == 0 || step == updates {
             break;
@@ -82,22 +87,13 @@ pub fn fit(
     if spherical {
         run.scale(&mut centroids, &labels);
     }
-    let dim = rows.dim();
-    let inertia =
-        fixed_sum(rows.len(), |i| squared_distance(rows.row(i), &centroids[labels[i] as usize * dim..][..dim]));
+    let inertia = run.inertia(&centroids, &labels);
     Ok(KMeans { centroids, labels, inertia, iterations })
 }
 
 /// Whether a level's k-means is spherical: the first one under cosine.
 pub fn spherical(settings: &Settings, level: usize) -> bool {
     level == 0 && settings.metric == Metric::Cosine
-}
-
-/// Sums of the rows of each cluster.
-struct Totals {
-    sums: Vec<f64>,
-    counts: Vec<u64>,
-    changed: usize,
 }
 
 struct Run<'a> {
@@ -108,28 +104,50 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Labels all rows and adds them up.
-    fn pass(&self, centroids: &[f32], labels: &mut [u32]) -> Result<Totals> {
+    /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
+    fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) -> Result<()> {
         let dim = self.rows.dim();
         let packed = Codewords::pack(Rows::new(centroids, dim), self.settings.isa);
         let block = block_rows(self.rows.len());
-        let parts: Vec<Totals> = labels
+        totals.changed = 0;
+        if labels.len() <= block {
+            return self.relabel(&packed, 0, labels, totals);
+        }
+        let changes: Vec<Totals> = labels
             .par_chunks_mut(block)
             .enumerate()
             .map(|(b, part)| {
-                let rows = self.rows.slice(b * block, b * block + part.len());
-                let totals = add_up(rows, &packed, part, centroids.len() / dim);
-                self.progress.advance(part.len() as u64).map(|()| totals)
+                let mut change = Totals::new(packed.len(), dim);
+                self.relabel(&packed, b * block, part, &mut change).map(|()| change)
             })
             .collect::<Result<_>>()?;
-        let mut parts = parts.into_iter();
-        let mut total = parts.next().expect("a run has rows");
-        for part in parts {
-            total.sums.iter_mut().zip(&part.sums).for_each(|(t, p)| *t += p);
-            total.counts.iter_mut().zip(&part.counts).for_each(|(t, p)| *t += p);
-            total.changed += part.changed;
+        changes.iter().for_each(|change| totals.add(change));
+        Ok(())
+    }
+
+    /// One block from row `first`, reporting often enough to be stopped.
+    fn relabel(&self, code: &Codewords, first: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {
+        let step = (STRETCH / (code.len() * code.dim())).clamp(BLOCK, 4096).next_multiple_of(BLOCK);
+        for (s, labels) in labels.chunks_mut(step).enumerate() {
+            let rows = self.rows.slice(first + s * step, first + s * step + labels.len());
+            self.progress.advance(labels.len() as u64)?;
+            self.settings.isa.run(Relabel { code, rows, labels, totals });
         }
-        Ok(total)
+        Ok(())
+    }
+
+    /// Sum of squared distances to the own centroid, added in the order of the blocks.
+    fn inertia(&self, centroids: &[f32], labels: &[u32]) -> f64 {
+        let block = block_rows(self.rows.len());
+        let parts: Vec<f64> = labels
+            .par_chunks(block)
+            .enumerate()
+            .map(|(b, labels)| {
+                let rows = self.rows.slice(b * block, b * block + labels.len());
+                self.settings.isa.run(Inertia { rows, labels, centroids })
+            })
+            .collect();
+        parts.iter().sum()
     }
 
     /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one.
@@ -148,13 +166,7 @@ impl Run<'_> {
         let mut candidates = far.into_iter().map(|(_, row)| row as usize);
         for cluster in empty {
             let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { return };
-            let donor = labels[row] as usize;
-            for (j, &value) in self.rows.row(row).iter().enumerate() {
-                totals.sums[donor * dim + j] -= f64::from(value);
-                totals.sums[cluster * dim + j] += f64::from(value);
-            }
-            totals.counts[donor] -= 1;
-            totals.counts[cluster] = 1;
+            totals.shift(self.rows.row(row), labels[row], cluster as u32);
             labels[row] = cluster as u32;
         }
     }
@@ -185,28 +197,9 @@ impl Run<'_> {
             let scale =
                 if self.spherical { sums.iter().map(|s| s * s).sum::<f64>().sqrt() } else { totals.counts[c] as f64 };
             if totals.counts[c] > 0 && scale > 0.0 {
-                centroid.iter_mut().zip(sums).for_each(|(v, s)| *v = (s / scale) as f32);
+                let scale = 1.0 / scale;
+                centroid.iter_mut().zip(sums).for_each(|(v, s)| *v = (s * scale) as f32);
             }
         }
     }
-}
-
-/// Labels the rows of one block and adds them up while they are in cache.
-fn add_up(rows: Rows<'_>, packed: &Codewords, labels: &mut [u32], k: usize) -> Totals {
-    let dim = rows.dim();
-    let mut totals = Totals { sums: vec![0.0; k * dim], counts: vec![0; k], changed: 0 };
-    let (mut found, mut scores) = ([0u32; BLOCK], [0f32; BLOCK]);
-    for (b, known) in labels.chunks_mut(BLOCK).enumerate() {
-        let part = rows.slice(b * BLOCK, b * BLOCK + known.len());
-        packed.nearest(part, &mut found[..known.len()], &mut scores[..known.len()]);
-        for (i, old) in known.iter_mut().enumerate() {
-            totals.changed += usize::from(*old != found[i]);
-            *old = found[i];
-            let cluster = found[i] as usize;
-            totals.counts[cluster] += 1;
-            let sums = &mut totals.sums[cluster * dim..(cluster + 1) * dim];
-            sums.iter_mut().zip(part.row(i)).for_each(|(s, &v)| *s += f64::from(v));
-        }
-    }
-    totals
 }

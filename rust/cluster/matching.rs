@@ -7,12 +7,12 @@
 
 use rayon::prelude::*;
 
-use super::kernel::Isa;
+use super::kernel::{Codewords, Isa};
 use super::kmeans;
 use super::lap;
-use super::params::{Metric, Settings};
+use super::params::{Init, Metric, Settings};
 use super::residual::pad;
-use super::rows::{Rows, squared_distance};
+use super::rows::Rows;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -40,14 +40,16 @@ pub fn share(
     progress: &Progress,
 ) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
     let all: Vec<f32> = families.iter().flat_map(|f| f.offsets.iter().copied()).collect();
-    let settings = Settings { metric: Metric::Euclidean, max_iterations: START_ITERATIONS, sample: None, seed, isa };
+    let (metric, init) = (Metric::Euclidean, Init::PlusPlus);
+    let settings = Settings { metric, init, max_iterations: START_ITERATIONS, sample: None, seed, isa };
     let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &Progress::new())?;
     let mut shared = pad(start.centroids, k, dim);
     let mut maps: Vec<Vec<u32>> = Vec::new();
     let mut used = 0;
     for _ in 0..ROUNDS {
+        let packed = Codewords::pack(Rows::new(&shared, dim), isa);
         let found: Vec<Vec<u32>> =
-            families.par_iter().map(|f| progress.check().map(|()| map(f, &shared, k, dim))).collect::<Result<_>>()?;
+            families.par_iter().map(|f| progress.check().map(|()| map(f, &packed))).collect::<Result<_>>()?;
         if found == maps {
             break;
         }
@@ -57,11 +59,16 @@ pub fn share(
     Ok((shared, maps, used))
 }
 
-fn map(family: &Family, shared: &[f32], k: usize, dim: usize) -> Vec<u32> {
-    let rows = family.weights.len();
+/// The cheapest map of one family. Half the squared distance less `|o|^2 / 2` will do as a cost: every child gets an
+/// offset, so what depends on the child alone is paid in any case.
+fn map(family: &Family, shared: &Codewords) -> Vec<u32> {
+    let (rows, k) = (family.weights.len(), shared.len());
+    let mut products = vec![0.0; rows * shared.padded()];
+    shared.products(Rows::new(&family.offsets, shared.dim()), &mut products);
     let mut cost = Vec::with_capacity(rows * k);
-    for (offset, &weight) in family.offsets.chunks_exact(dim).zip(&family.weights) {
-        cost.extend(shared.chunks_exact(dim).map(|s| f64::from(weight) * squared_distance(offset, s)));
+    for (products, &weight) in products.chunks_exact(shared.padded()).zip(&family.weights) {
+        let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
+        cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
     }
     lap::assign(&cost, rows, k)
 }

@@ -4,16 +4,23 @@
 //! added in block order.
 
 pub mod hierarchy;
+mod isa;
 pub mod kernel;
 pub mod kmeans;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
 pub mod lap;
 pub mod matching;
+mod pack;
 pub mod params;
+pub mod peak;
+mod potential;
 pub mod rank;
 pub mod residual;
 pub mod rows;
 pub mod seed;
+mod sweep;
 
 use crate::error::Result;
 use crate::progress::Progress;

@@ -1,6 +1,6 @@
 //! Settings of the clustering routines and the checks on them.
 
-use super::kernel::Isa;
+use super::isa::Isa;
 use super::rows::Rows;
 use crate::error::{Error, Result};
 
@@ -12,6 +12,15 @@ pub enum Metric {
     /// Rows are scaled to length 1 and the first level compares by direction (spherical k-means); its centroids get the
     /// length of their rows' mean projection, and deeper levels are Euclidean on what they leave.
     Cosine,
+}
+
+/// Where k-means starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// Greedy k-means++.
+    PlusPlus,
+    /// Distinct rows at random.
+    Random,
 }
 
 /// How levels are stacked.
@@ -30,6 +39,8 @@ pub enum Method {
 pub struct Settings {
     /// How rows are compared.
     pub metric: Metric,
+    /// Where k-means starts.
+    pub init: Init,
     /// Most Lloyd updates per run.
     pub max_iterations: usize,
     /// Rows that a run is trained on when there are more; one update and the labels still see every row.

@@ -26,12 +26,18 @@ pub(super) fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth
 /// Fits every level in turn.
 pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Progress) -> Result<Learned> {
     let dim = rows.dim();
-    let mut left = rows.data().to_vec();
+    let mut left: Vec<f32> = Vec::new();
     let mut learned = Learned { codes: vec![0; rows.len() * levels.len()], ..Learned::default() };
     for (level, &k) in levels.iter().enumerate() {
         let spherical = kmeans::spherical(settings, level);
-        let run = kmeans::fit(Rows::new(&left, dim), k, spherical, settings, level as u64, progress)?;
-        subtract(&mut left, dim, &run.labels, &run.centroids);
+        let current = if level == 0 { rows } else { Rows::new(&left, dim) };
+        let run = kmeans::fit(current, k, spherical, settings, level as u64, progress)?;
+        if level + 1 < levels.len() {
+            if level == 0 {
+                left = rows.data().to_vec();
+            }
+            subtract(&mut left, dim, &run.labels, &run.centroids);
+        }
         write_level(&mut learned.codes, &run.labels, level, levels.len());
         learned.distinct.push(run.k(dim));
         learned.small_nodes += usize::from(run.k(dim) < k);

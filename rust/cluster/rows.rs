@@ -1,5 +1,7 @@
 //! A borrowed row-major matrix, and the one copy of the caller's rows that all fitting works on.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::params::Metric;
@@ -132,15 +134,49 @@ pub fn normalise(data: &mut [f32], dim: usize) {
     });
 }
 
-/// The copy that fitting works on, and the origin it was moved by: the mean row (Euclidean), so that the kernel's
-/// `|c|^2 - 2 x.c` does not cancel on data far from zero, or nothing (cosine, rows scaled to length 1).
-pub fn prepare(x: Rows<'_>, metric: Metric) -> Result<(Vec<f32>, Vec<f64>)> {
-    check_finite(x)?;
-    let origin = match metric {
-        Metric::Euclidean => mean(x),
-        Metric::Cosine => vec![0.0; x.dim()],
-    };
-    Ok((centred(x, metric, &origin), origin))
+/// Rows lie far from zero when the square of their mean's length is this many times their variance.
+const FAR: f64 = 4.0;
+
+/// What fitting works on, and the origin it was moved by.
+///
+/// The kernel's `|c|^2 - 2 x.c` cancels on data far from zero: such rows are copied and moved to their mean (Euclidean);
+/// others stay where they are, and the origin is zero. Under cosine the copy is scaled to length 1.
+pub fn prepare(x: Rows<'_>, metric: Metric) -> Result<(Cow<'_, [f32]>, Vec<f64>)> {
+    let (mean, square) = moments(x);
+    if !square.is_finite() {
+        check_finite(x)?;
+    }
+    let length: f64 = mean.iter().map(|m| m * m).sum();
+    let zero = vec![0.0; x.dim()];
+    match metric {
+        Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero)), zero)),
+        Metric::Euclidean if length > FAR * (square - length) => Ok((Cow::Owned(centred(x, metric, &mean)), mean)),
+        Metric::Euclidean => Ok((Cow::Borrowed(x.data()), zero)),
+    }
+}
+
+/// Mean row, and the mean of the squared lengths, added in fixed blocks; not finite if a value is not.
+fn moments(x: Rows<'_>) -> (Vec<f64>, f64) {
+    let block = block_rows(x.len());
+    let parts: Vec<(Vec<f64>, f64)> = (0..x.len().div_ceil(block))
+        .into_par_iter()
+        .map(|b| {
+            let (mut sums, mut squares) = (vec![0.0; x.dim()], vec![0.0; x.dim()]);
+            for i in b * block..((b + 1) * block).min(x.len()) {
+                for ((sum, square), &v) in sums.iter_mut().zip(&mut squares).zip(x.row(i)) {
+                    *sum += f64::from(v);
+                    *square += f64::from(v) * f64::from(v);
+                }
+            }
+            (sums, squares.iter().sum())
+        })
+        .collect();
+    let (mut mean, mut square) = (vec![0.0; x.dim()], 0.0);
+    for (sums, squares) in parts {
+        mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s / x.len() as f64);
+        square += squares / x.len() as f64;
+    }
+    (mean, square)
 }
 
 /// `x - origin`, scaled to length 1 under cosine.

@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 use super::errors::to_python;
 use super::run::run;
 use crate::cluster::kernel::Isa;
-use crate::cluster::params::{Method, Metric, Settings};
+use crate::cluster::params::{Init, Method, Metric, Settings};
 use crate::cluster::rows::Rows;
-use crate::cluster::{self, lap};
+use crate::cluster::{self, lap, peak};
 use crate::error::{Error, Result};
 
 /// Centroids, codes, inertia, iterations, distinct, small nodes.
@@ -42,6 +42,14 @@ fn method(name: &str) -> Result<Method> {
     }
 }
 
+fn init(name: &str) -> Result<Init> {
+    match name {
+        "k-means++" => Ok(Init::PlusPlus),
+        "random" => Ok(Init::Random),
+        _ => Err(Error::invalid("init", format!("expected \"k-means++\" or \"random\", got {name:?}"))),
+    }
+}
+
 /// Row-major codes as an int32 array.
 pub(super) fn codes_array(py: Python<'_>, codes: Vec<u32>, depth: usize) -> PyResult<Bound<'_, PyArray2<i32>>> {
     let signed: Vec<i32> = codes.into_iter().map(|c| c as i32).collect();
@@ -50,13 +58,14 @@ pub(super) fn codes_array(py: Python<'_>, codes: Vec<u32>, depth: usize) -> PyRe
 }
 
 #[pyfunction]
-#[pyo3(signature = (x, levels, method_name, metric_name, seed, max_iterations, sample, threads, kernel, progress))]
+#[pyo3(signature = (x, levels, method_name, metric_name, init_name, seed, max_iterations, sample, threads, kernel, progress))]
 fn fit<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
     levels: Vec<usize>,
     method_name: &str,
     metric_name: &str,
+    init_name: &str,
     seed: u64,
     max_iterations: usize,
     sample: Option<usize>,
@@ -66,7 +75,8 @@ fn fit<'py>(
 ) -> PyResult<Learned<'py>> {
     let arguments = || {
         let isa = Isa::choose(kernel)?;
-        let settings = Settings { metric: metric(metric_name)?, max_iterations, sample, seed, isa };
+        let (metric, init) = (metric(metric_name)?, init(init_name)?);
+        let settings = Settings { metric, init, max_iterations, sample, seed, isa };
         Ok((rows(&x, "x")?, method(method_name)?, settings))
     };
     let (x, method, settings) = arguments().map_err(|e| to_python(py, e))?;
@@ -105,10 +115,18 @@ fn kernels() -> Vec<&'static str> {
     Isa::available().into_iter().map(Isa::name).collect()
 }
 
+#[pyfunction]
+#[pyo3(signature = (threads, kernel))]
+fn peak_gflops(py: Python<'_>, threads: usize, kernel: Option<&str>) -> PyResult<f64> {
+    let isa = Isa::choose(kernel).map_err(|e| to_python(py, e))?;
+    run(py, Some(threads), None, |_| Ok(peak::gflops(isa, threads)))
+}
+
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let m = PyModule::new(py, "cluster")?;
     m.add_function(wrap_pyfunction!(fit, &m)?)?;
     m.add_function(wrap_pyfunction!(linear_assignment, &m)?)?;
     m.add_function(wrap_pyfunction!(kernels, &m)?)?;
+    m.add_function(wrap_pyfunction!(peak_gflops, &m)?)?;
     Ok(m)
 }

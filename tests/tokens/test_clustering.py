@@ -28,8 +28,8 @@ def blobs(n: int = 300, dim: int = 5, seed: int = 0) -> np.ndarray:
     return (centres[rng.integers(12, size=n)] + rng.normal(size=(n, dim))).astype(np.float32)
 
 
-def native_fit(x, levels, method="residual", *, metric="euclidean", iterations=20, sample=None, kernel=None):
-    return native.fit(x, levels, method, metric, 7, iterations, sample, 1, kernel, None)
+def native_fit(x, levels, method="residual", *, metric="euclidean", iterations=20, sample=None, kernel=None, init="k-means++"):
+    return native.fit(x, levels, method, metric, init, 7, iterations, sample, 1, kernel, None)
 
 
 # --- k-means, residual, tree -------------------------------------------------------------------------------------

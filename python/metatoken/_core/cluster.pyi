@@ -3,13 +3,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fit", "kernels", "linear_assignment"]
+__all__ = ["fit", "kernels", "linear_assignment", "peak_gflops"]
 
 def fit(
     x: NDArray[np.float32],
     levels: list[int],
     method_name: str,
     metric_name: str,
+    init_name: str,
     seed: int,
     max_iterations: int,
     sample: int | None,
@@ -19,3 +20,4 @@ def fit(
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int32], list[float], list[int], list[int], int]: ...
 def linear_assignment(cost: NDArray[np.float64]) -> NDArray[np.int32]: ...
 def kernels() -> list[str]: ...
+def peak_gflops(threads: int, kernel: str | None) -> float: ...

@@ -20,6 +20,7 @@ from metatoken.errors import ArgumentError, ArtifactError
 
 Method = Literal["residual", "tree", "flat+rank"]
 Metric = Literal["euclidean", "cosine"]
+Init = Literal["k-means++", "random"]
 Unique = Literal["assignment", "nearest", "counter", "none"]
 Progress = Callable[[int, int], None]
 
@@ -160,6 +161,7 @@ def fit(
     *,
     method: Method = "residual",
     metric: Metric = "euclidean",
+    init: Init = "k-means++",
     seed: int = 0,
     threads: int | None = None,
     max_iterations: int = 20,
@@ -168,8 +170,8 @@ def fit(
 ) -> Codebook:
     """Learns a codebook with `levels[l]` tokens at level l.
 
-    Every k-means run is seeded by greedy k-means++ (on at most max(16384, 256 K) of its rows), then runs Lloyd's
-    algorithm until no label changes. Results are the same bytes for any number of threads.
+    Every k-means run is seeded as `init` says, then runs Lloyd's algorithm until no label changes. Results are the same
+    bytes for any number of threads.
 
     Args:
         x: Float array `[n, d]`; copied to contiguous float32 if it is anything else.
@@ -177,6 +179,7 @@ def fit(
         method: `residual`: k-means on what the levels before left. `tree`: k-means in every node, the children of all
             parents matched to one codebook of offsets. `flat+rank`: k-means, then rank by distance to the centroid.
         metric: `euclidean`, or `cosine`: rows scaled to length 1, spherical first level, Euclidean below.
+        init: `k-means++`: greedily, on at most max(4096, 64 K) of the rows. `random`: distinct rows at random.
         seed: Seed of every random choice, at least 0.
         threads: Threads to use; all cores if None.
         max_iterations: Most Lloyd updates per run.
@@ -199,7 +202,7 @@ def fit(
     if sample is not None:
         _integer("sample", sample, 1)
     centroids, _, inertia, iterations, distinct, small_nodes = _cluster.fit(
-        rows, sizes, method, metric, seed, max_iterations, sample, threads, None, progress
+        rows, sizes, method, metric, init, seed, max_iterations, sample, threads, None, progress
     )
     used = sample if sample is not None and sample < len(rows) else None
     report = ClusterReport(len(rows), used, tuple(inertia), tuple(iterations), tuple(distinct), small_nodes)

@@ -1,0 +1,151 @@
+//! Codewords laid out for the kernels: panels of `C * W` columns, value by value.
+
+use super::isa::{Isa, Job};
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::lanes::{Lanes, Portable};
+use super::rows::Rows;
+
+/// One cache line, so that packed loads never straddle two.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Codewords packed for one instruction set.
+pub struct Codewords {
+    isa: Isa,
+    count: usize,
+    dim: usize,
+    /// Registers in all panels; the last panel may be narrower than the others.
+    registers: usize,
+    lines: Vec<Line>,
+    /// `|c|^2 / 2`, infinite for the padding, which therefore never wins.
+    half_norms: Vec<f32>,
+}
+
+/// Floats per register and registers per full panel.
+fn shape(isa: Isa) -> (usize, usize) {
+    match isa {
+        Isa::Portable => (Portable::W, Portable::C),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => (Avx2::W, Avx2::C),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => (Avx512::W, Avx512::C),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("only what `available` lists can be chosen"),
+    }
+}
+
+impl Codewords {
+    /// Packs `codewords`.
+    pub fn pack(codewords: Rows<'_>, isa: Isa) -> Self {
+        let (width, per_panel) = shape(isa);
+        let (count, dim) = (codewords.len(), codewords.dim());
+        let registers = count.div_ceil(width);
+        let mut lines = vec![Line([0.0; 16]); (registers * width * dim).div_ceil(16)];
+        // SAFETY: `Line` is 16 floats without padding.
+        let flat = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), lines.len() * 16) };
+        for first in (0..registers).step_by(per_panel) {
+            let columns = (registers - first).min(per_panel) * width;
+            let words = codewords.slice(first * width, (first * width + columns).min(count));
+            let panel = &mut flat[first * width * dim..][..columns * dim];
+            for (j, line) in panel.chunks_exact_mut(columns).enumerate() {
+                for (place, word) in line.iter_mut().zip(words.data().chunks_exact(dim)) {
+                    *place = word[j];
+                }
+            }
+        }
+        let mut packed = Self { isa, count, dim, registers, lines, half_norms: vec![f32::INFINITY; registers * width] };
+        let mut norms = vec![0.0; registers * width];
+        isa.run(SquareNorms { code: &packed, out: &mut norms });
+        for (half, norm) in packed.half_norms[..count].iter_mut().zip(norms) {
+            *half = 0.5 * norm;
+        }
+        packed
+    }
+
+    /// Number of codewords.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True without codewords.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Values in a codeword.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The instruction set they are packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The number of codewords rounded up to whole registers.
+    pub fn padded(&self) -> usize {
+        self.half_norms.len()
+    }
+
+    /// Codewords of a full panel.
+    pub(super) fn panel_columns(&self) -> usize {
+        let (width, per_panel) = shape(self.isa);
+        width * per_panel
+    }
+
+    /// `|c|^2 / 2` of codeword `k`.
+    pub fn half_norm(&self, k: usize) -> f32 {
+        self.half_norms[k]
+    }
+
+    /// Registers in all panels.
+    #[inline(always)]
+    pub(super) fn registers(&self) -> usize {
+        self.registers
+    }
+
+    /// `|c|^2 / 2` of all codewords and the padding.
+    #[inline(always)]
+    pub(super) fn half_norms(&self) -> &[f32] {
+        &self.half_norms
+    }
+
+    /// The panel that begins with register `first`: its `C * W` columns for value 0, then for value 1, and so on.
+    #[inline(always)]
+    pub(super) fn panel<L: Lanes>(&self, first: usize) -> *const f32 {
+        debug_assert!(first < self.registers && first.is_multiple_of(L::C));
+        // SAFETY: the panel lies within `lines`, because `first` is one of its registers.
+        unsafe { self.lines.as_ptr().cast::<f32>().add(first * L::W * self.dim) }
+    }
+}
+
+/// `|c|^2` of every codeword, added in the order in which a tile adds products.
+struct SquareNorms<'a> {
+    code: &'a Codewords,
+    out: &'a mut [f32],
+}
+
+impl Job for SquareNorms<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let code = self.code;
+        for register in 0..code.registers {
+            let first = register - register % L::C;
+            let (columns, place) = ((code.registers - first).min(L::C), register % L::C);
+            // SAFETY: the loads stay in the panel, the store in `out`, which has `registers * W` places.
+            unsafe {
+                let panel = code.panel::<L>(first);
+                let mut sum = L::splat(0.0);
+                for j in 0..code.dim {
+                    let value = L::load(panel.add((j * columns + place) * L::W));
+                    sum = L::fma(value, value, sum);
+                }
+                L::store(self.out[register * L::W..].as_mut_ptr(), sum);
+            }
+        }
+    }
+}
