@@ -1,5 +1,6 @@
 //! Progress and cancellation shared between a running routine and whoever started it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
@@ -12,13 +13,18 @@ use crate::error::{Error, Result};
 pub struct Progress {
     done: AtomicU64,
     total: AtomicU64,
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Progress {
     /// Fresh counters at zero.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Counters of a part whose work is announced as a whole: its own count, but cancelled together with this one.
+    pub fn quiet(&self) -> Self {
+        Self { cancelled: Arc::clone(&self.cancelled), ..Self::default() }
     }
 
     /// Announces how many units of work there will be in all.

@@ -213,6 +213,11 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
     given = out / VOCABULARY if resume else config.vocabulary
     if given is not None:
         vocabulary = Vocabulary.load(given)
+        if vocabulary.n_users == 0:
+            raise ConfigError(
+                f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
+                "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
+            )
         if vocabulary.learned_from != split.train.edges_checksum():
             raise ConfigError(
                 f"vocabulary: {given} was learned from other interactions than the training part of "

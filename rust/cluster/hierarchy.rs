@@ -9,6 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Learned;
+use super::balance;
 use super::kmeans::{self, KMeans};
 use super::matching::{self, Family};
 use super::params::Settings;
@@ -37,8 +38,12 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     let nodes = std::iter::once(0..n).collect();
     let mut tree = Tree { dim, order: (0..n as u32).collect(), left: Cow::Borrowed(rows.data()), nodes };
     for (level, &k) in levels.iter().enumerate() {
-        let runs = tree.cluster(level, k, settings, progress)?;
-        let families: Vec<Family> = runs.iter().map(|run| family(run, dim)).collect();
+        let mut runs = tree.cluster(level, k, settings, progress)?;
+        if level == 0 {
+            let (run, capped) = balance::capped(rows, runs.remove(0), k, settings, progress)?;
+            (runs, learned.capped) = (vec![run], capped);
+        }
+        let families: Vec<Family> = runs.iter().map(|run| matching::family(run, dim)).collect();
         let (shared, maps, used) = if level == 0 {
             let own = runs[0].k(dim);
             (pad(runs[0].centroids.clone(), k, dim), vec![(0..own as u32).collect()], own)
@@ -62,14 +67,6 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     Ok(learned)
 }
 
-fn family(run: &KMeans, dim: usize) -> Family {
-    let mut weights = vec![0; run.k(dim)];
-    for &label in &run.labels {
-        weights[label as usize] += 1;
-    }
-    Family { offsets: run.centroids.clone(), weights }
-}
-
 impl Tree<'_> {
     /// k-means in every node; the random streams are named by level and the node's first place.
     fn cluster(&self, level: usize, k: usize, settings: &Settings, progress: &Progress) -> Result<Vec<KMeans>> {
@@ -87,8 +84,7 @@ impl Tree<'_> {
     /// Makes every non-empty child a node: rows sorted by child (stable), the child's centroid subtracted.
     fn descend(&mut self, runs: &[KMeans]) {
         let dim = self.dim;
-        let sorted: Vec<(Vec<usize>, Vec<u32>)> =
-            runs.par_iter().map(|run| sort(&run.labels, run.k(dim))).collect();
+        let sorted: Vec<(Vec<usize>, Vec<u32>)> = runs.par_iter().map(|run| sort(&run.labels, run.k(dim))).collect();
         if let [run] = runs {
             self.order = sorted[0].1.clone();
             self.left = Cow::Owned(gather(Rows::new(&self.left, dim), &sorted[0].1, run));

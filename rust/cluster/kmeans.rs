@@ -63,7 +63,7 @@ pub fn fit(
             let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
             let part = rows.gather(&picked);
             let inner = Settings { sample: None, ..*settings };
-            let fitted = fit(Rows::new(&part, rows.dim()), k, spherical, &inner, unit, &Progress::new())?;
+            let fitted = fit(Rows::new(&part, rows.dim()), k, spherical, &inner, unit, &progress.quiet())?;
             (fitted.centroids, fitted.iterations)
         }
     };

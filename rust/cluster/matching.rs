@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::kernel::{Codewords, Isa};
-use super::kmeans;
+use super::kmeans::{self, KMeans};
 use super::lap;
 use super::params::{Init, Metric, Settings};
 use super::residual::pad;
@@ -30,6 +30,15 @@ pub struct Family {
     pub weights: Vec<u32>,
 }
 
+/// The children that a run found.
+pub fn family(run: &KMeans, dim: usize) -> Family {
+    let mut weights = vec![0; run.k(dim)];
+    for &label in &run.labels {
+        weights[label as usize] += 1;
+    }
+    Family { offsets: run.centroids.clone(), weights }
+}
+
 /// Shared offsets (`k x dim`), the map of each family, and how many shared offsets have a child.
 pub fn share(
     families: &[Family],
@@ -40,16 +49,22 @@ pub fn share(
     progress: &Progress,
 ) -> Result<(Vec<f32>, Vec<Vec<u32>>, usize)> {
     let all: Vec<f32> = families.iter().flat_map(|f| f.offsets.iter().copied()).collect();
-    let (metric, init) = (Metric::Euclidean, Init::PlusPlus);
-    let settings = Settings { metric, init, max_iterations: START_ITERATIONS, sample: None, seed, isa };
-    let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &Progress::new())?;
+    let settings = Settings {
+        metric: Metric::Euclidean,
+        init: Init::PlusPlus,
+        max_iterations: START_ITERATIONS,
+        sample: None,
+        max_cluster_size: None,
+        seed,
+        isa,
+    };
+    let start = kmeans::fit(Rows::new(&all, dim), k, false, &settings, u64::MAX, &progress.quiet())?;
     let mut shared = pad(start.centroids, k, dim);
     let mut maps: Vec<Vec<u32>> = Vec::new();
     let mut used = 0;
     for _ in 0..ROUNDS {
         let packed = Codewords::pack(Rows::new(&shared, dim), isa);
-        let found: Vec<Vec<u32>> =
-            families.par_iter().map(|f| progress.check().map(|()| map(f, &packed))).collect::<Result<_>>()?;
+        let found: Vec<Vec<u32>> = families.par_iter().map(|f| map(f, &packed, progress)).collect::<Result<_>>()?;
         if found == maps {
             break;
         }
@@ -61,7 +76,7 @@ pub fn share(
 
 /// The cheapest map of one family. Half the squared distance less `|o|^2 / 2` will do as a cost: every child gets an
 /// offset, so what depends on the child alone is paid in any case.
-fn map(family: &Family, shared: &Codewords) -> Vec<u32> {
+fn map(family: &Family, shared: &Codewords, progress: &Progress) -> Result<Vec<u32>> {
     let (rows, k) = (family.weights.len(), shared.len());
     let mut products = vec![0.0; rows * shared.padded()];
     shared.products(Rows::new(&family.offsets, shared.dim()), &mut products);
@@ -70,7 +85,7 @@ fn map(family: &Family, shared: &Codewords) -> Vec<u32> {
         let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
         cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
     }
-    lap::assign(&cost, rows, k)
+    lap::assign(&cost, rows, k, progress)
 }
 
 fn update(families: &[Family], maps: &[Vec<u32>], shared: &mut [f32], dim: usize) -> usize {

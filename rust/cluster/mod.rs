@@ -3,6 +3,7 @@
 //! Results never depend on the number of threads: rows are cut into blocks by their count alone, and partial sums are
 //! added in block order.
 
+pub mod balance;
 pub mod hierarchy;
 mod isa;
 pub mod kernel;
@@ -14,16 +15,20 @@ pub mod lap;
 pub mod matching;
 mod pack;
 pub mod params;
+mod pass;
 pub mod peak;
 mod potential;
 pub mod rank;
 pub mod residual;
 pub mod rows;
 pub mod seed;
+mod stream;
 mod sweep;
+mod transport;
 
 use crate::error::Result;
 use crate::progress::Progress;
+use balance::Capped;
 use params::{Method, Settings};
 use rows::Rows;
 
@@ -42,12 +47,17 @@ pub struct Learned {
     pub distinct: Vec<usize>,
     /// Nodes that had fewer distinct rows than `K`, and so got fewer children.
     pub small_nodes: usize,
+    /// How a cap on the first level's clusters was met, if there was one.
+    pub capped: Option<Capped>,
 }
 
 /// Learns the codebook of `levels` from raw rows: checks and prepares them, fits, and moves level 0 back to the origin
 /// of the caller.
 pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, progress: &Progress) -> Result<Learned> {
-    params::check(x, levels, method)?;
+    params::check(x, levels, method, settings)?;
+    if method != Method::FlatRank && settings.sample.is_some_and(|wanted| wanted < x.len()) {
+        return stream::fit(x, levels, method == Method::Tree, settings, progress);
+    }
     let (data, origin) = rows::prepare(x, settings.metric)?;
     let prepared = Rows::new(&data, x.dim());
     progress.set_total((levels.len() * x.len() * kmeans::passes(settings)) as u64);

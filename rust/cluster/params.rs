@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_iterations: usize,
     /// Rows that a run is trained on when there are more; one update and the labels still see every row.
     pub sample: Option<usize>,
+    /// Most rows in a cluster of the first level.
+    pub max_cluster_size: Option<usize>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Instruction set of the kernel.
@@ -52,7 +54,7 @@ pub struct Settings {
 }
 
 /// Refuses shapes that cannot be clustered.
-pub(super) fn check(x: Rows<'_>, levels: &[usize], method: Method) -> Result<()> {
+pub(super) fn check(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings) -> Result<()> {
     let invalid = |argument, message: String| Err(Error::invalid(argument, message));
     if levels.is_empty() || levels.contains(&0) {
         return invalid("levels", format!("expected at least one level, each of at least 1 token, got {levels:?}"));
@@ -74,5 +76,20 @@ pub(super) fn check(x: Rows<'_>, levels: &[usize], method: Method) -> Result<()>
             ),
         );
     }
-    Ok(())
+    match settings.max_cluster_size {
+        Some(cap) => check_cap(x.len(), levels[0], cap, settings.sample),
+        None => Ok(()),
+    }
+}
+
+fn check_cap(n: usize, k: usize, cap: usize, sample: Option<usize>) -> Result<()> {
+    let least = n.div_ceil(k);
+    let message = if cap < least {
+        format!("{k} clusters of at most {cap} rows hold fewer than {n} rows; give at least {least}")
+    } else if sample.is_some_and(|wanted| wanted < n) {
+        "a cap needs every row in every round; fit without sample, or cap in encode".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid("max_cluster_size", message))
 }

@@ -1,6 +1,7 @@
 //! The published scheme, for comparison: one k-means level, then the rank by distance to the centroid.
 
 use super::Learned;
+use super::balance;
 use super::kmeans;
 use super::params::Settings;
 use super::residual::{pad, write_level};
@@ -40,6 +41,7 @@ pub fn check_ranks(largest: usize, levels: &[usize]) -> Result<()> {
 pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Progress) -> Result<Learned> {
     let (dim, n) = (rows.dim(), rows.len());
     let run = kmeans::fit(rows, levels[0], kmeans::spherical(settings, 0), settings, 0, progress)?;
+    let (run, capped) = balance::capped(rows, run, levels[0], settings, progress)?;
     let mut left = rows.data().to_vec();
     subtract(&mut left, dim, &run.labels, &run.centroids);
     let left = Rows::new(&left, dim);
@@ -72,6 +74,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
         iterations: vec![run.iterations, 0],
         distinct: vec![k, largest],
         small_nodes: usize::from(k < levels[0]),
+        capped,
         centroids: vec![pad(run.centroids, levels[0], dim), offsets],
     })
 }

@@ -1,6 +1,7 @@
 //! Residual k-means: each level clusters what the levels before left, with one codebook for all parents.
 
 use super::Learned;
+use super::balance;
 use super::kmeans;
 use super::params::Settings;
 use super::rows::{Rows, subtract};
@@ -31,7 +32,10 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     for (level, &k) in levels.iter().enumerate() {
         let spherical = kmeans::spherical(settings, level);
         let current = if level == 0 { rows } else { Rows::new(&left, dim) };
-        let run = kmeans::fit(current, k, spherical, settings, level as u64, progress)?;
+        let mut run = kmeans::fit(current, k, spherical, settings, level as u64, progress)?;
+        if level == 0 {
+            (run, learned.capped) = balance::capped(rows, run, k, settings, progress)?;
+        }
         if level + 1 < levels.len() {
             if level == 0 {
                 left = rows.data().to_vec();

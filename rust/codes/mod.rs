@@ -1,7 +1,6 @@
 //! From rows to codes: assignment, codes made unique within a kind, and the prefix index over them.
 
 pub mod assign;
-pub mod balance;
 pub mod groups;
 pub mod trie;
 pub mod unique;

@@ -1,18 +1,18 @@
 //! Codes that are unique within a kind, without a counter level.
 //!
-//! Above the last level a row takes its nearest codeword as long as every prefix keeps room: a prefix of length `l`
-//! (within a kind) holds at most the product of the levels below it. In the last level the rows under one prefix are
-//! assigned to the shared codewords at the least total squared distance.
+//! Above the last level a row keeps its nearest codeword as long as every prefix has room: a prefix of length `l` (within
+//! a kind) holds at most the product of the levels below it, less what is occupied there. In the last level the rows
+//! under one prefix are assigned to the free codewords at the least total squared distance.
 
 use rayon::prelude::*;
 
-use super::assign::{self, Codebook, Prepared};
-use super::balance;
+use super::assign::Search;
 use super::groups::Groups;
-use crate::cluster::kernel::{Codewords, Isa};
+use crate::cluster::balance;
+use crate::cluster::kernel::{BLOCK, Codewords};
 use crate::cluster::lap;
 use crate::cluster::rank::{check_ranks, ranks};
-use crate::cluster::rows::{Rows, subtract};
+use crate::cluster::rows::Rows;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -31,6 +31,15 @@ pub enum Unique {
     Rank,
 }
 
+/// Codes that are taken, with their kinds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Occupied<'a> {
+    /// `m x depth`, row-major, where `depth` is that of the result.
+    pub codes: &'a [u32],
+    /// Kind of each.
+    pub kinds: &'a [i64],
+}
+
 /// Codes and what uniqueness cost.
 #[derive(Debug, Clone)]
 pub struct Encoding {
@@ -46,45 +55,45 @@ pub struct Encoding {
     pub error_after: f64,
 }
 
-/// Encodes `x`; codes are unique among rows of equal `kinds`.
-pub fn encode(
+/// Makes the nearest codes of finite rows `x` unique among rows of equal `kinds`, and different from the occupied ones of
+/// their kind. At most `cap` rows of a kind get the same first code.
+pub fn make_unique(
     x: Rows<'_>,
-    book: &Codebook<'_>,
+    search: &Search,
+    nearest: &[u32],
     kinds: &[i64],
+    occupied: Occupied<'_>,
     unique: Unique,
+    cap: Option<usize>,
     progress: &Progress,
 ) -> Result<Encoding> {
-    let prepared = assign::prepare(x, book)?;
-    let depth = book.levels.len();
-    progress.set_total((2 * x.len() * depth) as u64);
-    let by_kind = Groups::by_value(kinds);
-    if unique == Unique::Assignment || unique == Unique::Nearest {
-        check_room(book, by_kind.largest())?;
-    }
-    let nearest = assign::greedy(&prepared, book.isa, progress)?;
-    let error_before = prepared.error(&nearest);
-    let codes = match unique {
-        Unique::None | Unique::Counter => nearest.clone(),
-        _ => Encoder { prepared: &prepared, isa: book.isa, unique, progress }.run(by_kind.clone())?,
+    let depth = search.depth();
+    let all: Vec<i64> = kinds.iter().chain(occupied.kinds).copied().collect();
+    let by_kind = Groups::by_value(&all);
+    let n = x.len();
+    let (codes, depth_out) = match unique {
+        Unique::None => (nearest.to_vec(), depth),
+        Unique::Counter => (counted(nearest, occupied.codes, depth, by_kind), depth + 1),
+        _ => {
+            check_room(search, by_kind.largest())?;
+            let start = Placement { x, search, nearest, occupied, unique, cap, progress };
+            (start.run(by_kind)?, depth)
+        }
     };
-    let kept = codes.chunks_exact(depth).zip(nearest.chunks_exact(depth)).filter(|(a, b)| a == b).count();
-    let encoding = Encoding {
-        kept_share: if x.is_empty() { 1.0 } else { kept as f64 / x.len() as f64 },
-        error_before,
-        error_after: prepared.error(&codes),
-        codes,
-        depth,
-    };
-    Ok(if unique == Unique::Counter { counted(encoding, by_kind) } else { encoding })
+    let kept = codes.chunks_exact(depth_out).zip(nearest.chunks_exact(depth)).filter(|(a, b)| a[..depth] == **b);
+    let kept_share = kept.count() as f64 / n as f64;
+    let plain: Vec<u32> = codes.chunks_exact(depth_out).flat_map(|row| &row[..depth]).copied().collect();
+    let [error_before, error_after] = search.errors(x, [nearest, &plain], progress)?;
+    Ok(Encoding { codes, depth: depth_out, kept_share, error_before, error_after })
 }
 
-fn check_room(book: &Codebook<'_>, largest: usize) -> Result<()> {
-    let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
-    let room = sizes.iter().fold(1usize, |product, &k| product.saturating_mul(k));
+fn check_room(search: &Search, largest: usize) -> Result<()> {
+    let sizes = search.sizes();
+    let room = product(&sizes);
     if largest <= room {
         return Ok(());
     }
-    let above: usize = sizes[..sizes.len() - 1].iter().fold(1, |product, &k| product.saturating_mul(k));
+    let above = product(&sizes[..sizes.len() - 1]);
     let mut enough = sizes.clone();
     *enough.last_mut().expect("a codebook has levels") = largest.div_ceil(above).next_power_of_two();
     Err(Error::invalid(
@@ -96,104 +105,169 @@ fn check_room(book: &Codebook<'_>, largest: usize) -> Result<()> {
     ))
 }
 
-struct Encoder<'a> {
-    prepared: &'a Prepared,
-    isa: Isa,
+fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product, &k| product.saturating_mul(k))
+}
+
+struct Placement<'a> {
+    x: Rows<'a>,
+    search: &'a Search,
+    nearest: &'a [u32],
+    occupied: Occupied<'a>,
     unique: Unique,
+    cap: Option<usize>,
     progress: &'a Progress,
 }
 
-impl Encoder<'_> {
+impl Placement<'_> {
     fn run(&self, mut groups: Groups) -> Result<Vec<u32>> {
-        let (dim, words) = (self.prepared.dim, &self.prepared.codewords);
-        let depth = words.len();
-        let mut left = self.prepared.data.clone();
-        let mut codes = vec![0; self.prepared.rows().len() * depth];
+        let (n, dim, depth) = (self.x.len(), self.search.dim, self.search.depth());
+        let mut left = vec![0.0; n * dim];
+        left.par_chunks_exact_mut(dim).enumerate().for_each(|(i, out)| self.search.place(self.x.row(i), out));
+        let mut codes = vec![0; n * depth];
+        let mut labels = vec![0; n + self.occupied.kinds.len()];
         for level in 0..depth {
-            let below = words[level + 1..].iter().fold(1usize, |p, w| p.saturating_mul(w.len() / dim));
-            let search = Rows::new(&self.prepared.search[level], dim);
-            let labels = self.level(&groups, Rows::new(&left, dim), search, level, below)?;
-            subtract(&mut left, dim, &labels, &words[level]);
+            let taken = self.occupied.codes.chunks_exact(depth).map(|row| row[level]);
+            labels[n..].iter_mut().zip(taken).for_each(|(label, code)| *label = code);
+            self.start(level, &codes, Rows::new(&left, dim), &mut labels[..n])?;
+            self.settle_level(level, &groups, Rows::new(&left, dim), &mut labels)?;
+            left.par_chunks_exact_mut(dim).zip(&labels).for_each(|(row, &label)| self.search.take(level, label, row));
             codes.chunks_exact_mut(depth).zip(&labels).for_each(|(row, &label)| row[level] = label);
             groups = groups.split(&labels);
         }
         Ok(codes)
     }
 
-    /// Labels of one level; `capacity` rows may share a codeword within a group.
-    fn level(
-        &self,
-        groups: &Groups,
-        left: Rows<'_>,
-        words: Rows<'_>,
-        level: usize,
-        capacity: usize,
-    ) -> Result<Vec<u32>> {
-        let last = level + 1 == self.prepared.codewords.len();
+    /// Nearest codeword of every row: the known one, unless a level above moved the row.
+    fn start(&self, level: usize, codes: &[u32], left: Rows<'_>, labels: &mut [u32]) -> Result<()> {
+        let depth = self.search.depth();
+        let known = |row: usize| &self.nearest[row * depth..][..depth];
+        labels.iter_mut().enumerate().for_each(|(row, label)| *label = known(row)[level]);
+        let moved: Vec<u32> = (0..left.len() as u32)
+            .filter(|&row| codes[row as usize * depth..][..level] != known(row as usize)[..level])
+            .collect();
+        let part = left.gather(&moved);
+        let found = balance::packed_nearest(Rows::new(&part, left.dim()), &self.search.packed[level], self.progress)?;
+        moved.iter().zip(found).for_each(|(&row, label)| labels[row as usize] = label);
+        self.progress.advance(left.len() as u64)
+    }
+
+    /// Changes the labels of one level until every group keeps within its room. Rows from `left.len()` on are the
+    /// occupied codes, which stay.
+    fn settle_level(&self, level: usize, groups: &Groups, left: Rows<'_>, labels: &mut [u32]) -> Result<()> {
+        let sizes = self.search.sizes();
+        let last = level + 1 == sizes.len();
         if last && self.unique == Unique::Rank {
-            let sizes: Vec<usize> = self.prepared.codewords.iter().map(|w| w.len() / self.prepared.dim).collect();
             check_ranks(groups.largest(), &sizes)?;
         }
-        let nearest = assign::nearest(left, words.data(), self.isa, self.progress)?;
-        let packed = Codewords::pack(words, self.isa);
+        let below = product(&sizes[level + 1..]);
+        let capacity = if level == 0 { below.min(self.cap.unwrap_or(below)) } else { below };
         let found: Vec<Vec<u32>> = groups
             .members()
             .into_par_iter()
             .map(|members| {
                 self.progress.check()?;
-                let mut labels: Vec<u32> = members.iter().map(|&row| nearest[row as usize]).collect();
-                match self.unique {
-                    Unique::Rank if last => return Ok(ranks(members, left)),
-                    Unique::Rank => {}
-                    Unique::Assignment if last => settle(members, left, &packed, words.len(), &mut labels),
-                    _ => balance::limit(members, left, &packed, capacity, &mut labels),
-                }
-                Ok(labels)
+                let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < left.len()));
+                let mut room = vec![capacity; sizes[level]];
+                fixed
+                    .iter()
+                    .map(|&row| labels[row as usize] as usize)
+                    .for_each(|c| room[c] = room[c].saturating_sub(1));
+                let mut own: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
+                self.settle(level, rows, left, &room, &mut own)?;
+                Ok(own)
             })
             .collect::<Result<_>>()?;
-        let mut labels = nearest;
         for (range, part) in groups.ranges().zip(found) {
             for (&row, label) in groups.order()[range].iter().zip(part) {
                 labels[row as usize] = label;
             }
         }
-        Ok(labels)
+        Ok(())
+    }
+
+    /// Labels of the rows of one group, from the nearest ones to ones that fit.
+    fn settle(&self, level: usize, rows: &[u32], left: Rows<'_>, room: &[usize], labels: &mut [u32]) -> Result<()> {
+        let last = level + 1 == self.search.depth();
+        if last && self.unique == Unique::Rank {
+            labels.copy_from_slice(&ranks(rows, left));
+            return Ok(());
+        }
+        if fits(room, labels) || (self.unique == Unique::Rank && self.cap.is_none()) {
+            return Ok(());
+        }
+        let places = room.iter().fold(0usize, |sum, &r| sum.saturating_add(r));
+        if rows.len() > places {
+            let message = format!(
+                "{} rows of one kind do not fit clusters of at most {} rows, {places} places in all; raise it to at \
+                 least {} or leave it out",
+                rows.len(),
+                self.cap.unwrap_or(0),
+                rows.len().div_ceil(room.len())
+            );
+            return Err(Error::invalid("max_cluster_size", message));
+        }
+        let gathered = left.gather(rows);
+        let part = Rows::new(&gathered, left.dim());
+        if last && self.unique == Unique::Assignment && room.iter().all(|&r| r <= 1) {
+            return one_each(part, &self.search.packed[level], room, labels, self.progress);
+        }
+        let exact = self.unique == Unique::Assignment;
+        balance::limit(part, &self.search.packed[level], room, exact, labels, self.progress).map(drop)
     }
 }
 
-/// Assigns the members of one prefix to codewords of their own. `|x|^2` is the same for every codeword of a row, so the
-/// kernel's score serves as the cost.
-fn settle(members: &[u32], left: Rows<'_>, packed: &Codewords, k: usize, labels: &mut [u32]) {
-    let mut taken = vec![false; k];
-    if labels.iter().all(|&label| !std::mem::replace(&mut taken[label as usize], true)) {
-        return; // every row has its nearest codeword to itself, and nothing is cheaper
-    }
-    let gathered = left.gather(members);
-    let mut products = vec![0.0; members.len() * packed.padded()];
-    packed.products(Rows::new(&gathered, left.dim()), &mut products);
-    let mut cost = Vec::with_capacity(members.len() * k);
-    for row in products.chunks_exact(packed.padded()) {
-        cost.extend((0..k).map(|c| f64::from(packed.half_norm(c)) - f64::from(row[c])));
-    }
-    labels.copy_from_slice(&lap::assign(&cost, members.len(), k));
+fn fits(room: &[usize], labels: &[u32]) -> bool {
+    let mut room = room.to_vec();
+    labels.iter().all(|&label| {
+        let left = &mut room[label as usize];
+        let fits = *left > 0;
+        *left = left.saturating_sub(1);
+        fits
+    })
 }
 
-/// Adds the level that counts rows of a kind with equal codes, in row order.
-fn counted(encoding: Encoding, by_kind: Groups) -> Encoding {
-    let depth = encoding.depth;
-    let mut groups = by_kind;
-    for level in 0..depth {
-        let labels: Vec<u32> = encoding.codes.chunks_exact(depth).map(|row| row[level]).collect();
-        groups = groups.split(&labels);
-    }
-    let mut codes = vec![0; encoding.codes.len() / depth * (depth + 1)];
-    for members in groups.members() {
-        for (counter, &row) in members.iter().enumerate() {
-            let row = row as usize;
-            let to = &mut codes[row * (depth + 1)..(row + 1) * (depth + 1)];
-            to[..depth].copy_from_slice(&encoding.codes[row * depth..(row + 1) * depth]);
-            to[depth] = counter as u32;
+/// Assigns rows to free codewords of their own. `|x|^2` is the same for every codeword of a row, so the kernel's score
+/// serves as the cost.
+fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u32], progress: &Progress) -> Result<()> {
+    let free: Vec<usize> = (0..room.len()).filter(|&c| room[c] > 0).collect();
+    let mut cost = Vec::with_capacity(rows.len() * free.len());
+    let mut products = vec![0.0; BLOCK * packed.padded()];
+    for begin in (0..rows.len()).step_by(BLOCK) {
+        progress.check()?;
+        let part = rows.slice(begin, (begin + BLOCK).min(rows.len()));
+        let products = &mut products[..part.len() * packed.padded()];
+        packed.products(part, products);
+        for row in products.chunks_exact(packed.padded()) {
+            cost.extend(free.iter().map(|&c| packed.half_norm(c) - row[c]));
         }
     }
-    Encoding { codes, depth: depth + 1, ..encoding }
+    let found = lap::assign(&cost, rows.len(), free.len(), progress)?;
+    labels.iter_mut().zip(found).for_each(|(label, column)| *label = free[column as usize] as u32);
+    Ok(())
+}
+
+/// Adds the level that counts rows of a kind with equal codes, in row order and from the lowest free count.
+fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups) -> Vec<u32> {
+    let n = nearest.len() / depth;
+    let mut groups = by_kind;
+    for level in 0..depth {
+        let taken = occupied.chunks_exact(depth + 1);
+        let labels: Vec<u32> = nearest.chunks_exact(depth).chain(taken).map(|row| row[level]).collect();
+        groups = groups.split(&labels);
+    }
+    let mut codes = vec![0; n * (depth + 1)];
+    for members in groups.members() {
+        let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < n));
+        let mut taken: Vec<u32> = fixed.iter().map(|&row| occupied[(row as usize - n) * (depth + 1) + depth]).collect();
+        taken.sort_unstable();
+        let free = (0u32..).filter(|count| taken.binary_search(count).is_err());
+        for (&row, count) in rows.iter().zip(free) {
+            let row = row as usize;
+            let to = &mut codes[row * (depth + 1)..(row + 1) * (depth + 1)];
+            to[..depth].copy_from_slice(&nearest[row * depth..(row + 1) * depth]);
+            to[depth] = count;
+        }
+    }
+    codes
 }

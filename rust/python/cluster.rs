@@ -11,9 +11,17 @@ use crate::cluster::rows::Rows;
 use crate::cluster::{self, lap, peak};
 use crate::error::{Error, Result};
 
-/// Centroids, codes, inertia, iterations, distinct, small nodes.
-type Learned<'py> =
-    (Vec<Bound<'py, PyArray2<f32>>>, Bound<'py, PyArray2<i32>>, Vec<f64>, Vec<usize>, Vec<usize>, usize);
+/// Centroids, codes, inertia, iterations, distinct, small nodes, (rows moved by the cap, whether exactly), kernel.
+type Learned<'py> = (
+    Vec<Bound<'py, PyArray2<f32>>>,
+    Bound<'py, PyArray2<i32>>,
+    Vec<f64>,
+    Vec<usize>,
+    Vec<usize>,
+    usize,
+    Option<(usize, bool)>,
+    &'static str,
+);
 
 /// Rows of a C-contiguous array.
 pub(super) fn rows<'a>(x: &'a PyReadonlyArray2<'_, f32>, argument: &'static str) -> Result<Rows<'a>> {
@@ -58,7 +66,10 @@ pub(super) fn codes_array(py: Python<'_>, codes: Vec<u32>, depth: usize) -> PyRe
 }
 
 #[pyfunction]
-#[pyo3(signature = (x, levels, method_name, metric_name, init_name, seed, max_iterations, sample, threads, kernel, progress))]
+#[pyo3(signature = (
+    x, levels, method_name, metric_name, init_name, seed, max_iterations, sample, max_cluster_size, threads, kernel,
+    progress
+))]
 fn fit<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
@@ -69,6 +80,7 @@ fn fit<'py>(
     seed: u64,
     max_iterations: usize,
     sample: Option<usize>,
+    max_cluster_size: Option<usize>,
     threads: Option<usize>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
@@ -76,7 +88,7 @@ fn fit<'py>(
     let arguments = || {
         let isa = Isa::choose(kernel)?;
         let (metric, init) = (metric(metric_name)?, init(init_name)?);
-        let settings = Settings { metric, init, max_iterations, sample, seed, isa };
+        let settings = Settings { metric, init, max_iterations, sample, max_cluster_size, seed, isa };
         Ok((rows(&x, "x")?, method(method_name)?, settings))
     };
     let (x, method, settings) = arguments().map_err(|e| to_python(py, e))?;
@@ -92,6 +104,8 @@ fn fit<'py>(
         learned.iterations,
         learned.distinct,
         learned.small_nodes,
+        learned.capped.map(|capped| (capped.moved, capped.exact)),
+        settings.isa.name(),
     ))
 }
 
@@ -106,7 +120,7 @@ fn linear_assignment<'py>(py: Python<'py>, cost: PyReadonlyArray2<'py, f64>) -> 
         Ok(data)
     };
     let data = check().map_err(|e| to_python(py, e))?;
-    let found = run(py, Some(1), None, |_| Ok(lap::assign(data, n, columns)))?;
+    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, progress))?;
     Ok(found.into_iter().map(|c| c as i32).collect::<Vec<_>>().into_pyarray(py))
 }
 

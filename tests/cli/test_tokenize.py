@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from metatoken.cli import tokenize
 from metatoken.errors import ArgumentError
 from metatoken.tokens.vocabulary import Vocabulary
 from tests.cli.conftest import COLUMNS, QUICK, Run
-from tests.files import write_movies
+from tests.files import write_movies, write_run_config
 
 Refuse = Callable[..., str]
 
@@ -202,6 +203,73 @@ def test_own_embeddings(run: Run, tmp_path: Path) -> None:
     np.testing.assert_array_equal(vocabulary.vectors[row], np.load(x)[17].astype(np.float32))
     assert run("tokenize", "--embeddings", x, "--levels", "8,16", "-o", tmp_path / "w").code == 0
     assert "49" in Vocabulary.load(tmp_path / "w").items
+
+
+def write_parquet(path: Path, n: int = 50) -> Path:
+    x = np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
+    pl.DataFrame({"item": [f"B{row}" for row in range(n)], "vector": x}).write_parquet(path)
+    return path
+
+
+def test_own_embeddings_from_parquet_with_titles(run: Run, tmp_path: Path) -> None:
+    x = write_parquet(tmp_path / "x.parquet")
+    table = tmp_path / "items.csv"
+    table.write_text("item_id,title\nB7,Seven\nB8,Eight\nelsewhere,None\n")
+    cap = ("--levels", "8,16", "--max-cluster-size", "8")
+    result = run("tokenize", "--embeddings", x, "--items", table, *cap, "-o", tmp_path / "v")
+    assert result.code == 0, result.err
+    vocabulary = Vocabulary.load(tmp_path / "v")
+    assert (vocabulary.n_users, vocabulary.n_items) == (0, 50)
+    assert vocabulary.titles is not None
+    assert [vocabulary.titles[vocabulary.items.row(name)] for name in ("B7", "B8", "B9")] == ["Seven", "Eight", ""]
+    assert np.bincount(vocabulary.item_codes[:, 0]).max() <= 8
+    assert vocabulary.report["joint"]["largest_cluster"] <= 8
+    assert vocabulary.report["joint"]["kernel"] == vocabulary.codebook.report.kernel != ""
+    assert vocabulary.codebook.report.max_cluster_size == 8
+    inspected = run("inspect", tmp_path / "v")
+    assert inspected.code == 0, inspected.err
+    assert "memorization, Spearman" not in inspected.out  # there is nothing to compare with
+    near = run("inspect", tmp_path / "v", "--id", "B7")
+    assert near.out.startswith("item B7 ")
+
+
+def test_threads_change_no_byte_of_own_embeddings(run: Run, tmp_path: Path) -> None:
+    x = write_parquet(tmp_path / "x.parquet")
+    for threads in (1, 2, 8):
+        command = ("tokenize", "--embeddings", x, "--levels", "4,32", "--threads", threads)
+        assert run(*command, "-o", tmp_path / str(threads)).code == 0
+    for file in (tmp_path / "1").iterdir():
+        for threads in (2, 8):
+            assert (tmp_path / str(threads) / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+WRONG_FILES = {
+    "no such id column": (("--item", "asin"), "asin"),
+    "no such vector column": (("--vectors", "v"), "vector"),
+    "no parquet": (("--embeddings", "y.parquet"), "y.parquet"),
+    "cap too small": (("--max-cluster-size", "3"), "max_cluster_size"),
+    "titles of other items": (("--items", "other.csv"), "other.csv"),
+    "vectors of a log": (("--embeddings", "x.npy", "--vectors", "v"), "--vectors"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_own_files_that_do_not_fit(name: str, refuse: Refuse, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_parquet(tmp_path / "x.parquet")
+    save(tmp_path / "x.npy", np.eye(30))
+    (tmp_path / "other.csv").write_text("item_id,title\nelsewhere,None\n")
+    options, hint = WRONG_FILES[name]
+    given = () if "--embeddings" in options else ("--embeddings", "x.parquet")
+    assert hint in refuse("tokenize", *given, "--levels", "8,16", *options, "-o", tmp_path / "v")
+
+
+def test_a_run_needs_users(run: Run, refuse: Refuse, tmp_path: Path) -> None:
+    x = write_parquet(tmp_path / "x.parquet")
+    assert run("tokenize", "--embeddings", x, "--levels", "8,16", "-o", tmp_path / "v").code == 0
+    config = write_run_config(tmp_path)
+    line = refuse("train", config, "--vocabulary", tmp_path / "v", "-o", tmp_path / "run")
+    assert "items only" in line
 
 
 BROKEN_EMBEDDINGS = {

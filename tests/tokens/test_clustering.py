@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from metatoken._core import cluster as native
 from metatoken._core import codes as native_codes
 from metatoken.errors import ArgumentError, ArtifactError
-from metatoken.tokens.clustering import Codebook, auto_levels, encode, fit
+from metatoken.tokens.clustering import ClusterReport, Codebook, auto_levels, encode, fit
 from tests.oracles import cluster as oracle
 
 METHODS = [("residual", [8, 16]), ("tree", [8, 16]), ("flat+rank", [8, 300])]
@@ -28,8 +28,16 @@ def blobs(n: int = 300, dim: int = 5, seed: int = 0) -> np.ndarray:
     return (centres[rng.integers(12, size=n)] + rng.normal(size=(n, dim))).astype(np.float32)
 
 
-def native_fit(x, levels, method="residual", *, metric="euclidean", iterations=20, sample=None, kernel=None, init="k-means++"):
-    return native.fit(x, levels, method, metric, init, 7, iterations, sample, 1, kernel, None)
+def native_fit(
+    x, levels, method="residual", *, metric="euclidean", iterations=20, sample=None, kernel=None, init="k-means++"
+):
+    return native.fit(x, levels, method, metric, init, 7, iterations, sample, None, 1, kernel, None)
+
+
+def unique_codes(x, centroids, kinds, *, threads):
+    report = ClusterReport(len(x), None, (), (), (), 0)
+    book = Codebook("residual", "euclidean", tuple(centroids), report)
+    return encode(book, x, kinds=kinds, unique="nearest", threads=threads).codes
 
 
 # --- k-means, residual, tree -------------------------------------------------------------------------------------
@@ -253,12 +261,11 @@ def test_moves_equal_one_at_a_time(levels):
     x = (rng.normal(size=(330, 3)) * np.where(rng.random(330) < 0.9, 0.1, 2.0)[:, None]).astype(np.float32)
     centroids = [rng.normal(size=(k, 3)).astype(np.float32) / (1 + level) for level, k in enumerate(levels)]
     kinds = rng.integers(2, size=330) * 7
-    codes, *_ = native_codes.encode(x, centroids, "euclidean", kinds, "nearest", 1, None, None)
+    codes = unique_codes(x, centroids, kinds, threads=1)
     for kind in (0, 7):
         rows = kinds == kind
         np.testing.assert_array_equal(codes[rows], oracle.nearest_free_codes(x[rows], centroids))
-    threaded, *_ = native_codes.encode(x, centroids, "euclidean", kinds, "nearest", 3, None, None)
-    assert threaded.tobytes() == codes.tobytes()
+    assert unique_codes(x, centroids, kinds, threads=3).tobytes() == codes.tobytes()
 
 
 # --- the same bytes ----------------------------------------------------------------------------------------------

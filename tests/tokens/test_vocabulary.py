@@ -336,9 +336,9 @@ def test_from_embeddings_makes_users_of_their_items() -> None:
 @pytest.mark.parametrize(
     ("ids", "x", "text"),
     [
-        (["a"], np.zeros(3), r"x: expected vectors \[n, dim\]"),
-        ([], np.zeros((0, 3)), "x: expected vectors"),
-        (["a"], np.zeros((1, 0)), "x: expected vectors"),
+        (["a"], np.zeros(3), "x: expected a two-dimensional float array"),
+        ([], np.zeros((0, 3)), "x: expected at least one row"),
+        (["a"], np.zeros((1, 0)), "x: expected a two-dimensional float array"),
         (["a"], np.zeros((2, 3)), "ids: expected one for each of the 2 rows"),
         (["a", "b"], np.array([[1.0, 2], [np.nan, 0]]), "x: row 1 has a value that is not finite"),
         (["a", "b"], np.array([[1e300, 2], [0, 0]]), "x: row 0 has a value that is not finite"),

@@ -11,7 +11,8 @@ import typer
 from metatoken.cli import options
 from metatoken.cli.inspect import compute_scores
 from metatoken.cli.output import check_output, print_facts, progress_bar
-from metatoken.errors import ArgumentError, DataError
+from metatoken.cli.own import OwnFiles, tokenize_own
+from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     from metatoken.data.split import Split
@@ -50,6 +51,10 @@ def tokenize(
         str,
         typer.Option(help="Ids made unique by assignment, nearest or counter; none leaves them.", rich_help_panel=IDS),
     ] = "assignment",
+    max_cluster_size: Annotated[
+        int | None,
+        typer.Option(help="Most ids of a kind with the same first token.", show_default=False, rich_help_panel=IDS),
+    ] = None,
     kinds: Annotated[
         str, typer.Option(help="joint: users and items share tokens; apart: each has its own.", rich_help_panel=IDS)
     ] = "joint",
@@ -67,10 +72,16 @@ def tokenize(
         bool, typer.Option("--hogwild", help="Faster, but no two runs are the same.", rich_help_panel=WALKS)
     ] = False,
     embeddings: Annotated[
-        Path | None, typer.Option(help="A .npy file: one row of floats an item.", rich_help_panel=OWN)
+        Path | None,
+        typer.Option(help="A .npy file, one row of floats an item, or a .parquet file.", rich_help_panel=OWN),
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Column of vectors in a .parquet file; by default its only lists.", rich_help_panel=OWN),
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="Raw item ids, one a line; by default 0, 1, ...", rich_help_panel=OWN)
+        Path | None,
+        typer.Option(help="Raw item ids, one a line; by default column --item, or 0, 1, ...", rich_help_panel=OWN),
     ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -83,16 +94,17 @@ def tokenize(
     began = clock.perf_counter()
     check_output(output, overwrite)
     codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric, "unique": unique}
-    codes |= {"seed": seed, "threads": threads}
+    codes |= {"seed": seed, "threads": threads, "max_cluster_size": max_cluster_size}
     scores = None
     if embeddings is not None:
         if log is not None:
             raise ArgumentError("--embeddings", f"expected either a log or embeddings, got both ({log}, {embeddings})")
-        vocabulary = tokenize_embeddings(embeddings, ids, codes)
+        vocabulary = tokenize_own(OwnFiles(embeddings, vectors, ids, item, items, item_id, title), codes)
     elif log is None:
         raise ArgumentError("LOG", "expected a file of interactions, or --embeddings x.npy; got neither")
-    elif ids is not None:
-        raise ArgumentError("--ids", "names the rows of --embeddings; a log has its own ids")
+    elif ids is not None or vectors is not None:
+        option = "--ids" if ids is not None else "--vectors"
+        raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")
     else:
         walks = {"dim": dim, "meta_paths": tuple(meta_path or META_PATHS), "walks_per_node": walks_per_node}
         walks |= {"walk_length": walk_length, "window": window, "negatives": negatives, "epochs": epochs}
@@ -122,65 +134,6 @@ def tokenize_split(split: Split, settings: dict[str, Any]) -> Vocabulary:
 
     with progress_bar("tokens") as progress:
         return Vocabulary.fit(split.train, source=split.log.checksum(), progress=progress, **settings)
-
-
-def tokenize_embeddings(path: Path, ids: Path | None, settings: dict[str, Any]) -> Vocabulary:
-    """Makes a vocabulary of items from embeddings that the user brings.
-
-    Raises:
-        DataError: A file cannot be read, or its content cannot be used.
-    """
-    from metatoken.tokens.vocabulary import Vocabulary
-
-    x = read_embeddings(path)
-    names = [str(row) for row in range(len(x))] if ids is None else read_ids(ids)
-    try:
-        with progress_bar("tokens") as progress:
-            return Vocabulary.from_embeddings(names, x, progress=progress, **settings)
-    except ArgumentError as error:
-        # Here the arguments came from files, and a person looks for the fault there.
-        file = {"x": path, "ids": ids}.get(error.argument)
-        if file is None:
-            raise
-        raise DataError(str(error).removeprefix(f"{error.argument}: "), file) from error
-
-
-def read_embeddings(path: Path) -> Any:
-    """Reads a .npy file without ever unpickling; shape and values are checked by the vocabulary.
-
-    Raises:
-        DataError: The file is missing or is not a .npy file of numbers.
-    """
-    import numpy as np
-
-    try:
-        found = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
-    except (ValueError, EOFError) as error:
-        raise DataError("is not a .npy file of numbers; write it with numpy.save(path, float_array)", path) from error
-    if not isinstance(found, np.ndarray):
-        found.close()
-        raise DataError("is a .npz archive of several arrays; write one with numpy.save(path, float_array)", path)
-    return found
-
-
-def read_ids(path: Path) -> list[str]:
-    """Reads one raw id a line.
-
-    Raises:
-        DataError: The file is missing, is not text, or has an empty line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text; expected one item id a line", path) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise DataError("empty id; expected one item id a line", path, number)
-    return lines
 
 
 def describe(vocabulary: Vocabulary) -> list[tuple[str, object]]:

@@ -49,6 +49,7 @@ def encode_kinds(
     levels: Sequence[int] | Literal["auto"],
     kinds: Kinds,
     unique: Unique,
+    max_cluster_size: int | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Coding:
@@ -61,6 +62,8 @@ def encode_kinds(
         levels: Tokens of each level, or `"auto"`.
         kinds: `"joint"`: users and items share every token. `"apart"`: they share none.
         unique: How ids become unique within a kind (see `clustering.encode`).
+        max_cluster_size: Most ids of a kind with the same first token (of a codebook). The fit keeps to as many for
+            each kind that it sees.
         progress: Called with (done, total).
         settings: Of `clustering.fit`.
     """
@@ -83,12 +86,15 @@ def encode_kinds(
         fit_on = rows[trained[rows]]
         if len(fit_on) < sizes[0]:
             fit_on = rows
+        cap = None if max_cluster_size is None else max_cluster_size * len(counts)
+        settings |= {"max_cluster_size": cap}
         book = clustering.fit(np.ascontiguousarray(x[fit_on]), sizes, progress=stage(), **settings)
         coded = clustering.encode(
             book,
             np.ascontiguousarray(x[rows]),
             kinds=np.ascontiguousarray(kind_of[rows]),
             unique=unique,
+            max_cluster_size=max_cluster_size,
             threads=settings.get("threads"),
             progress=stage(),
         )
@@ -98,8 +104,15 @@ def encode_kinds(
             "kept_share": float(coded.kept_share),
             "error_before": float(coded.error_before),
             "error_after": float(coded.error_after),
+            "largest_cluster": _largest(coded.codes[:, 0], kind_of[rows]),
+            "kernel": book.report.kernel,
         }
     return _join(books, codes, n_users, report)
+
+
+def _largest(first: NDArray[np.int32], kinds: NDArray[np.int32]) -> int:
+    """Most ids of a kind with one first token."""
+    return int(np.unique(np.stack([kinds, first]), axis=1, return_counts=True)[1].max())
 
 
 def _join(books: list[Codebook], codes: list[NDArray[np.int32]], n_users: int, report: dict[str, Any]) -> Coding:

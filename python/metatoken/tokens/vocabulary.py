@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError
 from metatoken.tokens import skipgram
-from metatoken.tokens.clustering import Codebook, Method, Metric, Unique
+from metatoken.tokens.clustering import Codebook, Method, Metric, Unique, Vectors
 from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
+from metatoken.tokens.matrix import read_matrix
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.skipgram import META_PATHS, Embeddings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
@@ -90,6 +91,7 @@ class Vocabulary(Names):
         hogwild: bool = False,
         kinds: Kinds = "joint",
         unique: Unique = "assignment",
+        max_cluster_size: int | None = None,
         embeddings: Embeddings | None = None,
         source: str | None = None,
         progress: Progress | None = None,
@@ -114,6 +116,7 @@ class Vocabulary(Names):
             hogwild: Faster skip-gram whose result differs at every run.
             kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own.
             unique: How ids become unique within a kind: `"assignment"`, `"nearest"`, `"counter"`, or `"none"`.
+            max_cluster_size: Most ids of a kind with the same first token; by default as many as there are codes below.
             embeddings: Vectors to use in place of walks and skip-gram; users, then items, in the rows of `train`.
             source: Checksum to record of the log that `train` is a part of (default: that of `train`).
             progress: Called with (done, total) over all stages.
@@ -132,6 +135,7 @@ class Vocabulary(Names):
             "levels": levels if levels == "auto" else list(levels),
             "kinds": kinds,
             "unique": unique,
+            "max_cluster_size": max_cluster_size,
             **clusters,
         }
         if embeddings is None:
@@ -146,8 +150,8 @@ class Vocabulary(Names):
         vectors = _fill_untrained(embeddings)
         n = embeddings.n_users
         coding = encode_kinds(
-            vectors, embeddings.trained, n, levels=levels, kinds=kinds, unique=unique, threads=threads,
-            progress=part_of(progress, 9, 10), **clusters,
+            vectors, embeddings.trained, n, levels=levels, kinds=kinds, unique=unique,
+            max_cluster_size=max_cluster_size, threads=threads, progress=part_of(progress, 9, 10), **clusters,
         )  # fmt: skip
         trained = embeddings.trained
         fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
@@ -161,7 +165,7 @@ class Vocabulary(Names):
     def from_embeddings(
         cls,
         ids: Sequence[str],
-        x: ArrayLike,
+        x: Vectors,
         levels: Levels = "auto",
         *,
         titles: Sequence[str] | None = None,
@@ -170,13 +174,14 @@ class Vocabulary(Names):
         seed: int = 0,
         threads: int | None = None,
         unique: Unique = "assignment",
+        max_cluster_size: int | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Make a vocabulary of items from your own vectors; it has no users.
 
         Args:
             ids: Raw id of each row, each once.
-            x: Vectors, real numbers `[len(ids), dim]`, finite.
+            x: Vectors, finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes.
             levels: Tokens of each level, or `"auto"`.
             titles: Title of each row.
             method: See `fit`, also for the arguments below.
@@ -184,21 +189,18 @@ class Vocabulary(Names):
             seed: See `fit`.
             threads: See `fit`.
             unique: See `fit`.
+            max_cluster_size: See `fit`.
             progress: Called with (done, total).
 
         Raises:
             ArgumentError: Ids repeat, or shapes or values cannot be used.
         """
-        rows = np.asarray(x)
-        if rows.ndim != 2 or 0 in rows.shape:
-            raise ArgumentError("x", f"expected vectors [n, dim] with n and dim at least 1, got {list(rows.shape)}")
-        if rows.dtype.kind not in "fiu":
-            raise ArgumentError("x", f"expected real numbers, got {rows.dtype}")
+        rows = read_matrix(x).whole()
+        if len(rows) == 0:
+            raise ArgumentError("x", "expected at least one row, got none")
         for name, values in (("ids", ids), ("titles", titles)):
             if values is not None and len(values) != len(rows):
                 raise ArgumentError(name, f"expected one for each of the {len(rows)} rows of x, got {len(values)}")
-        with np.errstate(over="ignore"):
-            rows = rows.astype(np.float32)
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ArgumentError("x", f"row {int(np.argmin(finite))} has a value that is not finite in float32")
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
@@ -212,11 +214,13 @@ class Vocabulary(Names):
             levels=levels,
             kinds="joint",
             unique=unique,
+            max_cluster_size=max_cluster_size,
             threads=threads,
             progress=progress,
             **settings,
         )
         settings |= {"levels": levels if levels == "auto" else list(levels), "kinds": "joint", "unique": unique}
+        settings["max_cluster_size"] = max_cluster_size
         titles = None if titles is None else [titles[row] for row in order]
         return cls(
             users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=settings,
