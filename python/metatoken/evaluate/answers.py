@@ -1,0 +1,179 @@
+"""Scores ratings and texts of a model and of untrained baselines on the rows that a random split holds out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metatoken.decode.text import TextOptions, write
+from metatoken.evaluate.ratings import GlobalMean, RatingBias, rating_metrics
+from metatoken.evaluate.text import NearestPair, NearestText, text_metrics
+from metatoken.model.answers import rating_values
+from metatoken.tasks.answers import AnswerRows, QuestionEncoder
+from metatoken.tasks.families import Family, Question, families
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from metatoken.data import Interactions, RowSplit
+    from metatoken.model.module import MetaTokenModule
+
+    Progress = Callable[[int, int], None]
+
+ROWS_OF_CHOICE = 2000  # held-out ratings that choose the share of the head
+
+
+@dataclass(frozen=True)
+class AnswerRunner:
+    """Evaluates the rating and text tasks of one model.
+
+    Attributes:
+        module: The model, whose settings name its tasks.
+        rows: The log in three parts; the baselines learn from `rows.train`.
+        part: "validation" or "test".
+        batch_size: Questions in a batch.
+        limit: Most held-out texts that are written for a question, drawn once; None writes all.
+        options: How texts are written.
+        seed: Of the draw.
+    """
+
+    module: MetaTokenModule
+    rows: RowSplit
+    part: str = "test"
+    batch_size: int = 64
+    limit: int | None = 500
+    options: TextOptions | None = None
+    seed: int = 0
+
+    def tasks(self) -> list[Family]:
+        """The rating and text tasks of the model."""
+        return [families()[task] for task in self.module.tasks if task in families()]
+
+    def run(self, *, unseen: bool = True, progress: Progress | None = None) -> list[dict[str, Any]]:
+        """Rows for `metrics.json`: the model with its first seen question and its unseen ones, and baselines."""
+        found: list[dict[str, Any]] = []
+        tasks = self.tasks()
+        for done, family in enumerate(tasks):
+            held = self._held(family)
+            if len(held) == 0:
+                continue
+            score = self._ratings if family.answer == "rating" else self._texts
+            found += score(family, held, [q for q in self._questions(family) if q.seen or unseen])
+            if progress is not None:
+                progress(done + 1, len(tasks))
+        return found
+
+    def _questions(self, family: Family) -> list[Question]:
+        return [family.questions[0], *[q for q in family.questions if not q.seen]]
+
+    def _held(self, family: Family) -> AnswerRows:
+        rows = AnswerRows.of(
+            family, self.rows.part(self.part), self.module.tokenizer, self.module.settings.answers.max_text
+        )
+        if family.answer == "text" and self.limit is not None and len(rows) > self.limit:
+            chosen = np.sort(np.random.default_rng(self.seed).choice(len(rows), self.limit, replace=False))
+            rows = rows.take(chosen)
+        return rows
+
+    def _ratings(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        if held.ratings is None:
+            raise AssertionError("a rating task has ratings")
+        labels = {"task": family.name, "users": len(held)}
+        rows = [
+            labels
+            | {"template": question.id, "model": "rating_head"}
+            | rating_metrics(self.predict(family, held, question), held.ratings)
+            for question in questions
+        ]
+        baselines: dict[str, GlobalMean | RatingBias] = {
+            "global_mean": GlobalMean.fit(self.rows.train),
+            "biases": RatingBias.choose(self.rows.train, self.rows.validation),
+        }
+        predicted = {name: model.predict(held.users, held.items) for name, model in baselines.items()}
+        factors = _factorization(self.rows.train, self.rows.validation, held)
+        if factors is not None:
+            predicted["factorization"] = factors
+        return rows + [
+            labels | {"template": "-", "model": name} | rating_metrics(values, held.ratings)
+            for name, values in predicted.items()
+        ]
+
+    def predict(self, family: Family, rows: AnswerRows, question: Question) -> np.ndarray:
+        """Ratings of the rows, float64 `[n]`: the biases and the head's part, cut to what can occur."""
+        values = np.concatenate([np.zeros(0), *self._values(rows, question)])
+        return self.module.ratings.predict(family.name, rows.users, rows.items, values)
+
+    def _values(self, rows: AnswerRows, question: Question) -> Iterator[np.ndarray]:
+        encoder = QuestionEncoder(self.module.builder.encoder)
+        for at in range(0, len(rows), self.batch_size):
+            chosen = range(at, min(at + self.batch_size, len(rows)))
+            prompts = [encoder.question(rows, row, question) for row in chosen]
+            yield rating_values(self.module.network, prompts, self.module.builder.encoder.pad_id).double().numpy()
+
+    def choose_share(self, family: Family) -> float:
+        """The share of the head's part that is best on validation ratings, in 0..1.
+
+        With `e` what the head adds to the biases and `r` what they leave over, `sum (r - w e)^2` is least at
+        `w = sum r e / sum e^2`. So a head that learned nothing cannot make the biases worse.
+        """
+        held = AnswerRows.of(family, self.rows.validation, self.module.tokenizer, self.module.settings.answers.max_text)
+        if held.ratings is None or len(held) == 0:
+            return 0.0
+        held = held.take(np.arange(min(len(held), ROWS_OF_CHOICE)))
+        values = np.concatenate([*self._values(held, family.questions[0])])
+        rest = held.ratings - self.module.ratings.biases.predict(held.users, held.items)
+        added = values * self.module.ratings.spread
+        power = float(added @ added)
+        return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+
+    def _texts(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        labels = {"task": family.name, "users": len(held)}
+        rows = [
+            labels
+            | {"template": q.id, "model": "written"}
+            | text_metrics(self.write(family, held, q), held.written[family.column])
+            for q in questions
+        ]
+        train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.answers.max_text)
+        for name, texts in _nearest(self.module, family, train, held).items():
+            rows.append(labels | {"template": "-", "model": name} | text_metrics(texts, held.written[family.column]))
+        return rows
+
+    def write(self, family: Family, rows: AnswerRows, question: Question) -> list[str]:
+        """The texts that the model writes for the rows."""
+        encoder = QuestionEncoder(self.module.builder.encoder)
+        options = self.options or TextOptions(max_new_tokens=self.module.settings.answers.max_text)
+        lengths = [len(encoder.question(rows, row, question)[0]) for row in range(len(rows))]
+        order = np.argsort(lengths, kind="stable")  # prompts of like length side by side, for less padding
+        found = [""] * len(rows)
+        for at in range(0, len(rows), self.batch_size):
+            chosen = order[at : at + self.batch_size].tolist()
+            prompts = [encoder.question(rows, row, question) for row in chosen]
+            texts = write(self.module.network, self.module.tokenizer, prompts, options, seed=self.seed)
+            for row, text in zip(chosen, texts, strict=True):
+                found[row] = text
+        return found
+
+
+def _factorization(train: Interactions, validation: Interactions, held: AnswerRows) -> np.ndarray | None:
+    """Ratings by matrix factorisation, or None where its library is not installed."""
+    from importlib.util import find_spec
+
+    from metatoken.evaluate.factorization import Factorization
+
+    if find_spec("lenskit") is None:
+        return None
+    return Factorization.choose(train, validation).predict(held.users, held.items)
+
+
+def _nearest(module: MetaTokenModule, family: Family, train: AnswerRows, held: AnswerRows) -> dict[str, list[str]]:
+    """Texts that are found instead of written: of the nearest pair, and of the nearest source text."""
+    vectors, n_users = module.vocabulary.vectors, module.vocabulary.n_users
+    pair = NearestPair.fit(vectors[train.users], vectors[n_users + train.items], train.written[family.column])
+    found = {"nearest_pair": pair.predict(vectors[held.users], vectors[n_users + held.items])}
+    if family.source is not None:
+        index = NearestText.fit(train.written[family.source], train.written[family.column])
+        found["nearest_text"] = index.predict(held.written[family.source])
+    return found

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from metatoken.data import Interactions
+from metatoken.data.text_table import read_texts
+from metatoken.errors import ArgumentError, DataError
+
+LOG = pl.DataFrame({"user": ["a", "a", "b", "a", "b"], "item": ["x", "y", "x", "x", "z"]})
+
+
+def log() -> Interactions:
+    return Interactions.from_frame(LOG)
+
+
+def write(folder: Path, rows: list[dict[str, object]]) -> Path:
+    path = folder / "texts.jsonl"
+    pl.DataFrame(rows).write_ndjson(path)
+    return path
+
+
+def test_texts_join_the_first_row_of_a_pair_and_new_pairs_come_last(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"u": "a", "i": "x", "why": "good"}, {"u": "b", "i": "y", "why": "new &amp; fine"}])
+    found = read_texts(log(), path, user="u", item="i", explanation="why")
+    frame = found.frame.with_columns(
+        user=pl.Series([found.users.raw[row] for row in found.frame["user"]]),
+        item=pl.Series([found.items.raw[row] for row in found.frame["item"]]),
+    )
+    assert frame.rows() == [
+        ("a", "x", 0, "good"),
+        ("a", "y", 1, ""),
+        ("a", "x", 2, ""),
+        ("b", "x", 0, ""),
+        ("b", "z", 1, ""),
+        ("b", "y", 2, "new & fine"),
+    ]
+
+
+def test_titles_come_along(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"u": "a", "i": "y", "why": "w", "name": "Yard"}])
+    found = read_texts(log(), path, user="u", item="i", explanation="why", title="name")
+    assert found.titles() == ["", "Yard", ""]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"u": "q", "i": "x", "why": "w"}], "1 user ids are not in the log, e.g. 'q'"),
+        ([{"u": "a", "i": "x", "why": "w"}, {"u": "a", "i": "x", "why": "v"}], "stand in several rows"),
+        ([{"u": "a", "i": "x", "reason": "w"}], "why"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_texts(log(), write(tmp_path, rows), user="u", item="i", explanation="why")
+
+
+def test_a_text_column_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="at least one column"):
+        read_texts(log(), write(tmp_path, [{"u": "a", "i": "x"}]), user="u", item="i")
