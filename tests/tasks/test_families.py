@@ -19,7 +19,7 @@ def test_every_family_has_seen_and_unseen_questions_and_distinct_ids() -> None:
     ids = [question.id for family in known.values() for question in family.questions]
     assert len(ids) == len(set(ids))
     for family in known.values():
-        assert [q.seen for q in family.questions][0]
+        assert family.questions[0].seen
         assert not family.questions[-1].seen
         assert family.find(family.questions[0].id) is family.questions[0]
 

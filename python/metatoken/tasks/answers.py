@@ -102,7 +102,7 @@ class AnswerRows:
             if column not in frame.columns:
                 raise ArgumentError(
                     "log",
-                    f"the task {family.name!r} needs the column {column!r}; name it when the log is read (data.{column})",
+                    f"the task {family.name!r} needs the column {column!r}; name it as data.{column} when the log is read",
                 )
         columns = {name: frame[name].to_list() for name in FIELDS if name in frame.columns and name != "rating"}
         keep = np.ones(frame.height, dtype=np.bool_)

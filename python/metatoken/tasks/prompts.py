@@ -133,6 +133,7 @@ class PromptEncoder:
     ) -> None:
         self.base = base
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        self.end_id = int(tokenizer.eos_token_id)
         self.encoder_decoder = encoder_decoder
         self._tokenizer = tokenizer
         empty = list(tokenizer("")["input_ids"])
@@ -149,17 +150,22 @@ class PromptEncoder:
         if key not in self._cache:
             before, after = template.words(user_ids is not None)
             self._cache[key] = (
-                np.concatenate([self._head, self._words(before)]),
-                None if after is None else self._words(after),
+                np.concatenate([self._head, self.words(before)]),
+                None if after is None else self.words(after),
             )
         first, second = self._cache[key]
         return first if second is None or user_ids is None else np.concatenate([first, user_ids, second])
+
+    def head(self) -> np.ndarray:
+        """What opens every prompt; empty for most tokenizers."""
+        return self._head
 
     def end(self) -> np.ndarray:
         """What closes an encoder prompt; empty for causal models."""
         return self._tail
 
-    def _words(self, text: str) -> np.ndarray:
+    def words(self, text: str) -> np.ndarray:
+        """Ids of plain words, int64 `[length]`, without special tokens."""
         return np.array(self._tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
 
 

@@ -1,0 +1,104 @@
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from metatoken.data import Interactions
+from metatoken.errors import ArgumentError
+from metatoken.tasks.answers import AnswerRows, QuestionEncoder, Texts
+from metatoken.tasks.families import families
+from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+
+LONG = "so good that words fail me and then some more"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return train_tokenizer(["sequential"], [LONG, "fine", "bad"])
+
+
+@pytest.fixture(scope="module")
+def log() -> Interactions:
+    frame = pl.DataFrame(
+        {
+            "user": ["a", "a", "b", "b"],
+            "item": ["x", "y", "x", "z"],
+            "stars": [5.0, 3.0, 1.0, 4.0],
+            "text": [LONG, "fine", "  ", "bad \u00e9\u4f60"],
+            "head": ["good", "ok", "no", ""],
+        }
+    )
+    items = pl.DataFrame({"item": ["x", "y"], "title": ["Xylophone", ""]})
+    return Interactions.from_frame(
+        frame, user="user", item="item", rating="stars", review="text", summary="head", items=items
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer: Any) -> PromptEncoder:
+    items = np.array([[0, 1], [0, 2], [3, -1]])
+    users = np.array([[4, 5], [4, 6]])
+    return PromptEncoder(tokenizer, items, users, base=len(tokenizer), encoder_decoder=False)
+
+
+def test_rows_without_a_needed_text_are_left_out(log: Interactions, tokenizer: Any) -> None:
+    known = families()
+    assert len(AnswerRows.of(known["rating"], log, tokenizer, 8)) == 4
+    assert len(AnswerRows.of(known["review_rating"], log, tokenizer, 8)) == 3
+    rows = AnswerRows.of(known["review_summary"], log, tokenizer, 8)
+    assert rows.written["summary"] == ("good", "ok")
+    assert rows.users.tolist() == [0, 0]
+    assert "summary" not in rows.present(0)
+    assert "title" in rows.present(0)
+    assert "title" not in rows.present(1)
+
+
+def test_texts_are_cut_and_say_so(tokenizer: Any) -> None:
+    texts = Texts.encode(tokenizer, [LONG, "", "fine", LONG], 4)
+    assert texts.lengths().tolist() == [4, 0, len(tokenizer(" fine")["input_ids"]), 4]
+    assert texts.cut.tolist() == [True, False, False, True]
+    assert tokenizer.decode(texts[0]) == tokenizer.decode(tokenizer(f" {LONG}")["input_ids"][:4])
+    assert [t.tolist() for t in (texts.take(np.array([2, 0]))[0], texts.take(np.array([2, 0]))[1])] == [
+        texts[2].tolist(),
+        texts[0].tolist(),
+    ]
+
+
+def test_a_question_is_its_words_with_tokens_in_place(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+    """Against plain strings: OOV tokens stand for themselves, everything else decodes to the text."""
+    rows = AnswerRows.of(families()["review_summary"], log, tokenizer, 99)
+    ids, leaves = QuestionEncoder(encoder).question(rows, 0, rows.family.questions[0])
+    base = encoder.base
+    shown = "".join(f"<{token - base}>" if token >= base else tokenizer.decode([token]) for token in ids.tolist())
+    assert shown == f"<4><5> on<0><1>: {LONG} Summary:"
+    assert leaves[ids == base + 1].tolist() == [0]
+    assert (leaves >= 0).sum() == 1
+
+
+def test_ragged_items_and_other_user_tokens(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+    rows = AnswerRows.of(families()["rating"], log, tokenizer, 99)
+    ids, leaves = QuestionEncoder(encoder).question(rows, 3, rows.family.questions[1], np.array([encoder.base + 9]))
+    assert [t for t in (ids - encoder.base).tolist() if t >= 0] == [3, 9]
+    assert leaves[ids == encoder.base + 3].tolist() == [2]
+
+
+def test_an_answer_ends_unless_it_was_cut(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+    family = families()["review_text"]
+    whole, cut = (AnswerRows.of(family, log, tokenizer, limit) for limit in (99, 3))
+    answer = QuestionEncoder(encoder).answer(whole, 0)
+    assert answer[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(answer[:-1]) == f" {LONG}"
+    assert len(QuestionEncoder(encoder).answer(cut, 0)) == 3
+    assert QuestionEncoder(encoder).answer(cut, 0)[-1] != tokenizer.eos_token_id
+
+
+def test_other_scripts_survive(log: Interactions, tokenizer: Any) -> None:
+    rows = AnswerRows.of(families()["review_rating"], log, tokenizer, 99)
+    assert tokenizer.decode(rows.fields["review"][2]) == " bad \u00e9\u4f60"
+
+
+def test_a_log_without_the_column_is_refused(tokenizer: Any) -> None:
+    log = Interactions.from_arrays(["a"], ["x"])
+    with pytest.raises(ArgumentError, match="needs the column 'rating'"):
+        AnswerRows.of(families()["rating"], log, tokenizer, 8)
