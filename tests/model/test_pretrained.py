@@ -98,7 +98,7 @@ def test_a_new_module_is_ready_to_train(vocabulary, folder):
 
 def test_text_logits_are_those_of_the_backbone(vocabulary, folder):
     """A fresh adapter is the identity, and nothing was resized, so words score as before."""
-    from metatoken.model.backbone import load_pretrained
+    from metatoken.model.pretrained import load_pretrained
 
     module = _module(vocabulary, folder)
     plain, tokenizer = load_pretrained(str(folder))
@@ -120,7 +120,7 @@ def test_states_are_unit_directions_of_the_last_norm(vocabulary, folder):
         vectors = module.network.embed(batch.input_ids, batch.leaves, module.network.items())
         states = backbone.states(vectors, batch.attention_mask)
         out = backbone.bare().base_model(inputs_embeds=vectors, attention_mask=batch.attention_mask)
-    from metatoken.model.backbone import final_norm
+    from metatoken.model.norm import final_norm
 
     norm = final_norm(backbone.bare())
     gain = 1 + norm.weight if "Gemma" in type(norm).__name__ else norm.weight

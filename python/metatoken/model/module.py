@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.backbone import PRESETS, Backbone, build_preset, load_pretrained
+from metatoken.model.backbone import Backbone
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.presets import PRESETS, build_preset
+from metatoken.model.pretrained import load_pretrained
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
 

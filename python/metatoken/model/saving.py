@@ -12,8 +12,8 @@ import torch
 
 from metatoken.artifacts import atomic_folder, read_json, read_manifest, write_json, write_manifest
 from metatoken.errors import ArtifactError
-from metatoken.model.backbone import PRESETS
 from metatoken.model.module import MetaTokenModule, settings_from_dict
+from metatoken.model.presets import PRESETS
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
