@@ -1,7 +1,7 @@
 """Backbones: any Hugging Face causal or encoder-decoder model, whether a preset or pretrained.
 
-What the heads need from a backbone is one thing: the states that its final norm sees, made unit length (DESIGN
-decision 11). `Backbone.states` is that, for every architecture.
+What the heads need from a backbone is one thing: what its final norm makes before gain and bias, at unit length
+(DESIGN decision 11, `metatoken.model.norm`). `Backbone.states` is that, for every architecture.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from metatoken.model.norm import final_norm
+from metatoken.model.norm import FinalNorm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,19 +53,17 @@ class Backbone(nn.Module):
         self.max_positions: int | None = None
         if not self.is_encoder_decoder:
             self.max_positions = getattr(config, "max_position_embeddings", None)
+        self.norm = FinalNorm.of(self.bare())
         self._captured: Tensor | None = None
-        final_norm(self.bare()).register_forward_pre_hook(self._capture)
+        self.norm.module.register_forward_pre_hook(self._capture)
 
     def bare(self) -> nn.Module:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
         inner = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
 
-    def _capture(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].float()
-        # Behind a LayerNorm the mean is removed first. Its gain and bias are left out on purpose: the cosine is
-        # taken before them, so that a head can be folded into plain weights.
-        self._captured = x - x.mean(-1, keepdim=True) if isinstance(module, nn.LayerNorm) else x
+    def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._captured = inputs[0]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
@@ -76,7 +73,7 @@ class Backbone(nn.Module):
 
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
-        return self._run(vectors, mask, decoder_ids)[0]
+        return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
@@ -102,7 +99,7 @@ class Backbone(nn.Module):
             out = forward()
             if self._captured is None:
                 raise RuntimeError("the backbone's final norm did not run")
-            return F.normalize(self._captured, dim=-1), out
+            return self.norm.state(self._captured), out
         finally:
             self._captured = None
 

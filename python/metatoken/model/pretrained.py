@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metatoken.errors import ConfigError
+from metatoken.model.adaptation import is_tied
 from metatoken.model.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -35,4 +36,8 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
             f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
             f"{name_or_path!r} cannot be loaded ({reason})"
         ) from error
+    if not is_tied(model):
+        # transformers 5 forces this to true for every T5, and the next `tie_weights` (a resize calls it) would throw
+        # a separate head away (EVIDENCE.md, section 3).
+        model.config.tie_word_embeddings = False
     return model, tokenizer
