@@ -68,6 +68,7 @@ class ModelConfig(Section):
     """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
 
     backbone: str = "gpt2-preset"
+    layers: int | None = Field(default=None, ge=1)
     preset: dict[str, int | float] = {}
     lora: dict[str, Any] | None = None
     tasks: list[str] = ["sequential", "direct"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metatoken.errors import ConfigError
+from metatoken.model.smollm2 import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,14 +71,14 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] |
 
 
 def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
-    """A pretrained model in float32 and its tokenizer, by hub name or local folder.
+    """A pretrained model in float32 and its tokenizer, by hub name, local folder, or `smollm2-135m`.
 
     Raises:
         ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    local = Path(name_or_path).expanduser()
+    local = Path(resolve(name_or_path)).expanduser()
     source = str(local) if local.exists() else name_or_path
     try:
         config = AutoConfig.from_pretrained(source)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
 from metatoken.model.backbone import PRESETS, Backbone, build_preset, load_pretrained
+from metatoken.model.depth import keep_layers
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.tasks.examples import ExampleBuilder
@@ -35,7 +36,9 @@ class ModelSettings:
     """What a model is made of; saved beside its weights.
 
     Attributes:
-        backbone: A preset (`gpt2-preset`, `t5-preset`), a folder with a Hugging Face model, or a hub name.
+        backbone: A preset (`gpt2-preset`, `t5-preset`), `smollm2-135m`, a folder with a Hugging Face model, or a hub
+            name.
+        layers: Keeps the first so many blocks of a pretrained causal backbone, and its final norm; None keeps all.
         preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
         lora: Options of `peft.LoraConfig` for a pretrained backbone; None takes `{"r": 16, "lora_alpha": 32}` there.
             Presets are trained in full.
@@ -56,6 +59,7 @@ class ModelSettings:
     """
 
     backbone: str = "gpt2-preset"
+    layers: int | None = None
     preset: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
     tasks: tuple[str, ...] = ("sequential", "direct")
@@ -80,6 +84,8 @@ class ModelSettings:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
             raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
+        if self.layers is not None and self.backbone in PRESETS:
+            raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
         if self.lora is not None and self.backbone in PRESETS:
             raise ConfigError("model.lora: a preset has no pretrained weights to adapt; leave lora out")
 
@@ -92,6 +98,8 @@ def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if settings.preset:
         raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
     model, tokenizer = load_pretrained(settings.backbone)
+    if settings.layers is not None:
+        keep_layers(model, settings.layers)
     from peft import LoraConfig, get_peft_model
 
     options: dict[str, Any] = {"r": 16, "lora_alpha": 32} | (settings.lora or {})
