@@ -22,6 +22,7 @@ from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
+from metatoken.tasks.titles import titled_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,8 @@ class ModelSettings:
             the text rows for a pretrained backbone.
         user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
         max_history: Items in a prompt.
+        titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
+        title_tokens: Text tokens of a title at most.
         weights: Of the parts of the loss.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW, on matrices only.
@@ -69,6 +72,8 @@ class ModelSettings:
     input_norm: float | None = None
     user_tokens: Literal["none", "prefix"] = "none"
     max_history: int = 50
+    titles: bool = False
+    title_tokens: int = 12
     weights: Weights = field(default_factory=Weights)
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -84,16 +89,18 @@ class ModelSettings:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
             raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
+        if self.title_tokens < 1:
+            raise ConfigError(f"model.title_tokens: expected at least 1, got {self.title_tokens}")
         if self.layers is not None and self.backbone in PRESETS:
             raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
         if self.lora is not None and self.backbone in PRESETS:
             raise ConfigError("model.lora: a preset has no pretrained weights to adapt; leave lora out")
 
 
-def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
-    """The language model (with LoRA layers where it is pretrained) and its tokenizer."""
+def build_backbone(settings: ModelSettings, titles: Sequence[str] = ()) -> tuple[nn.Module, Any]:
+    """The language model (with LoRA layers where it is pretrained) and its tokenizer, which a preset learns first."""
     if settings.backbone in PRESETS:
-        tokenizer = train_tokenizer(settings.tasks)
+        tokenizer = train_tokenizer(settings.tasks, titles)
         return build_preset(settings.backbone, len(tokenizer), settings.preset), tokenizer
     if settings.preset:
         raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
@@ -133,7 +140,8 @@ class MetaTokenModule(L.LightningModule):
         self.vocabulary = vocabulary
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            model, self.tokenizer = build_backbone(settings)
+            titles = _titles(settings, vocabulary)
+            model, self.tokenizer = build_backbone(settings, titles or ())
             backbone = Backbone(model)
             self.network = Network(
                 backbone,
@@ -151,6 +159,15 @@ class MetaTokenModule(L.LightningModule):
             vocabulary.user_tokens,
             base=len(self.tokenizer),
             encoder_decoder=backbone.is_encoder_decoder,
+            written=None
+            if titles is None
+            else titled_rows(
+                self.tokenizer,
+                titles,
+                vocabulary.item_tokens,
+                base=len(self.tokenizer),
+                limit=settings.title_tokens,
+            ),
         )
         self.builder = ExampleBuilder(encoder, settings.max_history)
         self._check_positions(backbone)
@@ -178,18 +195,19 @@ class MetaTokenModule(L.LightningModule):
     def _check_positions(self, backbone: Backbone) -> None:
         if backbone.max_positions is None:
             return
-        encoder, depth = self.builder.encoder, self.vocabulary.depth
+        encoder = self.builder.encoder
+        widest = int(encoder.written.lengths.max())
         user = self.vocabulary.user_tokens[0] if self.vocabulary.n_users else None
         words = max(
             len(encoder.prompt(t, user if task == "direct" or self.user_tokens != "none" else None))
             for task in self.tasks
             for t in templates(task)
         )
-        needed = words + (self.settings.max_history + 1) * depth
+        needed = words + (self.settings.max_history + 1) * widest
         if needed > backbone.max_positions:
-            room = (backbone.max_positions - words) // depth - 1
+            room = (backbone.max_positions - words) // widest - 1
             raise ConfigError(
-                f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
+                f"model.max_history: {self.settings.max_history} items of {widest} tokens and {words} words need "
                 f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
 
@@ -199,7 +217,8 @@ class MetaTokenModule(L.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
-        scores = self.network(batch, shared=self.settings.weights.shared > 0)
+        weights = self.settings.weights
+        scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
         parts = loss_parts(scores, self.settings.weights)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
@@ -270,6 +289,15 @@ def settings_from_dict(values: dict[str, Any]) -> ModelSettings:
         return ModelSettings(**values)
     except TypeError as error:
         raise ConfigError(f"model: {error}") from error
+
+
+def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None:
+    """The titles that prompts carry, None where they carry none."""
+    if not settings.titles:
+        return None
+    if vocabulary.titles is None or not any(vocabulary.titles):
+        raise ConfigError("model.titles: the vocabulary has no titles; name an item table with data.items")
+    return vocabulary.titles
 
 
 def _as_tuple(values: Sequence[str]) -> tuple[str, ...]:
