@@ -46,6 +46,7 @@ class Batch:
             model the position is the decoder's, hence 0.
         targets: int64 `[P]` item rows.
         task: int64 `[P]` index into the tasks of the run.
+        normaliser: float scalar, what sums over targets are divided by; None means P.
     """
 
     input_ids: Tensor
@@ -55,14 +56,16 @@ class Batch:
     state_position: Tensor
     targets: Tensor
     task: Tensor
+    normaliser: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on a device."""
-        return Batch(**{k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items()})
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items() if v is not None}
+        return Batch(**moved)
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory."""
-        return Batch(**{k: v.pin_memory() for k, v in vars(self).items()})
+        return Batch(**{k: v.pin_memory() for k, v in vars(self).items() if v is not None})
 
 
 class ExampleBuilder:
