@@ -102,7 +102,7 @@ class Network(nn.Module):
             vectors=item_vectors[self.index.leaf_items],
             shared=shared,
         )
-        return scores if text_loss is None else replace(scores, text=text_loss)
+        return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)

@@ -37,12 +37,14 @@ class Scores:
         tokens: By the generation head with leaf vectors, one tensor a level.
         shared: Last token by its shared vector; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
+        n_text: How many those are.
     """
 
     item: Tensor
     tokens: list[Tensor]
     shared: Tensor | None
     text: Tensor | None = None
+    n_text: int = 0
 
 
 def target_scores(
@@ -85,15 +87,23 @@ def target_scores(
     return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
 
 
-def loss_parts(scores: Scores, weights: Weights) -> dict[str, Tensor]:
-    """The weighted loss and its parts, means over targets: `loss`, `item`, `generation`, maybe `shared`, `text`."""
-    parts = {"item": -scores.item.mean(), "generation": -torch.stack(scores.tokens).sum(0).mean()}
+def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
+    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared` and `text`.
+
+    Args:
+        scores: Of the targets of a batch.
+        weights: Of the parts.
+        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None gives means over those
+            of this batch.
+    """
+    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser[0]
+    parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
     if scores.shared is not None:
-        parts["shared"] = -scores.shared.mean()
+        parts["shared"] = -scores.shared.sum() / count
     total = weights.item * parts["item"] + weights.generation * parts["generation"]
     if "shared" in parts:
         total = total + weights.shared * parts["shared"]
     if scores.text is not None:
-        parts["text"] = scores.text
+        parts["text"] = scores.text if normaliser is None else scores.text * (scores.n_text / normaliser[1])
         total = total + weights.text * parts["text"]
     return {"loss": total, **parts}
