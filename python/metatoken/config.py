@@ -72,6 +72,7 @@ class ModelConfig(Section):
     lora: dict[str, Any] | None = None
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None

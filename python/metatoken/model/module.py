@@ -41,6 +41,8 @@ class ModelSettings:
             Presets are trained in full.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
+        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
+            (`full`), in training as in decoding.
         temperature: Of the cosine heads.
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
@@ -60,6 +62,7 @@ class ModelSettings:
     lora: dict[str, Any] | None = None
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
@@ -76,6 +79,8 @@ class ModelSettings:
         unknown = [t for t in self.tasks if t not in TASKS]
         if unknown or not self.tasks:
             raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.normaliser not in ("trie", "full"):
+            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
@@ -111,7 +116,7 @@ class MetaTokenModule(L.LightningModule):
 
     Raises:
         ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items or codes of unequal depth.
+        ArgumentError: The vocabulary has no items.
     """
 
     def __init__(self, vocabulary: Vocabulary, settings: ModelSettings | None = None, **fields: Any) -> None:
@@ -136,6 +141,7 @@ class MetaTokenModule(L.LightningModule):
                 alpha=settings.alpha,
                 input_norm=self._input_norm(backbone),
                 leaf=settings.leaf,
+                normaliser=settings.normaliser,
             )
         encoder = PromptEncoder(
             self.tokenizer,
