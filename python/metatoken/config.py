@@ -76,6 +76,7 @@ class ModelConfig(Section):
     gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None

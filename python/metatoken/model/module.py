@@ -51,6 +51,8 @@ class ModelSettings:
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
+        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
+            (`full`), in training as in decoding.
         temperature: Of the cosine heads.
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
@@ -75,6 +77,7 @@ class ModelSettings:
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
@@ -93,6 +96,8 @@ class ModelSettings:
         unknown = [t for t in self.tasks if t not in TASKS]
         if unknown or not self.tasks:
             raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.normaliser not in ("trie", "full"):
+            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
@@ -139,7 +144,7 @@ class MetaTokenModule(L.LightningModule):
 
     Raises:
         ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items or codes of unequal depth.
+        ArgumentError: The vocabulary has no items.
     """
 
     def __init__(self, vocabulary: Vocabulary, settings: ModelSettings | None = None, **fields: Any) -> None:
@@ -167,6 +172,7 @@ class MetaTokenModule(L.LightningModule):
                 alpha=settings.alpha,
                 input_norm=self._input_norm(backbone),
                 leaf=settings.leaf,
+                normaliser=settings.normaliser,
             )
         encoder = PromptEncoder(
             self.tokenizer,
