@@ -23,6 +23,7 @@ from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame,
 from metatoken.config import Config, dump_config, load_config
 from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -224,8 +225,10 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
                 f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
             )
         return vocabulary
-    settings = config.tokens.model_dump()
-    settings["meta_paths"] = tuple(settings["meta_paths"])
+    about = config.data
+    settings = fit_arguments(
+        config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+    )
     with bar("learning tokens") as progress:
         return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
 

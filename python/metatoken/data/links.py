@@ -72,9 +72,14 @@ class Links:
         raw = read_table(path, [name for name in (id_column, column) if name is not None])
         if column is None and len(raw.frame.columns) < 2:
             raise raw.error(f"expected a column of ids and one of values, got {', '.join(raw.frame.columns)}")
-        keys = columns.ids(raw, id_column or raw.frame.columns[0], f"{kind} id")
-        column = column or raw.frame.columns[1]
-        if suffixes[-1] in JSON_LINES and column in raw.frame.columns:
+        return cls.of_table(raw, ids, kind, id_column or raw.frame.columns[0], column or raw.frame.columns[1])
+
+    @classmethod
+    def of_table(cls, raw: RawTable, ids: IdMap, kind: LinkKind, id_column: str, column: str) -> Self:
+        """The links of two columns of a table; errors as in `read`."""
+        keys = columns.ids(raw, id_column, f"{kind} id")
+        if raw.path is not None and {s.lower() for s in raw.path.suffixes} & set(JSON_LINES):
+            raw.column(column, "values")
             raw = replace(raw, frame=raw.frame.with_columns(_lists_of_json(column)))
         return cls._of(raw, keys, columns.categories(raw, column), ids, kind)
 

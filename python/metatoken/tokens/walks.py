@@ -100,7 +100,7 @@ class Graph:
         """
         found = edges.user_item_edges(train.frame, edge_weights, half_life)
         values = {
-            name: _column(train, name, source) if isinstance(source, str) else source
+            name: column_links(train, name, source) if isinstance(source, str) else source
             for name, source in (attributes or {}).items()
         }
         later = None
@@ -241,7 +241,12 @@ def _rows(argument: str, rows: ArrayLike) -> NDArray[np.int32]:
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
-def _column(train: Log, name: str, column: str) -> Links:
+def column_links(train: Log, name: str, column: str) -> Links:
+    """Links of items to the values of a column of their table (strings or lists of strings).
+
+    Raises:
+        ArgumentError: There is no such column.
+    """
     table = train.item_table
     if table is None or column not in table.columns:
         known = "no item table" if table is None else f"columns {', '.join(table.columns)}"
