@@ -78,7 +78,9 @@ class ModelConfig(Section):
 
     backbone: str = "gpt2-preset"
     preset: dict[str, int | float] = {}
+    tuning: Literal["lora", "full", "frozen"] | None = None
     lora: dict[str, Any] | None = None
+    gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
     temperature: float = 0.07

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.backbone import PRESETS, Backbone, build_preset, load_pretrained
+from metatoken.model.adaptation import TUNINGS, Tuning, adapt
+from metatoken.model.backbone import Backbone
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.presets import PRESETS, build_preset
+from metatoken.model.pretrained import load_pretrained
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
 
@@ -37,8 +40,10 @@ class ModelSettings:
     Attributes:
         backbone: A preset (`gpt2-preset`, `t5-preset`), a folder with a Hugging Face model, or a hub name.
         preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
-        lora: Options of `peft.LoraConfig` for a pretrained backbone; None takes `{"r": 16, "lora_alpha": 32}` there.
-            Presets are trained in full.
+        tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
+            `full` for a preset, which allows nothing else. Tokens and heads always train.
+        lora: Options of `peft.LoraConfig` over `metatoken.model.adaptation.LORA`.
+        gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
         temperature: Of the cosine heads.
@@ -57,7 +62,9 @@ class ModelSettings:
 
     backbone: str = "gpt2-preset"
     preset: dict[str, Any] = field(default_factory=dict)
+    tuning: Tuning | None = None
     lora: dict[str, Any] | None = None
+    gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
     temperature: float = 0.07
@@ -80,25 +87,30 @@ class ModelSettings:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
             raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
-        if self.lora is not None and self.backbone in PRESETS:
-            raise ConfigError("model.lora: a preset has no pretrained weights to adapt; leave lora out")
+        if self.tuning not in (None, *TUNINGS):
+            raise ConfigError(f"model.tuning: expected one of {', '.join(TUNINGS)}, got {self.tuning!r}")
+        if self.backbone in PRESETS and (self.lora is not None or self.tuning not in (None, "full")):
+            raise ConfigError("model.lora, model.tuning: a preset has no pretrained weights to adapt; leave them out")
+        if self.lora is not None and self.tuned != "lora":
+            raise ConfigError(f"model.lora: only for tuning lora, not for {self.tuning}")
+
+    @property
+    def tuned(self) -> Tuning:
+        """What of the backbone trains."""
+        return self.tuning or ("full" if self.backbone in PRESETS else "lora")
 
 
 def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
-    """The language model (with LoRA layers where it is pretrained) and its tokenizer."""
+    """The language model, with what trains of it marked, and its tokenizer."""
     if settings.backbone in PRESETS:
         tokenizer = train_tokenizer(settings.tasks)
-        return build_preset(settings.backbone, len(tokenizer), settings.preset), tokenizer
-    if settings.preset:
-        raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
-    model, tokenizer = load_pretrained(settings.backbone)
-    from peft import LoraConfig, get_peft_model
-
-    options: dict[str, Any] = {"r": 16, "lora_alpha": 32} | (settings.lora or {})
-    try:
-        return get_peft_model(model, LoraConfig(**options)), tokenizer
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
+        model = build_preset(settings.backbone, len(tokenizer), settings.preset)
+    else:
+        if settings.preset:
+            raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
+        model, tokenizer = load_pretrained(settings.backbone)
+    checkpointing = settings.gradient_checkpointing
+    return adapt(model, settings.tuned, settings.lora, gradient_checkpointing=checkpointing), tokenizer
 
 
 class MetaTokenModule(L.LightningModule):
