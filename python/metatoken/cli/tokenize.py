@@ -25,6 +25,7 @@ WALKS = "Walks and embeddings"
 OWN = "Your own embeddings, in place of a log"
 
 META_PATHS = ("user-item-user", "item-user-item")
+PATH_HELP = f"Repeatable, e.g. 'item>item share=0.5'; by default {' and '.join(META_PATHS)}."
 
 
 def tokenize(
@@ -89,7 +90,7 @@ def tokenize(
     meta_path: Annotated[
         list[str] | None,
         typer.Option(
-            help=f'Repeatable, e.g. "item>item share=0.5"; by default {" and ".join(META_PATHS)}.',
+            help=PATH_HELP,
             rich_help_panel=WALKS,
         ),
     ] = None,

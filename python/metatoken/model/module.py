@@ -50,7 +50,7 @@ class ModelSettings:
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
+        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
         max_history: Items in a prompt.
         weights: Of the parts of the loss.
         learning_rate: Of AdamW.
@@ -70,7 +70,7 @@ class ModelSettings:
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
-    user_tokens: Literal["none", "prefix"] = "none"
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
     weights: Weights = field(default_factory=Weights)
     learning_rate: float = 1e-3
