@@ -57,7 +57,7 @@ class ModelSettings:
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
+        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
         max_history: Items in a prompt.
         titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
         title_tokens: Text tokens of a title at most.
@@ -81,7 +81,7 @@ class ModelSettings:
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
-    user_tokens: Literal["none", "prefix"] = "none"
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
     titles: bool = False
     title_tokens: int = 12
