@@ -164,9 +164,11 @@ def _cut(
     # Every kept node holds at least one allowed item, so max(width, k) nodes always suffice; often fewer do.
     best, where = _top(scores.masked_fill(allowed == 0, -torch.inf), max(width, k))
     enough = allowed.gather(1, where).cumsum(1) >= k
-    needed = torch.where(enough.any(1), enough.int().argmax(1) + 1, enough.shape[1])
-    keep = max(width, int(needed.max()))
+    needed = torch.where(enough.any(1), enough.int().argmax(1) + 1, enough.shape[1]).clamp_min(width)
+    keep = int(needed.max())
     best, where = best[:, :keep], where[:, :keep]
+    # Each prompt keeps what it needs itself, so that no other prompt of the batch can change its result.
+    best = best.masked_fill(torch.arange(best.shape[1], device=best.device) >= needed[:, None], -torch.inf)
     return _Beams(nodes.gather(1, where), best), where
 
 

@@ -198,7 +198,7 @@ def _column(train: Edges, name: str, column: str) -> Values:
         raise ArgumentError("attributes", f"'{name}' needs the item column '{column}', but the log has {known}")
     values: list[Sequence[str] | None] = [None] * train.n_items
     for item, value in zip(table["item"].to_list(), table[column].to_list(), strict=True):
-        values[item] = [value] if isinstance(value, str) else value
+        values[item] = [str(value)] if isinstance(value, str | int | float) else value
     return values
 
 
