@@ -30,6 +30,7 @@ LAYERS = (
     "evaluate",
     "run",
     "recommend",
+    "serve",
     "report",
     "cli",
     "__main__",
