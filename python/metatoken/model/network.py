@@ -5,6 +5,7 @@ prompt ids -> table vectors (+ leaf vectors at the items' last tokens) -> backbo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,14 +79,21 @@ class Network(nn.Module):
         own = F.embedding(leaves.clamp_min(0), F.normalize(item_vectors, dim=-1) * self.input_norm)
         return torch.where((leaves >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
-    def forward(self, batch: Batch, *, shared: bool = True) -> Scores:
-        """Log-probabilities of a batch's targets."""
+    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
+        """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
         item_vectors = self.items()
         vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
         decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-        states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
+        text_loss = None
+        if text and len(batch.text_ids) > 0:
+            states, hidden = self.backbone.read(vectors, batch.attention_mask)
+            text_loss = self.backbone.text_loss(
+                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
+            )
+        else:
+            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
         levels = [states[batch.state_row, batch.state_position + level] for level in range(self.index.depth)]
-        return target_scores(
+        scores = target_scores(
             levels,
             batch.targets,
             item_head=self.item_head,
@@ -94,6 +102,7 @@ class Network(nn.Module):
             vectors=item_vectors[self.index.leaf_items],
             shared=shared,
         )
+        return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
