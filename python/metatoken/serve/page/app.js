@@ -127,7 +127,7 @@ function show() {
 /* Recommendations */
 
 function complain(error) {
-  $("error").textContent = error.message;
+  $("error").textContent = error.message.replace(/^where: /, "Filter, ");
   $("error").hidden = false;
   if (error.field === "where" && error.position) {
     $("where").setAttribute("aria-invalid", "true");
@@ -178,6 +178,8 @@ async function recommend() {
   } finally {
     $("go").disabled = false;
   }
+  const { top } = $("results").getBoundingClientRect();
+  if (top < 0 || top > 0.7 * window.innerHeight) $("results").scrollIntoView({ block: "start" }); // narrow screens
 }
 
 $("search").addEventListener("input", () => {
