@@ -78,6 +78,7 @@ class ModelConfig(Section):
     alpha: float = 1.0
     input_norm: float | None = None
     user_tokens: Literal["none", "prefix"] = "none"
+    item_features: str | None = None
     max_history: int = 50
     titles: bool = False
     title_tokens: int = Field(default=12, ge=1)

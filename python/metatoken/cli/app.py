@@ -12,10 +12,11 @@ from metatoken.cli.evaluate import evaluate
 from metatoken.cli.inspect import inspect
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.recommend import recommend
+from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, inspect, train, evaluate, recommend, doctor)
+COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, doctor)
 
 app = typer.Typer(
     name="metatoken",
