@@ -71,7 +71,9 @@ class ModelConfig(Section):
     backbone: str = "gpt2-preset"
     layers: int | None = Field(default=None, ge=1)
     preset: dict[str, int | float] = {}
+    tuning: Literal["lora", "full", "frozen"] | None = None
     lora: dict[str, Any] | None = None
+    gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
     temperature: float = 0.07

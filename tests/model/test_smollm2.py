@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from metatoken.artifacts import read_manifest
 from metatoken.errors import ConfigError
 from metatoken.model import smollm2
-from metatoken.model.backbone import load_pretrained
+from metatoken.model.pretrained import load_pretrained
 
 
 @pytest.fixture

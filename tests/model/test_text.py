@@ -6,8 +6,8 @@ import torch
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArgumentError
-from metatoken.model.backbone import load_pretrained
 from metatoken.model.features import title_features
+from metatoken.model.pretrained import load_pretrained
 from metatoken.model.saving import load_model, save_model
 from metatoken.model.text import _batches, text_vectors, whiten
 from metatoken.tasks.prompts import train_tokenizer

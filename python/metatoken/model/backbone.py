@@ -1,98 +1,22 @@
-"""Backbones: any Hugging Face causal or encoder-decoder model, by name, path, or preset built from its config.
+"""Backbones: any Hugging Face causal or encoder-decoder model, whether a preset or pretrained.
 
-What the heads need from a backbone is one thing: the states that its final norm sees, made unit length (DESIGN
-decision 11). `Backbone.states` is that, for every architecture.
+What the heads need from a backbone is one thing: what its final norm makes before gain and bias, at unit length
+(DESIGN decision 11, `metatoken.model.norm`). `Backbone.states` is that, for every architecture.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from metatoken.errors import ConfigError
-from metatoken.model.smollm2 import resolve
+from metatoken.model.norm import FinalNorm
 from metatoken.model.text_loss import linear_cross_entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-# One place that says how large a preset is; every key can be overridden by the user.
-PRESETS: dict[str, dict[str, Any]] = {
-    "gpt2-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.4, "positions": 512},
-    "t5-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.3, "positions": 512},
-}
-
-
-def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] | None = None) -> nn.Module:
-    """A randomly initialised backbone from its config; nothing is downloaded.
-
-    Args:
-        name: `gpt2-preset` (causal) or `t5-preset` (encoder-decoder).
-        vocabulary_size: Text tokens.
-        overrides: Any of dim, layers, heads, dropout, positions.
-
-    Raises:
-        ConfigError: Unknown preset or key.
-    """
-    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
-
-    size = dict(PRESETS[name])
-    unknown = set(overrides or {}) - set(size)
-    if unknown:
-        raise ConfigError(f"model.preset: unknown keys {sorted(unknown)}; expected some of {sorted(size)}")
-    size |= dict(overrides or {})
-    if size["dim"] % size["heads"]:
-        raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
-    if name == "t5-preset":
-        config = T5Config(
-            vocab_size=vocabulary_size,
-            d_model=size["dim"],
-            d_kv=size["dim"] // size["heads"],
-            d_ff=4 * size["dim"],
-            num_layers=size["layers"],
-            num_heads=size["heads"],
-            dropout_rate=size["dropout"],
-            pad_token_id=0,
-            eos_token_id=2,
-        )
-        config.decoder_start_token_id = 0
-        return T5ForConditionalGeneration(config)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=vocabulary_size, n_positions=size["positions"], n_embd=size["dim"], n_layer=size["layers"],
-            n_head=size["heads"], embd_pdrop=size["dropout"], resid_pdrop=size["dropout"],
-            attn_pdrop=size["dropout"], pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        )
-    )  # fmt: skip
-
-
-def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
-    """A pretrained model in float32 and its tokenizer, by hub name, local folder, or `smollm2-135m`.
-
-    Raises:
-        ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-
-    local = Path(resolve(name_or_path)).expanduser()
-    source = str(local) if local.exists() else name_or_path
-    try:
-        config = AutoConfig.from_pretrained(source)
-        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = loader.from_pretrained(source, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
-            f"{name_or_path!r} cannot be loaded ({reason})"
-        ) from error
-    return model, tokenizer
+    from collections.abc import Callable
 
 
 @dataclass
@@ -130,19 +54,17 @@ class Backbone(nn.Module):
         self.max_positions: int | None = None
         if not self.is_encoder_decoder:
             self.max_positions = getattr(config, "max_position_embeddings", None)
+        self.norm = FinalNorm.of(self.bare())
         self._captured: Tensor | None = None
-        final_norm(self.bare()).register_forward_pre_hook(self._capture)
+        self.norm.module.register_forward_pre_hook(self._capture)
 
     def bare(self) -> nn.Module:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
         inner = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
 
-    def _capture(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].float()
-        # Behind a LayerNorm the mean is removed first. Its gain and bias are left out on purpose: the cosine is
-        # taken before them, so that a head can be folded into plain weights.
-        self._captured = x - x.mean(-1, keepdim=True) if isinstance(module, nn.LayerNorm) else x
+    def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._captured = inputs[0]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
@@ -152,11 +74,11 @@ class Backbone(nn.Module):
 
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
-        return self._run(vectors, mask, decoder_ids)[0]
+        return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
 
     def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
-        states, out = self._run(vectors, mask)
+        states, out = self._run(vectors, mask, use_cache=False)
         return states, out.last_hidden_state
 
     def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
@@ -173,7 +95,7 @@ class Backbone(nn.Module):
         capped = getattr(bare.config, "final_logit_softcapping", None) is not None
         if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
             return linear_cross_entropy(hidden, head.weight[:columns], ids)
-        return F.cross_entropy(self.text_logits(hidden, columns).float(), ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
@@ -199,7 +121,7 @@ class Backbone(nn.Module):
             out = forward()
             if self._captured is None:
                 raise RuntimeError("the backbone's final norm did not run")
-            return F.normalize(self._captured, dim=-1), out
+            return self.norm.state(self._captured), out
         finally:
             self._captured = None
 
@@ -245,21 +167,3 @@ class Backbone(nn.Module):
         config: Any = self.bare().config
         start = getattr(config, "decoder_start_token_id", None)
         return int(config.pad_token_id if start is None else start)
-
-
-def final_norm(model: nn.Module) -> nn.Module:
-    """The norm whose output the language-model head reads.
-
-    Raises:
-        ConfigError: The architecture has none where one is expected.
-    """
-    config: Any = model.config
-    body: Any = model.get_decoder() if config.is_encoder_decoder else model.base_model  # type: ignore[operator]
-    for name in ("ln_f", "norm", "final_layer_norm", "final_layernorm", "layer_norm"):
-        norm = getattr(body, name, None)
-        if isinstance(norm, nn.Module):
-            return norm
-    raise ConfigError(
-        f"model.backbone: {type(model).__name__} has no final norm under a known name; "
-        "supported are models of the Llama, Qwen, Gemma, Mistral, Phi, GPT-2, GPT-NeoX and T5 families"
-    )

@@ -16,10 +16,13 @@ from torch import Tensor, nn
 
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.backbone import PRESETS, Backbone, build_preset, load_pretrained
+from metatoken.model.adaptation import TUNINGS, Tuning, adapt
+from metatoken.model.backbone import Backbone
 from metatoken.model.depth import keep_layers
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.presets import PRESETS, build_preset
+from metatoken.model.pretrained import load_pretrained
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
 from metatoken.tasks.titles import titled_rows
@@ -42,8 +45,10 @@ class ModelSettings:
             name.
         layers: Keeps the first so many blocks of a pretrained causal backbone, and its final norm; None keeps all.
         preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
-        lora: Options of `peft.LoraConfig` for a pretrained backbone; None takes `{"r": 16, "lora_alpha": 32}` there.
-            Presets are trained in full.
+        tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
+            `full` for a preset, which allows nothing else. Tokens and heads always train.
+        lora: Options of `peft.LoraConfig` over `metatoken.model.adaptation.LORA`.
+        gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
         temperature: Of the cosine heads.
@@ -67,7 +72,9 @@ class ModelSettings:
     backbone: str = "gpt2-preset"
     layers: int | None = None
     preset: dict[str, Any] = field(default_factory=dict)
+    tuning: Tuning | None = None
     lora: dict[str, Any] | None = None
+    gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
     temperature: float = 0.07
@@ -97,27 +104,32 @@ class ModelSettings:
             raise ConfigError(f"model.title_tokens: expected at least 1, got {self.title_tokens}")
         if self.layers is not None and self.backbone in PRESETS:
             raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
-        if self.lora is not None and self.backbone in PRESETS:
-            raise ConfigError("model.lora: a preset has no pretrained weights to adapt; leave lora out")
+        if self.tuning not in (None, *TUNINGS):
+            raise ConfigError(f"model.tuning: expected one of {', '.join(TUNINGS)}, got {self.tuning!r}")
+        if self.backbone in PRESETS and (self.lora is not None or self.tuning not in (None, "full")):
+            raise ConfigError("model.lora, model.tuning: a preset has no pretrained weights to adapt; leave them out")
+        if self.lora is not None and self.tuned != "lora":
+            raise ConfigError(f"model.lora: only for tuning lora, not for {self.tuning}")
+
+    @property
+    def tuned(self) -> Tuning:
+        """What of the backbone trains."""
+        return self.tuning or ("full" if self.backbone in PRESETS else "lora")
 
 
 def build_backbone(settings: ModelSettings, titles: Sequence[str] = ()) -> tuple[nn.Module, Any]:
-    """The language model (with LoRA layers where it is pretrained) and its tokenizer, which a preset learns first."""
+    """The language model, with what trains of it marked, and its tokenizer, which a preset learns first."""
     if settings.backbone in PRESETS:
         tokenizer = train_tokenizer(settings.tasks, titles)
-        return build_preset(settings.backbone, len(tokenizer), settings.preset), tokenizer
-    if settings.preset:
-        raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
-    model, tokenizer = load_pretrained(settings.backbone)
-    if settings.layers is not None:
-        keep_layers(model, settings.layers)
-    from peft import LoraConfig, get_peft_model
-
-    options: dict[str, Any] = {"r": 16, "lora_alpha": 32} | (settings.lora or {})
-    try:
-        return get_peft_model(model, LoraConfig(**options)), tokenizer
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
+        model = build_preset(settings.backbone, len(tokenizer), settings.preset)
+    else:
+        if settings.preset:
+            raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
+        model, tokenizer = load_pretrained(settings.backbone)
+        if settings.layers is not None:
+            keep_layers(model, settings.layers)
+    checkpointing = settings.gradient_checkpointing
+    return adapt(model, settings.tuned, settings.lora, gradient_checkpointing=checkpointing), tokenizer
 
 
 class MetaTokenModule(L.LightningModule):

@@ -2,6 +2,8 @@
 
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
         features.safetensors (where the model has item features)
+
+After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from metatoken.artifacts import (
     write_tensors,
 )
 from metatoken.errors import ArtifactError
-from metatoken.model.backbone import PRESETS
 from metatoken.model.module import MetaTokenModule, settings_from_dict
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
     """
     from safetensors.torch import save_file
 
-    adapted = module.settings.backbone not in PRESETS
     with atomic_folder(folder, kind=KIND) as work:
         write_json(work / "settings.json", module.settings_dict())
         module.tokenizer.save_pretrained(work / "tokenizer")
-        if adapted:
+        if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
-            model.save_pretrained(work / "adapter")
+            # Not "auto", which looks the backbone up to compare its number of tokens.
+            model.save_pretrained(work / "adapter", save_embedding_layers=False)
             (work / "adapter" / "README.md").unlink(missing_ok=True)
         if module.item_features is not None:
             write_tensors(work / FEATURES, {"features": module.item_features})
@@ -88,21 +89,28 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
             )
         with torch.no_grad():
             expected[name].copy_(value)
-    if (folder / "adapter").is_dir():
-        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
-
-        adapter = load_peft_weights(str(folder / "adapter"), device="cpu")
-        result: Any = set_peft_model_state_dict(module.network.backbone.model, adapter)
-        if result.unexpected_keys:
-            raise ArtifactError(f"{folder}: the adapter has unknown weights, e.g. {result.unexpected_keys[0]}")
+    if module.settings.tuned == "lora":
+        _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
 
 
+def _load_adapter(model: Any, folder: Path) -> None:
+    from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: missing; save the model again")
+    weights = load_peft_weights(str(folder), device="cpu")
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if odd := sorted(set(weights) ^ set(expected)):
+        raise ArtifactError(f"{folder}: {len(odd)} weights are missing or unknown, e.g. {odd[0]}")
+    set_peft_model_state_dict(model, weights)
+
+
 def _own_weights(module: MetaTokenModule) -> dict[str, torch.Tensor]:
-    """Weights that are saved as tensors, each storage once: all but the frozen backbone and its adapter."""
-    adapted = module.settings.backbone not in PRESETS
+    """Weights that are saved as tensors, each storage once: all but an untrained backbone and its adapter."""
+    whole = module.settings.tuned == "full"
     return {
         name: parameter.data
         for name, parameter in module.network.named_parameters()
-        if not (adapted and name.startswith("backbone."))
+        if whole or not name.startswith("backbone.")
     }
