@@ -101,6 +101,8 @@ class TrainerConfig(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: str = "auto"
     devices: int | str = "auto"
+    strategy: str = "auto"
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
     validation_users: int | None = 2000
     validate_every: int = Field(default=1, ge=1)
     options: dict[str, Any] = {}

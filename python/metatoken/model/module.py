@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.adaptation import TUNINGS, Tuning, adapt
+from metatoken.model.adaptation import TUNINGS, Tuning, adapt, freeze_unread
 from metatoken.model.backbone import Backbone
+from metatoken.model.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.model.depth import keep_layers
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
@@ -161,6 +162,7 @@ class MetaTokenModule(L.LightningModule):
             settings = settings_from_dict(fields)
         self.settings = settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
+        self._random_state: dict[str, Any] | None = None
         self.vocabulary = vocabulary
         if features is None and settings.item_features is not None:
             features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
@@ -170,6 +172,8 @@ class MetaTokenModule(L.LightningModule):
             titles = _titles(settings, vocabulary)
             model, self.tokenizer = build_backbone(settings, titles or ())
             backbone = Backbone(model)
+            if titles is None or backbone.is_encoder_decoder or settings.weights.text == 0:
+                freeze_unread(backbone.bare())
             self.network = Network(
                 backbone,
                 vocabulary,
@@ -247,7 +251,7 @@ class MetaTokenModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
-        parts = loss_parts(scores, self.settings.weights)
+        parts = loss_parts(scores, weights, batch.normaliser)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
         return parts["loss"]
@@ -259,7 +263,7 @@ class MetaTokenModule(L.LightningModule):
         hit = (ranks <= 10).float()
         task = self.tasks[dataloader_idx]
         values = {f"val/{task}/hr@10": hit.mean(), f"val/{task}/ndcg@10": (hit / torch.log2(ranks + 1.0)).mean()}
-        self.log_dict(values, batch_size=len(ranks), add_dataloader_idx=False, prog_bar=True)
+        self.log_dict(values, batch_size=len(ranks), add_dataloader_idx=False, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         trainable = [p for p in self.parameters() if p.requires_grad]
@@ -282,20 +286,21 @@ class MetaTokenModule(L.LightningModule):
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1.0, total))))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps trainable weights only: a frozen backbone is on disk already."""
-        keep = self._trainable()
+        """Keeps trainable weights only, since a frozen backbone is on disk already, and adds the random state."""
+        keep = trainable_names(self)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
+        checkpoint["random_state"] = random_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Checks that every trainable weight is there, since loading is not strict."""
-        missing = sorted(self._trainable() - set(checkpoint["state_dict"]))
-        if missing:
-            raise ConfigError(f"checkpoint: {len(missing)} trainable weights are missing, e.g. {missing[0]}")
+        """Checks that every trainable weight is there and no other, since loading is not strict."""
+        check_weights(self, checkpoint["state_dict"])
+        self._random_state = checkpoint.get("random_state")
 
-    def _trainable(self) -> set[str]:
-        # A tied table appears under two names and is listed once by named_parameters; keep both.
-        trained = {id(p) for p in self.parameters() if p.requires_grad}
-        return {name for name, p in self.named_parameters(remove_duplicate=False) if id(p) in trained}
+    def on_train_start(self) -> None:
+        """Takes up the random state of a checkpoint, once everything that draws before the first batch has drawn."""
+        if self._random_state is not None:
+            set_random_state(self._random_state)
+            self._random_state = None
 
     def settings_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

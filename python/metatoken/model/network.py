@@ -112,6 +112,8 @@ class Network(nn.Module):
             text_loss = self.backbone.text_loss(
                 hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
             )
+            if batch.text_weight is not None:
+                text_loss = text_loss * batch.text_weight
         else:
             decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
             states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)

@@ -85,11 +85,18 @@ def target_scores(
     return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
 
 
-def loss_parts(scores: Scores, weights: Weights) -> dict[str, Tensor]:
-    """The weighted loss and its parts, means over targets: `loss`, `item`, `generation`, maybe `shared`, `text`."""
-    parts = {"item": -scores.item.mean(), "generation": -torch.stack(scores.tokens).sum(0).mean()}
+def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
+    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared` and `text`.
+
+    Args:
+        scores: Of the targets of a batch.
+        weights: Of the parts.
+        normaliser: What sums over targets are divided by; None gives means over the targets of this batch.
+    """
+    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser
+    parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
     if scores.shared is not None:
-        parts["shared"] = -scores.shared.mean()
+        parts["shared"] = -scores.shared.sum() / count
     total = weights.item * parts["item"] + weights.generation * parts["generation"]
     if "shared" in parts:
         total = total + weights.shared * parts["shared"]

@@ -52,6 +52,8 @@ class Batch:
         text_row: int64 `[T]` row of each supervised text token.
         text_position: int64 `[T]` position of the state that predicts it, the one before it.
         text_ids: int64 `[T]` its id.
+        normaliser: float scalar, what sums over targets are divided by; None means P.
+        text_weight: float scalar, the share of this batch in the text loss of its step, times its parts; None means 1.
     """
 
     input_ids: Tensor
@@ -64,14 +66,17 @@ class Batch:
     text_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    normaliser: Tensor | None = None
+    text_weight: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on a device."""
-        return Batch(**{k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items()})
+        moved = {k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items() if v is not None}
+        return Batch(**moved)
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory."""
-        return Batch(**{k: v.pin_memory() for k, v in vars(self).items()})
+        return Batch(**{k: v.pin_memory() for k, v in vars(self).items() if v is not None})
 
 
 class ExampleBuilder:
