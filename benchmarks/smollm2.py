@@ -125,6 +125,7 @@ def main() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.precision == "bf16-mixed"):
             result["validation"] = held_out_losses(module, split, batch_size=32, limit=args.users)
     result["seconds"] = round(time.perf_counter() - started, 1)
+    result["cpu_seconds"] = round(time.process_time(), 1)  # of all threads, imports and tokens included
     text = json.dumps(result, indent=2)
     print(text)
     if args.output is not None:
