@@ -20,6 +20,7 @@ from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame,
 from metatoken.config import Config, dump_config, load_config
 from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
 from metatoken.training import LAST, build, check_checkpoint, fit, is_first_process, make_trainer
 
@@ -99,6 +100,11 @@ def train_run(
     split = leave_last_out(log)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
     vocabulary = _vocabulary(config, split, out, resume or not first, bar)
+    if vocabulary.n_users == 0 and ("direct" in config.model.tasks or config.model.user_tokens != "none"):
+        raise ConfigError(
+            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+            "need users; set model.tasks: [sequential] and model.user_tokens: none"
+        )
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -207,7 +213,7 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
     given = out / VOCABULARY if resume else config.vocabulary
     if given is not None:
         vocabulary = Vocabulary.load(given)
-        if vocabulary.n_users == 0:
+        if vocabulary.n_users == 0 and vocabulary.learned_from is None:
             raise ConfigError(
                 f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
                 "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
@@ -218,8 +224,10 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
                 f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
             )
         return vocabulary
-    settings = config.tokens.model_dump()
-    settings["meta_paths"] = tuple(settings["meta_paths"])
+    about = config.data
+    settings = fit_arguments(
+        config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+    )
     with bar("learning tokens") as progress:
         return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
 
@@ -251,7 +259,7 @@ def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
 def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     frame = read_frame(path, {"user": pl.String, "item": pl.String})
     log = Interactions.from_frame(frame)
-    if log.items.raw != vocabulary.items.raw or log.users.raw != vocabulary.users.raw:
+    if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
         raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
     return log
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::errors::to_python;
 use super::run::run;
 use crate::error::Error;
-use crate::graph::csr::Graph as CoreGraph;
+use crate::graph::csr::{Graph as CoreGraph, Link};
 use crate::graph::metapath::MetaPath;
 use crate::graph::walk;
 
@@ -16,25 +16,34 @@ pub(super) struct Graph {
     pub(super) core: CoreGraph,
 }
 
-/// (source type, target type, source rows, target rows)
-type Edges<'py> = (String, String, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, i32>);
+type Rows<'py> = PyReadonlyArray1<'py, i32>;
+/// (source type, target type, source rows, target rows, weights)
+type Edges<'py> = (String, String, Rows<'py>, Rows<'py>, Option<PyReadonlyArray1<'py, f64>>);
 
 #[pymethods]
 impl Graph {
     #[new]
     fn new(py: Python<'_>, types: Vec<(String, usize)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
         let mut core = CoreGraph::new(&types).map_err(|e| to_python(py, e))?;
-        for (source, target, rows, columns) in &edges {
+        for (source, target, rows, columns, weights) in &edges {
             let (rows, columns) = (rows.as_slice()?, columns.as_slice()?);
-            py.detach(|| core.connect(source, target, rows, columns)).map_err(|e| to_python(py, e))?;
+            let weights = weights.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+            py.detach(|| core.connect_weighted(source, target, rows, columns, weights))
+                .map_err(|e| to_python(py, e))?;
         }
         Ok(Self { core })
     }
 
-    /// Edges from one type to another, 0 where they are not connected.
+    /// Edges from one type to another (steps in time from a type to itself), 0 where they are not linked.
     fn n_edges(&self, source: &str, target: &str) -> usize {
         let pair = self.core.type_index(source).zip(self.core.type_index(target));
-        pair.and_then(|(a, b)| self.core.relation(a, b)).map_or(0, |csr| csr.len())
+        let link = if source == target { Link::Next } else { Link::Edge };
+        pair.and_then(|(a, b)| self.core.relation(a, b, link)).map_or(0, |csr| csr.len())
+    }
+
+    /// Bytes that the adjacency takes.
+    fn n_bytes(&self) -> usize {
+        self.core.bytes()
     }
 
     /// The meta-path as the core understands it; raises where the graph cannot walk it.
