@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from metatoken.model.norm import FinalNorm
 from metatoken.model.text_loss import linear_cross_entropy
@@ -97,7 +96,7 @@ class Backbone(nn.Module):
         capped = getattr(bare.config, "final_logit_softcapping", None) is not None
         if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
             return linear_cross_entropy(hidden, head.weight[:columns], ids)
-        return F.cross_entropy(self.text_logits(hidden, columns).float(), ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any

@@ -36,6 +36,7 @@ class Network(nn.Module):
         alpha: Weight of projected centroids.
         input_norm: Length of OOV rows at the input.
         leaf: Whether an item's last token carries its own vector at the input and at the output.
+        features: float `[n_items, f]` further vectors of items, projected into theirs.
         normaliser: `trie` or `full`, see `GenerationHead`.
     """
 
@@ -50,6 +51,7 @@ class Network(nn.Module):
         alpha: float = 1.0,
         input_norm: float,
         leaf: bool = True,
+        features: Tensor | None = None,
         normaliser: str = "trie",
     ) -> None:
         super().__init__()
@@ -63,6 +65,7 @@ class Network(nn.Module):
             self.table,
             torch.from_numpy(vocabulary.item_tokens),
             torch.from_numpy(vocabulary.vectors[vocabulary.n_users :]),
+            features,
         )
         self.index = TrieIndex(trie)
         self.item_head = ItemHead(temperature)
@@ -94,19 +97,7 @@ class Network(nn.Module):
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
         """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
         item_vectors = self.items()
-        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
-        decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-        text_loss = None
-        if text and len(batch.text_ids) > 0:
-            states, hidden = self.backbone.read(vectors, batch.attention_mask)
-            text_loss = self.backbone.text_loss(
-                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
-            )
-        else:
-            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
-        # An item with fewer tokens than others may end before the last level's position; that level is then unused.
-        places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
-        levels = [states[batch.state_row, place] for place in places]
+        levels, text_loss = self.read(batch, item_vectors, text=text)
         scores = target_scores(
             levels,
             batch.targets,
@@ -117,6 +108,28 @@ class Network(nn.Module):
             shared=shared,
         )
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
+
+    def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
+        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of title tokens if `text`.
+
+        Args:
+            batch: Prompts with their targets.
+            item_vectors: float `[n_items, d]` of `self.items()`.
+            text: Whether to compute the loss of title tokens where there are any.
+        """
+        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
+        text_loss = None
+        if text and len(batch.text_ids) > 0:
+            states, hidden = self.backbone.read(vectors, batch.attention_mask)
+            text_loss = self.backbone.text_loss(
+                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
+            )
+        else:
+            decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
+            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
+        # An item with fewer tokens than others may end before the last level's position; that level is then unused.
+        places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
+        return [states[batch.state_row, place] for place in places], text_loss
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
