@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from tests.files import write_run_config
+
+# A loaded machine is slow, not wrong: no example is timed.
+settings.register_profile("metatoken", deadline=None)
+settings.load_profile("metatoken")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

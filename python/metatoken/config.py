@@ -62,12 +62,14 @@ class WeightsConfig(Section):
     item: float = Field(default=1.0, ge=0)
     generation: float = Field(default=0.5, ge=0)
     shared: float = Field(default=0.25, ge=0)
+    text: float = Field(default=0.25, ge=0)
 
 
 class ModelConfig(Section):
     """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
 
     backbone: str = "gpt2-preset"
+    layers: int | None = Field(default=None, ge=1)
     preset: dict[str, int | float] = {}
     tuning: Literal["lora", "full", "frozen"] | None = None
     lora: dict[str, Any] | None = None
@@ -78,7 +80,10 @@ class ModelConfig(Section):
     alpha: float = 1.0
     input_norm: float | None = None
     user_tokens: Literal["none", "prefix"] = "none"
+    item_features: str | None = None
     max_history: int = 50
+    titles: bool = False
+    title_tokens: int = Field(default=12, ge=1)
     weights: WeightsConfig = WeightsConfig()
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -96,6 +101,8 @@ class TrainerConfig(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: str = "auto"
     devices: int | str = "auto"
+    strategy: str = "auto"
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
     validation_users: int | None = 2000
     validate_every: int = Field(default=1, ge=1)
     options: dict[str, Any] = {}

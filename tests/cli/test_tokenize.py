@@ -264,11 +264,13 @@ def test_own_files_that_do_not_fit(name: str, refuse: Refuse, tmp_path: Path, mo
     assert hint in refuse("tokenize", *given, "--levels", "8,16", *options, "-o", tmp_path / "v")
 
 
-def test_a_run_needs_users(run: Run, refuse: Refuse, tmp_path: Path) -> None:
+def test_a_run_needs_users(run: Run, tmp_path: Path) -> None:
     x = write_parquet(tmp_path / "x.parquet")
     assert run("tokenize", "--embeddings", x, "--levels", "8,16", "-o", tmp_path / "v").code == 0
     config = write_run_config(tmp_path)
-    line = refuse("train", config, "--vocabulary", tmp_path / "v", "-o", tmp_path / "run")
+    result = run("train", config, "--vocabulary", tmp_path / "v", "-o", tmp_path / "run")
+    assert result.code == 2
+    line = result.err.splitlines()[-1]
     assert "items only" in line
 
 

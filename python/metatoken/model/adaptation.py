@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from metatoken.errors import ConfigError
+from metatoken.model.norm import final_norm
 
 Tuning = Literal["lora", "full", "frozen"]
 TUNINGS: tuple[Tuning, ...] = ("lora", "full", "frozen")
@@ -82,3 +83,15 @@ def is_tied(model: nn.Module) -> bool:
     hf: Any = model
     head, table = hf.get_output_embeddings(), hf.get_input_embeddings()
     return head is not None and head.weight is table.weight
+
+
+def freeze_unread(model: nn.Module) -> None:
+    """Freezes what no loss of the ranking tasks reads: the gain and bias of the final norm, an untied head.
+
+    They would get no gradient, which a distributed strategy takes for an error.
+    """
+    hf: Any = model
+    final_norm(hf).requires_grad_(requires_grad=False)
+    head = hf.get_output_embeddings()
+    if head is not None and not is_tied(hf):
+        head.requires_grad_(requires_grad=False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from metatoken.model.embedding import uninstall
 from metatoken.model.norm import FinalNorm
+from metatoken.model.text_loss import linear_cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,27 @@ class Backbone(nn.Module):
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
         return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
+
+    def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
+        states, out = self._run(vectors, mask, use_cache=False)
+        return states, out.last_hidden_state
+
+    def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
+        """Logits `[T, columns]` of the backbone's own tokens, for outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        logits: Tensor = bare.get_output_embeddings()(hidden)[:, :columns]
+        cap = getattr(bare.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
+        """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        head: Any = bare.get_output_embeddings()
+        capped = getattr(bare.config, "final_logit_softcapping", None) is not None
+        if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
+            return linear_cross_entropy(hidden, head.weight[:columns], ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any

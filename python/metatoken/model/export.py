@@ -51,6 +51,8 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
     """
     if "sequential" not in module.tasks:
         raise ConfigError("export: expected a model with the task sequential, whose prompts need no user")
+    if (module.vocabulary.item_codes < 0).any():
+        raise ConfigError("export: expected items with equally many tokens; fit the vocabulary with fixed levels")
     network, vocabulary = module.eval().network, module.vocabulary
     trie, meta = Trie.from_codes(vocabulary.item_codes), _meta(module)
     with atomic_folder(folder, kind=KIND) as work, torch.no_grad():
@@ -58,7 +60,7 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
         write_tensors(work / "prefix.safetensors", _prefix(trie, vocabulary, network.base))
         if network.leaf:
             write_tensors(work / "leaf.safetensors", _leaves(network, trie))
-        _write_lines(work / "items.jsonl", _items(vocabulary, network.base))
+        _write_lines(work / "items.jsonl", _items(module))
         if module.user_tokens != "none":
             _write_lines(work / "users.jsonl", _users(vocabulary, network.base))
         write_json(work / "metatoken.json", meta)
@@ -97,6 +99,7 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
         "encoder_decoder": network.backbone.is_encoder_decoder,
         "max_history": builder.max_history,
         "leaf": network.leaf,
+        "normaliser": getattr(module.settings, "normaliser", "trie"),
         "words": template.words(with_user=False)[0],
         "prompt": encoder.prompt(template, None).tolist(),
         "end": encoder.end().tolist(),
@@ -128,12 +131,16 @@ def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
 
 
-def _items(vocabulary: Vocabulary, base: int) -> Iterable[dict[str, Any]]:
+def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
+    """A line for each item row; `prompt` holds the ids that stand for it in a history, where titles follow tokens."""
+    vocabulary, encoder = module.vocabulary, module.builder.encoder
     titles = vocabulary.titles or [""] * vocabulary.n_items
-    for raw, tokens, title in zip(vocabulary.items.raw, vocabulary.item_tokens.tolist(), titles, strict=True):
-        own = [token for token in tokens if token >= 0]
-        text = "".join(vocabulary.tokens[token] for token in own)
-        yield {"item": raw, "tokens": text, "ids": [base + token for token in own], "title": title}
+    for row, (raw, title) in enumerate(zip(vocabulary.items.raw, titles, strict=True)):
+        line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title}
+        line |= {"ids": encoder.items.one(row).tolist()}
+        if encoder.written is not encoder.items:
+            line |= {"prompt": encoder.written.one(row).tolist()}
+        yield line
 
 
 def _users(vocabulary: Vocabulary, base: int) -> Iterable[dict[str, Any]]:

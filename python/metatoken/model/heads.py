@@ -78,18 +78,23 @@ class TrieIndex(nn.Module):
 
 
 class ItemVectors(nn.Module):
-    """Vector of every item: composed token vectors + projected entity embedding + a free residual.
+    """Vector of every item: composed token vectors + projected entity embedding (+ features) + a free residual.
 
     Args:
         table: The OOV token table.
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
+        features: float `[n_items, f]` what is known of items from outside, e.g. text vectors; zeros where nothing is.
     """
 
     tokens: Tensor
     entities: Tensor
 
-    def __init__(self, table: TokenTable, item_tokens: Tensor, entities: Tensor) -> None:
+    features: Tensor | None
+
+    def __init__(
+        self, table: TokenTable, item_tokens: Tensor, entities: Tensor, features: Tensor | None = None
+    ) -> None:
         super().__init__()
         dim = table.weight.shape[1]
         self.table = [table]  # owned by the module that owns the backbone
@@ -97,10 +102,16 @@ class ItemVectors(nn.Module):
         self.register_buffer("entities", F.normalize(entities, dim=1))
         self.projection = nn.Linear(entities.shape[1], dim)
         self.residual = nn.Parameter(torch.randn(len(entities), dim) * 0.02)
+        unit = None if features is None else F.normalize(features, dim=1)
+        self.register_buffer("features", unit, persistent=False)
+        if unit is not None:
+            self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
     def forward(self) -> Tensor:
         """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
         composed: Tensor = self.residual + self.projection(self.entities)
+        if self.features is not None:
+            composed = composed + self.feature_projection(self.features)
         rows = self.table[0]()
         for level in range(self.tokens.shape[1]):
             ids = self.tokens[:, level]

@@ -5,6 +5,7 @@ prompt ids -> table vectors (+ leaf vectors at the items' last tokens) -> backbo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +35,7 @@ class Network(nn.Module):
         alpha: Weight of projected centroids.
         input_norm: Length of OOV rows at the input.
         leaf: Whether an item's last token carries its own vector at the input and at the output.
+        features: float `[n_items, f]` further vectors of items, projected into theirs.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Network(nn.Module):
         alpha: float = 1.0,
         input_norm: float,
         leaf: bool = True,
+        features: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -59,6 +62,7 @@ class Network(nn.Module):
             self.table,
             torch.from_numpy(vocabulary.item_tokens),
             torch.from_numpy(vocabulary.vectors[vocabulary.n_users :]),
+            features,
         )
         self.index = TrieIndex(trie)
         self.item_head = ItemHead(temperature)
@@ -78,14 +82,11 @@ class Network(nn.Module):
         own = F.embedding(leaves.clamp_min(0), F.normalize(item_vectors, dim=-1) * self.input_norm)
         return torch.where((leaves >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
-    def forward(self, batch: Batch, *, shared: bool = True) -> Scores:
-        """Log-probabilities of a batch's targets."""
+    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
+        """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
         item_vectors = self.items()
-        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
-        decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-        states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
-        levels = [states[batch.state_row, batch.state_position + level] for level in range(self.index.depth)]
-        return target_scores(
+        levels, text_loss = self.read(batch, item_vectors, text=text)
+        scores = target_scores(
             levels,
             batch.targets,
             item_head=self.item_head,
@@ -94,6 +95,30 @@ class Network(nn.Module):
             vectors=item_vectors[self.index.leaf_items],
             shared=shared,
         )
+        return scores if text_loss is None else replace(scores, text=text_loss)
+
+    def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
+        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of title tokens if `text`.
+
+        Args:
+            batch: Prompts with their targets.
+            item_vectors: float `[n_items, d]` of `self.items()`.
+            text: Whether to compute the loss of title tokens where there are any.
+        """
+        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
+        text_loss = None
+        if text and len(batch.text_ids) > 0:
+            states, hidden = self.backbone.read(vectors, batch.attention_mask)
+            text_loss = self.backbone.text_loss(
+                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
+            )
+            if batch.text_weight is not None:
+                text_loss = text_loss * batch.text_weight
+        else:
+            decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
+            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
+        levels = [states[batch.state_row, batch.state_position + level] for level in range(self.index.depth)]
+        return levels, text_loss
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)

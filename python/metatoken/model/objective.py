@@ -4,7 +4,8 @@
 
 `CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
-token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways.
+token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
+prompts, `w_text CE_text` is added: the words of the targets' titles among the text columns.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Weights:
     item: float = 1.0
     generation: float = 0.5
     shared: float = 0.25
+    text: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Scores:
         item: By the item head.
         tokens: By the generation head with leaf vectors, one tensor a level.
         shared: Last token by its shared vector; None where its weight is 0.
+        text: Mean cross-entropy of title tokens, a scalar; None where there are none.
     """
 
     item: Tensor
     tokens: list[Tensor]
     shared: Tensor | None
+    text: Tensor | None = None
 
 
 def target_scores(
@@ -81,12 +85,22 @@ def target_scores(
     return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
 
 
-def loss_parts(scores: Scores, weights: Weights) -> dict[str, Tensor]:
-    """The weighted loss and its parts, means over targets: keys `loss`, `item`, `generation`, maybe `shared`."""
-    parts = {"item": -scores.item.mean(), "generation": -torch.stack(scores.tokens).sum(0).mean()}
+def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
+    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared` and `text`.
+
+    Args:
+        scores: Of the targets of a batch.
+        weights: Of the parts.
+        normaliser: What sums over targets are divided by; None gives means over the targets of this batch.
+    """
+    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser
+    parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
     if scores.shared is not None:
-        parts["shared"] = -scores.shared.mean()
+        parts["shared"] = -scores.shared.sum() / count
     total = weights.item * parts["item"] + weights.generation * parts["generation"]
     if "shared" in parts:
         total = total + weights.shared * parts["shared"]
+    if scores.text is not None:
+        parts["text"] = scores.text
+        total = total + weights.text * parts["text"]
     return {"loss": total, **parts}

@@ -90,8 +90,9 @@ class Recommender:
         own = [-1] * len(ids)
         for row in rows[max(0, len(rows) - self.meta["max_history"]) :]:
             tokens = self.items[row]["ids"]
-            ids += tokens
-            own += [-1] * (len(tokens) - 1) + [row]
+            written = self.items[row].get("prompt", tokens)
+            ids += written
+            own += [-1] * (len(tokens) - 1) + [row] + [-1] * (len(written) - len(tokens))
         return ids + self.meta["end"], own + [-1] * len(self.meta["end"])
 
     def allowed_tokens(self, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
@@ -145,9 +146,9 @@ class Recommender:
                 self._children(int(node), state, start[0], by_leaf=last and self.leaf is not None)
                 for node, state in zip(nodes, states, strict=True)
             ]
-            counts = torch.tensor([len(logits) for logits, _ in found])
+            counts = torch.tensor([len(below) for _, below in found])
             beams = beams.repeat_interleave(counts, 0)
-            scores = scores.repeat_interleave(counts) + torch.cat([torch.log_softmax(x, 0) for x, _ in found])
+            scores = scores.repeat_interleave(counts) + torch.cat([scored for scored, _ in found])
             nodes = torch.cat([below for _, below in found])
             begin, end = trie["leaf_begin"][nodes], trie["leaf_end"][nodes]
             allowed = end - begin - torch.searchsorted(blocked, end) + torch.searchsorted(blocked, begin)
@@ -166,15 +167,24 @@ class Recommender:
         return nodes, scores
 
     def _children(self, node: int, state: Tensor, start: Tensor, *, by_leaf: bool) -> tuple[Tensor, Tensor]:
-        """Logits and nodes below a node."""
+        """Log-probabilities of the nodes below a node, and which they are."""
         begin, end = self.trie["first_child"][node : node + 2].tolist()
         below = torch.arange(begin, end)
         if by_leaf and self.leaf is not None:
             leaves = slice(int(self.trie["leaf_begin"][node]), int(self.trie["leaf_end"][node]))
-            return self.leaf["outputs"][leaves] @ start + self.leaf["bias"][leaves], below
-        head, tokens = self.model.get_output_embeddings(), self.trie["token"][begin:end]
-        logits = head.weight[tokens] @ state
-        return logits if head.bias is None else logits + head.bias[tokens], below
+            return torch.log_softmax(self.leaf["outputs"][leaves] @ start + self.leaf["bias"][leaves], 0), below
+        tokens = self.trie["token"][begin:end]
+        logits = self._logits(state)
+        own = logits[tokens - self.meta["base"]]
+        rivals = logits if self.meta["normaliser"] == "full" else own
+        return own - torch.logsumexp(rivals, 0), below
+
+    def _logits(self, state: Tensor) -> Tensor:
+        """Logits of all item and user tokens, `[n_tokens]`."""
+        head = self.model.get_output_embeddings()
+        tokens = slice(self.meta["base"], self.meta["base"] + self.meta["n_tokens"])
+        logits: Tensor = head.weight[tokens] @ state
+        return logits if head.bias is None else logits + head.bias[tokens]
 
 
 def main() -> None:
