@@ -1,4 +1,4 @@
-"""Imports flow one way: data -> tokens -> tasks -> model -> decode -> evaluate -> run -> recommend -> cli."""
+"""Imports flow one way: data, tokens, tasks, model, decode, evaluate, training, run, recommend, cli."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ LAYERS = (
     "model",
     "decode",
     "evaluate",
+    "training",
     "run",
     "recommend",
+    "serve",
     "report",
     "cli",
     "__main__",
@@ -42,6 +44,7 @@ TORCH_USERS = (
     "evaluate.baselines",
     "evaluate.fusion",
     "evaluate.runner",
+    "training",
     "run",
     "recommend",
     "cli",

@@ -1,16 +1,13 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
-run/  config.yaml  vocabulary/  model/  fusion.json  history.parquet  checkpoints/
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
       metrics.json  predictions.parquet   (after `evaluate_run`)
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +18,13 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
+from metatoken.data import Catalogue, IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
+from metatoken.training import LAST, build, check_checkpoint, fit, is_first_process, make_trainer
 
 if TYPE_CHECKING:
-    import lightning as L
-
     from metatoken.evaluate.fusion import Fusion
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
@@ -37,7 +34,7 @@ Bar = Callable[[str], Any]
 """Given a label, a context manager that yields a progress callback `(done, total)`."""
 
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
-LAST = "checkpoints/last.ckpt"
+ITEMS = "items"
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -51,6 +48,7 @@ class Run:
         split: The log it was trained on, split as then.
         module: The model, in evaluation mode.
         fusion: Weights of the fused list.
+        catalogue: What is known about the items; titles alone in runs of before it was stored.
     """
 
     folder: Path
@@ -58,6 +56,7 @@ class Run:
     split: Split
     module: MetaTokenModule
     fusion: Fusion
+    catalogue: Catalogue
 
 
 def read_log(config: Config) -> Interactions:
@@ -84,35 +83,53 @@ def train_run(
         say: Gets a line for each step.
         bar: Shows progress of long steps.
 
+    Returns:
+        The run. In the other processes of a distributed strategy it has the trained model, but neither fusion weights
+        nor a finished folder, which the first process makes.
+
     Raises:
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
     """
     out, bar = Path(out), bar or _no_bar
-    _check_place(config, out, overwrite, resume)
+    first = is_first_process()
+    if first:
+        _check_place(config, out, overwrite, resume)
+    else:  # started by the first one, after it had written what it needs; it speaks and writes for all
+        say, bar = _unheard, _no_bar
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
     split = leave_last_out(log)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
-    vocabulary = _vocabulary(config, split, out, resume, bar)
+    vocabulary = _vocabulary(config, split, out, resume or not first, bar)
+    if vocabulary.n_users == 0 and ("direct" in config.model.tasks or config.model.user_tokens != "none"):
+        raise ConfigError(
+            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+            "need users; set model.tasks: [sequential] and model.user_tokens: none"
+        )
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
-    module, data = _model(config, split, vocabulary)
+    module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
-    trainer = _trainer(config, out, say)
-    if not resume:
-        _begin(out, vocabulary, log, overwrite)
-    with atomic_file(out / CONFIG) as work:
-        work.write_text(dump_config(config), encoding="utf-8")
-    for stale in (METRICS, PREDICTIONS):
-        (out / stale).unlink(missing_ok=True)
+    trainer = make_trainer(config, out, say)
+    if first:
+        _begin(config, out, vocabulary, log, overwrite=overwrite, resume=resume)
     started = time.monotonic()
-    _fit(trainer, module, data, out, resume)
+    try:
+        fit(trainer, module, data, out / LAST if resume else None)
+    except BaseException:
+        if first and not (out / LAST).exists():
+            shutil.rmtree(out)  # there is nothing to go on from
+        raise
+    if not first:
+        from metatoken.evaluate.fusion import Fusion
+
+        return Run(out, config, split, module.eval(), Fusion(), Catalogue.of(log, vocabulary.titles))
     fusion = _finish(config, module, split, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
-    return Run(out, config, split, module, fusion)
+    return Run(out, config, split, module, fusion, Catalogue.of(log, vocabulary.titles))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -133,7 +150,12 @@ def load_run(folder: str | Path) -> Run:
     split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
-    return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
+    if (folder / ITEMS).exists():
+        catalogue = Catalogue.load(folder / ITEMS, vocabulary.items)
+    else:
+        catalogue = Catalogue.of(split.log, vocabulary.titles)
+    module = load_model(folder / MODEL, vocabulary)
+    return Run(folder, config, split, module, Fusion.load(folder / FUSION), catalogue)
 
 
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
@@ -182,26 +204,12 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_checkpoint(config: Config, out: Path) -> None:
-    """Refuses, before any work, to go on from a checkpoint that is missing, damaged or of another model."""
-    last = out / LAST
-    if not last.is_file():
-        raise ConfigError(f"--resume: {out} has no checkpoint to go on from")
-    try:
-        with zipfile.ZipFile(last) as parts:
-            sound = parts.testzip() is None
-    except zipfile.BadZipFile:
-        sound = False
-    if not sound:
-        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
-    begun = load_config(out / CONFIG)
-    if (config.model, config.seed) != (begun.model, begun.seed):
-        raise ConfigError(f"--resume: the model and the seed must be those of {out / CONFIG}")
-
-
 def _check_place(config: Config, out: Path, overwrite: bool, resume: bool) -> None:
     if resume:
-        _check_checkpoint(config, out)
+        check_checkpoint(out / LAST)
+        begun = load_config(out / CONFIG)
+        if (config.model, config.seed) != (begun.model, begun.seed):
+            raise ConfigError(f"--resume: the model and the seed must be those of {out / CONFIG}")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:
             raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
@@ -213,7 +221,7 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
     given = out / VOCABULARY if resume else config.vocabulary
     if given is not None:
         vocabulary = Vocabulary.load(given)
-        if vocabulary.n_users == 0:
+        if vocabulary.n_users == 0 and vocabulary.learned_from is None:
             raise ConfigError(
                 f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
                 "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
@@ -224,38 +232,28 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
                 f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
             )
         return vocabulary
-    settings = config.tokens.model_dump()
-    settings["meta_paths"] = tuple(settings["meta_paths"])
+    about = config.data
+    settings = fit_arguments(
+        config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+    )
     with bar("learning tokens") as progress:
         return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
 
 
-def _model(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, Any]:
-    import torch
-
-    from metatoken.model.module import MetaTokenModule, settings_from_dict
-    from metatoken.tasks.datamodule import TaskDataModule
-
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    torch.manual_seed(config.seed)
-    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
-    data = TaskDataModule(
-        split,
-        vocabulary,
-        tasks=module.tasks,
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        direct_share=config.trainer.direct_share,
-        validation_users=config.trainer.validation_users,
-    )
-    return module, data
-
-
-def _begin(out: Path, vocabulary: Vocabulary, log: Interactions, overwrite: bool) -> None:
-    if overwrite and out.exists():
+def _begin(
+    config: Config, out: Path, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool, resume: bool
+) -> None:
+    if overwrite and not resume and out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out / CONFIG) as work:
+        work.write_text(dump_config(config), encoding="utf-8")
+    for stale in (METRICS, PREDICTIONS):
+        (out / stale).unlink(missing_ok=True)
+    if resume:
+        return
     vocabulary.save(out / VOCABULARY)
+    Catalogue.of(log, vocabulary.titles).save(out / ITEMS)
     frame = log.frame.select("user", "item")
     write_frame(
         out / HISTORY,
@@ -270,53 +268,9 @@ def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
 def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     frame = read_frame(path, {"user": pl.String, "item": pl.String})
     log = Interactions.from_frame(frame)
-    if log.items.raw != vocabulary.items.raw or log.users.raw != vocabulary.users.raw:
+    if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
         raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
     return log
-
-
-def _trainer(config: Config, out: Path, say: Say) -> L.Trainer:
-    import lightning as L
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    from metatoken.model.reporting import EpochLines
-
-    settings = config.trainer
-    last = Path(LAST)
-    checkpoints = ModelCheckpoint(
-        dirpath=out / last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    try:
-        with _quiet():
-            return L.Trainer(
-                max_epochs=settings.max_epochs,
-                accelerator=settings.accelerator,
-                devices=settings.devices,
-                precision=settings.precision,
-                gradient_clip_val=settings.gradient_clip_val,
-                check_val_every_n_epoch=settings.validate_every,
-                num_sanity_val_steps=0,
-                logger=False,
-                enable_model_summary=False,
-                enable_progress_bar=False,
-                callbacks=[checkpoints, EpochLines(say)],
-                **settings.options,
-            )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
-
-
-def _fit(trainer: L.Trainer, module: MetaTokenModule, data: Any, out: Path, resume: bool) -> None:
-    try:
-        with _quiet():
-            trainer.fit(module, data, ckpt_path=str(out / LAST) if resume else None, weights_only=True)
-    except BaseException as error:
-        if not (out / LAST).is_file():
-            shutil.rmtree(out)  # there is nothing to go on from
-        if isinstance(error, SystemExit) and trainer.interrupted:
-            raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
-        raise
 
 
 def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
@@ -335,20 +289,8 @@ def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, ba
     return fusion
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Lightning's advice about loaders and loggers off a user's terminal; errors still come through."""
-    import logging
-
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+def _unheard(line: str) -> None:
+    pass
 
 
 @contextmanager

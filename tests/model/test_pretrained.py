@@ -3,56 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    GemmaConfig,
-    GemmaForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArtifactError
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.model.saving import load_model, save_model
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template, train_tokenizer
-
-TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-GROUPED = TINY | {"num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256}
-T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2}
+from metatoken.tasks.prompts import find_template
+from tests.model.architectures import ARCHITECTURES, write_backbone
 
 
-def _t5(n):
-    config = T5Config(**T5, vocab_size=n)
-    config.decoder_start_token_id = 0
-    return T5ForConditionalGeneration(config)
-
-
-BUILD = {
-    "gpt2": lambda n: GPT2LMHeadModel(GPT2Config(vocab_size=n, n_embd=32, n_layer=2, n_head=2, n_positions=256)),
-    "llama-tied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
-    "llama-untied": lambda n: LlamaForCausalLM(LlamaConfig(**GROUPED, vocab_size=n, tie_word_embeddings=False)),
-    "qwen3": lambda n: Qwen3ForCausalLM(Qwen3Config(**GROUPED, vocab_size=n, tie_word_embeddings=True)),
-    "gemma": lambda n: GemmaForCausalLM(GemmaConfig(**GROUPED, vocab_size=n)),
-    "t5": _t5,
-}
-
-
-@pytest.fixture(scope="module", params=BUILD)
+@pytest.fixture(scope="module", params=ARCHITECTURES)
 def folder(request, tmp_path_factory):
-    """A tiny random model with a tokenizer, saved as plain Hugging Face files; its table has unused rows at the end."""
-    path = tmp_path_factory.mktemp("backbone") / request.param
-    tokenizer = train_tokenizer(["sequential", "direct"])
-    torch.manual_seed(0)
-    BUILD[request.param](len(tokenizer) + 7).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+    return write_backbone(request.param, tmp_path_factory.mktemp("backbone") / request.param)
 
 
 def _module(vocabulary, folder, **fields):
@@ -98,7 +61,7 @@ def test_a_new_module_is_ready_to_train(vocabulary, folder):
 
 def test_text_logits_are_those_of_the_backbone(vocabulary, folder):
     """A fresh adapter is the identity, and nothing was resized, so words score as before."""
-    from metatoken.model.backbone import load_pretrained
+    from metatoken.model.pretrained import load_pretrained
 
     module = _module(vocabulary, folder)
     plain, tokenizer = load_pretrained(str(folder))
@@ -120,7 +83,7 @@ def test_states_are_unit_directions_of_the_last_norm(vocabulary, folder):
         vectors = module.network.embed(batch.input_ids, batch.leaves, module.network.items())
         states = backbone.states(vectors, batch.attention_mask)
         out = backbone.bare().base_model(inputs_embeds=vectors, attention_mask=batch.attention_mask)
-    from metatoken.model.backbone import final_norm
+    from metatoken.model.norm import final_norm
 
     norm = final_norm(backbone.bare())
     gain = 1 + norm.weight if "Gemma" in type(norm).__name__ else norm.weight

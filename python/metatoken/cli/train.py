@@ -24,11 +24,14 @@ def train(
     from metatoken.cli.output import progress_bar
     from metatoken.config import load_config
     from metatoken.run import train_run
+    from metatoken.training import is_first_process
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:
         chosen = chosen.model_copy(update={"vocabulary": vocabulary})
     train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
+    if not is_first_process():
+        return
     print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken recommend {out} --user ID")
 
 

@@ -1,96 +1,24 @@
-"""Backbones: any Hugging Face causal or encoder-decoder model, by name, path, or preset built from its config.
+"""Backbones: any Hugging Face causal or encoder-decoder model, whether a preset or pretrained.
 
-What the heads need from a backbone is one thing: the states that its final norm sees, made unit length (DESIGN
-decision 11). `Backbone.states` is that, for every architecture.
+What the heads need from a backbone is one thing: what its final norm makes before gain and bias, at unit length
+(DESIGN decision 11, `metatoken.model.norm`). `Backbone.states` is that, for every architecture.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from metatoken.errors import ConfigError
+from metatoken.model.embedding import uninstall
+from metatoken.model.norm import FinalNorm
+from metatoken.model.text_loss import linear_cross_entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-# One place that says how large a preset is; every key can be overridden by the user.
-PRESETS: dict[str, dict[str, Any]] = {
-    "gpt2-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.4, "positions": 512},
-    "t5-preset": {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.3, "positions": 512},
-}
-
-
-def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] | None = None) -> nn.Module:
-    """A randomly initialised backbone from its config; nothing is downloaded.
-
-    Args:
-        name: `gpt2-preset` (causal) or `t5-preset` (encoder-decoder).
-        vocabulary_size: Text tokens.
-        overrides: Any of dim, layers, heads, dropout, positions.
-
-    Raises:
-        ConfigError: Unknown preset or key.
-    """
-    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
-
-    size = dict(PRESETS[name])
-    unknown = set(overrides or {}) - set(size)
-    if unknown:
-        raise ConfigError(f"model.preset: unknown keys {sorted(unknown)}; expected some of {sorted(size)}")
-    size |= dict(overrides or {})
-    if size["dim"] % size["heads"]:
-        raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
-    if name == "t5-preset":
-        config = T5Config(
-            vocab_size=vocabulary_size,
-            d_model=size["dim"],
-            d_kv=size["dim"] // size["heads"],
-            d_ff=4 * size["dim"],
-            num_layers=size["layers"],
-            num_heads=size["heads"],
-            dropout_rate=size["dropout"],
-            pad_token_id=0,
-            eos_token_id=2,
-        )
-        config.decoder_start_token_id = 0
-        return T5ForConditionalGeneration(config)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=vocabulary_size, n_positions=size["positions"], n_embd=size["dim"], n_layer=size["layers"],
-            n_head=size["heads"], embd_pdrop=size["dropout"], resid_pdrop=size["dropout"],
-            attn_pdrop=size["dropout"], pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        )
-    )  # fmt: skip
-
-
-def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
-    """A pretrained model in float32 and its tokenizer, by hub name or local folder.
-
-    Raises:
-        ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-
-    local = Path(name_or_path).expanduser()
-    source = str(local) if local.exists() else name_or_path
-    try:
-        config = AutoConfig.from_pretrained(source)
-        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = loader.from_pretrained(source, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
-            f"{name_or_path!r} cannot be loaded ({reason})"
-        ) from error
-    return model, tokenizer
+    from collections.abc import Callable
 
 
 @dataclass
@@ -101,15 +29,15 @@ class Prefix:
         last: float `[B, d]` unit state that predicts the next token.
         mask: int64 `[B, L]` attention mask of what was read.
         lengths: int64 `[B]` number of real positions.
-        cache: Key-value cache of a causal model, or the encoder's output.
-        decoded: int64 `[B, t]` decoder ids so far (encoder-decoder only).
+        cache: Key-value cache; of the decoder, with the keys and values of the encoder's output, where there is one.
+        encoded: float `[B, L, d]` encoder's output (encoder-decoder only).
     """
 
     last: Tensor
     mask: Tensor
     lengths: Tensor
     cache: Any
-    decoded: Tensor | None = None
+    encoded: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -128,19 +56,25 @@ class Backbone(nn.Module):
         self.max_positions: int | None = None
         if not self.is_encoder_decoder:
             self.max_positions = getattr(config, "max_position_embeddings", None)
+        self.norm = FinalNorm.of(self.bare())
         self._captured: Tensor | None = None
-        final_norm(self.bare()).register_forward_pre_hook(self._capture)
+        self._hook = self.norm.module.register_forward_pre_hook(self._capture)
 
     def bare(self) -> nn.Module:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
         inner = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
 
-    def _capture(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].float()
-        # Behind a LayerNorm the mean is removed first. Its gain and bias are left out on purpose: the cosine is
-        # taken before them, so that a head can be folded into plain weights.
-        self._captured = x - x.mean(-1, keepdim=True) if isinstance(module, nn.LayerNorm) else x
+    def release(self) -> nn.Module:
+        """The Hugging Face model as it came, with LoRA layers merged; this object cannot be used afterwards."""
+        merge = getattr(self.model, "merge_and_unload", None)
+        plain: nn.Module = self.model if merge is None else merge()
+        uninstall(plain)
+        self._hook.remove()
+        return plain
+
+    def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._captured = inputs[0]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
@@ -150,7 +84,28 @@ class Backbone(nn.Module):
 
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
-        return self._run(vectors, mask, decoder_ids)[0]
+        return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
+
+    def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
+        states, out = self._run(vectors, mask, use_cache=False)
+        return states, out.last_hidden_state
+
+    def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
+        """Logits `[T, columns]` of the backbone's own tokens, for outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        logits: Tensor = bare.get_output_embeddings()(hidden)[:, :columns]
+        cap = getattr(bare.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
+        """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        head: Any = bare.get_output_embeddings()
+        capped = getattr(bare.config, "final_logit_softcapping", None) is not None
+        if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
+            return linear_cross_entropy(hidden, head.weight[:columns], ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
@@ -160,15 +115,18 @@ class Backbone(nn.Module):
         if not self.is_encoder_decoder:
             return self._captured_from(lambda: bare.base_model(inputs_embeds=vectors, attention_mask=mask, **kwargs))
         encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
-        return self._decode(encoded, mask, decoder_ids), encoded
+        return self._decode(encoded, mask, decoder_ids)[0], encoded
 
-    def _decode(self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None) -> Tensor:
+    def _decode(
+        self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None, cache: Any = None
+    ) -> tuple[Tensor, Any]:
         decoder: Any = self.bare().get_decoder()  # type: ignore[operator]
         return self._captured_from(
             lambda: decoder(
-                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
+                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask,
+                past_key_values=cache, use_cache=cache is not None,
             )
-        )[0]
+        )  # fmt: skip
 
     def _captured_from(self, forward: Callable[[], Any]) -> tuple[Tensor, Any]:
         """Runs `forward` and returns the unit states that the final norm saw during it, and its result."""
@@ -176,7 +134,7 @@ class Backbone(nn.Module):
             out = forward()
             if self._captured is None:
                 raise RuntimeError("the backbone's final norm did not run")
-            return F.normalize(self._captured, dim=-1), out
+            return self.norm.state(self._captured), out
         finally:
             self._captured = None
 
@@ -185,9 +143,14 @@ class Backbone(nn.Module):
         lengths = mask.sum(dim=1)
         rows = torch.arange(len(mask), device=mask.device)
         if self.is_encoder_decoder:
+            from transformers import DynamicCache, EncoderDecoderCache
+
             begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
-            states, encoded = self._run(vectors, mask, begin)
-            return Prefix(states[:, -1], mask, lengths, encoded, begin)
+            bare: Any = self.bare()
+            encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            states, out = self._decode(encoded, mask, begin, cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         states, out = self._run(vectors, mask, use_cache=True)
         return Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
 
@@ -195,7 +158,7 @@ class Backbone(nn.Module):
         """Continues row `source[i]` of `prefix` with token `ids[i]`.
 
         Args:
-            prefix: What was read; a causal cache is consumed.
+            prefix: What was read; it stays as it is.
             source: int64 `[R]` rows of `prefix`, repeats allowed.
             ids: int64 `[R]` token ids.
 
@@ -203,16 +166,15 @@ class Backbone(nn.Module):
             The prefix of R rows.
         """
         mask, lengths = prefix.mask[source], prefix.lengths[source]
-        if self.is_encoder_decoder:
-            if prefix.decoded is None:
-                raise RuntimeError("an encoder-decoder prefix without decoder ids")
-            decoded = torch.cat([prefix.decoded[source], ids[:, None]], dim=1)
-            encoded = prefix.cache[source]
-            return Prefix(self._decode(encoded, mask, decoded)[:, -1], mask, lengths, encoded, decoded)
-        prefix.cache.batch_select_indices(source)
+        cache = _selected(prefix.cache, source)
+        if prefix.encoded is not None:
+            # Its keys and values are in the cache; only the shape of the encoder's output is still looked at.
+            encoded = prefix.encoded[:1].expand(len(source), -1, -1)
+            states, out = self._decode(encoded, mask, ids[:, None], cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         mask = torch.cat([mask, mask.new_ones(len(source), 1)], dim=1)
         states, out = self._run(
-            self.embed(ids[:, None]), mask, past_key_values=prefix.cache, use_cache=True, position_ids=lengths[:, None]
+            self.embed(ids[:, None]), mask, past_key_values=cache, use_cache=True, position_ids=lengths[:, None]
         )
         return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
 
@@ -224,19 +186,12 @@ class Backbone(nn.Module):
         return int(config.pad_token_id if start is None else start)
 
 
-def final_norm(model: nn.Module) -> nn.Module:
-    """The norm whose output the language-model head reads.
-
-    Raises:
-        ConfigError: The architecture has none where one is expected.
-    """
-    config: Any = model.config
-    body: Any = model.get_decoder() if config.is_encoder_decoder else model.base_model  # type: ignore[operator]
-    for name in ("ln_f", "norm", "final_layer_norm", "final_layernorm", "layer_norm"):
-        norm = getattr(body, name, None)
-        if isinstance(norm, nn.Module):
-            return norm
-    raise ConfigError(
-        f"model.backbone: {type(model).__name__} has no final norm under a known name; "
-        "supported are models of the Llama, Qwen, Gemma, Mistral, Phi, GPT-2, GPT-NeoX and T5 families"
-    )
+def _selected(cache: Any, rows: Tensor) -> Any:
+    """A cache of some rows of another, which is left as it is."""
+    if hasattr(cache, "self_attention_cache"):
+        return type(cache)(_selected(cache.self_attention_cache, rows), _selected(cache.cross_attention_cache, rows))
+    # Selecting puts new tensors into a layer, and so does the next token: copies of the holders are enough.
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    other.batch_select_indices(rows)
+    return other

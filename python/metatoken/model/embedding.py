@@ -54,6 +54,7 @@ class MetaEmbedding(nn.Embedding):
     rows), so names, ties and saving stay plain.
     """
 
+    own: type[nn.Embedding]
     base: int
     _table: list[TokenTable]
 
@@ -74,14 +75,30 @@ def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
         table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
         base: First OOV id; ids below are the backbone's own.
     """
-    bare: Any = backbone
-    parts = [bare, bare.get_encoder(), bare.get_decoder()] if bare.config.is_encoder_decoder else [bare]
-    for layer in {id(part.get_input_embeddings()): part.get_input_embeddings() for part in parts}.values():
+    for layer in readers(backbone):
         own = type(layer)
         layer.__class__ = MetaEmbedding if own is nn.Embedding else type(own.__name__, (MetaEmbedding, own), {})
+        layer.own = own
         layer.base = base
         # In a list, so that nn.Module does not register the table below the backbone as well.
         layer._table = [table]  # noqa: SLF001
+
+
+def uninstall(backbone: nn.Module) -> None:
+    """Gives every embedding layer its own class back, so that the backbone is as it was before `install`."""
+    for layer in readers(backbone):
+        if isinstance(layer, MetaEmbedding):
+            plain: Any = layer
+            plain.__class__ = layer.own
+            del layer.own, layer.base, layer._table  # noqa: SLF001
+
+
+def readers(backbone: Any) -> list[Any]:
+    """The embedding layers that read token ids, each once; those of a T5 share one table."""
+    parts = [backbone]
+    if backbone.config.is_encoder_decoder:
+        parts += [backbone.get_encoder(), backbone.get_decoder()]
+    return list({id(layer): layer for layer in (part.get_input_embeddings() for part in parts)}.values())
 
 
 def rescale(x: Tensor, norm: float | None) -> Tensor:

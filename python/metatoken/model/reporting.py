@@ -41,7 +41,7 @@ class EpochLines(L.Callback):
         self._total += float(outputs["loss"])
         self._batches += 1
         now = time.monotonic()
-        if now - self._spoke >= self.every:
+        if now - self._spoke >= self.every and trainer.is_global_zero:
             self._spoke = now
             done = f"{batch_idx + 1}/{trainer.num_training_batches} batches"
             self.say(f"  epoch {trainer.current_epoch + 1}: {done}, loss {self._total / self._batches:.3f}")
@@ -51,4 +51,6 @@ class EpochLines(L.Callback):
         shown = [f"loss {self._total / max(1, self._batches):.3f}"]
         shown += [f"{name[4:]} {float(value):.4f}" for name, value in values if name.startswith("val/")]
         seconds = time.monotonic() - self._began
+        if not trainer.is_global_zero:
+            return
         self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)} ({seconds:.0f} s)")

@@ -1,6 +1,9 @@
 """A trained model on disk: settings, tokenizer, trainable weights; a frozen backbone is named, not copied.
 
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
+        features.safetensors (where the model has item features)
+
+After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
 
 from __future__ import annotations
@@ -10,15 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metatoken.artifacts import atomic_folder, read_json, read_manifest, write_json, write_manifest
+from metatoken.artifacts import (
+    atomic_folder,
+    read_json,
+    read_manifest,
+    read_tensors,
+    write_json,
+    write_manifest,
+    write_tensors,
+)
 from metatoken.errors import ArtifactError
-from metatoken.model.backbone import PRESETS
 from metatoken.model.module import MetaTokenModule, settings_from_dict
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
-KIND, SCHEMA = "model", 1
+KIND, SCHEMA, FEATURES = "model", 1, "features.safetensors"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -30,14 +40,16 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
     """
     from safetensors.torch import save_file
 
-    adapted = module.settings.backbone not in PRESETS
     with atomic_folder(folder, kind=KIND) as work:
         write_json(work / "settings.json", module.settings_dict())
         module.tokenizer.save_pretrained(work / "tokenizer")
-        if adapted:
+        if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
-            model.save_pretrained(work / "adapter")
+            # Not "auto", which looks the backbone up to compare its number of tokens.
+            model.save_pretrained(work / "adapter", save_embedding_layers=False)
             (work / "adapter" / "README.md").unlink(missing_ok=True)
+        if module.item_features is not None:
+            write_tensors(work / FEATURES, {"features": module.item_features})
         save_file(_own_weights(module), work / "weights.safetensors")
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -59,7 +71,11 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
-    module = MetaTokenModule(vocabulary, settings_from_dict(read_json(folder / "settings.json")))
+    features = None
+    if (folder / FEATURES).is_file():
+        features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
+    settings = settings_from_dict(read_json(folder / "settings.json"))
+    module = MetaTokenModule(vocabulary, settings, features=features)
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)
     if set(weights) != set(expected):
@@ -73,21 +89,28 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
             )
         with torch.no_grad():
             expected[name].copy_(value)
-    if (folder / "adapter").is_dir():
-        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
-
-        adapter = load_peft_weights(str(folder / "adapter"), device="cpu")
-        result: Any = set_peft_model_state_dict(module.network.backbone.model, adapter)
-        if result.unexpected_keys:
-            raise ArtifactError(f"{folder}: the adapter has unknown weights, e.g. {result.unexpected_keys[0]}")
+    if module.settings.tuned == "lora":
+        _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
 
 
+def _load_adapter(model: Any, folder: Path) -> None:
+    from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: missing; save the model again")
+    weights = load_peft_weights(str(folder), device="cpu")
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if odd := sorted(set(weights) ^ set(expected)):
+        raise ArtifactError(f"{folder}: {len(odd)} weights are missing or unknown, e.g. {odd[0]}")
+    set_peft_model_state_dict(model, weights)
+
+
 def _own_weights(module: MetaTokenModule) -> dict[str, torch.Tensor]:
-    """Weights that are saved as tensors, each storage once: all but the frozen backbone and its adapter."""
-    adapted = module.settings.backbone not in PRESETS
+    """Weights that are saved as tensors, each storage once: all but an untrained backbone and its adapter."""
+    whole = module.settings.tuned == "full"
     return {
         name: parameter.data
         for name, parameter in module.network.named_parameters()
-        if not (adapted and name.startswith("backbone."))
+        if whole or not name.startswith("backbone.")
     }

@@ -1,12 +1,4 @@
-"""Training and validation data as Lightning wants them.
-
-One mixed dataset holds the rows of all tasks; a batch is a pure function of (seed, epoch, number), so a run can be
-resumed or repeated exactly. Prompts, direct targets and user prefixes are drawn afresh every epoch.
-
-A user's own token knows what the user took, so a row with a user token supervises only what that token has not seen
-(DESIGN decision 3): each epoch a cut is drawn for every user, the token is built from the items before it
-(`Vocabulary.user_codes_of`), and only items after it are targets.
-"""
+"""Training and validation data as Lightning wants them: `TaskDataModule`, and prompts of held-out items."""
 
 from __future__ import annotations
 
@@ -17,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
-from metatoken.tasks.prompts import TASKS, seen_templates
+from metatoken.tasks.batches import DIRECT, SEQUENTIAL, TrainingBatches, training_rows
+from metatoken.tasks.examples import Batch, ExampleBuilder, collate
+from metatoken.tasks.prompts import TASKS, find_template, seen_templates
+from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from metatoken.data import Sequences, Split
     from metatoken.tokens.vocabulary import Vocabulary
 
-SEQUENTIAL, DIRECT = TASKS.index("sequential"), TASKS.index("direct")
-POOL = 50  # batches that are shuffled together before rows of like length are put side by side
+__all__ = [
+    "DIRECT", "SEQUENTIAL", "Evaluation", "EvaluationBatches", "TaskDataModule", "TrainingBatches", "training_rows",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,162 +45,6 @@ class Evaluation:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Evaluation:
         """The same on a device."""
         return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen)
-
-
-def training_rows(histories: Sequences, tasks: Sequence[str], max_history: int, *, per_target: bool) -> np.ndarray:
-    """What there is to train on, int64 `[rows, 4]`: task, user row, end of the window, number of its last targets.
-
-    A history longer than `max_history` is cut into overlapping windows, so that every item but the first is a target
-    once an epoch, with at least half a window before it.
-
-    Args:
-        histories: Train items of every user.
-        tasks: Task families of the run.
-        max_history: Items in a window.
-        per_target: One row a target (encoder-decoder models) instead of one a window.
-    """
-    lengths = np.diff(histories.offsets)
-    rows: list[tuple[int, int, int, int]] = []
-    stride = 1 if per_target else max(1, max_history // 2)
-    for user in np.flatnonzero(lengths >= 2).tolist():
-        end = int(lengths[user])
-        if "sequential" in tasks:
-            while end >= 2:
-                whole = not per_target and end <= max_history
-                rows.append((SEQUENTIAL, user, end, end - 1 if whole else stride))
-                end = 0 if whole else end - stride
-        if "direct" in tasks:
-            rows.append((DIRECT, user, int(lengths[user]), 1))
-    return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-class TrainingBatches(Dataset[Batch]):
-    """Batches by (epoch, number).
-
-    Args:
-        rows: Of `training_rows`.
-        histories: Train items of every user.
-        vocabulary: Gives user tokens for prefixes.
-        builder: Makes examples.
-        batch_size: Rows in a batch.
-        seed: Of every draw.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts, too.
-        direct_share: Share of the users who give a direct row in an epoch, drawn afresh; all of them where it is the
-            only task.
-    """
-
-    def __init__(
-        self,
-        rows: np.ndarray,
-        histories: Sequences,
-        vocabulary: Vocabulary,
-        builder: ExampleBuilder,
-        *,
-        batch_size: int,
-        seed: int,
-        user_tokens: str,
-        direct_share: float = 1.0,
-    ) -> None:
-        self.rows, self.histories, self.vocabulary, self.builder = rows, histories, vocabulary, builder
-        self.batch_size, self.seed, self.user_tokens = batch_size, seed, user_tokens
-        self.templates = {task: seen_templates(TASKS[task]) for task in np.unique(rows[:, 0]).tolist()}
-        self._direct = np.flatnonzero(rows[:, 0] == DIRECT)
-        self._others = np.flatnonzero(rows[:, 0] != DIRECT)
-        if len(self._others):
-            self._n_direct = math.ceil(direct_share * len(self._direct))
-        else:
-            self._n_direct = len(self._direct)
-        self._epoch = -1
-        self._order: list[np.ndarray] = []
-        self._cuts = np.zeros(0, dtype=np.int64)
-        self._user_ids = np.zeros((0, 0), dtype=np.int64)
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return math.ceil((len(self._others) + self._n_direct) / self.batch_size)
-
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        """Batch `number` of `epoch`."""
-        epoch, number = key
-        if epoch != self._epoch:
-            self._begin(epoch)
-        chosen = self._order[number]
-        rng = np.random.default_rng([self.seed, epoch, 1 + number])
-        examples = [self._example(self.rows[row], rng) for row in chosen]
-        return collate(examples, self.rows[chosen, 0].tolist(), self.builder.encoder.pad_id)
-
-    def _begin(self, epoch: int) -> None:
-        rng = np.random.default_rng([self.seed, epoch, 0])
-        lengths = np.diff(self.histories.offsets)
-        self._cuts = rng.integers(1, np.maximum(lengths, 2))
-        if DIRECT in self.templates or self.user_tokens == "prefix":
-            codes = self.vocabulary.user_codes_of(_prefixes(self.histories, self._cuts))
-            offsets = self.vocabulary.level_offsets[:-1]
-            self._user_ids = np.where(codes >= 0, codes + offsets + self.builder.encoder.base, -1)
-        size = np.where(self.rows[:, 0] == SEQUENTIAL, np.minimum(self.rows[:, 2], self.builder.max_history), 1)
-        direct = rng.choice(self._direct, self._n_direct, replace=False)
-        order = rng.permutation(np.concatenate([self._others, direct]))
-        pool = self.batch_size * POOL
-        sorted_pools = [
-            part[np.argsort(size[part], kind="stable")]
-            for part in (order[at : at + pool] for at in range(0, len(order), pool))
-        ]
-        flat = np.concatenate(sorted_pools)
-        batches = [flat[at : at + self.batch_size] for at in range(0, len(flat), self.batch_size)]
-        self._order = [batches[i] for i in rng.permutation(len(batches))]
-        self._epoch = epoch
-
-    def _example(self, row: np.ndarray, rng: np.random.Generator) -> Example:
-        task, user, end, n_targets = row.tolist()
-        words = self.templates[task]
-        template = words[rng.integers(len(words))]
-        items = self.histories[user]
-        cut = int(self._cuts[user])
-        ids = self._user_ids[user][self._user_ids[user] >= 0] if len(self._user_ids) else None
-        if task == DIRECT:
-            target = items[rng.integers(cut, len(items))]
-            if self.builder.encoder.encoder_decoder:
-                return self.builder.prompt(template, ids, items[:0], int(target))
-            return self.builder.causal(template, ids, np.array([target]), 0)
-        start = max(0, end - self.builder.max_history - int(self.builder.encoder.encoder_decoder))
-        first = max(start + 1, end - n_targets)
-        if self.user_tokens == "prefix" and cut < end:
-            first = max(first, cut)
-        else:
-            ids = None
-        if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(
-                template, ids if first < end else None, items[start : end - 1], int(items[end - 1])
-            )
-        return self.builder.causal(template, ids, items[start:end], first - start)
-
-
-def _prefixes(histories: Sequences, cuts: np.ndarray) -> Sequences:
-    """The first `cuts[u]` items of every user (fewer where there are fewer)."""
-    lengths = np.minimum(np.diff(histories.offsets), cuts)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) + np.repeat(histories.offsets[:-1], lengths)
-    return type(histories)(offsets, histories.items[inside])
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, number); Lightning calls `set_epoch`."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Moves to an epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Every batch once; their order within an epoch is already drawn."""
-        return ((self.epoch, number) for number in range(self.length))
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self.length
 
 
 class EvaluationBatches(Dataset[Evaluation]):
@@ -235,8 +74,6 @@ class EvaluationBatches(Dataset[Evaluation]):
         batch_size: int,
         with_user: bool = False,
     ) -> None:
-        from metatoken.tasks.prompts import find_template
-
         self.template = find_template(template_id)
         if self.template.task != task:
             raise ArgumentError(
@@ -274,7 +111,7 @@ class TaskDataModule(L.LightningDataModule):
         split: Of the log.
         vocabulary: Fitted on `split.train`.
         tasks: Task families.
-        batch_size: Rows in a batch.
+        batch_size: Rows in a step of the optimiser, over all processes and accumulated batches.
         seed: Of every draw.
         direct_share: Share of the users who give a row of the direct task in an epoch. A user has one such row but many
             sequential targets, so a small share keeps the tasks in balance.
@@ -303,13 +140,22 @@ class TaskDataModule(L.LightningDataModule):
         self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
         self.validation_users = validation_users
 
-    def _model(self) -> Any:
+    def _trainer(self) -> Any:
         if self.trainer is None:
             raise RuntimeError("TaskDataModule needs a Trainer: call Trainer.fit(model, data)")
-        return self.trainer.lightning_module
+        return self.trainer
+
+    def _place(self) -> tuple[int, int]:
+        """Epoch and batches of it that are done; counted by the trainer, since a loader may be ahead of it."""
+        trainer = self._trainer()
+        loop = trainer.fit_loop
+        epoch, position = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.ready
+        over = epoch.processed == epoch.started or position >= trainer.num_training_batches
+        return (epoch.started, 0) if over else (epoch.processed, position)
 
     def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
-        model = self._model()
+        trainer = self._trainer()
+        model = trainer.lightning_module
         histories = self.split.train.sequences()
         rows = training_rows(
             histories,
@@ -326,29 +172,41 @@ class TaskDataModule(L.LightningDataModule):
             seed=self.seed,
             user_tokens=model.user_tokens,
             direct_share=self.direct_share,
+            parts=trainer.world_size * trainer.accumulate_grad_batches,
         )
-        return DataLoader(batches, batch_size=None, sampler=EpochSampler(len(batches)))
+        sampler = StepSampler(
+            batches.steps,
+            accumulate=trainer.accumulate_grad_batches,
+            ranks=trainer.world_size,
+            rank=trainer.global_rank,
+        )
+        plan = {
+            "rows": len(rows), "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
+            "devices": trainer.world_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        }  # fmt: skip
+        return ResumableLoader(batches, sampler, plan, self._place)
 
     def val_dataloader(self) -> list[DataLoader[Evaluation]]:  # noqa: D102
-        model = self._model()
+        trainer = self._trainer()
+        model = trainer.lightning_module
         targets = self.split.validation
         chosen = np.arange(len(targets.users))
         if self.validation_users is not None and len(chosen) > self.validation_users:
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
+        if len(chosen) >= trainer.world_size:
+            chosen = chosen[trainer.global_rank :: trainer.world_size]
         histories = self.split.history("validation")
-        return [
-            DataLoader(
-                EvaluationBatches(
-                    task,
-                    seen_templates(task)[0].id,
-                    targets.users[chosen],
-                    targets.items[chosen],
-                    histories,
-                    model.builder,
-                    batch_size=256,
-                    with_user=model.user_tokens != "none",
-                ),
-                batch_size=None,
+        loaders = []
+        for task in self.tasks:
+            batches = EvaluationBatches(
+                task,
+                seen_templates(task)[0].id,
+                targets.users[chosen],
+                targets.items[chosen],
+                histories,
+                model.builder,
+                batch_size=256,
+                with_user=model.user_tokens != "none",
             )
-            for task in self.tasks
-        ]
+            loaders.append(DataLoader(batches, batch_size=None, sampler=EvaluationSampler(len(batches))))
+        return loaders

@@ -1,0 +1,127 @@
+"""Checkpoints that can be resumed from: what is in them, how they get to disk, how they are checked.
+
+A checkpoint holds the trainable weights, the optimiser and its schedule, the place in the data
+(`metatoken.tasks.sampling.ResumableLoader`), Lightning's counters and the random state; never a frozen backbone, which
+is on disk already.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from metatoken.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+PARTIAL = ".partial"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, then renames it: whatever kills the process, a whole one is left.
+
+    Lightning's own goes through a temporary folder that may lie on another disk, where a rename is a copy.
+    Give it to a trainer of your own as `Trainer(plugins=[AtomicCheckpointIO()])`.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Saves `checkpoint` under the local `path`."""
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = place.with_name(place.name + PARTIAL)
+        with work.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(place)
+
+
+class StepCheckpoints(L.Callback):
+    """Saves within epochs, always to one file.
+
+    Args:
+        path: The file.
+        every: Optimiser steps between saves.
+    """
+
+    def __init__(self, path: str | Path, every: int) -> None:
+        self.path, self.every = Path(path), every
+        self._saved = -1
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Saves every so many steps, but for the last of an epoch, which the end of the epoch saves."""
+        step = trainer.global_step
+        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if step % self.every == 0 and step != self._saved and not last:
+            self._saved = step
+            trainer.save_checkpoint(self.path)
+
+
+def trainable_names(module: nn.Module) -> set[str]:
+    """Names of all trainable parameters; a tied one counts under each of its names."""
+    trained = {id(p) for p in module.parameters() if p.requires_grad}
+    return {name for name, p in module.named_parameters(remove_duplicate=False) if id(p) in trained}
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Checks that weights are those of the trainable parameters, one for one.
+
+    Raises:
+        ConfigError: Names are missing or unknown, or a shape differs; it names them.
+    """
+    expected = trainable_names(module)
+    missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
+    hint = "; resume with the model, the vocabulary and the adapter that it was made with"
+    if missing:
+        raise ConfigError(f"checkpoint: {len(missing)} trainable weights are missing ({_some(missing)}){hint}")
+    if unknown:
+        raise ConfigError(f"checkpoint: {len(unknown)} weights are not trained by this model ({_some(unknown)}){hint}")
+    shapes = {name: p.shape for name, p in module.named_parameters(remove_duplicate=False)}
+    for name in sorted(expected):
+        if weights[name].shape != shapes[name]:
+            raise ConfigError(
+                f"checkpoint: {name} has shape {list(weights[name].shape)}, the model {list(shapes[name])}{hint}"
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators of Python, NumPy and torch (CPU and CUDA), as tensors and plain values."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Sets what `random_state` returned; CUDA's only where there are as many devices as then."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if len(state.get("cuda", ())) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

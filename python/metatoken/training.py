@@ -1,0 +1,155 @@
+"""What `train_run` trains with: the model and its data, Lightning's trainer, checkpoints, several processes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metatoken.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import lightning as L
+
+    from metatoken.config import Config
+    from metatoken.data import Split
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.datamodule import TaskDataModule
+    from metatoken.tokens.vocabulary import Vocabulary
+
+LAST = "checkpoints/last.ckpt"
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes; a distributed strategy starts the same command several times."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
+
+
+def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
+    """The untrained model and its data."""
+    import torch
+
+    from metatoken.model.module import MetaTokenModule, settings_from_dict
+    from metatoken.tasks.datamodule import TaskDataModule
+
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.manual_seed(config.seed)
+    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
+    data = TaskDataModule(
+        split,
+        vocabulary,
+        tasks=module.tasks,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        direct_share=config.trainer.direct_share,
+        validation_users=config.trainer.validation_users,
+    )
+    return module, data
+
+
+def make_trainer(config: Config, out: Path, say: Callable[[str], None]) -> L.Trainer:
+    """Lightning's trainer for a run.
+
+    Args:
+        config: Of the run.
+        out: Its folder, where checkpoints go.
+        say: Gets a line an epoch.
+
+    Raises:
+        ConfigError: Lightning refuses the settings.
+    """
+    import lightning as L
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from metatoken.model.checkpoints import AtomicCheckpointIO, StepCheckpoints
+    from metatoken.model.reporting import EpochLines
+
+    settings, last = config.trainer, out / LAST
+    callbacks: list[L.Callback] = [EpochLines(say)]
+    if settings.checkpoint_every_steps is not None:
+        callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))
+    callbacks.append(
+        ModelCheckpoint(
+            dirpath=last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+    )
+    # Strategies that shard a model write it in their own way.
+    sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
+    try:
+        with _quiet():
+            return L.Trainer(
+                max_epochs=settings.max_epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                strategy=settings.strategy,
+                precision=settings.precision,
+                gradient_clip_val=settings.gradient_clip_val,
+                check_val_every_n_epoch=settings.validate_every,
+                num_sanity_val_steps=0,
+                logger=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                callbacks=callbacks,
+                plugins=None if sharded else [AtomicCheckpointIO()],
+                **settings.options,
+            )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+
+
+def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last: Path | None) -> None:
+    """Trains, from a checkpoint where one is given.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which Lightning turns into an exit.
+    """
+    try:
+        with _quiet():
+            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def check_checkpoint(last: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing or damaged.
+
+    Raises:
+        ConfigError: There is none.
+        ArtifactError: It is damaged.
+    """
+    if last.is_dir():
+        return  # of a sharded strategy, which checks what it reads
+    if not last.is_file():
+        raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
+    try:
+        with zipfile.ZipFile(last) as parts:
+            sound = parts.testzip() is None
+    except zipfile.BadZipFile:
+        sound = False
+    if not sound:
+        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's advice about loaders and loggers off a user's terminal; errors still come through."""
+    import logging
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
