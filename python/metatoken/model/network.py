@@ -17,6 +17,7 @@ from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
 from metatoken.model.index import TrieIndex
 from metatoken.model.objective import Scores, target_scores
+from metatoken.model.rating import RatingHead
 
 if TYPE_CHECKING:
     from metatoken.decode.trie import Trie
@@ -38,6 +39,7 @@ class Network(nn.Module):
         leaf: Whether an item's last token carries its own vector at the input and at the output.
         features: float `[n_items, f]` further vectors of items, projected into theirs.
         normaliser: `trie` or `full`, see `GenerationHead`.
+        ratings: Whether there is a rating head.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Network(nn.Module):
         leaf: bool = True,
         features: Tensor | None = None,
         normaliser: str = "trie",
+        ratings: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -71,6 +74,7 @@ class Network(nn.Module):
         self.item_head = ItemHead(temperature)
         offsets = vocabulary.level_offsets.tolist()
         self.generation = GenerationHead(self.index, offsets, temperature, backbone.dim, normaliser)
+        self.rating_head = RatingHead(backbone.dim) if ratings else None
         self._unit: tuple[tuple[object, ...], Tensor] | None = None
 
     def embed(self, ids: Tensor, leaves: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
@@ -95,41 +99,52 @@ class Network(nn.Module):
         return torch.where((leaves >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
-        """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
+        """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
         item_vectors = self.items()
-        levels, text_loss = self.read(batch, item_vectors, text=text)
-        scores = target_scores(
-            levels,
-            batch.targets,
-            item_head=self.item_head,
-            generation=self.generation,
-            rows=self.table(),
-            vectors=item_vectors[self.index.leaf_items],
-            shared=shared,
-        )
+        states, text_loss = self._states(batch, item_vectors, text=text)
+        if len(batch.targets) > 0:
+            scores = target_scores(
+                self._levels(batch, states),
+                batch.targets,
+                item_head=self.item_head,
+                generation=self.generation,
+                rows=self.table(),
+                vectors=item_vectors[self.index.leaf_items],
+                shared=shared,
+            )
+        else:
+            scores = Scores(states.new_zeros(0), [], None)
+        if len(batch.ratings) > 0 and self.rating_head is not None:
+            told = self.rating_head(states[batch.rating_row, batch.rating_position])
+            scores = replace(scores, ratings=(told - batch.ratings) ** 2)
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
-        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of title tokens if `text`.
+        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of text tokens if `text`.
 
         Args:
             batch: Prompts with their targets.
             item_vectors: float `[n_items, d]` of `self.items()`.
-            text: Whether to compute the loss of title tokens where there are any.
+            text: Whether to compute the loss of text tokens where there are any.
         """
+        states, text_loss = self._states(batch, item_vectors, text=text)
+        return self._levels(batch, states), text_loss
+
+    def _states(self, batch: Batch, item_vectors: Tensor, *, text: bool) -> tuple[Tensor, Tensor | None]:
+        """Unit states of all positions, `[B, L, d]`, and the mean loss of text tokens."""
         vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
-        text_loss = None
         if text and len(batch.text_ids) > 0:
             states, hidden = self.backbone.read(vectors, batch.attention_mask)
-            text_loss = self.backbone.text_loss(
-                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
-            )
-        else:
-            decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
+            at = hidden[batch.text_row, batch.text_position]
+            return states, self.backbone.text_loss(at, batch.text_ids, columns=self.base)
+        decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
+        return self.backbone.states(vectors, batch.attention_mask, decoder_ids), None
+
+    def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
+        """Unit states of the targets, one tensor a level, out of all of a batch."""
         # An item with fewer tokens than others may end before the last level's position; that level is then unused.
         places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
-        return [states[batch.state_row, place] for place in places], text_loss
+        return [states[batch.state_row, place] for place in places]
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)

@@ -5,7 +5,8 @@
 `CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
 token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
-prompts, `w_text CE_text` is added: the words of the targets' titles among the text columns.
+prompts, and in text tasks, `w_text CE_text` is added: the words of the targets' titles, or of the answers, among the
+text columns. Rating tasks add `w_rating (head - r)^2`, `r` what the biases leave over in spreads.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Weights:
     generation: float = 0.5
     shared: float = 0.25
     text: float = 0.25
+    rating: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Scores:
         shared: That choice by shared token vectors; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
         n_text: How many those are.
+        ratings: Squared errors of the rating head, `[R]`.
     """
 
     item: Tensor
@@ -46,6 +49,7 @@ class Scores:
     shared: Tensor | None
     text: Tensor | None = None
     n_text: int = 0
+    ratings: Tensor | None = None
 
 
 def target_scores(
@@ -94,22 +98,23 @@ def target_scores(
 
 
 def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
-    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared` and `text`.
+    """The weighted loss and its parts: `loss`, and of `item`, `generation`, `shared`, `text`, `rating` what there is.
 
     Args:
         scores: Of the targets of a batch.
         weights: Of the parts.
-        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None gives means over those
-            of this batch.
+        normaliser: float `[3]`, what sums over targets, text tokens and ratings are divided by; None gives means over
+            those of this batch.
     """
-    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser[0]
-    parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
-    if scores.shared is not None:
-        parts["shared"] = -scores.shared.sum() / count
-    total = weights.item * parts["item"] + weights.generation * parts["generation"]
-    if "shared" in parts:
-        total = total + weights.shared * parts["shared"]
+    parts: dict[str, Tensor] = {}
+    if len(scores.item) > 0:
+        count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser[0]
+        parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
+        if scores.shared is not None:
+            parts["shared"] = -scores.shared.sum() / count
     if scores.text is not None:
         parts["text"] = scores.text if normaliser is None else scores.text * (scores.n_text / normaliser[1])
-        total = total + weights.text * parts["text"]
+    if scores.ratings is not None:
+        parts["rating"] = scores.ratings.mean() if normaliser is None else scores.ratings.sum() / normaliser[2]
+    total = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
     return {"loss": total, **parts}

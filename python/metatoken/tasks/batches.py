@@ -18,13 +18,15 @@ from torch.utils.data import Dataset
 
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
+from metatoken.tasks.mixture import draw, rows_per_task
 from metatoken.tasks.prompts import TASKS, seen_templates
 from metatoken.tasks.user_tokens import UserTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from metatoken.data import Sequences
+    from metatoken.tasks.answer_examples import AnswerExamples
     from metatoken.tokens.vocabulary import Vocabulary
 
 SEQUENTIAL, DIRECT = TASKS.index("sequential"), TASKS.index("direct")
@@ -75,6 +77,9 @@ class TrainingBatches(Dataset[Batch]):
         direct_share: Share of the users who give a direct row in an epoch, drawn afresh; all of them where it is the
             only task.
         parts: Batches in a step.
+        answers: Rows of the rating and text tasks.
+        shares: Weights of those tasks, see `rows_per_task`.
+        mixing_temperature: Of `rows_per_task`, over those tasks.
 
     Raises:
         ArgumentError: A step would have fewer rows than parts.
@@ -92,10 +97,17 @@ class TrainingBatches(Dataset[Batch]):
         user_tokens: str,
         direct_share: float = 1.0,
         parts: int = 1,
+        answers: AnswerExamples | None = None,
+        shares: Mapping[str, float] | None = None,
+        mixing_temperature: float = 1.0,
     ) -> None:
         self.rows, self.histories, self.vocabulary, self.builder = rows, histories, vocabulary, builder
         self.batch_size, self.seed, self.user_tokens = batch_size, seed, user_tokens
         self.templates = {task: seen_templates(TASKS[task]) for task in np.unique(rows[:, 0]).tolist()}
+        self.answers = answers
+        self._answer_rows, self._answers_wanted = _answer_rows(answers, len(rows), shares, mixing_temperature)
+        if answers is not None:
+            self.rows = np.concatenate([rows, *(table for _, table in self._answer_rows)])
         needed = DIRECT in self.templates or user_tokens != "none"
         self.tokens = UserTokens(user_tokens, histories, vocabulary, builder.encoder, needed=needed)
         self._direct = np.flatnonzero(rows[:, 0] == DIRECT)
@@ -105,7 +117,7 @@ class TrainingBatches(Dataset[Batch]):
         else:
             self._n_direct = len(self._direct)
         self.parts = parts
-        n_rows = len(self._others) + self._n_direct
+        n_rows = len(self._others) + self._n_direct + sum(self._answers_wanted)
         self.steps = math.ceil(n_rows / batch_size)
         if n_rows // self.steps < parts:
             raise ArgumentError(
@@ -128,7 +140,7 @@ class TrainingBatches(Dataset[Batch]):
         tasks = self.rows[self._order[step], 0]
         batch = collate(examples[part :: self.parts], tasks[part :: self.parts].tolist(), self.builder.encoder.pad_id)
         # The mean over a step's targets is the mean of its parts' losses when each is divided by this.
-        counts = [sum(len(e.targets) for e in examples), sum(len(e.text) for e in examples)]
+        counts = [sum(len(getattr(e, name)) for e in examples) for name in ("targets", "text", "rating")]
         batch.normaliser = torch.tensor(counts) / self.parts
         return batch
 
@@ -144,8 +156,14 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng([self.seed, epoch, 0])
         self.tokens.begin(rng, epoch)
         size = np.where(self.rows[:, 0] == SEQUENTIAL, np.minimum(self.rows[:, 2], self.builder.max_history), 1)
+        answers = self.rows[:, 0] >= len(TASKS)
+        size[answers] = self.rows[answers, 2] // self.vocabulary.depth
         direct = rng.choice(self._direct, self._n_direct, replace=False)
-        order = rng.permutation(np.concatenate([self._others, direct]))
+        drawn = [
+            draw(rows, wanted, rng)
+            for (rows, _), wanted in zip(self._answer_rows, self._answers_wanted, strict=True)
+        ]
+        order = rng.permutation(np.concatenate([self._others, direct, *drawn]))
         pool = self.batch_size * POOL
         sorted_pools = [
             part[np.argsort(size[part], kind="stable")]
@@ -158,6 +176,8 @@ class TrainingBatches(Dataset[Batch]):
 
     def _example(self, row: np.ndarray, rng: np.random.Generator) -> Example:
         task, user, end, n_targets = row.tolist()
+        if task >= len(TASKS) and self.answers is not None:
+            return self.answers.example(task - len(TASKS), user, rng)
         words = self.templates[task]
         template = words[rng.integers(len(words))]
         items = self.histories[user]
@@ -171,3 +191,21 @@ class TrainingBatches(Dataset[Batch]):
         if self.builder.encoder.encoder_decoder:
             return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
         return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+
+
+def _answer_rows(
+    answers: AnswerExamples | None, first: int, shares: Mapping[str, float] | None, temperature: float
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[int]]:
+    """Of each answer task: numbers of its rows behind `first` others and the rows; and how many an epoch holds.
+
+    A row is (task, row of its table, tokens of its texts, 0), tasks counted behind the ranking tasks.
+    """
+    if answers is None:
+        return [], []
+    found, at = [], first
+    for number, table in enumerate(answers.tables):
+        columns = [np.full(len(table), len(TASKS) + number), np.arange(len(table)), answers.sizes(number)]
+        found.append((np.arange(at, at + len(table)), np.stack([*columns, np.zeros_like(columns[0])], axis=1)))
+        at += len(table)
+    counts = {table.family.name: len(table) for table in answers.tables}
+    return found, list(rows_per_task(counts, shares, temperature).values())

@@ -26,7 +26,8 @@ class Example:
         states: int64 `[targets]` position of the state that predicts each target.
         targets: int64 `[targets]` item rows.
         text: int64 `[any]` positions of the title tokens that are supervised, those of targets; each is predicted from
-            the position before it.
+            the position before it; in a text task those of the answer.
+        rating: float32 `[0 or 1]`, what the rating head should tell at the last position, in spreads.
     """
 
     ids: np.ndarray
@@ -34,6 +35,7 @@ class Example:
     states: np.ndarray
     targets: np.ndarray
     text: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    rating: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
 
 @dataclass
@@ -52,7 +54,10 @@ class Batch:
         text_row: int64 `[T]` row of each supervised text token.
         text_position: int64 `[T]` position of the state that predicts it, the one before it.
         text_ids: int64 `[T]` its id.
-        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None means P and T.
+        rating_row: int64 `[R]` row of each rating.
+        rating_position: int64 `[R]` its last position, where the rating head reads.
+        ratings: float32 `[R]` what the head should tell.
+        normaliser: float `[3]`, what sums over targets, text tokens and ratings are divided by; None means P, T and R.
     """
 
     input_ids: Tensor
@@ -65,6 +70,9 @@ class Batch:
     text_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    rating_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    rating_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    ratings: Tensor = field(default_factory=lambda: torch.zeros(0))
     normaliser: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
@@ -143,6 +151,7 @@ def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
     counts = [len(e.targets) for e in examples]
     text_row = np.repeat(np.arange(len(examples)), [len(e.text) for e in examples])
     text_at = np.concatenate([e.text for e in examples])
+    rated = np.flatnonzero([len(e.rating) for e in examples])
     return Batch(
         input_ids=torch.from_numpy(ids),
         attention_mask=torch.from_numpy(mask),
@@ -154,4 +163,7 @@ def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
         text_row=torch.from_numpy(text_row),
         text_position=torch.from_numpy(text_at - 1),
         text_ids=torch.from_numpy(ids[text_row, text_at]),
+        rating_row=torch.from_numpy(rated),
+        rating_position=torch.from_numpy(np.array([len(examples[row].ids) - 1 for row in rated], dtype=np.int64)),
+        ratings=torch.from_numpy(np.concatenate([e.rating for e in examples])),
     )

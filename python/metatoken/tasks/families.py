@@ -10,11 +10,15 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from metatoken.errors import ArgumentError
+from metatoken.tasks.prompts import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Answer = Literal["rating", "text"]
 TOKENS = ("user", "item")
@@ -103,6 +107,21 @@ def families() -> dict[str, Family]:
     folder = resources.files("metatoken.tasks").joinpath("questions")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     return {f.name[:-5]: family_from(f.name[:-5], yaml.safe_load(f.read_text(encoding="utf-8"))) for f in files}
+
+
+def is_known(task: str) -> bool:
+    """Whether a task is a ranking task or one of `families`."""
+    return task in TASKS or task in families()
+
+
+def answer_tasks(tasks: Iterable[str]) -> tuple[Family, ...]:
+    """Those of the tasks whose answer is a rating or a text."""
+    return tuple(families()[task] for task in tasks if task in families())
+
+
+def ranking_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
+    """Those of the tasks whose answer is an item."""
+    return tuple(task for task in tasks if task in TASKS)
 
 
 def family_from(name: str, described: dict[str, Any]) -> Family:
