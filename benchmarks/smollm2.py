@@ -94,6 +94,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the result as JSON, too")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if not args.data.is_dir():
+        print(f"{args.data} is missing; name a folder with MovieLens' ratings.csv and movies.csv with --data")
+        return
 
     log = mt.Interactions.read(
         args.data / "ratings.csv", user="userId", item="movieId", time="timestamp", rating="rating",

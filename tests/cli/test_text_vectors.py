@@ -57,6 +57,16 @@ def test_mistakes_are_one_line(refuse, tmp_path, backbone, options, message):
     assert message in line
 
 
+def test_a_place_that_holds_something_else_is_refused_before_any_work(run, tmp_path):
+    movies = write_movies(tmp_path / "movies.csv")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "mine.txt").write_text("mine")
+    result = run("text-vectors", movies, *COLUMNS, "--backbone", "no-such-model", "-o", tmp_path / "text")
+    assert result.code == 2
+    assert "choose another place" in result.err
+    assert (tmp_path / "text" / "mine.txt").read_text() == "mine"
+
+
 def test_a_run_trains_with_titles_and_text_vectors(run, tmp_path, backbone):
     """LoRA on a pretrained backbone, titles in prompts, text vectors in items: train, load, evaluate, recommend."""
     yaml = write_run_config(tmp_path)
