@@ -116,7 +116,9 @@ def expected_pairs(length: int) -> float:
     return float(sum((np.minimum(at, r) + np.minimum(length - 1 - at, r)).sum() for r in reaches)) / WINDOW
 
 
-def run_gensim(corpus: Path, tokens: int, n_nodes: int, seed: int, options: argparse.Namespace) -> tuple[float, Vectors]:
+def run_gensim(
+    corpus: Path, tokens: int, n_nodes: int, seed: int, options: argparse.Namespace
+) -> tuple[float, Vectors]:
     """Seconds of training, and the vectors in node order."""
     from gensim.models import Word2Vec
 
@@ -167,9 +169,15 @@ def row_of(name: str, seed: int, seconds: float, tokens: int, pairs: float, qual
 
 def summary(rows: list[dict[str, Any]], measure: str) -> str:
     """A table of means and standard deviations over seeds."""
-    lines = [f"| trainer | pairs/s | ratio to gensim | {measure} (mean, std) | less than gensim |", "|---|---|---|---|---|"]
+    lines = [
+        f"| trainer | pairs/s | ratio to gensim | {measure} (mean, std) | less than gensim |",
+        "|---|---|---|---|---|",
+    ]
     speed, quality = (
-        {name: np.array([row[key] for row in rows if row["trainer"] == name]) for name in ("gensim", "reproducible", "hogwild")}
+        {
+            name: np.array([row[key] for row in rows if row["trainer"] == name])
+            for name in ("gensim", "reproducible", "hogwild")
+        }
         for key in ("pairs_per_second", "quality")
     )
     for name in speed:

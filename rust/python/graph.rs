@@ -78,6 +78,24 @@ fn walks<'py>(
     Ok((made.nodes.into_pyarray(py).reshape([rows, length])?, made.isolated.into_pyarray(py)))
 }
 
+/// How often the walks of one index are expected at each node, `[n_nodes]`.
+#[pyfunction]
+fn expected_visits<'py>(
+    py: Python<'py>,
+    graph: &Graph,
+    meta_path: &str,
+    walk_length: i64,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let visits = py.detach(|| {
+        let path = MetaPath::parse(meta_path, &graph.core)?;
+        let length = walk::at_least("walk_length", walk_length, 2)? as usize;
+        let mut visits = vec![0f64; graph.core.n_nodes()];
+        walk::Walker::new(&graph.core, &path)?.expected_visits(&graph.core, &path, length, &mut visits)?;
+        Ok(visits)
+    });
+    Ok(visits.map_err(|e| to_python(py, e))?.into_pyarray(py))
+}
+
 /// A number of threads as `run` wants it.
 pub(super) fn threads_of(py: Python<'_>, threads: Option<i64>) -> PyResult<Option<usize>> {
     let convert = |value: i64| {
@@ -91,5 +109,6 @@ pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let module = PyModule::new(py, "graph")?;
     module.add_class::<Graph>()?;
     module.add_function(wrap_pyfunction!(walks, &module)?)?;
+    module.add_function(wrap_pyfunction!(expected_visits, &module)?)?;
     Ok(module)
 }

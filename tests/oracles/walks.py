@@ -120,16 +120,33 @@ def draw(targets: list[tuple[int, float]], weighted: bool, rng: Rng) -> int:
 
 
 def expected_visits(graph: SlowGraph, meta_paths: list[str], length: int) -> list[float]:
-    """Expected visits of each node by the walks of one index, summed over meta-paths: every start by itself.
+    """Expected visits of each node by the walks of one index, summed over meta-paths without restarts.
+
+    The sums have the order of the fast routine: the skip-gram deals nodes by visits, where ties must be ties.
+    """
+    visits = [0.0] * graph.n_nodes
+    for meta_path in meta_paths:
+        hops = graph.hops(meta_path)
+        share = dict.fromkeys(graph.adjacency[hops[0]], 0.0) | dict.fromkeys(graph.starts(meta_path), 1.0)
+        for position in range(length):
+            a, b, link = hops[position % len(hops)]
+            forward, back = graph.adjacency[a, b, link], graph.adjacency[b, a, BACK[link]]
+            for node, p in share.items():
+                visits[node] += option(meta_path, "share", 1.0) * p
+            outflow = {node: p / (sum(w for _, w in forward[node]) or 1.0) for node, p in share.items()}
+            share = {v: sum(outflow[u] * w for u, w in neighbours) for v, neighbours in back.items()}
+    return visits
+
+
+def exact_visits(graph: SlowGraph, meta_path: str, length: int) -> list[float]:
+    """The same for any path, every start by itself.
 
     The state of a walk is (step of the path, whether it has just started, node), or that it has ended.
     """
     visits = [0.0] * graph.n_nodes
-    for meta_path in meta_paths:
-        share = option(meta_path, "share", 1.0)
-        for start in graph.starts(meta_path):
-            for node, count in visits_from(graph, meta_path, start, length).items():
-                visits[node] += share * count
+    for start in graph.starts(meta_path):
+        for node, count in visits_from(graph, meta_path, start, length).items():
+            visits[node] += option(meta_path, "share", 1.0) * count
     return visits
 
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from metatoken._core import graph as walk_graph
 from metatoken.data import Interactions
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.walks import Graph, walks
-from tests.oracles.walks import SlowGraph, expected_visits, made, walk
+from tests.oracles.walks import SlowGraph, exact_visits, made, walk
 
 USERS, ITEMS = [0, 0, 0, 1, 1, 2, 2, 2, 2], [0, 1, 2, 1, 2, 2, 3, 2, 0]
 WEIGHTS = [1.0, 2.5, 0.25, 3.0, 4.0, 1.5, 0.5, 1.0, 2.0]
@@ -29,7 +30,7 @@ PATHS = [
     "user-country-user",
     "country-user-item-user-country",
     "item>item",
-    "item<item restart=0.4",
+    "user-item-user restart=0.4",
     "user-item>item-user",
     "item>item<item share=0.35",
 ]
@@ -104,12 +105,24 @@ def test_restarts_come_with_their_probability_and_never_right_after_a_start() ->
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_walk_frequencies_match_the_expected_visits(weights: list[float] | None) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_walks_visit_nodes_as_often_as_expected(path: str, weights: list[float] | None) -> None:
     fast, slow = graphs(weights)
-    for path in PATHS:
-        nodes = walks(fast, path, walks_per_node=8000, walk_length=7, seed=2).nodes
-        seen = np.bincount(nodes[nodes >= 0], minlength=slow.n_nodes) / 8000
-        np.testing.assert_allclose(seen, expected_visits(slow, [path], 7), atol=0.12, err_msg=path)
+    nodes = walks(fast, path, walks_per_node=8000, walk_length=7, seed=2).nodes
+    seen = np.bincount(nodes[nodes >= 0], minlength=slow.n_nodes) / 8000
+    exact = exact_visits(slow, path, 7)
+    np.testing.assert_allclose(seen, exact, atol=0.12)
+    np.testing.assert_allclose(walk_graph.expected_visits(fast.native, path, 7), exact, rtol=1e-9)
+
+
+def test_restarts_at_dead_ends_are_spread_over_the_starts() -> None:
+    """Item 1 is where `item>item` ends, item 2 is never left: starts differ, so expected visits are near, not exact."""
+    fast = Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2], 2, 4, order=True)
+    slow = SlowGraph({"user": 2, "item": 4}, {("user", "item"): [], ("item", "item"): [(0, 1), (1, 2)]})
+    exact = np.array(exact_visits(slow, "item>item restart=0.2", 9))
+    found = walk_graph.expected_visits(fast.native, "item>item restart=0.2", 9)
+    assert found.sum() == pytest.approx(exact.sum())
+    np.testing.assert_allclose(found, exact, atol=0.15 * exact.max())
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,7 +4,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "walks"]
+__all__ = ["Graph", "expected_visits", "walks"]
 
 @final
 class Graph:
@@ -26,3 +26,4 @@ def walks(
     threads: int | None,
     callback: Callable[[int, int], None] | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...
+def expected_visits(graph: Graph, meta_path: str, walk_length: int) -> NDArray[np.float64]: ...

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from metatoken.model.embedding import uninstall
 from metatoken.model.norm import FinalNorm
 from metatoken.model.text_loss import linear_cross_entropy
 
@@ -57,12 +58,20 @@ class Backbone(nn.Module):
             self.max_positions = getattr(config, "max_position_embeddings", None)
         self.norm = FinalNorm.of(self.bare())
         self._captured: Tensor | None = None
-        self.norm.module.register_forward_pre_hook(self._capture)
+        self._hook = self.norm.module.register_forward_pre_hook(self._capture)
 
     def bare(self) -> nn.Module:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
         inner = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
+
+    def release(self) -> nn.Module:
+        """The Hugging Face model as it came, with LoRA layers merged; this object cannot be used afterwards."""
+        merge = getattr(self.model, "merge_and_unload", None)
+        plain: nn.Module = self.model if merge is None else merge()
+        uninstall(plain)
+        self._hook.remove()
+        return plain
 
     def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._captured = inputs[0]

@@ -99,8 +99,12 @@ def fit(
         hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
         learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
         min_learning_rate: Rate at the end of its linear fall.
+        dynamic_window: Draw each position's window from `1..window`; False pairs it with all of `window`.
+        subsample: Share of visits above which a node is skipped at random, as word2vec's `sample`; 0 keeps all.
         blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
             let more threads work.
+        initial: float `[n_nodes, dim]`, vectors to begin with (growth); None draws them.
+        initial_contexts: Context vectors that belong to `initial`; None begins with zeros.
         progress: Called with (walks done, walks in all).
 
     Returns:
