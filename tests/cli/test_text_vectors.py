@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from metatoken.config import load_config
+from metatoken.config import dump_config, load_config
+from metatoken.errors import ConfigError
+from metatoken.model import smollm2
 from metatoken.run import load_run, train_run
 from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
@@ -77,3 +79,25 @@ def test_a_run_trains_with_titles_and_text_vectors(run, tmp_path, backbone):
     user = trained.split.log.users.raw[0]
     for ranked in ("item_head", "generation", "fused"):
         assert run("recommend", tmp_path / "run", "--user", user, "-k", 3, "--model", ranked).code == 0
+
+
+@pytest.mark.slow
+def test_the_real_model_trains_resumes_evaluates_and_recommends(run, tmp_path):
+    """SmolLM2, one block: LoRA, tokens and titles through the commands that a person types."""
+    try:
+        smollm2.locate()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    model = {"backbone": "smollm2-135m", "layers": 1, "titles": True, "max_history": 6, "lora": {"r": 2}}
+    yaml = write_run_config(tmp_path, n_users=24, n_items=20, trainer={"batch_size": 16})
+    config = load_config(yaml, [*(f"model.{key}={value}" for key, value in model.items()), "model.preset={}"])
+    yaml.write_text(dump_config(config))
+    out = tmp_path / "run"
+    assert run("train", yaml, "-o", out).code == 0
+    resumed = run("train", yaml, "-o", out, "--resume", "--set", "trainer.max_epochs=2")
+    assert resumed.code == 0, resumed.err
+    assert "epoch 2/2" in resumed.out
+    assert "epoch 1/2" not in resumed.out
+    assert run("evaluate", out, "--no-unseen").code == 0
+    user = load_run(out).split.log.users.raw[0]
+    assert len(run("recommend", out, "--user", user, "-k", 3, "--model", "generation").out.splitlines()) >= 3

@@ -5,18 +5,21 @@ import torch
 
 from metatoken.errors import ConfigError
 from metatoken.model.depth import keep_layers
-from tests.model.test_pretrained import BUILD
+from tests.model.architectures import ARCHITECTURES
 
 IDS = torch.tensor([[1, 5, 9, 4]])
 
 
-@pytest.mark.parametrize("name", [name for name in BUILD if name != "t5"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "t5" not in name])
 def test_a_cut_model_computes_the_first_blocks_and_the_final_norm(name, tmp_path):
     torch.manual_seed(0)
-    model = BUILD[name](50).eval()
+    model = ARCHITECTURES[name](50).eval()
     with torch.no_grad():
         hidden = model(IDS, output_hidden_states=True).hidden_states[1]  # after the first block
-        norm = model.transformer.ln_f if name == "gpt2" else model.model.norm
+        body = model.base_model
+        norm = next(
+            getattr(body, at) for at in ("ln_f", "norm", "final_layer_norm", "final_layernorm") if hasattr(body, at)
+        )
         expected = model.get_output_embeddings()(norm(hidden))
         keep_layers(model, 1)
         torch.testing.assert_close(model(IDS).logits, expected)
@@ -27,10 +30,12 @@ def test_a_cut_model_computes_the_first_blocks_and_the_final_norm(name, tmp_path
         torch.testing.assert_close(again(IDS).logits, expected)
 
 
-@pytest.mark.parametrize(("name", "n", "message"), [("gpt2", 3, "1 to 2"), ("gpt2", 0, "1 to 2"), ("t5", 1, "causal")])
+@pytest.mark.parametrize(
+    ("name", "n", "message"), [("gpt2", 3, "1 to 2"), ("gpt2", 0, "1 to 2"), ("t5-tied", 1, "causal")]
+)
 def test_what_cannot_be_cut_is_refused(name, n, message):
     with pytest.raises(ConfigError, match=message):
-        keep_layers(BUILD[name](50), n)
+        keep_layers(ARCHITECTURES[name](50), n)
 
 
 def test_a_preset_has_its_own_setting(vocabulary):

@@ -150,6 +150,9 @@ def test_held_out_losses_equal_one_prompt_at_a_time(titled, split):
     module = make(titled)
     many, one = held_out_losses(module, split, batch_size=64), held_out_losses(module, split, batch_size=1)
     assert many == pytest.approx(one, rel=1e-4)
+    few = held_out_losses(module, split, limit=20)
+    assert few == held_out_losses(module, split, limit=20) != many
+    assert held_out_losses(module, split, limit=10_000) == pytest.approx(many, rel=1e-4)
     runner = Runner(module, split, "validation")
     ranks = torch.cat([target_ranks(item_scores(module.network, e.batch), e.targets, e.seen) for e in _batches(runner)])
     assert many["hr@10"] == pytest.approx(float((ranks <= 10).float().mean()))

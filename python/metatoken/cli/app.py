@@ -13,11 +13,12 @@ from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.recommend import recommend
+from metatoken.cli.serve import serve
 from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, export, doctor)
+COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, serve, export, doctor)
 
 app = typer.Typer(
     name="metatoken",

@@ -31,6 +31,7 @@ def held_out_losses(
     part: Part = "validation",
     *,
     batch_size: int = 32,
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Losses (nats) and ranking of the held-out items of the task `sequential`, without user tokens.
@@ -40,6 +41,7 @@ def held_out_losses(
         split: Of the log, in the rows of the model's vocabulary.
         part: Which targets.
         batch_size: Prompts in a batch.
+        limit: Targets at most, drawn once and for all; None takes every one.
         progress: Called with (prompts done, prompts in all).
 
     Returns:
@@ -50,6 +52,8 @@ def held_out_losses(
     module.eval()
     targets, history = split.targets(part), split.history(part)
     order = np.argsort(history.lengths[targets.users], kind="stable")
+    if limit is not None and limit < len(order):
+        order = order[np.sort(np.random.default_rng(0).choice(len(order), limit, replace=False))]
     sums, counts = dict.fromkeys(("item", "generation", "text", "hr@10", "ndcg@10"), 0.0), {"text": 0}
     for begin in range(0, len(order), batch_size):
         rows = order[begin : begin + batch_size]

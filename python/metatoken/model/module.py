@@ -52,11 +52,13 @@ class ModelSettings:
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
+        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
+            (`full`), in training as in decoding.
         temperature: Of the cosine heads.
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
+        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
         item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
             those of the items.
         max_history: Items in a prompt.
@@ -78,11 +80,12 @@ class ModelSettings:
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
-    user_tokens: Literal["none", "prefix"] = "none"
     item_features: str | None = None
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
     titles: bool = False
     title_tokens: int = 12
@@ -97,6 +100,8 @@ class ModelSettings:
         unknown = [t for t in self.tasks if t not in TASKS]
         if unknown or not self.tasks:
             raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.normaliser not in ("trie", "full"):
+            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
@@ -144,7 +149,7 @@ class MetaTokenModule(L.LightningModule):
 
     Raises:
         ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items or codes of unequal depth.
+        ArgumentError: The vocabulary has no items.
     """
 
     def __init__(
@@ -184,6 +189,7 @@ class MetaTokenModule(L.LightningModule):
                 input_norm=self._input_norm(backbone),
                 leaf=settings.leaf,
                 features=None if features is None else torch.from_numpy(features),
+                normaliser=settings.normaliser,
             )
         encoder = PromptEncoder(
             self.tokenizer,

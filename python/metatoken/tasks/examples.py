@@ -52,8 +52,7 @@ class Batch:
         text_row: int64 `[T]` row of each supervised text token.
         text_position: int64 `[T]` position of the state that predicts it, the one before it.
         text_ids: int64 `[T]` its id.
-        normaliser: float scalar, what sums over targets are divided by; None means P.
-        text_weight: float scalar, the share of this batch in the text loss of its step, times its parts; None means 1.
+        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None means P and T.
     """
 
     input_ids: Tensor
@@ -67,7 +66,6 @@ class Batch:
     text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     normaliser: Tensor | None = None
-    text_weight: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on a device."""
