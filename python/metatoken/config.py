@@ -34,20 +34,29 @@ class DataConfig(Section):
 
 
 class TokensConfig(Section):
-    """How tokens are learned; the keys are those of `Vocabulary.fit`."""
+    """How tokens are learned; the keys are those of `Vocabulary.fit`, and of `tokens.files.fit_arguments` for files."""
 
     levels: Literal["auto"] | list[int] = "auto"
     method: Literal["residual", "tree", "flat+rank"] = "residual"
     metric: Literal["euclidean", "cosine"] = "euclidean"
     dim: int = Field(default=64, ge=1)
     meta_paths: list[str] = ["user-item-user", "item-user-item"]
+    attributes: dict[str, str] = {}
+    item_links: dict[str, str] = {}
+    user_links: dict[str, str] = {}
+    edge_weights: Literal["count", "distinct", "rating", "recency", "position"] = "count"
+    half_life: float | None = Field(default=None, gt=0)
+    restart: float = Field(default=0.0, ge=0, lt=1)
     walks_per_node: int = Field(default=10, ge=1)
     walk_length: int = Field(default=40, ge=2)
     window: int = Field(default=5, ge=1)
     negatives: int = Field(default=5, ge=1)
     epochs: int = Field(default=1, ge=1)
     hogwild: bool = False
-    kinds: Literal["joint", "apart"] = "joint"
+    cold: Literal["none", "neighbours"] = "none"
+    min_edges: int = Field(default=0, ge=0)
+    item_features: str | None = None
+    kinds: Literal["joint", "apart", "items"] = "joint"
     unique: Literal["assignment", "nearest", "counter"] = "assignment"
 
     @field_validator("levels", mode="before")
@@ -62,23 +71,29 @@ class WeightsConfig(Section):
     item: float = Field(default=1.0, ge=0)
     generation: float = Field(default=0.5, ge=0)
     shared: float = Field(default=0.25, ge=0)
+    text: float = Field(default=0.25, ge=0)
 
 
 class ModelConfig(Section):
     """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
 
     backbone: str = "gpt2-preset"
+    layers: int | None = Field(default=None, ge=1)
     preset: dict[str, int | float] = {}
     tuning: Literal["lora", "full", "frozen"] | None = None
     lora: dict[str, Any] | None = None
     gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
-    user_tokens: Literal["none", "prefix"] = "none"
+    item_features: str | None = None
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
+    titles: bool = False
+    title_tokens: int = Field(default=12, ge=1)
     weights: WeightsConfig = WeightsConfig()
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)

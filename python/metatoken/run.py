@@ -1,6 +1,6 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
-run/  config.yaml  vocabulary/  model/  fusion.json  history.parquet  checkpoints/
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
       metrics.json  predictions.parquet   (after `evaluate_run`)
 """
 
@@ -18,8 +18,9 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
+from metatoken.data import Catalogue, IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
 from metatoken.training import LAST, build, check_checkpoint, fit, is_first_process, make_trainer
 
@@ -33,6 +34,7 @@ Bar = Callable[[str], Any]
 """Given a label, a context manager that yields a progress callback `(done, total)`."""
 
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
+ITEMS = "items"
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -46,6 +48,7 @@ class Run:
         split: The log it was trained on, split as then.
         module: The model, in evaluation mode.
         fusion: Weights of the fused list.
+        catalogue: What is known about the items; titles alone in runs of before it was stored.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Run:
     split: Split
     module: MetaTokenModule
     fusion: Fusion
+    catalogue: Catalogue
 
 
 def read_log(config: Config) -> Interactions:
@@ -99,6 +103,11 @@ def train_run(
     split = leave_last_out(log)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
     vocabulary = _vocabulary(config, split, out, resume or not first, bar)
+    if vocabulary.n_users == 0 and ("direct" in config.model.tasks or config.model.user_tokens != "none"):
+        raise ConfigError(
+            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+            "need users; set model.tasks: [sequential] and model.user_tokens: none"
+        )
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -116,11 +125,11 @@ def train_run(
     if not first:
         from metatoken.evaluate.fusion import Fusion
 
-        return Run(out, config, split, module.eval(), Fusion())
+        return Run(out, config, split, module.eval(), Fusion(), Catalogue.of(log, vocabulary.titles))
     fusion = _finish(config, module, split, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
-    return Run(out, config, split, module, fusion)
+    return Run(out, config, split, module, fusion, Catalogue.of(log, vocabulary.titles))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -141,7 +150,12 @@ def load_run(folder: str | Path) -> Run:
     split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
-    return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
+    if (folder / ITEMS).exists():
+        catalogue = Catalogue.load(folder / ITEMS, vocabulary.items)
+    else:
+        catalogue = Catalogue.of(split.log, vocabulary.titles)
+    module = load_model(folder / MODEL, vocabulary)
+    return Run(folder, config, split, module, Fusion.load(folder / FUSION), catalogue)
 
 
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
@@ -207,7 +221,7 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
     given = out / VOCABULARY if resume else config.vocabulary
     if given is not None:
         vocabulary = Vocabulary.load(given)
-        if vocabulary.n_users == 0:
+        if vocabulary.n_users == 0 and vocabulary.learned_from is None:
             raise ConfigError(
                 f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
                 "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
@@ -218,8 +232,10 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
                 f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
             )
         return vocabulary
-    settings = config.tokens.model_dump()
-    settings["meta_paths"] = tuple(settings["meta_paths"])
+    about = config.data
+    settings = fit_arguments(
+        config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+    )
     with bar("learning tokens") as progress:
         return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
 
@@ -237,6 +253,7 @@ def _begin(
     if resume:
         return
     vocabulary.save(out / VOCABULARY)
+    Catalogue.of(log, vocabulary.titles).save(out / ITEMS)
     frame = log.frame.select("user", "item")
     write_frame(
         out / HISTORY,
@@ -251,7 +268,7 @@ def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
 def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     frame = read_frame(path, {"user": pl.String, "item": pl.String})
     log = Interactions.from_frame(frame)
-    if log.items.raw != vocabulary.items.raw or log.users.raw != vocabulary.users.raw:
+    if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
         raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
     return log
 

@@ -1,5 +1,7 @@
 //! Typed graphs, meta-paths and walks along them.
 
 pub mod csr;
+pub mod edges;
 pub mod metapath;
+pub mod visits;
 pub mod walk;

@@ -1,4 +1,4 @@
-//! Uniform random walks along a meta-path, and how often they visit each node.
+//! Random walks along a meta-path.
 //!
 //! A walk is a function of (seed, meta-path, start node, walk index) alone: it has a random stream of its own.
 
@@ -10,8 +10,10 @@ use crate::graph::metapath::MetaPath;
 use crate::progress::Progress;
 use crate::rng::Rng;
 
-/// Start nodes whose walks are made as one piece of work.
+/// Walks that are made as one piece of work.
 const CHUNK: usize = 256;
+/// Tells the streams of phases from those of walks.
+const PHASE: u64 = 0x9A5E;
 
 struct Hop<'a> {
     csr: &'a Csr,
@@ -23,19 +25,21 @@ pub struct Walker<'a> {
     hops: Vec<Hop<'a>>,
     stream: u64,
     starts: std::ops::Range<u32>,
+    share: f64,
+    restart: f64,
 }
 
 impl<'a> Walker<'a> {
     /// A walker of `path`, which was parsed for this very graph.
     pub fn new(graph: &'a Graph, path: &MetaPath) -> Result<Self> {
-        let hops: Option<Vec<Hop>> = path
-            .types()
-            .windows(2)
-            .map(|pair| Some(Hop { csr: graph.relation(pair[0], pair[1])?, first: graph.types()[pair[0]].first }))
-            .collect();
+        let hop = |(pair, &link): (&[usize], _)| {
+            Some(Hop { csr: graph.relation(pair[0], pair[1], link)?, first: graph.types()[pair[0]].first })
+        };
+        let hops: Option<Vec<Hop>> = path.types().windows(2).zip(path.links()).map(hop).collect();
         let hops = hops.ok_or_else(|| Error::invalid("meta_paths", "the path belongs to another graph"))?;
         let kind = &graph.types()[path.types()[0]];
-        Ok(Self { hops, stream: path.stream(), starts: kind.first..kind.first + kind.count })
+        let starts = kind.first..kind.first + kind.count;
+        Ok(Self { hops, stream: path.stream(), starts, share: path.share(), restart: path.restart() })
     }
 
     /// Nodes of the path's first type.
@@ -45,61 +49,47 @@ impl<'a> Walker<'a> {
 
     /// Whether a walk can leave this start node.
     pub fn can_start(&self, start: u32) -> bool {
-        !self.neighbours(start, 0).is_empty()
+        let hop = &self.hops[0];
+        !hop.csr.neighbours((start - hop.first) as usize).is_empty()
     }
 
-    #[inline]
-    fn neighbours(&self, node: u32, step: usize) -> &'a [u32] {
-        let hop = &self.hops[step];
-        hop.csr.neighbours((node - hop.first) as usize)
+    /// Whether the walk `index` of a start node is made: all are, unless the path has a share.
+    ///
+    /// With share s and a phase p uniform in [0, 1) of each start, walk k is made where `floor(k s + p)` moves on to
+    /// `floor((k + 1) s + p)`: of n walks each start makes n s, rounded up or down.
+    pub fn makes(&self, seed: u64, start: u32, index: u32) -> bool {
+        if self.share >= 1.0 {
+            return true;
+        }
+        let phase = Rng::new(seed, self.stream ^ PHASE, u64::from(start)).uniform();
+        let upto = |count: f64| (count * self.share + phase).floor();
+        upto(f64::from(index) + 1.0) > upto(f64::from(index))
     }
 
     /// Writes the walk `index` from `start` into `walk` and returns its stream, to be drawn from further.
     ///
-    /// The walk ends early at a node that has no edge of the next type.
+    /// The walk is empty where [`Walker::makes`] says no. It ends early at a node that has no edge of the next type,
+    /// unless the path restarts: then it goes on from its start.
     pub fn walk(&self, seed: u64, start: u32, index: u32, length: usize, walk: &mut Vec<u32>) -> Rng {
         let mut rng = Rng::new(seed, self.stream, u64::from(start) << 32 | u64::from(index));
         walk.clear();
+        if !self.makes(seed, start, index) {
+            return rng;
+        }
         walk.push(start);
-        let (mut node, mut step) = (start, 0);
+        let (mut node, mut step, mut fresh) = (start, 0, true);
         while walk.len() < length {
-            let neighbours = self.neighbours(node, step);
-            if neighbours.is_empty() {
-                break;
-            }
-            node = neighbours[rng.below(neighbours.len() as u64) as usize];
+            let back = self.restart > 0.0 && !fresh && rng.uniform() < self.restart;
+            let hop = &self.hops[step];
+            let next = if back { None } else { hop.csr.draw((node - hop.first) as usize, &mut rng) };
+            (node, step, fresh) = match next {
+                Some(next) => (next, if step + 1 == self.hops.len() { 0 } else { step + 1 }, false),
+                None if self.restart > 0.0 && !fresh => (start, 0, true),
+                None => break,
+            };
             walk.push(node);
-            step = if step + 1 == self.hops.len() { 0 } else { step + 1 };
         }
         rng
-    }
-
-    /// Adds to `visits` (one per node) how often one walk from each start that has edges is expected at each node.
-    ///
-    /// With `p_0` = 1 at every such start, `p_{t+1}(v) = sum over neighbours u of v of p_t(u) / degree(u)`; visits
-    /// are the sum of `p_t` over the positions of the walk. Exact, and cheaper than counting sampled walks.
-    pub fn expected_visits(&self, graph: &Graph, path: &MetaPath, length: usize, visits: &mut [f64]) -> Result<()> {
-        let types = path.types();
-        let mut share: Vec<f64> = self.starts().map(|s| f64::from(u8::from(self.can_start(s)))).collect();
-        for position in 0..length {
-            let step = position % self.hops.len();
-            let here = &graph.types()[types[step]];
-            let first = here.first as usize;
-            for (total, &p) in visits[first..first + here.count as usize].iter_mut().zip(&share) {
-                *total += p;
-            }
-            let next = &graph.types()[types[step + 1]];
-            let back = graph.relation(types[step + 1], types[step]);
-            let back = back.ok_or_else(|| Error::invalid("meta_paths", "the path belongs to another graph"))?;
-            let csr = self.hops[step].csr;
-            let outflow: Vec<f64> =
-                (0..here.count as usize).map(|u| share[u] / csr.neighbours(u).len().max(1) as f64).collect();
-            share = (0..next.count as usize)
-                .into_par_iter()
-                .map(|v| back.neighbours(v).iter().map(|&u| outflow[u as usize - first]).sum())
-                .collect();
-        }
-        Ok(())
     }
 }
 
@@ -121,26 +111,25 @@ pub fn walks(
     seed: i64,
     progress: &Progress,
 ) -> Result<Walks> {
-    let walks_per_node = at_least("walks_per_node", walks_per_node, 1)? as usize;
+    let walks_per_node = at_least("walks_per_node", walks_per_node, 1)? as u32;
     let length = at_least("walk_length", length, 2)? as usize;
     let seed = at_least("seed", seed, 0)?;
     let walker = Walker::new(graph, path)?;
     let (starts, isolated): (Vec<u32>, Vec<u32>) = walker.starts().partition(|&node| walker.can_start(node));
-    progress.set_total((starts.len() * walks_per_node) as u64);
-    let mut nodes = vec![-1i32; starts.len() * walks_per_node * length];
-    nodes.par_chunks_mut(CHUNK * walks_per_node * length).zip(starts.par_chunks(CHUNK)).try_for_each(
-        |(rows, starts)| {
-            let mut walk = Vec::with_capacity(length);
-            for (row, place) in rows.chunks_mut(length).zip(0..) {
-                let (start, index) = (starts[place / walks_per_node], place % walks_per_node);
-                walker.walk(seed, start, index as u32, length, &mut walk);
-                for (slot, &node) in row.iter_mut().zip(&walk) {
-                    *slot = node as i32;
-                }
+    let made = |&start: &u32| (0..walks_per_node).map(move |index| (start, index));
+    let jobs: Vec<(u32, u32)> = starts.iter().flat_map(made).filter(|&(s, k)| walker.makes(seed, s, k)).collect();
+    progress.set_total(jobs.len() as u64);
+    let mut nodes = vec![-1i32; jobs.len() * length];
+    nodes.par_chunks_mut(CHUNK * length).zip(jobs.par_chunks(CHUNK)).try_for_each(|(rows, jobs)| {
+        let mut walk = Vec::with_capacity(length);
+        for (row, &(start, index)) in rows.chunks_mut(length).zip(jobs) {
+            walker.walk(seed, start, index, length, &mut walk);
+            for (slot, &node) in row.iter_mut().zip(&walk) {
+                *slot = node as i32;
             }
-            progress.advance((starts.len() * walks_per_node) as u64)
-        },
-    )?;
+        }
+        progress.advance(jobs.len() as u64)
+    })?;
     Ok(Walks { nodes, isolated: isolated.into_iter().map(|node| node as i32).collect() })
 }
 
@@ -175,11 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn visits_add_up_to_the_tokens() {
+    fn a_share_of_the_walks_is_made() {
         let graph = star();
-        let path = MetaPath::parse("user-item-user", &graph).unwrap();
-        let mut visits = vec![0.0; 4];
-        Walker::new(&graph, &path).unwrap().expected_visits(&graph, &path, 5, &mut visits).unwrap();
-        assert_eq!(visits, vec![3.0, 0.0, 3.0, 4.0]);
+        let path = MetaPath::parse("user-item-user share=0.3", &graph).unwrap();
+        let walker = Walker::new(&graph, &path).unwrap();
+        for start in walker.starts() {
+            let made = (0..10).filter(|&index| walker.makes(7, start, index)).count();
+            assert_eq!(made, 3);
+        }
+        let made = walks(&graph, &path, 10, 3, 7, &Progress::new()).unwrap();
+        assert_eq!(made.nodes.len(), 2 * 3 * 3);
     }
 }

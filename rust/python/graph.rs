@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::errors::to_python;
 use super::run::run;
 use crate::error::Error;
-use crate::graph::csr::Graph as CoreGraph;
+use crate::graph::csr::{Graph as CoreGraph, Link};
 use crate::graph::metapath::MetaPath;
 use crate::graph::walk;
 
@@ -16,25 +16,34 @@ pub(super) struct Graph {
     pub(super) core: CoreGraph,
 }
 
-/// (source type, target type, source rows, target rows)
-type Edges<'py> = (String, String, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, i32>);
+type Rows<'py> = PyReadonlyArray1<'py, i32>;
+/// (source type, target type, source rows, target rows, weights)
+type Edges<'py> = (String, String, Rows<'py>, Rows<'py>, Option<PyReadonlyArray1<'py, f64>>);
 
 #[pymethods]
 impl Graph {
     #[new]
     fn new(py: Python<'_>, types: Vec<(String, usize)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
         let mut core = CoreGraph::new(&types).map_err(|e| to_python(py, e))?;
-        for (source, target, rows, columns) in &edges {
+        for (source, target, rows, columns, weights) in &edges {
             let (rows, columns) = (rows.as_slice()?, columns.as_slice()?);
-            py.detach(|| core.connect(source, target, rows, columns)).map_err(|e| to_python(py, e))?;
+            let weights = weights.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+            py.detach(|| core.connect_weighted(source, target, rows, columns, weights))
+                .map_err(|e| to_python(py, e))?;
         }
         Ok(Self { core })
     }
 
-    /// Edges from one type to another, 0 where they are not connected.
+    /// Edges from one type to another (steps in time from a type to itself), 0 where they are not linked.
     fn n_edges(&self, source: &str, target: &str) -> usize {
         let pair = self.core.type_index(source).zip(self.core.type_index(target));
-        pair.and_then(|(a, b)| self.core.relation(a, b)).map_or(0, |csr| csr.len())
+        let link = if source == target { Link::Next } else { Link::Edge };
+        pair.and_then(|(a, b)| self.core.relation(a, b, link)).map_or(0, |csr| csr.len())
+    }
+
+    /// Bytes that the adjacency takes.
+    fn n_bytes(&self) -> usize {
+        self.core.bytes()
     }
 
     /// The meta-path as the core understands it; raises where the graph cannot walk it.
@@ -69,6 +78,24 @@ fn walks<'py>(
     Ok((made.nodes.into_pyarray(py).reshape([rows, length])?, made.isolated.into_pyarray(py)))
 }
 
+/// How often the walks of one index are expected at each node, `[n_nodes]`.
+#[pyfunction]
+fn expected_visits<'py>(
+    py: Python<'py>,
+    graph: &Graph,
+    meta_path: &str,
+    walk_length: i64,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let visits = py.detach(|| {
+        let path = MetaPath::parse(meta_path, &graph.core)?;
+        let length = walk::at_least("walk_length", walk_length, 2)? as usize;
+        let mut visits = vec![0f64; graph.core.n_nodes()];
+        walk::Walker::new(&graph.core, &path)?.expected_visits(&graph.core, &path, length, &mut visits)?;
+        Ok(visits)
+    });
+    Ok(visits.map_err(|e| to_python(py, e))?.into_pyarray(py))
+}
+
 /// A number of threads as `run` wants it.
 pub(super) fn threads_of(py: Python<'_>, threads: Option<i64>) -> PyResult<Option<usize>> {
     let convert = |value: i64| {
@@ -82,5 +109,6 @@ pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let module = PyModule::new(py, "graph")?;
     module.add_class::<Graph>()?;
     module.add_function(wrap_pyfunction!(walks, &module)?)?;
+    module.add_function(wrap_pyfunction!(expected_visits, &module)?)?;
     Ok(module)
 }

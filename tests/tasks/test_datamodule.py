@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -78,25 +80,36 @@ def test_an_epoch_visits_every_row(batches):
     assert int((tasks == DIRECT).sum()) == int((lengths >= 2).sum())
 
 
-def test_rows_with_a_user_token_supervise_only_what_it_has_not_seen(batches, split):
-    """The leak rule of DESIGN decision 3, checked on every row of an epoch by redoing the fold-in by hand."""
-    data = batches(user_tokens="prefix")
-    base = data.builder.encoder.base
+@pytest.mark.parametrize("mode", ["prefix", "out_of_fold", "full"])
+def test_rows_with_a_user_token_supervise_only_what_it_has_not_seen(batches, split, mode):
+    """The leak rule of DESIGN decision 3 on every row of an epoch: tokens are folded in from items without targets."""
+    data = batches(user_tokens=mode)
+    sources, fold_in = [], data.vocabulary.user_codes_of
+
+    def spied(sequences):
+        codes = fold_in(sequences)
+        sources.append((sequences, data.vocabulary.tokens_of_codes(codes) + data.builder.encoder.base))
+        return codes
+
+    data.tokens.vocabulary = SimpleNamespace(user_codes_of=spied, level_offsets=data.vocabulary.level_offsets)
     data[0, 0]
-    cuts, checked = data._cuts, 0
+    checked = leaks = 0
     for row in data.rows:
         example = data._example(row, np.random.default_rng(0))
-        user, cut = row[1], cuts[row[1]]
-        items = split.train.sequences()[user]
-        own = data._user_ids[user]
-        if not _contains(example.ids, own):
+        user, targets = row[1], set(example.targets.tolist())
+        if mode == "full":
+            assert _contains(example.ids, data.builder.encoder.users.one(user))
+            leaks += bool(targets & set(split.train.sequences()[user].tolist()))
             continue
-        checked += 1
-        before = Sequences(np.array([0, cut]), items[:cut])
-        expected = data.vocabulary.tokens_of_codes(data.vocabulary.user_codes_of(before))[0] + base
-        assert own.tolist() == expected.tolist()
-        assert not set(example.targets.tolist()) & set(items[:cut].tolist())
-    assert checked > len(data.rows) / 2
+        # Every source whose tokens the row shows; one of them is the one it was given.
+        shown = [set(items[user].tolist()) for items, tokens in sources if _contains(example.ids, tokens[user])]
+        if shown:
+            checked += 1
+            assert any(not targets & source for source in shown)
+    if mode == "full":
+        assert leaks == len(data.rows)
+    else:
+        assert checked > len(data.rows) / 2
 
 
 def _contains(ids, part):

@@ -129,7 +129,7 @@ def test_save_and_load_round_trip(vocabulary: Vocabulary, tmp_path: Path) -> Non
     for name, array in expected.tensors().items():
         np.testing.assert_array_equal(trie.tensors()[name], array)
     entities = pl.read_parquet(tmp_path / "one" / "entities.parquet")
-    assert entities.columns == ["kind", "id", "codes", "trained", "title"]
+    assert entities.columns == ["kind", "id", "codes", "trained", "origin", "title"]
     item = entities.filter(kind="item", id=vocabulary.items.raw[5]).row(0, named=True)
     assert item["codes"] == vocabulary.item_codes[5].tolist()
     assert item["title"] == vocabulary.titles[5]

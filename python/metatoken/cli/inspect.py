@@ -11,12 +11,14 @@ import typer
 
 from metatoken.cli import options
 from metatoken.cli.output import print_facts, warn
+from metatoken.cli.quality import QualityOptions, vector_quality
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
     from metatoken.tokens.vocabulary import Vocabulary
 
 NEAR = "Neighbours of one id"
+QUALITY = "Quality of the vectors"
 
 
 def inspect(
@@ -37,6 +39,25 @@ def inspect(
     time: options.Time = None,
     rating: options.Rating = None,
     split: options.SplitName = "leave-last-out",
+    heldout: Annotated[
+        str | None,
+        typer.Option(
+            help="Link AUC on held-out pairs: validation or test of --log, or a file of its format.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option(help="Non-edges drawn for each pair; by default all.", rich_help_panel=QUALITY),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Score a vocabulary (memorization, diversity, balance, collisions), or list the neighbours of an id.
@@ -49,12 +70,14 @@ def inspect(
     if near is not None:
         print_neighbours(loaded, kind, near, k, as_json)
         return
-    if log is not None:
-        train = options.read_split(log, options.LogOptions(form, user, item, time, rating, split)).train
-        scores = compute_scores(loaded, train, representation)
+    columns = options.LogOptions(form, user, item, time, rating, split)
+    part = options.read_split(log, columns) if log is not None else None
+    facts = size(loaded)
+    facts |= vector_quality(loaded, QualityOptions(heldout, negatives, groups, k, seed), part, columns)
+    if part is not None:
+        scores = compute_scores(loaded, part.train, representation)
     else:
         scores = saved_scores(vocabulary, representation) or compute_scores(loaded, None, representation)
-    facts = size(loaded)
     if as_json:
         print(json.dumps(facts | scores, indent=2))
     else:
@@ -89,12 +112,15 @@ def rounded(value: Any) -> Any:
 
 
 def size(vocabulary: Vocabulary) -> dict[str, Any]:
-    """How many of what a vocabulary holds."""
+    """How many of what a vocabulary holds, and where its vectors came from."""
+    from metatoken.tokens.cold import count_origins
+
     return {
         "n_users": vocabulary.n_users,
         "n_items": vocabulary.n_items,
         "n_tokens": vocabulary.n_tokens,
         "level_sizes": list(vocabulary.levels),
+        "vectors": count_origins(vocabulary.origins, vocabulary.n_users),
     }
 
 
@@ -105,27 +131,33 @@ def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_jso
         ArgumentError: `kind` or `k` has no such value.
         UnknownIdError: The vocabulary has no such id.
     """
+    from metatoken.tokens.cold import ORIGINS
     from metatoken.tokens.neighbours import nearest
 
     found = nearest(vocabulary, cast("Literal['item', 'user']", kind), raw, k)
     is_user = kind == "user"
     ids, first = (vocabulary.users, 0) if is_user else (vocabulary.items, vocabulary.n_users)
     tokens = vocabulary.tokens_of(user=raw) if is_user else vocabulary.tokens_of(item=raw)
-    if not vocabulary.trained[first + ids.row(raw)]:
+    origin = ORIGINS[vocabulary.origins[first + ids.row(raw)]]
+    if origin == "none":
         warn(f"{kind} {raw} has no interaction in train; its vector is the mean of all")
     if as_json:
-        report = {"id": raw, "kind": kind, "tokens": tokens, "neighbours": [asdict(n) for n in found]}
-        print(json.dumps(report, indent=2))
+        report = {"id": raw, "kind": kind, "tokens": tokens, "origin": origin}
+        print(json.dumps(report | {"neighbours": [asdict(n) for n in found]}, indent=2))
         return
-    print(f"{kind} {raw}  {tokens}")
+    print(f"{kind} {raw}  {tokens}  (vector: {origin})")
     width = max((len(n.id) for n in found), default=0)
     for n in found:
-        print(f"  {n.similarity:+.3f}  {n.id:<{width}}  {n.tokens}  {n.title}".rstrip())
+        origin = "" if n.origin in ("walked", "given") else f"({n.origin}) "
+        print(f"  {n.similarity:+.3f}  {n.id:<{width}}  {n.tokens}  {origin}{n.title}".rstrip())
 
 
 def print_scores(facts: dict[str, Any], scores: dict[str, Any]) -> None:
     """Prints sizes, the scores of users and items, then the balance of each level."""
-    print_facts([(name.replace("_", " ").removeprefix("n "), value) for name, value in facts.items()])
+    flat = {name: value for name, value in facts.items() if not isinstance(value, dict)}
+    for name, counts in facts["vectors"].items():
+        flat[f"vectors of {name}"] = ", ".join(f"{count:,} {origin}" for origin, count in counts.items())
+    print_facts([(name.replace("_", " ").removeprefix("n "), value) for name, value in flat.items()])
     for kind in ("users", "items"):
         if scores[kind] is not None:
             print(f"\n{kind}, by their {scores['representation']}")

@@ -19,12 +19,15 @@ from metatoken.errors import ArgumentError, ConfigError
 from metatoken.model.adaptation import TUNINGS, Tuning, adapt, freeze_unread
 from metatoken.model.backbone import Backbone
 from metatoken.model.checkpoints import check_weights, random_state, set_random_state, trainable_names
+from metatoken.model.depth import keep_layers
 from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.model.presets import PRESETS, build_preset
 from metatoken.model.pretrained import load_pretrained
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
+from metatoken.tasks.titles import titled_rows
+from metatoken.tokens.features import ItemFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +42,9 @@ class ModelSettings:
     """What a model is made of; saved beside its weights.
 
     Attributes:
-        backbone: A preset (`gpt2-preset`, `t5-preset`), a folder with a Hugging Face model, or a hub name.
+        backbone: A preset (`gpt2-preset`, `t5-preset`), `smollm2-135m`, a folder with a Hugging Face model, or a hub
+            name.
+        layers: Keeps the first so many blocks of a pretrained causal backbone, and its final norm; None keeps all.
         preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
         tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
             `full` for a preset, which allows nothing else. Tokens and heads always train.
@@ -47,12 +52,18 @@ class ModelSettings:
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
+        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
+            (`full`), in training as in decoding.
         temperature: Of the cosine heads.
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts.
+        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
+        item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
+            those of the items.
         max_history: Items in a prompt.
+        titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
+        title_tokens: Text tokens of a title at most.
         weights: Of the parts of the loss.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW, on matrices only.
@@ -62,17 +73,22 @@ class ModelSettings:
     """
 
     backbone: str = "gpt2-preset"
+    layers: int | None = None
     preset: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning | None = None
     lora: dict[str, Any] | None = None
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
-    user_tokens: Literal["none", "prefix"] = "none"
+    item_features: str | None = None
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
+    titles: bool = False
+    title_tokens: int = 12
     weights: Weights = field(default_factory=Weights)
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -84,10 +100,16 @@ class ModelSettings:
         unknown = [t for t in self.tasks if t not in TASKS]
         if unknown or not self.tasks:
             raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.normaliser not in ("trie", "full"):
+            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
             raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
+        if self.title_tokens < 1:
+            raise ConfigError(f"model.title_tokens: expected at least 1, got {self.title_tokens}")
+        if self.layers is not None and self.backbone in PRESETS:
+            raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
         if self.tuning not in (None, *TUNINGS):
             raise ConfigError(f"model.tuning: expected one of {', '.join(TUNINGS)}, got {self.tuning!r}")
         if self.backbone in PRESETS and (self.lora is not None or self.tuning not in (None, "full")):
@@ -101,15 +123,17 @@ class ModelSettings:
         return self.tuning or ("full" if self.backbone in PRESETS else "lora")
 
 
-def build_backbone(settings: ModelSettings) -> tuple[nn.Module, Any]:
-    """The language model, with what trains of it marked, and its tokenizer."""
+def build_backbone(settings: ModelSettings, titles: Sequence[str] = ()) -> tuple[nn.Module, Any]:
+    """The language model, with what trains of it marked, and its tokenizer, which a preset learns first."""
     if settings.backbone in PRESETS:
-        tokenizer = train_tokenizer(settings.tasks)
+        tokenizer = train_tokenizer(settings.tasks, titles)
         model = build_preset(settings.backbone, len(tokenizer), settings.preset)
     else:
         if settings.preset:
             raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
         model, tokenizer = load_pretrained(settings.backbone)
+        if settings.layers is not None:
+            keep_layers(model, settings.layers)
     checkpointing = settings.gradient_checkpointing
     return adapt(model, settings.tuned, settings.lora, gradient_checkpointing=checkpointing), tokenizer
 
@@ -120,14 +144,22 @@ class MetaTokenModule(L.LightningModule):
     Args:
         vocabulary: Tokens of users and items.
         settings: A ready `ModelSettings`; or give its fields as keyword arguments.
+        features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 
     Raises:
         ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items or codes of unequal depth.
+        ArgumentError: The vocabulary has no items.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: ModelSettings | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: ModelSettings | None = None,
+        *,
+        features: np.ndarray | None = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
@@ -137,11 +169,16 @@ class MetaTokenModule(L.LightningModule):
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary = vocabulary
+        if features is None and settings.item_features is not None:
+            features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
+        self.item_features = features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            model, self.tokenizer = build_backbone(settings)
+            titles = _titles(settings, vocabulary)
+            model, self.tokenizer = build_backbone(settings, titles or ())
             backbone = Backbone(model)
-            freeze_unread(backbone.bare())
+            if titles is None or backbone.is_encoder_decoder or settings.weights.text == 0:
+                freeze_unread(backbone.bare())
             self.network = Network(
                 backbone,
                 vocabulary,
@@ -151,6 +188,8 @@ class MetaTokenModule(L.LightningModule):
                 alpha=settings.alpha,
                 input_norm=self._input_norm(backbone),
                 leaf=settings.leaf,
+                features=None if features is None else torch.from_numpy(features),
+                normaliser=settings.normaliser,
             )
         encoder = PromptEncoder(
             self.tokenizer,
@@ -158,6 +197,15 @@ class MetaTokenModule(L.LightningModule):
             vocabulary.user_tokens,
             base=len(self.tokenizer),
             encoder_decoder=backbone.is_encoder_decoder,
+            written=None
+            if titles is None
+            else titled_rows(
+                self.tokenizer,
+                titles,
+                vocabulary.item_tokens,
+                base=len(self.tokenizer),
+                limit=settings.title_tokens,
+            ),
         )
         self.builder = ExampleBuilder(encoder, settings.max_history)
         self._check_positions(backbone)
@@ -185,18 +233,19 @@ class MetaTokenModule(L.LightningModule):
     def _check_positions(self, backbone: Backbone) -> None:
         if backbone.max_positions is None:
             return
-        encoder, depth = self.builder.encoder, self.vocabulary.depth
+        encoder = self.builder.encoder
+        widest = int(encoder.written.lengths.max())
         user = self.vocabulary.user_tokens[0] if self.vocabulary.n_users else None
         words = max(
             len(encoder.prompt(t, user if task == "direct" or self.user_tokens != "none" else None))
             for task in self.tasks
             for t in templates(task)
         )
-        needed = words + (self.settings.max_history + 1) * depth
+        needed = words + (self.settings.max_history + 1) * widest
         if needed > backbone.max_positions:
-            room = (backbone.max_positions - words) // depth - 1
+            room = (backbone.max_positions - words) // widest - 1
             raise ConfigError(
-                f"model.max_history: {self.settings.max_history} items of {depth} tokens and {words} words need "
+                f"model.max_history: {self.settings.max_history} items of {widest} tokens and {words} words need "
                 f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
 
@@ -206,8 +255,9 @@ class MetaTokenModule(L.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
-        scores = self.network(batch, shared=self.settings.weights.shared > 0)
-        parts = loss_parts(scores, self.settings.weights, batch.normaliser)
+        weights = self.settings.weights
+        scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
+        parts = loss_parts(scores, weights, batch.normaliser)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
         return parts["loss"]
@@ -278,6 +328,15 @@ def settings_from_dict(values: dict[str, Any]) -> ModelSettings:
         return ModelSettings(**values)
     except TypeError as error:
         raise ConfigError(f"model: {error}") from error
+
+
+def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None:
+    """The titles that prompts carry, None where they carry none."""
+    if not settings.titles:
+        return None
+    if vocabulary.titles is None or not any(vocabulary.titles):
+        raise ConfigError("model.titles: the vocabulary has no titles; name an item table with data.items")
+    return vocabulary.titles
 
 
 def _as_tuple(values: Sequence[str]) -> tuple[str, ...]:

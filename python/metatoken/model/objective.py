@@ -4,7 +4,8 @@
 
 `CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
-token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways.
+token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
+prompts, `w_text CE_text` is added: the words of the targets' titles among the text columns.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Weights:
     item: float = 1.0
     generation: float = 0.5
     shared: float = 0.25
+    text: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,18 @@ class Scores:
 
     Attributes:
         item: By the item head.
-        tokens: By the generation head with leaf vectors, one tensor a level.
-        shared: Last token by its shared vector; None where its weight is 0.
+        tokens: By the generation head with leaf vectors, one tensor a level; 0 where an item has no such level. The
+            last is the choice among the items below a leafy node, whatever its level.
+        shared: That choice by shared token vectors; None where its weight is 0.
+        text: Mean cross-entropy of title tokens, a scalar; None where there are none.
+        n_text: How many those are.
     """
 
     item: Tensor
     tokens: list[Tensor]
     shared: Tensor | None
+    text: Tensor | None = None
+    n_text: int = 0
 
 
 def target_scores(
@@ -63,37 +70,46 @@ def target_scores(
         shared: Whether to score the last token by its shared vector, too.
     """
     index = generation.index
-    leaf = index.leaf_of[targets][:, None]
-    path = index.path[targets]
     logits = item_head(level_states[0], vectors)
-    own = logits.gather(1, leaf).squeeze(1)
-    tokens = []
-    for level in range(index.depth - 1):
-        scores, _ = generation.children_scores(level_states[level], path[:, level], level, rows)
-        child = path[:, level + 1] - index.first_child[path[:, level]]
-        tokens.append(scores.gather(1, child[:, None]).squeeze(1))
-    last = path[:, -1]
-    tokens.append(own - generation.leaf_log_normaliser(logits, last))
+    own = logits.gather(1, index.leaf_of[targets][:, None]).squeeze(1)
+    path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
+
+    def by_choice(level: int, at: Tensor) -> Tensor:
+        """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
+        if index.uniform:
+            return generation.choice_score(level_states[level], path[:, level], choice[:, level], level, rows)
+        at = torch.nonzero(at)[:, 0]
+        found = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
+        return torch.zeros_like(own).index_put((at,), found)
+
+    tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
+    node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1)
+    below = own - generation.leaf_log_normaliser(logits, node.clamp_min(0))
+    tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
-        scores, _ = generation.children_scores(level_states[-1], last, index.depth - 1, rows)
-        by_token = scores.gather(1, leaf - index.leaf_begin[last][:, None]).squeeze(1)
+        levels = [index.depth - 1] if index.uniform else range(index.depth)
+        by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
     return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
 
 
 def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
-    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared`.
+    """The weighted loss and its parts: keys `loss`, `item`, `generation`, maybe `shared` and `text`.
 
     Args:
         scores: Of the targets of a batch.
         weights: Of the parts.
-        normaliser: What sums over targets are divided by; None gives means over the targets of this batch.
+        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None gives means over those
+            of this batch.
     """
-    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser
+    count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser[0]
     parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
     if scores.shared is not None:
         parts["shared"] = -scores.shared.sum() / count
     total = weights.item * parts["item"] + weights.generation * parts["generation"]
     if "shared" in parts:
         total = total + weights.shared * parts["shared"]
+    if scores.text is not None:
+        parts["text"] = scores.text if normaliser is None else scores.text * (scores.n_text / normaliser[1])
+        total = total + weights.text * parts["text"]
     return {"loss": total, **parts}

@@ -10,20 +10,21 @@ import torch
 from metatoken.errors import ConfigError
 from metatoken.model.adaptation import is_tied
 from metatoken.model.presets import PRESETS
+from metatoken.model.smollm2 import resolve
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
-    """A pretrained model in float32 and its tokenizer, by hub name or local folder.
+    """A pretrained model in float32 and its tokenizer, by hub name, local folder, or `smollm2-135m`.
 
     Raises:
         ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    local = Path(name_or_path).expanduser()
+    local = Path(resolve(name_or_path)).expanduser()
     source = str(local) if local.exists() else name_or_path
     try:
         config = AutoConfig.from_pretrained(source)

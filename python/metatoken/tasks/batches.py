@@ -3,9 +3,8 @@
 A batch is a pure function of (seed, epoch, number), so a run can be resumed or repeated exactly. Prompts, direct
 targets and user prefixes are drawn afresh every epoch.
 
-A user's own token knows what the user took, so a row with a user token supervises only what that token has not seen
-(DESIGN decision 3): each epoch a cut is drawn for every user, the token is built from the items before it
-(`Vocabulary.user_codes_of`), and only items after it are targets.
+A user's own token knows what the user took, so a row with a user token supervises only what that token has not seen;
+`user_tokens` has the rules.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch.utils.data import Dataset
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
 from metatoken.tasks.prompts import TASKS, seen_templates
+from metatoken.tasks.user_tokens import UserTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ class TrainingBatches(Dataset[Batch]):
         builder: Makes examples.
         batch_size: Rows in a step.
         seed: Of every draw.
-        user_tokens: `none`, or `prefix` to put user tokens into sequential prompts, too.
+        user_tokens: One of `user_tokens.MODES`: whether sequential prompts hold user tokens, and from what.
         direct_share: Share of the users who give a direct row in an epoch, drawn afresh; all of them where it is the
             only task.
         parts: Batches in a step.
@@ -96,6 +96,8 @@ class TrainingBatches(Dataset[Batch]):
         self.rows, self.histories, self.vocabulary, self.builder = rows, histories, vocabulary, builder
         self.batch_size, self.seed, self.user_tokens = batch_size, seed, user_tokens
         self.templates = {task: seen_templates(TASKS[task]) for task in np.unique(rows[:, 0]).tolist()}
+        needed = DIRECT in self.templates or user_tokens != "none"
+        self.tokens = UserTokens(user_tokens, histories, vocabulary, builder.encoder, needed=needed)
         self._direct = np.flatnonzero(rows[:, 0] == DIRECT)
         self._others = np.flatnonzero(rows[:, 0] != DIRECT)
         if len(self._others):
@@ -113,8 +115,6 @@ class TrainingBatches(Dataset[Batch]):
         self._epoch = -1
         self._drawn: tuple[tuple[int, int], list[Example]] = ((-1, -1), [])
         self._order: list[np.ndarray] = []
-        self._cuts = np.zeros(0, dtype=np.int64)
-        self._user_ids = np.zeros((0, 0), dtype=np.int64)
 
     def __len__(self) -> int:
         """Batches in an epoch, over all parts."""
@@ -128,7 +128,8 @@ class TrainingBatches(Dataset[Batch]):
         tasks = self.rows[self._order[step], 0]
         batch = collate(examples[part :: self.parts], tasks[part :: self.parts].tolist(), self.builder.encoder.pad_id)
         # The mean over a step's targets is the mean of its parts' losses when each is divided by this.
-        batch.normaliser = torch.tensor(sum(len(e.targets) for e in examples) / self.parts)
+        counts = [sum(len(e.targets) for e in examples), sum(len(e.text) for e in examples)]
+        batch.normaliser = torch.tensor(counts) / self.parts
         return batch
 
     def _examples(self, epoch: int, step: int) -> list[Example]:
@@ -141,12 +142,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def _begin(self, epoch: int) -> None:
         rng = np.random.default_rng([self.seed, epoch, 0])
-        lengths = np.diff(self.histories.offsets)
-        self._cuts = rng.integers(1, np.maximum(lengths, 2))
-        if DIRECT in self.templates or self.user_tokens == "prefix":
-            codes = self.vocabulary.user_codes_of(_prefixes(self.histories, self._cuts))
-            offsets = self.vocabulary.level_offsets[:-1]
-            self._user_ids = np.where(codes >= 0, codes + offsets + self.builder.encoder.base, -1)
+        self.tokens.begin(rng, epoch)
         size = np.where(self.rows[:, 0] == SEQUENTIAL, np.minimum(self.rows[:, 2], self.builder.max_history), 1)
         direct = rng.choice(self._direct, self._n_direct, replace=False)
         order = rng.permutation(np.concatenate([self._others, direct]))
@@ -165,29 +161,13 @@ class TrainingBatches(Dataset[Batch]):
         words = self.templates[task]
         template = words[rng.integers(len(words))]
         items = self.histories[user]
-        cut = int(self._cuts[user])
-        ids = self._user_ids[user][self._user_ids[user] >= 0] if len(self._user_ids) else None
         if task == DIRECT:
-            target = items[rng.integers(cut, len(items))]
+            ids, place = self.tokens.direct(user, rng)
             if self.builder.encoder.encoder_decoder:
-                return self.builder.prompt(template, ids, items[:0], int(target))
-            return self.builder.causal(template, ids, np.array([target]), 0)
+                return self.builder.prompt(template, ids, items[:0], int(items[place]))
+            return self.builder.causal(template, ids, items[place : place + 1], 0)
         start = max(0, end - self.builder.max_history - int(self.builder.encoder.encoder_decoder))
-        first = max(start + 1, end - n_targets)
-        if self.user_tokens == "prefix" and cut < end:
-            first = max(first, cut)
-        else:
-            ids = None
+        window = self.tokens.sequential(user, start, max(start + 1, end - n_targets), end)
         if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(
-                template, ids if first < end else None, items[start : end - 1], int(items[end - 1])
-            )
-        return self.builder.causal(template, ids, items[start:end], first - start)
-
-
-def _prefixes(histories: Sequences, cuts: np.ndarray) -> Sequences:
-    """The first `cuts[u]` items of every user (fewer where there are fewer)."""
-    lengths = np.minimum(np.diff(histories.offsets), cuts)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) + np.repeat(histories.offsets[:-1], lengths)
-    return type(histories)(offsets, histories.items[inside])
+            return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
+        return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)

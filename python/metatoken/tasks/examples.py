@@ -7,7 +7,7 @@ predicts one target from its decoder's first position.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,12 +25,15 @@ class Example:
         leaves: int64 `[length]` item row whose last token stands here, else -1: where leaf vectors enter.
         states: int64 `[targets]` position of the state that predicts each target.
         targets: int64 `[targets]` item rows.
+        text: int64 `[any]` positions of the title tokens that are supervised, those of targets; each is predicted from
+            the position before it.
     """
 
     ids: np.ndarray
     leaves: np.ndarray
     states: np.ndarray
     targets: np.ndarray
+    text: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass
@@ -46,7 +49,10 @@ class Batch:
             model the position is the decoder's, hence 0.
         targets: int64 `[P]` item rows.
         task: int64 `[P]` index into the tasks of the run.
-        normaliser: float scalar, what sums over targets are divided by; None means P.
+        text_row: int64 `[T]` row of each supervised text token.
+        text_position: int64 `[T]` position of the state that predicts it, the one before it.
+        text_ids: int64 `[T]` its id.
+        normaliser: float `[2]`, what sums over targets and over text tokens are divided by; None means P and T.
     """
 
     input_ids: Tensor
@@ -56,6 +62,9 @@ class Batch:
     state_position: Tensor
     targets: Tensor
     task: Tensor
+    text_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     normaliser: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
@@ -90,21 +99,33 @@ class ExampleBuilder:
             first_target: Index into `items` of the first one that is a target.
         """
         words = self.encoder.prompt(template, user_ids)
-        ids, ends = self.encoder.items.many(items)
+        ids, starts, tokens_end, ends = self._written(items, len(words))
         leaves = np.full(len(words) + len(ids), -1, dtype=np.int64)
-        leaves[len(words) + ends - 1] = items
-        # The state before item j stands where item j-1 ends, or at the last word for the first item.
-        before = len(words) + np.concatenate([[0], ends[:-1]]) - 1
-        return Example(np.concatenate([words, ids]), leaves, before[first_target:], items[first_target:])
+        leaves[tokens_end - 1] = items
+        text = [np.arange(a, b) for a, b in zip(tokens_end[first_target:], ends[first_target:], strict=True)]
+        return Example(
+            np.concatenate([words, ids]),
+            leaves,
+            # The state before item j stands where item j-1 ends, or at the last word for the first item.
+            starts[first_target:] - 1,
+            items[first_target:],
+            np.concatenate([np.zeros(0, dtype=np.int64), *text]),
+        )
+
+    def _written(self, items: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Ids of items in a row, and where each starts, where its OOV tokens and it end, behind `offset` ids."""
+        ids, ends = self.encoder.written.many(items)
+        starts = ends - self.encoder.written.lengths[items] + offset
+        return ids, starts, starts + self.encoder.items.lengths[items], ends + offset
 
     def prompt(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, target: int = -1) -> Example:
         """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""
         items = items[max(0, len(items) - self.max_history) :]
         words = self.encoder.prompt(template, user_ids)
-        ids, ends = self.encoder.items.many(items)
+        ids, _, tokens_end, _ = self._written(items, len(words))
         tail = self.encoder.end()
         leaves = np.full(len(words) + len(ids) + len(tail), -1, dtype=np.int64)
-        leaves[len(words) + ends - 1] = items
+        leaves[tokens_end - 1] = items
         full = np.concatenate([words, ids, tail])
         state = 0 if self.encoder.encoder_decoder else len(full) - 1
         return Example(full, leaves, np.array([state]), np.array([target]))
@@ -120,6 +141,8 @@ def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
         n = len(example.ids)
         ids[row, :n], leaves[row, :n], mask[row, :n] = example.ids, example.leaves, 1
     counts = [len(e.targets) for e in examples]
+    text_row = np.repeat(np.arange(len(examples)), [len(e.text) for e in examples])
+    text_at = np.concatenate([e.text for e in examples])
     return Batch(
         input_ids=torch.from_numpy(ids),
         attention_mask=torch.from_numpy(mask),
@@ -128,4 +151,7 @@ def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
         state_position=torch.from_numpy(np.concatenate([e.states for e in examples])),
         targets=torch.from_numpy(np.concatenate([e.targets for e in examples]).astype(np.int64)),
         task=torch.from_numpy(np.repeat(np.asarray(tasks, dtype=np.int64), counts)),
+        text_row=torch.from_numpy(text_row),
+        text_position=torch.from_numpy(text_at - 1),
+        text_ids=torch.from_numpy(ids[text_row, text_at]),
     )

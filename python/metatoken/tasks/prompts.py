@@ -126,10 +126,18 @@ class PromptEncoder:
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         user_tokens: int64 `[n_users, depth]` local token ids, -1 padded.
         encoder_decoder: The target goes to a decoder, so a prompt ends with the tokenizer's end token.
+        written: Ids of every item as it stands in a history, its OOV tokens first; None writes these alone.
     """
 
     def __init__(
-        self, tokenizer: Any, item_tokens: np.ndarray, user_tokens: np.ndarray, *, base: int, encoder_decoder: bool
+        self,
+        tokenizer: Any,
+        item_tokens: np.ndarray,
+        user_tokens: np.ndarray,
+        *,
+        base: int,
+        encoder_decoder: bool,
+        written: TokenRows | None = None,
     ) -> None:
         self.base = base
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
@@ -140,6 +148,7 @@ class PromptEncoder:
         self._head = np.array([i for i in empty if i not in ends], dtype=np.int64)
         self._tail = np.array([tokenizer.eos_token_id] if encoder_decoder else [], dtype=np.int64)
         self.items = TokenRows(item_tokens, base)
+        self.written = self.items if written is None else written
         self.users = TokenRows(user_tokens, base)
         self._cache: dict[tuple[str, bool], tuple[np.ndarray, np.ndarray | None]] = {}
 

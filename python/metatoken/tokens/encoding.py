@@ -14,7 +14,7 @@ from metatoken.tokens import clustering
 from metatoken.tokens.clustering import Codebook, Unique
 from metatoken.tokens.names import LETTERS
 
-Kinds = Literal["joint", "apart"]
+Kinds = Literal["joint", "apart", "items"]
 Progress = Callable[[int, int], None]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metatoken.errors import ArgumentError
+from metatoken.tokens.cold import NONE, ORIGINS
 from metatoken.tokens.memorization import unit_rows
 from metatoken.tokens.names import Kind
 
@@ -24,18 +25,20 @@ class Neighbour:
         title: Title of the item; `""` where unknown and for users.
         tokens: Its tokens as text.
         similarity: Cosine of the two vectors.
+        origin: Where its vector came from, one of `cold.ORIGINS`.
     """
 
     id: str
     title: str
     tokens: str
     similarity: float
+    origin: str = "walked"
 
 
 def nearest(vocabulary: Vocabulary, kind: Kind, raw_id: str, k: int = 10) -> list[Neighbour]:
     """Nearest ids of the same kind by cosine of their vectors, nearest first.
 
-    Ids without a vector of their own are left out. Ties are in the order of raw ids.
+    Ids without any source of a vector are left out. Ties are in the order of raw ids.
 
     Args:
         vocabulary: The vocabulary.
@@ -55,7 +58,7 @@ def nearest(vocabulary: Vocabulary, kind: Kind, raw_id: str, k: int = 10) -> lis
     row, rows = ids.row(raw_id), slice(first, first + len(ids))
     unit = unit_rows(vocabulary.vectors[rows])
     similarity = np.einsum("nd,d->n", unit, unit[row])
-    allowed = np.flatnonzero(vocabulary.trained[rows] & (np.arange(len(ids)) != row))
+    allowed = np.flatnonzero((vocabulary.origins[rows] != NONE) & (np.arange(len(ids)) != row))
     best = allowed[np.argsort(-similarity[allowed], kind="stable")[:k]]
     titles = vocabulary.titles if kind == "item" else None
     return [
@@ -64,6 +67,7 @@ def nearest(vocabulary: Vocabulary, kind: Kind, raw_id: str, k: int = 10) -> lis
             titles[n] if titles else "",
             vocabulary.tokens_of(user=ids.raw[n]) if kind == "user" else vocabulary.tokens_of(item=ids.raw[n]),
             float(similarity[n]),
+            ORIGINS[vocabulary.origins[first + n]],
         )
         for n in best.tolist()
     ]

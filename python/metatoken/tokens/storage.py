@@ -1,7 +1,7 @@
 """The vocabulary on disk.
 
 manifest.json          schema, settings, seed, versions, checksum of the source and of every file below
-entities.parquet       kind, id, codes, trained, title: users, then items, each sorted by id
+entities.parquet       kind, id, codes, trained, origin, title: users, then items, each sorted by id
 codebook.safetensors   what assigns codes to vectors
 vectors.safetensors    vectors of the entities, centroids of the tokens, the fold-in map
 trie.safetensors       the item codes as a prefix tree, for decoding; not with `unique="none"`
@@ -23,13 +23,14 @@ from metatoken import artifacts
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArtifactError
 from metatoken.tokens.clustering import Codebook
+from metatoken.tokens.cold import ORIGINS, count_origins
 from metatoken.tokens.fold_in import FoldIn
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND = "vocabulary"
-SCHEMA = 1
+SCHEMA = 2  # 1: entities without `origin`
 ENTITIES = "entities.parquet"
 CODEBOOK = "codebook.safetensors"
 VECTORS = "vectors.safetensors"
@@ -44,6 +45,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "trained": pl.Boolean(),
     "title": pl.String(),
 }
+ORIGIN = {"origin": pl.Enum(ORIGINS)}
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any] | None) -> None:
@@ -74,6 +76,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
             learned_from=vocabulary.learned_from,
             settings=dict(vocabulary.settings),
             report=dict(vocabulary.report),
+            origins=count_origins(vocabulary.origins, vocabulary.n_users),
             counts={"users": vocabulary.n_users, "items": vocabulary.n_items, "tokens": vocabulary.n_tokens},
             versions={"metatoken": core.__version__},
         )
@@ -82,7 +85,8 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
 def read_vocabulary(folder: Path) -> dict[str, Any]:
     """Read the fields of a vocabulary; see `Vocabulary.load`."""
     manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
-    entities = artifacts.read_frame(folder / ENTITIES, COLUMNS)
+    expected = COLUMNS if manifest["schema"] < SCHEMA else COLUMNS | ORIGIN
+    entities = artifacts.read_frame(folder / ENTITIES, expected)
     tensors, _ = artifacts.read_tensors(folder / VECTORS, VECTOR_NAMES)
     codebook, user_codebook = _read_codebooks(folder / CODEBOOK)
     levels = tuple(manifest["levels"])
@@ -108,6 +112,7 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
         "report": manifest["report"],
         "source": manifest["source"],
         "learned_from": manifest["learned_from"],
+        **_origins(entities),
     }
 
 
@@ -132,7 +137,15 @@ def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
         "trained": vocabulary.trained,
         "title": titles,
     }
-    return pl.DataFrame(columns, schema=COLUMNS)
+    origins = pl.Series("origin", [ORIGINS[place] for place in vocabulary.origins.tolist()], ORIGIN["origin"])
+    return pl.DataFrame(columns, schema=COLUMNS).insert_column(len(COLUMNS) - 1, origins)
+
+
+def _origins(entities: pl.DataFrame) -> dict[str, NDArray[np.uint8]]:
+    """The field `origins`, which older vocabularies did not have."""
+    if "origin" not in entities.columns:
+        return {}
+    return {"origins": entities["origin"].to_physical().cast(pl.UInt8).to_numpy()}
 
 
 def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:

@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metatoken.data.ids import IdMap
+from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens import skipgram
+from metatoken.tokens import cold as filling
 from metatoken.tokens.clustering import Codebook, Method, Metric, Unique, Vectors
+from metatoken.tokens.cold import GIVEN, NONE, WALKED, Cold
+from metatoken.tokens.edges import EdgeWeights
 from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
+from metatoken.tokens.learn import WalkSettings, attribute_links, described, learn
 from metatoken.tokens.matrix import read_matrix
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.skipgram import META_PATHS, Embeddings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
-from metatoken.tokens.walks import Graph
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Sequences
@@ -40,9 +43,9 @@ class Vocabulary(Names):
 
     Attributes:
         centroids: Centroid of each token, float32 `[n_tokens, dim]`.
-        vectors: float32 `[n_users + n_items, dim]`, users first. An id without training edges has the mean vector of
+        vectors: float32 `[n_users + n_items, dim]`, users first. An id without any source of a vector has the mean of
             its kind.
-        trained: Whether the row has a vector of its own, bool `[n_users + n_items]`.
+        trained: Whether the row has a vector of its own (walked or given), bool `[n_users + n_items]`.
         codebook: What assigns codes to vectors of items (and of users, unless clustered apart).
         user_codebook: What assigns codes to vectors of users.
         fold_in: Makes vectors of users who are known only by their items.
@@ -52,6 +55,7 @@ class Vocabulary(Names):
             `error_before`, `error_after` (quantisation error before and after ids were made unique).
         source: Checksum of the log.
         learned_from: `Interactions.edges_checksum` of what it was learned from; tells a leaking vocabulary.
+        origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_users + n_items]`.
     """
 
     centroids: NDArray[np.float32]
@@ -65,6 +69,12 @@ class Vocabulary(Names):
     report: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     learned_from: str | None = None
+    origins: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    def __post_init__(self) -> None:
+        """Without origins (before schema 2), a vector is walked or there is none."""
+        if len(self.origins) != len(self.trained):
+            object.__setattr__(self, "origins", np.where(self.trained, WALKED, NONE).astype(np.uint8))
 
     def __repr__(self) -> str:
         sizes = " x ".join(map(str, self.levels))
@@ -82,7 +92,10 @@ class Vocabulary(Names):
         seed: int = 0,
         threads: int | None = None,
         meta_paths: Sequence[str] = META_PATHS,
-        attributes: Mapping[str, str] | None = None,
+        attributes: Mapping[str, str | Links] | None = None,
+        edge_weights: EdgeWeights = "count",
+        half_life: float | None = None,
+        restart: float = 0.0,
         walks_per_node: int = 10,
         walk_length: int = 40,
         window: int = 5,
@@ -93,6 +106,9 @@ class Vocabulary(Names):
         unique: Unique = "assignment",
         max_cluster_size: int | None = None,
         embeddings: Embeddings | None = None,
+        cold: Cold = "none",
+        min_edges: int = 0,
+        features: ArrayLike | None = None,
         source: str | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -106,59 +122,65 @@ class Vocabulary(Names):
             dim: Length of a vector.
             seed: Seed of every random choice.
             threads: Number of threads (`None`: all cores). Does not change the result.
-            meta_paths: Paths of the walks.
-            attributes: Item attributes for the walks: node type -> column of the item table.
+            meta_paths: Paths of the walks, with options such as `share=0.5` (see `walks`).
+            attributes: Attributes for the walks: node type -> column of the item table, or `Links`.
+            edge_weights: What an interaction weighs (see `Graph.from_interactions`).
+            half_life: Of `edge_weights` "recency" and "position".
+            restart: Chance that a walk goes back to its start, on paths that do not say their own.
             walks_per_node: Walks from each start node in an epoch.
             walk_length: Nodes in a walk.
             window: Largest distance of a pair in a walk.
             negatives: Random nodes for each pair.
             epochs: Passes of skip-gram.
             hogwild: Faster skip-gram whose result differs at every run.
-            kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own.
+            kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own; `"items"`: users get none.
             unique: How ids become unique within a kind: `"assignment"`, `"nearest"`, `"counter"`, or `"none"`.
             max_cluster_size: Most ids of a kind with the same first token; by default as many as there are codes below.
             embeddings: Vectors to use in place of walks and skip-gram; users, then items, in the rows of `train`.
+            cold: `"neighbours"` gives ids without a vector that of their neighbours (see `cold.fill`).
+            min_edges: Ids with fewer training interactions are cold, too.
+            features: Features of each item for those that are cold, `[n_items, f]`; NaN rows have none.
             source: Checksum to record of the log that `train` is a part of (default: that of `train`).
             progress: Called with (done, total) over all stages.
 
         Raises:
             ArgumentError: An argument cannot be used.
         """
-        if kinds not in ("joint", "apart"):
-            raise ArgumentError("kinds", f"expected 'joint' or 'apart', got {kinds!r}")
+        if kinds not in ("joint", "apart", "items"):
+            raise ArgumentError("kinds", f"expected 'joint', 'apart' or 'items', got {kinds!r}")
         clusters: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
-        walks: dict[str, Any] = {
-            "dim": dim, "window": window, "negatives": negatives, "walks_per_node": walks_per_node,
-            "walk_length": walk_length, "epochs": epochs, "hogwild": hogwild,
-        }  # fmt: skip
         settings: dict[str, Any] = {
-            "levels": levels if levels == "auto" else list(levels),
-            "kinds": kinds,
-            "unique": unique,
-            "max_cluster_size": max_cluster_size,
-            **clusters,
-        }
+            "levels": levels if levels == "auto" else list(levels), "kinds": kinds, "unique": unique,
+            "max_cluster_size": max_cluster_size, "cold": cold, "min_edges": min_edges, **clusters,
+        }  # fmt: skip
+        links, given = attribute_links(train, attributes), embeddings is not None
         if embeddings is None:
-            settings |= {"meta_paths": list(meta_paths), "attributes": dict(attributes or {}), **walks}
-            graph = Graph.from_interactions(train, attributes=attributes)
-            embeddings = skipgram.fit(
-                graph, meta_paths, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9), **walks
-            )
+            walks = WalkSettings(
+                meta_paths, edge_weights, half_life, restart, dim, walks_per_node, walk_length, window, negatives,
+                epochs, hogwild,
+            )  # fmt: skip
+            settings |= {"attributes": described(attributes), **walks.to_dict()}
+            embeddings = learn(train, links, walks, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9))
         elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
             found = f"{embeddings.n_users} users and {embeddings.n_items} items"
             raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {found}")
-        vectors = _fill_untrained(embeddings)
-        n = embeddings.n_users
+        filled = filling.fill(embeddings, train, links, cold=cold, min_edges=min_edges, features=features, given=given)
+        first = train.n_users if kinds == "items" else 0
+        vectors, trained, origins = filled.vectors[first:], filled.trained[first:], filled.origins[first:]
+        n = train.n_users - first
         coding = encode_kinds(
-            vectors, embeddings.trained, n, levels=levels, kinds=kinds, unique=unique,
+            vectors, trained, n, levels=levels, kinds="joint" if kinds == "items" else kinds, unique=unique,
             max_cluster_size=max_cluster_size, threads=threads, progress=part_of(progress, 9, 10), **clusters,
         )  # fmt: skip
-        trained = embeddings.trained
-        fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
+        if n:
+            fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
+        else:
+            fold_in = FoldIn.identity(vectors, trained)
+        parts = vars(coding) | {"report": coding.report | ({"features": filled.report} if filled.report else {})}
         return cls(
-            users=train.users, items=train.items, vectors=vectors, trained=trained, fold_in=fold_in,
-            titles=train.titles(), settings=settings, source=source or train.checksum(),
-            learned_from=train.edges_checksum(), **vars(coding),
+            users=IdMap((), "user") if kinds == "items" else train.users, items=train.items, vectors=vectors,
+            trained=trained, origins=origins, fold_in=fold_in, titles=train.titles(), settings=settings,
+            source=source or train.checksum(), learned_from=train.edges_checksum(), **parts,
         )  # fmt: skip
 
     @classmethod
@@ -224,7 +246,7 @@ class Vocabulary(Names):
         titles = None if titles is None else [titles[row] for row in order]
         return cls(
             users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=settings,
-            fold_in=FoldIn.identity(vectors, trained), **vars(coding),
+            fold_in=FoldIn.identity(vectors, trained), origins=np.full(len(ids), GIVEN, np.uint8), **vars(coding),
         )  # fmt: skip
 
     @classmethod
@@ -276,15 +298,3 @@ class Vocabulary(Names):
         if self.user_codebook is not self.codebook:
             codes = codes + np.array(self.codebook.levels[: codes.shape[1]], np.int32)
         return np.pad(codes, ((0, 0), (0, self.depth - codes.shape[1])), constant_values=-1)
-
-
-def _fill_untrained(embeddings: Embeddings) -> NDArray[np.float32]:
-    """Vectors in which a row without training has the mean of the trained rows of its kind (or of all)."""
-    vectors, trained = embeddings.vectors.copy(), embeddings.trained
-    if not trained.any():
-        raise ArgumentError("embeddings", "no user or item has a vector; the training log has no edge to walk")
-    everyone = vectors[trained].mean(axis=0, dtype=np.float64)
-    for rows in (slice(0, embeddings.n_users), slice(embeddings.n_users, None)):
-        own, known = vectors[rows], trained[rows]
-        own[~known] = own[known].mean(axis=0, dtype=np.float64) if known.any() else everyone
-    return vectors

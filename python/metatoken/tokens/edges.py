@@ -1,0 +1,101 @@
+"""Which edges a training log gives a graph: how much each weighs, and which item came next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+EdgeWeights = Literal["count", "distinct", "rating", "recency", "position"]
+# Older interactions than this many half-lives weigh the same, so that no weight becomes zero.
+MOST_HALF_LIVES = 500.0
+
+
+class Edges(NamedTuple):
+    """Edges from users to items.
+
+    Attributes:
+        users: int32 `[m]`, user rows.
+        items: int32 `[m]`, item rows.
+        weights: float64 `[m]`, above 0; `None` where all weigh the same.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float64] | None
+
+
+def user_item_edges(frame: pl.DataFrame, mode: EdgeWeights, half_life: float | None) -> Edges:
+    """Edges of a log.
+
+    Args:
+        frame: `Interactions.frame`, sorted by (user, order).
+        mode: What an edge weighs: `"count"`: 1 for each interaction, so a pair that met twice weighs 2; `"distinct"`: 1
+            for each pair; `"rating"`: its rating; `"recency"`: `2 ** -(age / half_life)`, the age in the unit of the
+            log's times since the last of them; `"position"`: the same with the number of later interactions of the
+            same user for age.
+        half_life: For the last two.
+
+    Raises:
+        ArgumentError: The mode is unknown or does not fit the log, or `half_life` is missing or not for this mode.
+    """
+    if mode not in get_args(EdgeWeights):
+        raise ArgumentError("edge_weights", f"expected one of {', '.join(get_args(EdgeWeights))}, got {mode!r}")
+    ages = mode in ("recency", "position")
+    if ages and (half_life is None or not 0 < half_life < np.inf):
+        raise ArgumentError("half_life", f"edge_weights={mode!r} needs a number above 0, got {half_life}")
+    if not ages and half_life is not None:
+        raise ArgumentError("half_life", f"is for edge_weights 'recency' and 'position', not for {mode!r}")
+    users = np.ascontiguousarray(frame["user"].to_numpy(), np.int32)
+    items = np.ascontiguousarray(frame["item"].to_numpy(), np.int32)
+    if mode == "distinct" and len(users):
+        keys = np.unique(users.astype(np.int64) << 32 | items)
+        return Edges((keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32), None)
+    if mode == "rating":
+        return Edges(users, items, _ratings(frame))
+    if half_life is not None:
+        age = _ages(frame) if mode == "recency" else _later(users)
+        return Edges(users, items, np.exp2(-np.minimum(age / half_life, MOST_HALF_LIVES)))
+    return Edges(users, items, None)
+
+
+def next_items(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
+    """Steps in time: each item and the one that the same user took next; repeats of an item are passed over.
+
+    Returns:
+        Item rows before and after, int32 `[n]`, and weights of the later interactions.
+    """
+    users, items, weights = edges
+    steps = (users[1:] == users[:-1]) & (items[1:] != items[:-1])
+    later = None if weights is None else np.ascontiguousarray(weights[1:][steps])
+    return np.ascontiguousarray(items[:-1][steps]), np.ascontiguousarray(items[1:][steps]), later
+
+
+def _ratings(frame: pl.DataFrame) -> NDArray[np.float64]:
+    if "rating" not in frame.columns:
+        raise ArgumentError("edge_weights", "'rating' needs a log with ratings; name their column with rating=")
+    ratings = frame["rating"].to_numpy().astype(np.float64)
+    if not (ratings > 0).all():
+        lowest = float(np.min(ratings))
+        raise ArgumentError("edge_weights", f"'rating' needs ratings above 0, the lowest is {lowest:g}; shift them")
+    return ratings
+
+
+def _ages(frame: pl.DataFrame) -> NDArray[np.float64]:
+    if "timestamp" not in frame.columns:
+        message = "'recency' needs a log with times; name their column with time=, or use 'position'"
+        raise ArgumentError("edge_weights", message)
+    times = frame["timestamp"].to_numpy().astype(np.float64)
+    return np.asarray(times.max(initial=-np.inf) - times, np.float64)
+
+
+def _later(users: NDArray[np.int32]) -> NDArray[np.float64]:
+    """How many rows of the same user follow each row; rows are sorted by user."""
+    ends = np.searchsorted(users, users, side="right")
+    return (ends - 1 - np.arange(len(users))).astype(np.float64)
