@@ -1,9 +1,13 @@
-"""Clustering against scikit-learn and faiss: same data, same updates, same threads, in the same run.
+"""Clustering against faiss, scikit-learn and superkmeans: same data, updates and threads, in the same run.
 
-    python benchmarks/clustering.py --rows 1000000 --threads 2 --output clustering.json
+    python benchmarks/clustering.py --output records.jsonl
+    python benchmarks/clustering.py --tasks flat assign-256 --output records.jsonl   # a part; records are appended
+    python benchmarks/clustering.py --report records.jsonl                           # the table alone
 
-Prints a Markdown table. A ratio is the peer's time over ours (above 1: we are faster); inertia is relative to ours
-(below 1: the peer's is lower). Every routine sees every row (no subsampling: faiss is told not to).
+Every measurement is one JSON line, written when it is made. The table has medians over the seeds; a ratio is the peer's
+time over ours (above 1: we are faster), inertia is the mean over the seeds, relative to ours (above 1: ours is lower).
+At most 20 updates, tolerance 0, each peer's default seeding: scikit-learn greedy k-means++ on all rows, faiss and
+superkmeans random rows, ours greedy k-means++ on some rows. GFLOP/s counts the products of rows and centroids alone.
 """
 
 from __future__ import annotations
@@ -13,174 +17,217 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from peers import clusterers as peers
+from peers.clusterers import Rows, inertia
 
-Rows = NDArray[np.float32]
+Record = dict[str, Any]
 
 
 def make_rows(n: int, dim: int, seed: int = 0) -> Rows:
     """Nested clusters with noise, so that every level of a tree has something to find."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, dim)).astype(np.float32)
+    x = rng.standard_normal((n, dim), dtype=np.float32)
     for size, scale in ((64, 2.0), (4096, 1.0)):
         centres = (rng.normal(size=(size, dim)) * scale).astype(np.float32)
         x += centres[rng.integers(size, size=n)]
     return x
 
 
-def inertia(x: Rows, centroids: Rows) -> float:
-    """Sum of squared distances to the nearest centroid."""
-    from sklearn.metrics import pairwise_distances_argmin
-
-    labels = pairwise_distances_argmin(x, centroids)
-    return float(((x - centroids[labels]) ** 2).sum(dtype=np.float64))
-
-
-def ours_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
+def ours_flat(x: Rows, k: int, args: argparse.Namespace, seed: int, sample: int | None = None) -> Record:
     from metatoken.tokens.clustering import fit
 
-    return fit(x, [k], max_iterations=iterations, threads=threads).centroids[0]
+    began = time.perf_counter()
+    book = fit(x, [k], max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample)
+    seconds = time.perf_counter() - began
+    record = {"seconds": seconds, "inertia": book.report.inertia[0], "updates": book.report.iterations[0]}
+    if sample is None:
+        record["gflops"] = 2e-9 * x.size * k * (book.report.iterations[0] + 1) / seconds
+    return record
 
 
-def sklearn_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads):
-        model = KMeans(k, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd", random_state=0).fit(x)
-    return np.asarray(model.cluster_centers_, dtype=np.float32)
-
-
-def faiss_flat(x: Rows, k: int, iterations: int, threads: int) -> Rows:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    most = max(256, -(-len(x) // k))
-    model = faiss.Kmeans(
-        x.shape[1], k, niter=iterations, seed=1, max_points_per_centroid=most, min_points_per_centroid=1
-    )
-    model.train(x)
-    return np.asarray(model.centroids)
+def peer_flat(kmeans: Callable[..., peers.Clustered], x: Rows, k: int, args: argparse.Namespace, seed: int) -> Record:
+    began = time.perf_counter()
+    centroids, labels = kmeans(x, k, args.iterations, seed)
+    seconds = time.perf_counter() - began
+    if len(labels) == 0:
+        labels = peers.faiss_predictor(centroids, "euclidean")(x)
+    return {"seconds": seconds, "inertia": inertia(x, centroids, labels)}
 
 
-def peer_tree(flat: Callable[..., Rows], x: Rows, levels: list[int], iterations: int, threads: int) -> float:
-    """Each node clustered by the peer, rows gathered per node; returns the inertia of the last level."""
-    from sklearn.metrics import pairwise_distances_argmin
-
-    nodes, total = [x], 0.0
-    for level, k in enumerate(levels):
-        children = []
-        for node in nodes:
-            if len(node) <= k:  # every row is its own centroid
-                continue
-            centroids = flat(node, k, iterations, threads)
-            labels = pairwise_distances_argmin(node, centroids)
-            if level + 1 == len(levels):
-                total += float(((node - centroids[labels]) ** 2).sum(dtype=np.float64))
-            else:
-                children += [node[labels == c] for c in range(k)]
-        nodes = [child for child in children if len(child)]
-    return total
+def flat(x: Rows, args: argparse.Namespace, names: tuple[str, ...] = ("scikit-learn", "faiss", "superkmeans")) -> Runs:
+    """k-means on all rows."""
+    threads = args.threads
+    known: dict[str, Callable[..., peers.Clustered]] = {
+        "scikit-learn": peers.sklearn_kmeans,
+        "faiss": peers.faiss_kmeans,
+        "superkmeans": lambda x, k, iterations, seed: peers.superkmeans_kmeans(x, k, iterations, seed, threads),
+    }
+    yield "metatoken", lambda seed: ours_flat(x, args.k, args, seed)
+    for name in names:
+        yield name, lambda seed, name=name: peer_flat(known[name], x, args.k, args, seed)
 
 
-def ours_tree(x: Rows, levels: list[int], iterations: int, threads: int) -> float:
+def sampled(x: Rows, args: argparse.Namespace) -> Runs:
+    """k-means with subsampling: faiss's default against ours on `--sample` rows, with one update on all rows."""
+    yield "metatoken", lambda seed: ours_flat(x, args.k, args, seed, args.sample)
+    yield "faiss, no labels", lambda seed: peer_flat(peers.faiss_sampled, x, args.k, args, seed)
+    yield "faiss", lambda seed: peer_flat(peers.faiss_sampled_labels, x, args.k, args, seed)
+
+
+def tree(x: Rows, args: argparse.Namespace) -> Runs:
+    """Hierarchical k-means; the inertia is that of the leaves around their own centroids."""
     from metatoken.tokens.clustering import fit
 
-    return fit(x, levels, method="tree", max_iterations=iterations, threads=threads).report.inertia[-1]
+    def ours(seed: int, sample: int | None) -> Record:
+        began = time.perf_counter()
+        book = fit(
+            x, args.tree, method="tree", max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample
+        )
+        return {"seconds": time.perf_counter() - began, "inertia": book.report.inertia[-1]}
+
+    def peer(kmeans: Callable[..., peers.Clustered], seed: int) -> Record:
+        seconds, total = peers.tree(kmeans, x, args.tree, args.iterations, seed)
+        return {"seconds": seconds, "inertia": total}
+
+    yield "metatoken", lambda seed: ours(seed, None)
+    yield "metatoken, sampled top", lambda seed: ours(seed, 1024 * args.tree[0])
+    yield "scikit-learn", lambda seed: peer(peers.sklearn_kmeans, seed)
+    yield "faiss", lambda seed: peer(peers.faiss_kmeans, seed)
 
 
-def ours_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    from metatoken._core import codes
+def assign(x: Rows, k: int, metric: str, args: argparse.Namespace) -> Runs:
+    """Nearest of `k` centroids, which are rows of the data moved by noise."""
+    from metatoken.tokens.clustering import ClusterReport, Codebook
 
-    return codes.assign(x, [centroids], "euclidean", threads, None, None)[:, 0]
+    rng = np.random.default_rng(1)
+    picked = x[np.sort(rng.choice(len(x), k, replace=False))]
+    centroids = picked + rng.standard_normal(picked.shape, dtype=np.float32)
+    if metric == "cosine":
+        x, centroids = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, centroids))
+    book = Codebook("residual", metric, (centroids,), ClusterReport(len(x), None, (), (), (), 0))  # type: ignore[arg-type]
+    runs = {
+        "metatoken": lambda x: book.assign(x, threads=args.threads)[:, 0],
+        "faiss": peers.faiss_predictor(centroids, metric),
+    }
+    if metric == "euclidean":
+        runs["scikit-learn"] = peers.sklearn_predictor(centroids)
+        runs["superkmeans"] = peers.superkmeans_predictor(centroids, args.threads)
 
+    def one(predict: Callable[[Rows], peers.Labels]) -> Record:
+        began = time.perf_counter()
+        labels = predict(x)
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "inertia": inertia(x, centroids, labels), "gflops": 2e-9 * x.size * k / seconds}
 
-def sklearn_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    from sklearn.metrics import pairwise_distances_argmin
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads):
-        return np.asarray(pairwise_distances_argmin(x, centroids))
-
-
-def faiss_assign(x: Rows, centroids: Rows, threads: int) -> NDArray[np.int32]:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexFlatL2(x.shape[1])
-    index.add(centroids)
-    return np.asarray(index.search(x, 1)[1][:, 0])
-
-
-def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Least wall time of `repeats` runs, and the last result."""
-    best, result = float("inf"), None
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = work()
-        best = min(best, time.perf_counter() - start)
-    return best, result
+    for name, predict in runs.items():
+        yield name, lambda _, predict=predict: one(predict)
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    x = make_rows(args.rows, args.dim)
-    rows: list[dict[str, Any]] = []
-    flat = {"metatoken": ours_flat, "scikit-learn": sklearn_flat, "faiss": faiss_flat}
-    for name, run in flat.items():
-        run(x[: 4 * args.k], args.k, 1, args.threads)  # imports and thread pools
-        seconds, centroids = timed(lambda run=run: run(x, args.k, args.iterations, args.threads), args.repeats)
-        rows.append({"task": f"flat K={args.k}", "who": name, "seconds": seconds, "inertia": inertia(x, centroids)})
-    reference = centroids
-    assigners = {"metatoken": ours_assign, "scikit-learn": sklearn_assign, "faiss": faiss_assign}
-    for name, assign in assigners.items():
-        seconds, labels = timed(lambda assign=assign: assign(x, reference, args.threads), args.repeats)
-        error = float(((x - reference[labels]) ** 2).sum(dtype=np.float64))
-        rows.append({"task": f"assign K={args.k}", "who": name, "seconds": seconds, "inertia": error})
-    if args.tree:
-        seconds, error = timed(lambda: ours_tree(x, args.tree, args.iterations, args.threads), args.repeats)
-        rows.append({"task": f"tree {args.tree}", "who": "metatoken", "seconds": seconds, "inertia": error})
-        for name in ("scikit-learn", "faiss"):
-            run = flat[name]
-            seconds, error = timed(
-                lambda run=run: peer_tree(run, x, args.tree, args.iterations, args.threads), args.repeats
+Runs = Iterator[tuple[str, Callable[[int], Record]]]
+TASKS: dict[str, Callable[[argparse.Namespace], tuple[str, Runs]]] = {
+    "tree": lambda a: (f"tree {a.tree}", tree(make_rows(a.rows, a.dim), a)),
+    "flat": lambda a: (f"flat K={a.k}", flat(make_rows(a.rows, a.dim), a)),
+    "sampled": lambda a: (f"flat K={a.k}, sampled", sampled(make_rows(a.rows, a.dim), a)),
+    "assign-256": lambda a: ("assign to 256", assign(make_rows(a.rows, a.dim), 256, "euclidean", a)),
+    "assign-4096": lambda a: ("assign to 4096", assign(make_rows(a.rows, a.dim), 4096, "euclidean", a)),
+    "cosine-256": lambda a: ("assign to 256, cosine", assign(make_rows(a.rows, a.dim), 256, "cosine", a)),
+    "cosine-4096": lambda a: ("assign to 4096, cosine", assign(make_rows(a.rows, a.dim), 4096, "cosine", a)),
+    "text-flat": lambda a: (f"flat K={a.k}, d=768", flat(make_rows(a.rows // 10, 768), a)),
+    "text-256": lambda a: ("assign to 256, d=768", assign(make_rows(a.rows // 10, 768), 256, "euclidean", a)),
+    "text-4096": lambda a: ("assign to 4096, d=768", assign(make_rows(a.rows // 10, 768), 4096, "euclidean", a)),
+}
+
+
+def measure(args: argparse.Namespace) -> list[Record]:
+    """Runs the tasks, seed by seed so that what else happens on the machine meets all alike."""
+    from metatoken._core import cluster
+
+    peers.limit_threads(args.threads)
+    kernel = os.environ.get("METATOKEN_KERNEL") or cluster.kernels()[-1]
+    peak = cluster.peak_gflops(args.threads, kernel)
+    common = {"threads": args.threads, "kernel": kernel, "peak": peak, "machine": machine(), **peers.versions()}
+    records = []
+    for task in args.tasks:
+        title, runs = TASKS[task](args)
+        work = [(who, run) for who, run in runs if args.who is None or who in args.who]
+        for _, run in work:
+            if task.startswith(("assign", "cosine", "text-2", "text-4")):
+                run(0)  # imports, thread pools, and the pages of the rows
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            for who, run in work:
+                record = {
+                    "task": task,
+                    "title": title,
+                    "who": who,
+                    "seed": seed,
+                    "rows": args.rows,
+                    **run(seed),
+                    **common,
+                }
+                records.append(record)
+                print(f"{title}, {who}, seed {seed}: {record['seconds']:.3f} s, {record['inertia']:.6g}", flush=True)
+                if args.output:
+                    with args.output.open("a", encoding="utf-8") as file:
+                        print(json.dumps(record), file=file)
+    return records
+
+
+def machine() -> str:
+    """Processor and system."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def report(records: list[Record]) -> None:
+    """Prints the table of the records."""
+    first = records[0]
+    names = ", ".join(f"{name} {first[name]}" for name in ("faiss-cpu", "scikit-learn", "superkmeans", "numpy"))
+    print(f"\n{first['machine']}; {names}; {first['threads']} threads, kernel {first['kernel']}")
+    print(f"peak {np.median([r['peak'] for r in records]):.0f} GFLOP/s, measured in every run\n")
+    print("| task | who | seeds | median s | ratio to ours | inertia / ours | GFLOP/s | share of peak |")
+    print("|---|---|---|---|---|---|---|---|")
+    for task in dict.fromkeys(r["task"] for r in records):
+        of_task = [r for r in records if r["task"] == task]
+        ours = [r for r in of_task if r["who"] == "metatoken"]
+        for who in dict.fromkeys(r["who"] for r in of_task):
+            rows = [r for r in of_task if r["who"] == who]
+            seconds, error = np.median([r["seconds"] for r in rows]), np.mean([r["inertia"] for r in rows])
+            ratio = seconds / np.median([r["seconds"] for r in ours]) if ours else float("nan")
+            relative = error / np.mean([r["inertia"] for r in ours]) if ours else float("nan")
+            rates = [(r["gflops"], 100 * r["gflops"] / r["peak"]) for r in rows if "gflops" in r]
+            speed = "{:.0f} | {:.0f} %".format(*np.median(rates, axis=0)) if rates else "|"
+            print(
+                f"| {rows[0]['title']} | {who} | {len(rows)} | {seconds:.3f} | {ratio:.2f} | {relative:.4f} | {speed} |"
             )
-            rows.append({"task": f"tree {args.tree}", "who": name, "seconds": seconds, "inertia": error})
-    base = {row["task"]: row for row in rows if row["who"] == "metatoken"}
-    for row in rows:
-        row["ratio"] = row["seconds"] / base[row["task"]]["seconds"]
-        row["relative_inertia"] = row["inertia"] / base[row["task"]]["inertia"]
-    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--who", nargs="+", help="only these, such as metatoken faiss")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--k", type=int, default=256)
-    parser.add_argument("--tree", type=int, nargs="*", default=[64, 64, 64])
+    parser.add_argument("--sample", type=int, default=65_536)
+    parser.add_argument("--tree", type=int, nargs="+", default=[64, 64, 64])
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON lines to append to")
+    parser.add_argument("--report", type=Path, help="print the table of these records and measure nothing")
     args = parser.parse_args()
-    rows = measure(args)
-    from metatoken._core import cluster
-
-    kernel = os.environ.get("METATOKEN_KERNEL") or cluster.kernels()[-1]
-    print(f"{args.rows} x {args.dim}, {args.iterations} updates, {args.threads} threads, kernel {kernel}\n")
-    print("| task | who | seconds | ratio to ours | inertia / ours |\n|---|---|---|---|---|")
-    for row in rows:
-        cells = f"{row['seconds']:.2f} | {row['ratio']:.2f} | {row['relative_inertia']:.4f}"
-        print(f"| {row['task']} | {row['who']} | {cells} |")
-    if args.output:
-        settings = {k: v for k, v in vars(args).items() if k != "output"}
-        report = {"settings": settings, "kernel": kernel, "machine": platform.processor(), "rows": rows}
-        args.output.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    if args.report:
+        report([json.loads(line) for line in args.report.read_text(encoding="utf-8").splitlines()])
+    else:
+        report(measure(args))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ LAYERS = (
     "training",
     "run",
     "recommend",
+    "serve",
     "report",
     "cli",
     "__main__",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,12 +11,13 @@ import torch
 
 from metatoken import Vocabulary
 from metatoken.data import Interactions, generate_world
-from metatoken.errors import ArgumentError, UnknownIdError
+from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
 from metatoken.evaluate.baselines import TransitionGraph
 from metatoken.evaluate.fusion import Fusion
 from metatoken.evaluate.predictions import read_predictions
 from metatoken.evaluate.runner import DEPTH, Runner, read
-from metatoken.recommend import Model, Recommendation, Recommender, _sequences
+from metatoken.recommend import Model, Recommendation, Recommender, Request
+from metatoken.recommend.recommender import _sequences
 from metatoken.tasks.datamodule import EvaluationBatches
 from tests.conftest import TrainedRun
 
@@ -214,11 +216,12 @@ def test_a_model_of_the_direct_task_alone(make_module: Any, split: Any) -> None:
 
 
 def test_without_titles_they_are_empty(make_module: Any, split: Any, vocabulary: Any, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     module = make_module(replace(vocabulary, titles=None))
-    found = Recommender(module, split.log).recommend(split.log.users.raw[0], k=3)
+    log = replace(split.log, item_table=None)
+    found = Recommender(module, log).recommend(log.users.raw[0], k=3)
     assert [one.title for one in found] == ["", "", ""]
+    with pytest.raises(ConditionError, match="no column title; the columns are item"):
+        Recommender(module, log).recommend(log.users.raw[0], where="title contains 'x'")
 
 
 def test_user_tokens_stand_in_the_prompt_where_the_model_was_trained_with_them(make_module: Any, split: Any) -> None:
@@ -229,10 +232,107 @@ def test_user_tokens_stand_in_the_prompt_where_the_model_was_trained_with_them(m
     expected = EvaluationBatches(
         "sequential", "seq-1", np.array([4]), np.array([0]), histories, module.builder, batch_size=1, with_user=True
     )[0].batch
-    found = recommender._prompts(_sequences([histories[4]]), np.array([4]))
+    known = recommender.prepare(Request(split.log.users.raw[4]))
+    found = recommender._prompts(_sequences([histories[4]]), [known])
     assert torch.equal(found.input_ids, expected.input_ids)
-    stranger = recommender._prompts(_sequences([histories[4]]), None)
+    raw = [split.log.items.raw[row] for row in histories[4]]
+    stranger = recommender._prompts(_sequences([histories[4]]), [recommender.prepare(Request("x", raw))])
     codes = module.vocabulary.user_codes_of(_sequences([histories[4]]))[0]
     tokens = module.vocabulary.tokens_of_codes(codes) + module.builder.encoder.base
     assert " ".join(map(str, tokens.tolist())) in " ".join(map(str, stranger.input_ids[0].tolist()))
     assert len(recommender.recommend(history=["p0001"], k=3)) == 3
+
+
+def expected_with(recommender: Recommender, user: str, model: Model, allowed: set[str]) -> list[str]:
+    """Oracle of a filter: everything in order, what is not allowed struck out afterwards."""
+    everything = recommender.recommend(user, k=recommender.history.n_items, model=model, exclude_seen=False)
+    return [one.item for one in everything if one.item in allowed]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_filters_strike_out_and_k_items_come_back(
+    model: Model, recommender: Recommender, users: tuple[str, ...]
+) -> None:
+    user, items = users[6], recommender.history.items.raw
+    seen = set(history_of(recommender, user))
+    table = recommender.catalogue.frame
+    kind = table["categories"][0][0]
+    of_kind = {raw for raw, kinds in zip(items, table["categories"], strict=True) if kind in kinds}
+    allow, deny = list(items[3:40]), list(items[20:30])
+    cases: list[tuple[dict[str, Any], set[str]]] = [
+        ({"where": f'category == "{kind}"'}, of_kind - seen),
+        ({"where": f'category != "{kind}"', "exclude_seen": False}, set(items) - of_kind),
+        ({"allow": allow}, set(allow) - seen),
+        ({"deny": deny}, set(items) - set(deny) - seen),
+        (
+            {"allow": allow, "deny": deny, "where": f'not category in ["{kind}"]'},
+            set(allow) - set(deny) - of_kind - seen,
+        ),
+        ({"allow": []}, set()),
+        ({"where": "title is null"}, set()),
+    ]
+    for arguments, allowed in cases:
+        found = recommender.recommend(user, k=len(items), model=model, **arguments)
+        assert set(ids(found)) == allowed, arguments
+        if model != "fused":  # only what is generated enters the fusion, and a filter lets more of the allowed in
+            assert ids(found) == expected_with(recommender, user, model, allowed), arguments
+        few = recommender.recommend(user, k=3, model=model, **arguments)
+        assert len(few) == min(3, len(allowed)), arguments
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_batch_of_anything_is_answered_as_one_by_one(
+    model: Model, recommender: Recommender, users: tuple[str, ...]
+) -> None:
+    items = recommender.history.items.raw
+    requests = [
+        Request(users[0], model=model),
+        Request(history=[], k=3, model=model),
+        Request("stranger", [items[4], "lost", items[9], "gone"], k=25, model=model),
+        Request(users[1], k=60, model=model, exclude_seen=False),
+        Request(users[2], k=5, model=model, allow=[items[7], items[8]], deny=["lost"]),
+        Request(users[2], k=5, model=model, where="title contains 'a'"),
+        Request(users[0], model=model),
+    ]
+    together = recommender.answer(requests)
+    for request, found in zip(requests, together, strict=True):
+        same(found.items, recommender.answer([request])[0].items)
+        assert found.user == request.user
+    assert together[0] == together[6]
+    assert together[2].unknown_history == ("lost", "gone")
+    assert together[4].unknown_listed == ("lost",)
+    assert together[2].items == recommender.answer([Request(history=[items[4], items[9]], k=25, model=model)])[0].items
+    assert recommender.answer([]) == []
+
+
+def test_a_neighbour_with_a_hard_filter_changes_nothing(make_module: Any) -> None:
+    """One that needs a wide beam must not widen the beam of another."""
+    log = generate_world(n_users=60, n_items=150, seed=1).interactions()
+    vocabulary = Vocabulary.fit(log, levels=[64, 16], dim=8, walks_per_node=2, walk_length=8)
+    recommender = Recommender(make_module(vocabulary), log)
+    easy = Request(log.users.raw[0], model="generation", k=100)
+    hard = Request(log.users.raw[1], model="generation", k=100, allow=log.items.raw[::40])
+    same(recommender.answer([easy, hard])[0].items, recommender.answer([easy])[0].items)
+
+
+def test_an_improbable_item_is_still_an_item(recommender: Recommender, users: tuple[str, ...]) -> None:
+    """Probabilities below the smallest float still rank, so all k come back."""
+    from copy import deepcopy
+
+    module = deepcopy(recommender.module)
+    module.network.item_head.temperature = 1e-4
+    cold = Recommender(module, recommender.history)
+    for model in ("item_head", "generation"):
+        found = cold.recommend(users[0], k=60, model=model, exclude_seen=False)  # type: ignore[arg-type]
+        assert len(found) == 60
+        assert found[-1].score == 0.0
+
+
+def test_unknown_listed_ids_are_refused_by_the_strict_calls(recommender: Recommender, users: tuple[str, ...]) -> None:
+    for arguments in ({"allow": ["lost"]}, {"deny": ["lost"]}):
+        with pytest.raises(UnknownIdError, match="lost"):
+            recommender.recommend(users[0], **arguments)  # type: ignore[arg-type]
+        with pytest.raises(UnknownIdError, match="lost"):
+            recommender.recommend_many(users[:2], **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ConditionError, match="character 1"):
+        recommender.recommend_many(users[:2], where="colour == 'red'")

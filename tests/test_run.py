@@ -55,7 +55,7 @@ def finished(trained_run: TrainedRun, tmp_path: Path) -> Path:
 def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     folder = trained_run.run.folder
     assert names(folder) == {
-        "config.yaml", "vocabulary", "model", "history.parquet", "checkpoints", "fusion.json",
+        "config.yaml", "vocabulary", "items", "model", "history.parquet", "checkpoints", "fusion.json",
         "metrics.json", "predictions.parquet",
     }  # fmt: skip
     assert {"manifest.json", "settings.json", "tokenizer", "weights.safetensors"} <= names(folder / "model")
@@ -295,7 +295,7 @@ def test_no_run_at_all(tmp_path: Path) -> None:
 
 def test_a_run_without_held_out_items(trained_run: TrainedRun) -> None:
     run = trained_run.run
-    empty = Run(run.folder, run.config, no_split(run.split.log), run.module, Fusion())
+    empty = Run(run.folder, run.config, no_split(run.split.log), run.module, Fusion(), run.catalogue)
     with pytest.raises(ConfigError, match="three interactions"):
         evaluate_run(empty)
 

@@ -85,9 +85,11 @@ class ModelConfig(Section):
     gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
+    item_features: str | None = None
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
     titles: bool = False

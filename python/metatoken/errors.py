@@ -54,3 +54,16 @@ class UnknownIdError(MetatokenError, KeyError):
     def __str__(self) -> str:
         # KeyError shows the repr of its argument; a person wants the sentence.
         return str(self.args[0]) if self.args else ""
+
+
+class ConditionError(ArgumentError):
+    """A filter over items cannot be parsed, or does not fit the columns of the item table.
+
+    Args:
+        message: What was expected and what came.
+        position: Character of the filter where it went wrong, from 1.
+    """
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__("where", f"character {position}: {message}")
+        self.position = position

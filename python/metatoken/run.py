@@ -1,6 +1,6 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
-run/  config.yaml  vocabulary/  model/  fusion.json  history.parquet  checkpoints/
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
       metrics.json  predictions.parquet   (after `evaluate_run`)
 """
 
@@ -18,7 +18,7 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import IdMap, Interactions, Split, audit, leave_last_out
+from metatoken.data import Catalogue, IdMap, Interactions, Split, audit, leave_last_out
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
@@ -34,6 +34,7 @@ Bar = Callable[[str], Any]
 """Given a label, a context manager that yields a progress callback `(done, total)`."""
 
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
+ITEMS = "items"
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -47,6 +48,7 @@ class Run:
         split: The log it was trained on, split as then.
         module: The model, in evaluation mode.
         fusion: Weights of the fused list.
+        catalogue: What is known about the items; titles alone in runs of before it was stored.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Run:
     split: Split
     module: MetaTokenModule
     fusion: Fusion
+    catalogue: Catalogue
 
 
 def read_log(config: Config) -> Interactions:
@@ -122,11 +125,11 @@ def train_run(
     if not first:
         from metatoken.evaluate.fusion import Fusion
 
-        return Run(out, config, split, module.eval(), Fusion())
+        return Run(out, config, split, module.eval(), Fusion(), Catalogue.of(log, vocabulary.titles))
     fusion = _finish(config, module, split, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
-    return Run(out, config, split, module, fusion)
+    return Run(out, config, split, module, fusion, Catalogue.of(log, vocabulary.titles))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -147,7 +150,12 @@ def load_run(folder: str | Path) -> Run:
     split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
-    return Run(folder, config, split, load_model(folder / MODEL, vocabulary), Fusion.load(folder / FUSION))
+    if (folder / ITEMS).exists():
+        catalogue = Catalogue.load(folder / ITEMS, vocabulary.items)
+    else:
+        catalogue = Catalogue.of(split.log, vocabulary.titles)
+    module = load_model(folder / MODEL, vocabulary)
+    return Run(folder, config, split, module, Fusion.load(folder / FUSION), catalogue)
 
 
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
@@ -245,6 +253,7 @@ def _begin(
     if resume:
         return
     vocabulary.save(out / VOCABULARY)
+    Catalogue.of(log, vocabulary.titles).save(out / ITEMS)
     frame = log.frame.select("user", "item")
     write_frame(
         out / HISTORY,

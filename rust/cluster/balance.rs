@@ -213,8 +213,7 @@ fn within(
 pub fn packed_nearest(rows: Rows<'_>, packed: &Codewords, progress: &Progress) -> Result<Vec<u32>> {
     let mut labels = vec![0; rows.len()];
     labels.par_chunks_mut(CHUNK).enumerate().try_for_each(|(b, part)| {
-        let mut scores = [0.0; CHUNK];
-        packed.nearest(rows.slice(b * CHUNK, b * CHUNK + part.len()), part, &mut scores[..part.len()]);
+        packed.nearest(rows.slice(b * CHUNK, b * CHUNK + part.len()), part);
         progress.check()
     })?;
     Ok(labels)

@@ -1,6 +1,8 @@
 //! Instruction sets, and how a routine written once over `Lanes` is run on the one that was chosen.
 
 #[cfg(target_arch = "x86_64")]
+use super::amx;
+#[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Portable};
 use crate::error::{Error, Result};
@@ -17,6 +19,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512F.
     Avx512,
+    /// The same, and the bf16 matrix unit (AMX) where it names the nearest codeword beyond doubt.
+    Amx,
 }
 
 impl Isa {
@@ -31,6 +35,9 @@ impl Isa {
             if is_x86_feature_detected!("avx512f") {
                 found.push(Isa::Avx512);
             }
+            if amx::available() {
+                found.push(Isa::Amx);
+            }
         }
         found
     }
@@ -41,6 +48,7 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 
@@ -58,7 +66,7 @@ impl Isa {
     }
 
     /// Runs a job with this instruction set.
-    pub(super) fn run<J: Job>(self, job: J) -> J::Output {
+    pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
         // SAFETY: values come from `available` alone, so the machine has the instructions.
         unsafe {
             match self {
@@ -66,7 +74,7 @@ impl Isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(job),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(job),
+                Isa::Avx512 | Isa::Amx => avx512(job),
                 #[cfg(not(target_arch = "x86_64"))]
                 _ => unreachable!("only what `available` lists can be chosen"),
             }
@@ -76,7 +84,7 @@ impl Isa {
 
 /// A routine written over `Lanes`, with its arguments as fields. Its `run` and all that it calls are `inline(always)`,
 /// so that they take the target features of the function below that they end up in.
-pub(super) trait Job {
+pub(crate) trait Job {
     /// What it returns.
     type Output;
 

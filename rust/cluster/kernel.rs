@@ -5,21 +5,28 @@
 //! start at `|c|^2 / 2`. A row's score is the same sequence of operations wherever it lies in a tile, so labels do not
 //! depend on the split into blocks.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 pub use super::isa::Isa;
 use super::isa::Job;
 use super::lanes::Lanes;
 pub use super::pack::Codewords;
 use super::rows::Rows;
+use std::mem::MaybeUninit;
 
 /// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6.
 pub const BLOCK: usize = 48;
 
 impl Codewords {
-    /// Writes the nearest codeword of each row (lowest index on a tie) and its score.
-    pub fn nearest(&self, rows: Rows<'_>, labels: &mut [u32], scores: &mut [f32]) {
-        assert!(rows.dim() == self.dim() && labels.len() == rows.len() && scores.len() == rows.len());
-        assert!(!self.is_empty());
-        self.isa().run(Nearest { code: self, rows, labels, scores });
+    /// Writes the nearest codeword of each row, the lowest index on a tie. False if a row had no finite score, because it
+    /// is not finite itself or the squares overflow; its label then means nothing.
+    pub fn nearest(&self, rows: Rows<'_>, labels: &mut [u32]) -> bool {
+        assert!(rows.dim() == self.dim() && labels.len() == rows.len() && !self.is_empty());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(tiles) = self.tiles() {
+            return amx::nearest(self, tiles, rows, labels);
+        }
+        self.isa().run(Nearest { code: self, rows, labels })
     }
 
     /// Writes `x.c` for each row and codeword, `rows x padded()`; meant for few codewords or few rows.
@@ -101,7 +108,6 @@ pub(super) struct Nearest<'a> {
     pub code: &'a Codewords,
     pub rows: Rows<'a>,
     pub labels: &'a mut [u32],
-    pub scores: &'a mut [f32],
 }
 
 /// Running minima of a block of rows, one per lane.
@@ -111,66 +117,81 @@ struct Minima<L: Lanes> {
 }
 
 impl Job for Nearest<'_> {
-    type Output = ();
+    /// Whether every row had a finite score.
+    type Output = bool;
 
     #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize>(mut self) {
+    unsafe fn run<L: Lanes, const R: usize>(mut self) -> bool {
+        let mut finite = true;
         for begin in (0..self.rows.len()).step_by(BLOCK) {
             let end = (begin + BLOCK).min(self.rows.len());
             // SAFETY: the job runs where `L` is available.
             unsafe {
                 if self.code.registers() <= L::C {
-                    each_panel!(self.code, L, (0..self.code.registers()), _first, C => self.one::<L, R, C>(begin, end));
+                    each_panel!(self.code, L, (0..self.code.registers()), _first, C => {
+                        finite &= self.one::<L, R, C>(begin, end);
+                    });
                 } else {
-                    self.many::<L, R>(begin, end);
+                    finite &= self.many::<L, R>(begin, end);
                 }
             }
         }
+        finite
     }
 }
 
 impl Nearest<'_> {
-    /// The rows `begin..end` against a codebook of one panel.
+    /// The rows `begin..end` against a codebook of one panel: all scores first, so that the searches for the least of a
+    /// row, long chains each, overlap.
     #[inline(always)]
-    unsafe fn one<L: Lanes, const R: usize, const C: usize>(&mut self, begin: usize, end: usize) {
+    unsafe fn one<L: Lanes, const R: usize, const C: usize>(&mut self, begin: usize, end: usize) -> bool {
         let block = self.rows.slice(begin, end);
-        // SAFETY: the panel has `C` registers, and the rows are as wide as the codewords.
+        // SAFETY: the panel has `C` registers, the rows are as wide as the codewords, and the tiles write all scores.
         unsafe {
             let half = load::<L, C>(self.code.half_norms().as_ptr());
+            let (mut scores, mut finite) = ([MaybeUninit::<[L::F; C]>::uninit(); BLOCK], true);
             for i in (0..block.len()).step_by(R) {
-                let (rows, mut scores) = (pointers(block, i), [half; R]);
+                let (rows, mut sums) = (pointers(block, i), [half; R]);
                 prefetch::<L, R>(rows, BLOCK * block.dim(), block.dim());
-                tile::<L, R, C, true>(rows, self.code.panel::<L>(0), self.code.dim(), &mut scores);
-                for r in 0..R.min(block.len() - i) {
-                    let least = L::least(scores[r].into_iter().reduce(|a, b| L::min(a, b)).unwrap_or(half[0]));
-                    self.labels[begin + i + r] = find::<L, C>(scores[r], least);
-                    self.scores[begin + i + r] = least;
+                tile::<L, R, C, true>(rows, self.code.panel::<L>(0), self.code.dim(), &mut sums);
+                for r in 0..R {
+                    scores[i + r].write(sums[r]);
                 }
             }
+            for (label, scores) in self.labels[begin..end].iter_mut().zip(&scores) {
+                let scores = scores.assume_init_read();
+                let least = L::least(scores.into_iter().reduce(|a, b| L::min(a, b)).unwrap_or(half[0]));
+                *label = find::<L, C>(scores, least);
+                finite &= least.is_finite();
+            }
+            finite
         }
     }
 
     /// The rows `begin..end` against several panels: minima per lane, and the least lane in the end.
     #[inline(always)]
-    unsafe fn many<L: Lanes, const R: usize>(&mut self, begin: usize, end: usize) {
+    unsafe fn many<L: Lanes, const R: usize>(&mut self, begin: usize, end: usize) -> bool {
         let block = self.rows.slice(begin, end);
+        let mut finite = true;
         // SAFETY: the panels are those of `code`; an index register is `W` integers.
         unsafe {
             let mut minima = Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
             each_panel!(self.code, L, (0..self.code.registers()), first, C => {
                 sweep::<L, R, C>(self.code, first, block, &mut minima)
             });
-            for i in 0..block.len() {
+            for (i, label) in self.labels[begin..end].iter_mut().enumerate() {
                 let least = L::least(minima.best[i]);
                 let indices = std::ptr::from_ref(&minima.index[i]).cast::<u32>();
-                let (mut bits, mut label) = (L::equal(minima.best[i], least), u32::MAX);
+                let mut bits = L::equal(minima.best[i], least);
+                *label = if bits == 0 { 0 } else { u32::MAX };
                 while bits != 0 {
-                    label = label.min(*indices.add(bits.trailing_zeros() as usize));
+                    *label = (*label).min(*indices.add(bits.trailing_zeros() as usize));
                     bits &= bits - 1;
                 }
-                (self.labels[begin + i], self.scores[begin + i]) = (label, least);
+                finite &= least.is_finite();
             }
         }
+        finite
     }
 }
 

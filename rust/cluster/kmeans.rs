@@ -9,7 +9,7 @@ use super::kernel::{BLOCK, Codewords};
 use super::params::{Metric, Settings};
 use super::rows::{Rows, block_rows, normalise, squared_distance};
 use super::seed;
-use super::sweep::{Inertia, Relabel, Totals, UNLABELLED};
+use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -131,7 +131,7 @@ impl Run<'_> {
         for (s, labels) in labels.chunks_mut(step).enumerate() {
             let rows = self.rows.slice(first + s * step, first + s * step + labels.len());
             self.progress.advance(labels.len() as u64)?;
-            self.settings.isa.run(Relabel { code, rows, labels, totals });
+            relabel(code, rows, labels, totals);
         }
         Ok(())
     }

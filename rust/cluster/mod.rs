@@ -3,12 +3,14 @@
 //! Results never depend on the number of threads: rows are cut into blocks by their count alone, and partial sums are
 //! added in block order.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod balance;
 pub mod hierarchy;
-mod isa;
+pub(crate) mod isa;
 pub mod kernel;
 pub mod kmeans;
-mod lanes;
+pub(crate) mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 pub mod lap;

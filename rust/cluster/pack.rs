@@ -1,5 +1,7 @@
 //! Codewords laid out for the kernels: panels of `C * W` columns, value by value.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::isa::{Isa, Job};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
@@ -21,6 +23,9 @@ pub struct Codewords {
     lines: Vec<Line>,
     /// `|c|^2 / 2`, infinite for the padding, which therefore never wins.
     half_norms: Vec<f32>,
+    /// The same for the matrix unit, where it is to be used.
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<amx::Tiles>,
 }
 
 /// Floats per register and registers per full panel.
@@ -30,7 +35,7 @@ fn shape(isa: Isa) -> (usize, usize) {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => (Avx2::W, Avx2::C),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (Avx512::W, Avx512::C),
+        Isa::Avx512 | Isa::Amx => (Avx512::W, Avx512::C),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("only what `available` lists can be chosen"),
     }
@@ -55,13 +60,32 @@ impl Codewords {
                 }
             }
         }
-        let mut packed = Self { isa, count, dim, registers, lines, half_norms: vec![f32::INFINITY; registers * width] };
+        let mut packed = Self {
+            isa,
+            count,
+            dim,
+            registers,
+            lines,
+            half_norms: vec![f32::INFINITY; registers * width],
+            #[cfg(target_arch = "x86_64")]
+            tiles: None,
+        };
         let mut norms = vec![0.0; registers * width];
         isa.run(SquareNorms { code: &packed, out: &mut norms });
         for (half, norm) in packed.half_norms[..count].iter_mut().zip(norms) {
             *half = 0.5 * norm;
         }
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Amx && count >= amx::FEWEST {
+            packed.tiles = Some(amx::Tiles::pack(codewords, &packed.half_norms));
+        }
         packed
+    }
+
+    /// The codewords for the matrix unit, if it is to be used.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn tiles(&self) -> Option<&amx::Tiles> {
+        self.tiles.as_ref()
     }
 
     /// Number of codewords.

@@ -10,7 +10,7 @@ use super::kmeans::{self, KMeans};
 use super::params::Settings;
 use super::rows::{Rows, normalise};
 use super::seed::sorted_sample;
-use super::sweep::{Inertia, Relabel, Totals, UNLABELLED};
+use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
 use crate::codes::assign::buffer_rows;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -169,17 +169,16 @@ impl<M: Made> Pass<'_, M> {
     fn block(&self, block: Range<usize>, mut labels: Option<&mut [u32]>) -> Result<Sums> {
         let (dim, chunk) = (self.rows.dim(), buffer_rows(self.rows.dim()));
         let mut sums = self.zero();
-        let (mut buffer, mut found, mut scores) = (vec![0.0; chunk * dim], vec![0; chunk], vec![0.0; chunk]);
+        let (mut buffer, mut found) = (vec![0.0; chunk * dim], vec![0; chunk]);
         for begin in block.clone().step_by(chunk) {
             let size = chunk.min(block.end - begin);
             buffer.chunks_exact_mut(dim).take(size).enumerate().for_each(|(i, out)| self.rows.make(begin + i, out));
             let (rows, found) = (Rows::new(&buffer[..size * dim], dim), &mut found[..size]);
             if labels.is_none() || self.spherical {
                 found.fill(UNLABELLED);
-                let totals = &mut sums.clusters;
-                self.isa.run(Relabel { code: &self.packed, rows, labels: found, totals });
+                relabel(&self.packed, rows, found, &mut sums.clusters);
             } else {
-                self.packed.nearest(rows, found, &mut scores[..size]);
+                self.packed.nearest(rows, found);
                 sums.lost += self.isa.run(Inertia { rows, labels: found, centroids: self.centroids });
             }
             if let Some(labels) = labels.as_deref_mut() {

@@ -18,7 +18,7 @@ pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
 }
 
 /// Writes the labels of one level into row-major codes.
-pub(super) fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
+pub fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
     for (row, &label) in codes.chunks_exact_mut(depth).zip(labels) {
         row[level] = label;
     }

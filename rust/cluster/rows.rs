@@ -124,10 +124,24 @@ pub fn check_finite(x: Rows<'_>) -> Result<()> {
     }
 }
 
+/// Length of a row, in `f64`, added in eight sums side by side.
+#[inline(always)]
+pub fn length(row: &[f32]) -> f64 {
+    let (whole, rest) = row.as_chunks::<8>();
+    let mut sums = [0.0f64; 8];
+    for part in whole {
+        for i in 0..8 {
+            sums[i] += f64::from(part[i]) * f64::from(part[i]);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt()
+}
+
 /// Scales every row to length 1; a zero row stays zero.
 pub fn normalise(data: &mut [f32], dim: usize) {
     data.par_chunks_exact_mut(dim).for_each(|row| {
-        let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        let norm = length(row);
         if norm > 0.0 {
             row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
         }
@@ -146,13 +160,23 @@ pub fn prepare(x: Rows<'_>, metric: Metric) -> Result<(Cow<'_, [f32]>, Vec<f64>)
     if !square.is_finite() {
         check_finite(x)?;
     }
-    let length: f64 = mean.iter().map(|m| m * m).sum();
     let zero = vec![0.0; x.dim()];
     match metric {
         Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero)), zero)),
-        Metric::Euclidean if length > FAR * (square - length) => Ok((Cow::Owned(centred(x, metric, &mean)), mean)),
+        Metric::Euclidean if is_far(&mean, square) => Ok((Cow::Owned(centred(x, metric, &mean)), mean)),
         Metric::Euclidean => Ok((Cow::Borrowed(x.data()), zero)),
     }
+}
+
+fn is_far(mean: &[f64], square: f64) -> bool {
+    let length: f64 = mean.iter().map(|m| m * m).sum();
+    length > FAR * (square - length)
+}
+
+/// The mean row, if the rows lie far from zero.
+pub fn far_mean(x: Rows<'_>) -> Option<Vec<f64>> {
+    let (mean, square) = moments(x);
+    is_far(&mean, square).then_some(mean)
 }
 
 /// Mean row, and the mean of the squared lengths, added in fixed blocks; not finite if a value is not.

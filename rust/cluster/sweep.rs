@@ -1,7 +1,7 @@
 //! One pass of Lloyd's algorithm over a block of rows: labels, and the sums of those that changed cluster.
 
 use super::isa::Job;
-use super::kernel::{BLOCK, Nearest};
+use super::kernel::BLOCK;
 use super::lanes::Lanes;
 use super::pack::Codewords;
 use super::rows::Rows;
@@ -43,31 +43,38 @@ impl Totals {
     }
 }
 
-/// Labels rows anew and moves those whose label changed in `totals`, while they are in cache.
-pub(super) struct Relabel<'a> {
-    pub code: &'a Codewords,
-    pub rows: Rows<'a>,
-    pub labels: &'a mut [u32],
-    pub totals: &'a mut Totals,
+/// Rows that are labelled before those whose label changed are moved: few enough to be in cache still.
+const CHUNK: usize = 20 * BLOCK;
+
+/// Labels rows anew, and moves those whose label changed in `totals` while they are in cache.
+pub(super) fn relabel(code: &Codewords, rows: Rows<'_>, labels: &mut [u32], totals: &mut Totals) {
+    let mut found = [0u32; CHUNK];
+    for (b, known) in labels.chunks_mut(CHUNK).enumerate() {
+        let rows = rows.slice(b * CHUNK, b * CHUNK + known.len());
+        let found = &mut found[..known.len()];
+        code.nearest(rows, found);
+        code.isa().run(Shift { rows, found, known, totals });
+    }
 }
 
-impl Job for Relabel<'_> {
+/// Takes over the labels that were found.
+struct Shift<'a> {
+    rows: Rows<'a>,
+    found: &'a [u32],
+    known: &'a mut [u32],
+    totals: &'a mut Totals,
+}
+
+impl Job for Shift<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize>(self) {
-        let (mut found, mut scores) = ([0u32; BLOCK], [0f32; BLOCK]);
-        for (b, known) in self.labels.chunks_mut(BLOCK).enumerate() {
-            let rows = self.rows.slice(b * BLOCK, b * BLOCK + known.len());
-            let (labels, scores) = (&mut found[..known.len()], &mut scores[..known.len()]);
-            // SAFETY: this job, too, runs where `L` is available.
-            unsafe { Nearest { code: self.code, rows, labels, scores }.run::<L, R>() };
-            for (i, old) in known.iter_mut().enumerate() {
-                if *old != found[i] {
-                    self.totals.changed += 1;
-                    self.totals.shift(rows.row(i), *old, found[i]);
-                    *old = found[i];
-                }
+        for (i, (old, &new)) in self.known.iter_mut().zip(self.found).enumerate() {
+            if *old != new {
+                self.totals.changed += 1;
+                self.totals.shift(self.rows.row(i), *old, new);
+                *old = new;
             }
         }
     }

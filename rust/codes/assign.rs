@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::cluster::isa::Job;
 use crate::cluster::kernel::{BLOCK, Codewords, Isa};
+use crate::cluster::lanes::Lanes;
 use crate::cluster::params::Metric;
+use crate::cluster::residual::write_level;
 use crate::cluster::rows::{self, Rows, block_rows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -36,9 +39,11 @@ pub struct Search {
     /// What the nearest codeword is searched among, packed: under cosine the directions of level 0, else `codewords`.
     pub packed: Vec<Codewords>,
     metric: Metric,
-    /// Under the Euclidean metric the mean of the first level's centroids, so that distances do not cancel far from
-    /// zero.
+    /// Under the Euclidean metric the mean of the first level's centroids where they lie far from zero, so that distances
+    /// do not cancel; else zero.
     origin: Vec<f32>,
+    /// Whether the rows can be searched where they are, because their origin is zero.
+    in_place: bool,
 }
 
 /// Rows to a buffer: whole blocks of the kernel.
@@ -47,12 +52,12 @@ pub fn buffer_rows(dim: usize) -> usize {
 }
 
 /// Writes `row - origin`, under cosine `row` scaled to length 1; a zero row stays zero.
-#[inline]
+#[inline(always)]
 pub fn place(row: &[f32], metric: Metric, origin: &[f32], out: &mut [f32]) {
     match metric {
         Metric::Euclidean => out.iter_mut().zip(row).zip(origin).for_each(|((o, v), shift)| *o = v - shift),
         Metric::Cosine => {
-            let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+            let norm = rows::length(row);
             let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
             out.iter_mut().zip(row).for_each(|(o, &v)| *o = (f64::from(v) * scale) as f32);
         }
@@ -73,6 +78,43 @@ pub fn not_finite(row: usize) -> Error {
     Error::invalid("x", message)
 }
 
+/// Writes rows as level 0 expects them.
+struct Place<'a> {
+    search: &'a Search,
+    part: Rows<'a>,
+    left: &'a mut [f32],
+}
+
+impl Job for Place<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        for (i, out) in self.left.chunks_exact_mut(self.search.dim).enumerate() {
+            self.search.place(self.part.row(i), out);
+        }
+    }
+}
+
+/// Takes from each row the codeword of its label.
+struct Take<'a> {
+    words: &'a [f32],
+    labels: &'a [u32],
+    left: &'a mut [f32],
+}
+
+impl Job for Take<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let dim = self.left.len() / self.labels.len();
+        for (row, &label) in self.left.chunks_exact_mut(dim).zip(self.labels) {
+            row.iter_mut().zip(&self.words[label as usize * dim..][..dim]).for_each(|(v, c)| *v -= c);
+        }
+    }
+}
+
 impl Search {
     /// Prepares a codebook for rows of `dim` values.
     pub fn new(book: &Codebook<'_>, dim: usize) -> Result<Self> {
@@ -81,10 +123,9 @@ impl Search {
             let message = format!("expected rows of {expected} values as the codebook was fitted on, got {dim}");
             return Err(Error::invalid("x", message));
         }
-        let origin: Vec<f32> = match book.metric {
-            Metric::Euclidean => rows::mean(book.levels[0]).iter().map(|&m| m as f32).collect(),
-            Metric::Cosine => vec![0.0; dim],
-        };
+        let far = rows::far_mean(book.levels[0]).filter(|_| book.metric == Metric::Euclidean);
+        let in_place = book.metric == Metric::Euclidean && far.is_none();
+        let origin = far.map_or_else(|| vec![0.0; dim], |mean| mean.iter().map(|&m| m as f32).collect());
         let mut codewords: Vec<Vec<f32>> = book.levels.iter().map(|level| level.data().to_vec()).collect();
         for centroid in codewords[0].chunks_exact_mut(dim) {
             centroid.iter_mut().zip(&origin).for_each(|(v, o)| *v -= o);
@@ -98,7 +139,7 @@ impl Search {
             .chain(deeper)
             .map(|words| Codewords::pack(Rows::new(words, dim), book.isa))
             .collect();
-        Ok(Self { dim, codewords, packed, metric: book.metric, origin })
+        Ok(Self { dim, codewords, packed, metric: book.metric, origin, in_place })
     }
 
     /// Levels of the codebook.
@@ -112,7 +153,7 @@ impl Search {
     }
 
     /// Writes a row as level 0 expects it.
-    #[inline]
+    #[inline(always)]
     pub fn place(&self, row: &[f32], out: &mut [f32]) {
         place(row, self.metric, &self.origin, out);
     }
@@ -129,39 +170,40 @@ impl Search {
         let (depth, chunk) = (self.depth(), buffer_rows(self.dim));
         let mut codes = vec![0; x.len() * depth];
         let bad = AtomicUsize::new(usize::MAX);
-        let buffers = || (vec![0.0; chunk * self.dim], vec![0; chunk], vec![0.0; chunk]);
-        codes.par_chunks_mut(chunk * depth).enumerate().try_for_each_init(
-            buffers,
-            |(left, labels, scores), (b, codes)| {
-                let part = x.slice(b * chunk, b * chunk + codes.len() / depth);
-                match (0..part.len()).find(|&i| !finite(part.row(i))) {
-                    Some(row) => drop(bad.fetch_min(b * chunk + row, Ordering::Relaxed)),
-                    None => self.chunk(part, left, labels, scores, codes),
-                }
-                progress.advance(codes.len() as u64)
-            },
-        )?;
+        let buffers = || (vec![0.0; chunk * self.dim], vec![0; chunk]);
+        codes.par_chunks_mut(chunk * depth).enumerate().try_for_each_init(buffers, |(left, labels), (b, codes)| {
+            let part = x.slice(b * chunk, b * chunk + codes.len() / depth);
+            // Scores that are not finite come from rows that are not, or from squares that overflow.
+            if !self.chunk(part, left, &mut labels[..part.len()], codes)
+                && let Some(row) = (0..part.len()).find(|&i| !finite(part.row(i)))
+            {
+                bad.fetch_min(b * chunk + row, Ordering::Relaxed);
+            }
+            progress.advance(codes.len() as u64)
+        })?;
         match bad.into_inner() {
             usize::MAX => Ok(codes),
             row => Err(not_finite(row)),
         }
     }
 
-    fn chunk(&self, part: Rows<'_>, left: &mut [f32], labels: &mut [u32], scores: &mut [f32], codes: &mut [u32]) {
-        let (depth, n) = (self.depth(), part.len());
-        for (i, out) in left.chunks_exact_mut(self.dim).take(n).enumerate() {
-            self.place(part.row(i), out);
+    /// The codes of some rows; false if a score on the first level was not finite.
+    fn chunk(&self, part: Rows<'_>, left: &mut [f32], labels: &mut [u32], codes: &mut [u32]) -> bool {
+        let (depth, dim) = (self.depth(), self.dim);
+        let left = &mut left[..part.data().len()];
+        let copied = depth > 1 || !self.in_place;
+        if copied {
+            self.packed[0].isa().run(Place { search: self, part, left });
         }
-        for (level, packed) in self.packed.iter().enumerate() {
-            let rows = Rows::new(&left[..n * self.dim], self.dim);
-            packed.nearest(rows, &mut labels[..n], &mut scores[..n]);
-            for (i, &label) in labels[..n].iter().enumerate() {
-                codes[i * depth + level] = label;
-                if level + 1 < depth {
-                    self.take(level, label, &mut left[i * self.dim..][..self.dim]);
-                }
-            }
+        let first = if self.in_place { part } else { Rows::new(left, dim) };
+        let finite = self.packed[0].nearest(first, labels);
+        write_level(codes, labels, 0, depth);
+        for level in 1..depth {
+            self.packed[level].isa().run(Take { words: &self.codewords[level - 1], labels, left });
+            self.packed[level].nearest(Rows::new(left, dim), labels);
+            write_level(codes, labels, level, depth);
         }
+        finite
     }
 
     /// `sum |x - decoded|^2 / sum |x - mean|^2` for each of several codings of finite rows; 0 when the rows do not vary

@@ -2,5 +2,7 @@
 
 pub mod assign;
 pub mod groups;
+pub mod search;
 pub mod trie;
 pub mod unique;
+pub mod vector;

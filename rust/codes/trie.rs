@@ -26,6 +26,21 @@ pub struct Trie {
     pub terminal: Vec<i32>,
 }
 
+/// The index as borrowed arrays.
+#[derive(Debug, Clone, Copy)]
+pub struct TrieView<'a> {
+    /// See `Trie`, also for the fields below.
+    pub code: &'a [i32],
+    /// See `Trie`.
+    pub first_child: &'a [i32],
+    /// See `Trie`.
+    pub leaf_begin: &'a [i32],
+    /// See `Trie`.
+    pub leaf_end: &'a [i32],
+    /// See `Trie`.
+    pub terminal: &'a [i32],
+}
+
 /// Nodes of one level, in order.
 #[derive(Default)]
 struct Level {

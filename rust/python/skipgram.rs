@@ -1,6 +1,6 @@
 //! Border of `crate::skipgram`.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use super::errors::to_python;
@@ -9,15 +9,17 @@ use super::run::run;
 use crate::error::Error;
 use crate::graph::metapath::MetaPath;
 use crate::skipgram::params::Params;
+use crate::skipgram::tables::Given;
 use crate::skipgram::{negative, train};
 
-/// Vectors and whether each is trained.
-type Fitted<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<bool>>);
+/// Vectors, contexts, whether each node is trained, number of pairs.
+type Fitted<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<bool>>, u64);
 
-/// Vectors `[n_nodes, dim]` and which nodes a walk visited.
+/// Vectors and contexts `[n_nodes, dim]`, which nodes a walk visited, and the number of pairs.
 #[pyfunction]
 #[pyo3(signature = (graph, meta_paths, *, dim, window, negatives, walks_per_node, walk_length, epochs, seed,
-                    learning_rate, min_learning_rate, hogwild, blocks, threads, callback))]
+                    learning_rate, min_learning_rate, dynamic_window, subsample, hogwild, blocks, vectors, contexts,
+                    threads, callback))]
 fn fit<'py>(
     py: Python<'py>,
     graph: &Graph,
@@ -31,8 +33,12 @@ fn fit<'py>(
     seed: i64,
     learning_rate: f64,
     min_learning_rate: f64,
+    dynamic_window: bool,
+    subsample: f64,
     hogwild: bool,
     blocks: Option<i64>,
+    vectors: Option<PyReadonlyArray2<'py, f32>>,
+    contexts: Option<PyReadonlyArray2<'py, f32>>,
     threads: Option<i64>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Fitted<'py>> {
@@ -46,15 +52,37 @@ fn fit<'py>(
         seed,
         learning_rate,
         min_learning_rate,
+        dynamic_window,
+        subsample,
         hogwild,
         blocks,
     };
     let paths = meta_paths.iter().map(|text| MetaPath::parse(text, &graph.core));
     let paths = paths.collect::<Result<Vec<_>, Error>>().map_err(|e| to_python(py, e))?;
     let threads = threads_of(py, threads)?;
-    let trained = run(py, threads, callback, |progress| train::fit(&graph.core, &paths, &params, progress))?;
-    let vectors = trained.vectors.into_pyarray(py).reshape([trained.trained.len(), dim as usize])?;
-    Ok((vectors, trained.trained.into_pyarray(py)))
+    let shape = [graph.core.n_nodes(), dim.max(0) as usize];
+    let vectors = given(py, "initial", vectors.as_ref(), shape)?;
+    let contexts = given(py, "initial_contexts", contexts.as_ref(), shape)?;
+    let start = Given { vectors, contexts };
+    let trained = run(py, threads, callback, |progress| train::fit(&graph.core, &paths, &params, start, progress))?;
+    let vectors = trained.vectors.into_pyarray(py).reshape(shape)?;
+    let contexts = trained.contexts.into_pyarray(py).reshape(shape)?;
+    Ok((vectors, contexts, trained.trained.into_pyarray(py), trained.pairs))
+}
+
+/// The values of a given table, which has the shape of the result.
+fn given<'a>(
+    py: Python<'_>,
+    argument: &'static str,
+    table: Option<&'a PyReadonlyArray2<'_, f32>>,
+    shape: [usize; 2],
+) -> PyResult<Option<&'a [f32]>> {
+    let Some(table) = table else { return Ok(None) };
+    let found = table.as_array().shape().to_vec();
+    if found != shape {
+        return Err(to_python(py, Error::invalid(argument, format!("expected {shape:?} (nodes, dim), got {found:?}"))));
+    }
+    Ok(Some(table.as_slice()?))
 }
 
 /// How often each outcome is drawn from the alias table of these weights.

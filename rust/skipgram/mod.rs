@@ -2,10 +2,13 @@
 //! compositionality", 2013) over meta-path walks that are trained on as they are made, never stored.
 
 pub mod blocks;
+pub mod group;
 pub mod loss;
 pub mod negative;
 pub mod pairs;
 pub mod params;
 pub mod shared;
 pub mod simd;
+pub mod step;
+pub mod tables;
 pub mod train;

@@ -36,6 +36,16 @@ impl Alias {
         Self { slots }
     }
 
+    /// Number of outcomes.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is nothing to draw.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// One outcome from 64 random bits: the slot is the high word of `bits * n`, the fraction the low word.
     #[inline]
     pub fn draw(&self, rng: &mut Rng) -> u32 {

@@ -1,15 +1,15 @@
-//! The (centre, context) pairs of a walk.
+//! The (centre, context) pairs of a walk, and the subsampling before them.
 
 use crate::rng::Rng;
 
-/// Calls `take(centre, context)` for every pair of the walk.
+/// Calls `take(centre, context)` for every pair of the walk, left to right.
 ///
-/// Each position draws its own window from `1..=window` and pairs with the positions that close on both sides, left to
-/// right, as word2vec does: near nodes are seen more often than far ones.
+/// A dynamic window draws the reach of each position from `1..=window`, as word2vec does, so that near nodes are seen
+/// more often than far ones; a fixed window always reaches as far as it can.
 #[inline]
-pub fn each_pair(walk: &[u32], window: usize, rng: &mut Rng, mut take: impl FnMut(u32, u32)) {
+pub fn each_pair(walk: &[u32], window: usize, dynamic: bool, rng: &mut Rng, mut take: impl FnMut(u32, u32)) {
     for (centre, &node) in walk.iter().enumerate() {
-        let reach = 1 + rng.below(window as u64) as usize;
+        let reach = if dynamic { 1 + rng.below(window as u64) as usize } else { window };
         for &context in &walk[centre.saturating_sub(reach)..centre] {
             take(node, context);
         }
@@ -19,14 +19,56 @@ pub fn each_pair(walk: &[u32], window: usize, rng: &mut Rng, mut take: impl FnMu
     }
 }
 
+/// Chance of each node to stay in a walk: `sqrt(t / f) + t / f`, at most 1, for a node that makes up the share f of
+/// all visits, as in word2vec's code (the paper drops the second term). `None` where nothing is ever left out.
+pub fn kept(visits: &[f64], threshold: f64) -> Option<Vec<f64>> {
+    let total: f64 = visits.iter().sum();
+    let chance = |&v: &f64| {
+        let ratio = threshold * total / v.max(f64::MIN_POSITIVE);
+        (ratio.sqrt() + ratio).min(1.0)
+    };
+    (threshold > 0.0).then(|| visits.iter().map(chance).collect())
+}
+
+/// Leaves out nodes of a walk by chance, before pairs are made: those that remain move closer together.
+pub fn subsample(walk: &mut Vec<u32>, kept: &[f64], rng: &mut Rng) {
+    walk.retain(|&node| {
+        let chance = kept[node as usize];
+        chance >= 1.0 || rng.uniform() < chance
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pairs(walk: &[u32], window: usize, dynamic: bool) -> Vec<(u32, u32)> {
+        let mut pairs = Vec::new();
+        each_pair(walk, window, dynamic, &mut Rng::new(0, 0, 0), |a, b| pairs.push((a, b)));
+        pairs
+    }
+
     #[test]
     fn window_of_one_takes_both_neighbours() {
-        let mut pairs = Vec::new();
-        each_pair(&[4, 5, 6], 1, &mut Rng::new(0, 0, 0), |a, b| pairs.push((a, b)));
-        assert_eq!(pairs, vec![(4, 5), (5, 4), (5, 6), (6, 5)]);
+        for dynamic in [true, false] {
+            assert_eq!(pairs(&[4, 5, 6], 1, dynamic), vec![(4, 5), (5, 4), (5, 6), (6, 5)]);
+        }
+    }
+
+    #[test]
+    fn fixed_window_reaches_to_its_end() {
+        assert_eq!(pairs(&[0, 1, 2], 2, false), vec![(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]);
+        assert_eq!(pairs(&[0, 1], 5, false), vec![(0, 1), (1, 0)]);
+        assert!(pairs(&[0], 5, false).is_empty() && pairs(&[], 5, true).is_empty());
+    }
+
+    #[test]
+    fn frequent_nodes_are_kept_less() {
+        assert!(kept(&[1.0, 2.0], 0.0).is_none());
+        // f = 0.8 and 0.2 against t = 0.05: sqrt(1/16) + 1/16 and sqrt(1/4) + 1/4.
+        assert_eq!(kept(&[8.0, 2.0], 0.05).unwrap(), vec![0.3125, 0.75]);
+        let mut walk = vec![0; 10_000];
+        subsample(&mut walk, &[0.3125], &mut Rng::new(0, 0, 0));
+        assert!((2_900..3_350).contains(&walk.len()));
     }
 }

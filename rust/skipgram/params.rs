@@ -27,6 +27,10 @@ pub struct Params {
     pub learning_rate: f64,
     /// Learning rate at the end of its linear decay.
     pub min_learning_rate: f64,
+    /// Whether each position draws its reach from `1..=window` (else it is always `window`).
+    pub dynamic_window: bool,
+    /// Share of all visits above which a node is left out of walks by chance; 0: never.
+    pub subsample: f64,
     /// Let threads write to shared rows without order.
     pub hogwild: bool,
     /// Blocks that the nodes are split into (`None`: from their number). Never from the number of threads.
@@ -45,6 +49,8 @@ pub struct Checked {
     pub(crate) seed: u64,
     pub(crate) learning_rate: f64,
     pub(crate) min_learning_rate: f64,
+    pub(crate) dynamic_window: bool,
+    pub(crate) subsample: f64,
     pub(crate) hogwild: bool,
     pub(crate) blocks: Option<usize>,
 }
@@ -66,6 +72,10 @@ impl Params {
             let message = format!("expected a number in [0, learning_rate], got {least}");
             return Err(Error::invalid("min_learning_rate", message));
         }
+        let subsample = self.subsample;
+        if !(0.0..1.0).contains(&subsample) {
+            return Err(Error::invalid("subsample", format!("expected a number in [0, 1), got {subsample}")));
+        }
         Ok(Checked {
             dim: count("dim", self.dim, 1)?,
             window: count("window", self.window, 1)?,
@@ -76,6 +86,8 @@ impl Params {
             seed: at_least("seed", self.seed, 0)?,
             learning_rate: rate,
             min_learning_rate: least,
+            dynamic_window: self.dynamic_window,
+            subsample,
             hogwild: self.hogwild,
             blocks: self.blocks.map(|blocks| count("blocks", blocks, 1)).transpose()?,
         })
@@ -97,6 +109,8 @@ mod tests {
             seed: 0,
             learning_rate: 0.025,
             min_learning_rate: 0.0001,
+            dynamic_window: true,
+            subsample: 0.0,
             hogwild: false,
             blocks: None,
         }
@@ -106,7 +120,7 @@ mod tests {
     fn each_rule_names_its_argument() {
         assert!(good().check().is_ok());
         type Break = fn(&mut Params);
-        let rules: [(&str, Break); 13] = [
+        let rules: [(&str, Break); 16] = [
             ("dim", |p| p.dim = 0),
             ("window", |p| p.window = 0),
             ("negatives", |p| p.negatives = 0),
@@ -119,6 +133,9 @@ mod tests {
             ("learning_rate", |p| p.learning_rate = f64::NAN),
             ("min_learning_rate", |p| p.min_learning_rate = 1.0),
             ("min_learning_rate", |p| p.min_learning_rate = -1.0),
+            ("subsample", |p| p.subsample = -0.1),
+            ("subsample", |p| p.subsample = 1.0),
+            ("subsample", |p| p.subsample = f64::NAN),
             ("blocks", |p| p.blocks = Some(0)),
         ];
         for (argument, break_rule) in rules {

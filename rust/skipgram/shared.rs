@@ -2,28 +2,28 @@
 
 use std::marker::PhantomData;
 
-use crate::skipgram::simd::LANES;
+use crate::skipgram::simd::Line;
 
-/// A table of rows that a training step may change, seen as strips.
+/// A table of rows that a training step may change.
 pub trait Table {
-    /// The strip that begins at a place of the table.
-    fn strip(&mut self, at: usize) -> &mut [f32; LANES];
+    /// The address of `count` lines from place `at`; panics where they are not all inside.
+    fn lines(&mut self, at: usize, count: usize) -> *mut Line;
 
     /// Where the table begins, for prefetching; never read through.
-    fn start(&self) -> *const f32;
+    fn start(&self) -> *const Line;
 }
 
 /// A table that nobody else can see.
-pub struct Owned<'a>(pub &'a mut [f32]);
+pub struct Owned<'a>(pub &'a mut [Line]);
 
 impl Table for Owned<'_> {
     #[inline(always)]
-    fn strip(&mut self, at: usize) -> &mut [f32; LANES] {
-        self.0[at..].first_chunk_mut().expect("rows are padded to whole strips")
+    fn lines(&mut self, at: usize, count: usize) -> *mut Line {
+        self.0[at..at + count].as_mut_ptr()
     }
 
     #[inline(always)]
-    fn start(&self) -> *const f32 {
+    fn start(&self) -> *const Line {
         self.0.as_ptr()
     }
 }
@@ -32,11 +32,11 @@ impl Table for Owned<'_> {
 ///
 /// The one type of the crate that breaks the rules on purpose: updates of one row by two threads may be lost or
 /// mixed, which stochastic gradient descent bears and the caller opted into. Values are plain `f32`, read and written
-/// as aligned machine words, so that none is torn.
+/// through pointers as aligned machine words, so that none is torn; no reference to a row ever exists.
 pub struct Shared<'a> {
-    start: *mut f32,
+    start: *mut Line,
     len: usize,
-    table: PhantomData<&'a mut [f32]>,
+    table: PhantomData<&'a mut [Line]>,
 }
 
 // SAFETY: sending and sharing the pointer is the purpose of the type; see there for what its users accept.
@@ -46,7 +46,7 @@ unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
     /// Borrows the table for as long as any handle lives.
-    pub fn new(table: &'a mut [f32]) -> Self {
+    pub fn new(table: &'a mut [Line]) -> Self {
         Self { start: table.as_mut_ptr(), len: table.len(), table: PhantomData }
     }
 
@@ -58,14 +58,14 @@ impl<'a> Shared<'a> {
 
 impl Table for Shared<'_> {
     #[inline(always)]
-    fn strip(&mut self, at: usize) -> &mut [f32; LANES] {
-        assert!(at < self.len && at + LANES <= self.len);
+    fn lines(&mut self, at: usize, count: usize) -> *mut Line {
+        assert!(at < self.len && count <= self.len - at);
         // SAFETY: inside the table that `new` borrowed for `'a`; races on its values are accepted (see the type).
-        unsafe { &mut *self.start.add(at).cast() }
+        unsafe { self.start.add(at) }
     }
 
     #[inline(always)]
-    fn start(&self) -> *const f32 {
+    fn start(&self) -> *const Line {
         self.start
     }
 }

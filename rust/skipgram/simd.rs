@@ -1,16 +1,27 @@
 //! Sixteen floats at a time, in the instruction set of the machine.
 //!
-//! All sets add in the same order; those with fused multiply-add round once less than the portable one.
+//! Sets differ in rounding only: the order of additions within a sum, and whether a product is rounded before it is
+//! added.
 
-/// Floats in a strip; rows are padded with zeros to a multiple of it.
+/// Floats in a lane; rows are padded with zeros to a multiple of it.
 pub const LANES: usize = 16;
+
+/// A cache line of floats. Tables are made of them, so that no load and no row straddles two lines.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub [f32; LANES]);
+
+impl Line {
+    /// All zero.
+    pub const ZERO: Self = Self([0.0; LANES]);
+}
 
 /// Instruction set of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// One register a strip.
+    /// One register a line.
     Avx512,
-    /// Two registers a strip.
+    /// Two registers a line.
     Avx2,
     /// Whatever the compiler's baseline has.
     Portable,
@@ -38,33 +49,36 @@ impl Isa {
     }
 }
 
-/// A strip in registers.
+/// A line in registers.
 ///
 /// # Safety
-/// Every method may be called only where the processor has the set of the implementing type.
+/// Every method may be called only where the processor has the set of the implementing type, and with pointers that
+/// are good for the access.
 #[allow(clippy::missing_safety_doc)] // said once, above, for all methods
 pub unsafe trait Strip: Copy {
-    /// Reads a strip.
-    unsafe fn load(from: &[f32; LANES]) -> Self;
-    /// Writes a strip.
-    unsafe fn store(self, to: &mut [f32; LANES]);
+    /// Reads a line.
+    unsafe fn load(from: *const Line) -> Self;
+    /// Writes a line.
+    unsafe fn store(self, to: *mut Line);
     /// The same value in all lanes.
     unsafe fn splat(value: f32) -> Self;
     /// `self * by + to`.
     unsafe fn madd(self, by: Self, to: Self) -> Self;
-    /// Sum of the lanes: halves added to each other, 8, 4, 2, 1.
-    unsafe fn sum(self) -> f32;
+    /// The sum of each of sixteen lines.
+    unsafe fn sums(lines: &[Line; LANES]) -> Line;
 }
 
 // SAFETY: plain Rust, any processor has it.
 unsafe impl Strip for [f32; LANES] {
     #[inline(always)]
-    unsafe fn load(from: &[f32; LANES]) -> Self {
-        *from
+    unsafe fn load(from: *const Line) -> Self {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { (*from).0 }
     }
     #[inline(always)]
-    unsafe fn store(self, to: &mut [f32; LANES]) {
-        *to = self;
+    unsafe fn store(self, to: *mut Line) {
+        // SAFETY: as above.
+        unsafe { to.write(Line(self)) }
     }
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -75,10 +89,13 @@ unsafe impl Strip for [f32; LANES] {
         std::array::from_fn(|lane| self[lane] * by[lane] + to[lane])
     }
     #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        let eight: [f32; 8] = std::array::from_fn(|k| self[k] + self[k + 8]);
-        let four: [f32; 4] = std::array::from_fn(|k| eight[k] + eight[k + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
+    unsafe fn sums(lines: &[Line; LANES]) -> Line {
+        Line(std::array::from_fn(|k| {
+            let Line(x) = lines[k];
+            let eight: [f32; 8] = std::array::from_fn(|k| x[k] + x[k + 8]);
+            let four: [f32; 4] = std::array::from_fn(|k| eight[k] + eight[k + 4]);
+            (four[0] + four[2]) + (four[1] + four[3])
+        }))
     }
 }
 
@@ -86,29 +103,30 @@ unsafe impl Strip for [f32; LANES] {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{LANES, Strip};
+    use super::{LANES, Line, Strip};
 
+    /// Sums of eight registers: neighbours are added until each 128-bit half holds four partial sums.
     #[inline(always)]
-    unsafe fn sum8(x: __m256) -> f32 {
+    unsafe fn sums8(x: [__m256; 8]) -> __m256 {
         // SAFETY: the caller has AVX2.
         unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+            let low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+            let high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
+            _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
         }
     }
 
-    // SAFETY: AVX2 and FMA, as the trait asks of its callers; reads and writes stay inside the borrowed strips.
+    // SAFETY: AVX2 and FMA, as the trait asks of its callers, who also vouch for the pointers.
     unsafe impl Strip for [__m256; 2] {
         #[inline(always)]
-        unsafe fn load(from: &[f32; LANES]) -> Self {
-            unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+        unsafe fn load(from: *const Line) -> Self {
+            unsafe { [_mm256_load_ps(from.cast()), _mm256_load_ps(from.cast::<f32>().add(8))] }
         }
         #[inline(always)]
-        unsafe fn store(self, to: &mut [f32; LANES]) {
+        unsafe fn store(self, to: *mut Line) {
             unsafe {
-                _mm256_storeu_ps(to.as_mut_ptr(), self[0]);
-                _mm256_storeu_ps(to.as_mut_ptr().add(8), self[1]);
+                _mm256_store_ps(to.cast(), self[0]);
+                _mm256_store_ps(to.cast::<f32>().add(8), self[1]);
             }
         }
         #[inline(always)]
@@ -120,20 +138,51 @@ mod x86 {
             unsafe { [_mm256_fmadd_ps(self[0], by[0], to[0]), _mm256_fmadd_ps(self[1], by[1], to[1])] }
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
-            unsafe { sum8(_mm256_add_ps(self[0], self[1])) }
+        unsafe fn sums(lines: &[Line; LANES]) -> Line {
+            unsafe {
+                let halves: [__m256; LANES] = std::array::from_fn(|k| {
+                    let [low, high] = Self::load(&lines[k]);
+                    _mm256_add_ps(low, high)
+                });
+                let (low, high) = halves.split_at(8);
+                let mut sums = Line::ZERO;
+                [sums8(*low.first_chunk().unwrap()), sums8(*high.first_chunk().unwrap())].store(&mut sums);
+                sums
+            }
         }
     }
 
-    // SAFETY: AVX-512F, as the trait asks of its callers; reads and writes stay inside the borrowed strips.
+    /// The sums of pairs of lanes of two registers, interleaved.
+    #[inline(always)]
+    unsafe fn fold(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512F.
+        unsafe { _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn fold_pairs(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fold_quarters(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b)) }
+    }
+
+    // SAFETY: AVX-512F, as the trait asks of its callers, who also vouch for the pointers.
     unsafe impl Strip for __m512 {
         #[inline(always)]
-        unsafe fn load(from: &[f32; LANES]) -> Self {
-            unsafe { _mm512_loadu_ps(from.as_ptr()) }
+        unsafe fn load(from: *const Line) -> Self {
+            unsafe { _mm512_load_ps(from.cast()) }
         }
         #[inline(always)]
-        unsafe fn store(self, to: &mut [f32; LANES]) {
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self) }
+        unsafe fn store(self, to: *mut Line) {
+            unsafe { _mm512_store_ps(to.cast(), self) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -143,11 +192,46 @@ mod x86 {
         unsafe fn madd(self, by: Self, to: Self) -> Self {
             unsafe { _mm512_fmadd_ps(self, by, to) }
         }
+        /// Four rounds, each halving the registers and the summands of a sum; the sums come out in order.
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
+        unsafe fn sums(lines: &[Line; LANES]) -> Line {
             unsafe {
-                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(self), 1));
-                sum8(_mm256_add_ps(_mm512_castps512_ps256(self), high))
+                let four = |k: usize| {
+                    let x: [__m512; 4] = std::array::from_fn(|j| Self::load(&lines[k + j]));
+                    fold_pairs(fold(x[0], x[1]), fold(x[2], x[3]))
+                };
+                let mut sums = Line::ZERO;
+                fold_quarters(fold_quarters(four(0), four(4)), fold_quarters(four(8), four(12))).store(&mut sums);
+                sums
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums_are_in_order<S: Strip>() {
+        let lines: [Line; LANES] = std::array::from_fn(|k| Line(std::array::from_fn(|j| (k * 100 + j * j) as f32)));
+        // SAFETY: the test that calls this has looked for the set.
+        let Line(sums) = unsafe { S::sums(&lines) };
+        for k in 0..LANES {
+            assert_eq!(sums[k], lines[k].0.iter().sum::<f32>());
+        }
+    }
+
+    #[test]
+    fn sums_of_every_set() {
+        sums_are_in_order::<[f32; LANES]>();
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{__m256, __m512};
+            if Isa::detect() != Isa::Portable {
+                sums_are_in_order::<[__m256; 2]>();
+            }
+            if Isa::detect() == Isa::Avx512 {
+                sums_are_in_order::<__m512>();
             }
         }
     }

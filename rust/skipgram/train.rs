@@ -2,8 +2,9 @@
 //!
 //! An *episode* is a bounded share of the walks of one pass. In order: its walks are made in parallel and their pairs
 //! put into the cells of the block grid ([`crate::skipgram::blocks`]); then, diagonal by diagonal, the cells train in
-//! parallel, each pair by pair in the order of its walks. Nothing depends on which thread does what. With hogwild an
-//! episode is split among threads as it comes, and all write to the same rows.
+//! parallel, each with its pairs ordered by centre (pairs of one centre in the order of their walks), so that they
+//! form large groups ([`crate::skipgram::loss`]). Nothing depends on which thread does what. With hogwild an episode
+//! is split among threads as it comes, each walk in its own order, and all write to the same rows.
 
 use rayon::prelude::*;
 
@@ -14,17 +15,20 @@ use crate::graph::walk::Walker;
 use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::skipgram::blocks::{Blocks, shuffle};
-use crate::skipgram::loss::{Step, train};
-use crate::skipgram::pairs::each_pair;
+use crate::skipgram::group::{Noise, Pair};
+use crate::skipgram::pairs::{each_pair, kept, subsample};
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
-use crate::skipgram::simd::{Isa, LANES};
+use crate::skipgram::simd::Isa;
+use crate::skipgram::step::train;
+use crate::skipgram::tables::{Given, Tables, gather};
 
 const ORDER_STREAM: u64 = 0x0DE2;
-const INIT_STREAM: u64 = 0x1417;
 const NEGATIVE_STREAM: u64 = 0x4E46;
-/// Pairs of an episode, about: 2 MB.
-const EPISODE_PAIRS: usize = 1 << 18;
+/// Pairs of an episode for each node, about: more make larger groups, fewer let the rate fall more smoothly.
+const PAIRS_PER_NODE: usize = 32;
+/// Least and most pairs of an episode, about; 8 bytes each, twice.
+const EPISODE: (usize, usize) = (1 << 14, 1 << 21);
 /// Walks that one thread makes at a time.
 const CHUNK: usize = 32;
 /// Pairs trained between two looks at Ctrl-C.
@@ -33,14 +37,18 @@ const PATIENCE: usize = 1 << 14;
 /// What training leaves.
 #[derive(Debug)]
 pub struct Trained {
-    /// `[n_nodes, dim]`, zero for nodes that no walk visits.
+    /// `[n_nodes, dim]`; for nodes that no walk visits what was given, else zero.
     pub vectors: Vec<f32>,
+    /// The same of the contexts.
+    pub contexts: Vec<f32>,
     /// Whether any walk visits the node.
     pub trained: Vec<bool>,
+    /// Number of pairs that were trained on.
+    pub pairs: u64,
 }
 
 /// Trains one vector per node of `graph` on walks along `paths`.
-pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, progress: &Progress) -> Result<Trained> {
+pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, progress: &Progress) -> Result<Trained> {
     let params = params.check()?;
     let walkers: Vec<Walker> = paths.iter().map(|path| Walker::new(graph, path)).collect::<Result<_>>()?;
     let mut visits = vec![0f64; graph.n_nodes()];
@@ -50,28 +58,23 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, progress: &Progre
     }
     // Hogwild is one block that everyone trains in.
     let blocks = Blocks::new(&visits, if params.hogwild { Some(1) } else { params.blocks }, params.seed);
-    let mut trainer = Trainer::new(&walkers, &blocks, &params, progress);
+    let walks = Walks { walkers: &walkers, params: &params, kept: kept(&visits, params.subsample) };
+    let tables = Tables::new(&blocks, params.dim, params.seed, given);
+    let isa = Isa::detect();
+    let mut trainer =
+        Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, chunks: Vec::new(), pairs: 0 };
     trainer.run()?;
-    Ok(Trained { vectors: trainer.vectors(visits.len()), trained: visits.iter().map(|&v| v > 0.0).collect() })
+    let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
+    Ok(Trained {
+        vectors: gather(centres, &blocks, params.dim, given.vectors),
+        contexts: gather(contexts, &blocks, params.dim, given.contexts),
+        trained: visits.iter().map(|&v| v > 0.0).collect(),
+        pairs,
+    })
 }
 
 /// One walk to make: which path, from where.
 type Start = (usize, u32);
-/// Pairs (row in the centre's block, row in the context's block).
-type Pairs = Vec<(u32, u32)>;
-
-struct Trainer<'a> {
-    walkers: &'a [Walker<'a>],
-    blocks: &'a Blocks,
-    params: &'a Checked,
-    progress: &'a Progress,
-    isa: Isa,
-    width: usize,
-    centres: Vec<Vec<f32>>,
-    contexts: Vec<Vec<f32>>,
-    /// Pair buffers of the episode: one set of cells for each chunk of its walks.
-    chunks: Vec<Vec<Pairs>>,
-}
 
 /// What all walks of an episode have in common.
 #[derive(Clone, Copy)]
@@ -81,25 +84,55 @@ struct Episode {
     rate: f32,
 }
 
-impl<'a> Trainer<'a> {
-    fn new(walkers: &'a [Walker<'a>], blocks: &'a Blocks, params: &'a Checked, progress: &'a Progress) -> Self {
-        let width = params.dim.next_multiple_of(LANES);
-        let contexts = blocks.members.iter().map(|nodes| vec![0.0; nodes.len() * width]).collect();
-        let isa = Isa::detect();
-        let centres = blocks.members.iter().map(|nodes| initial(nodes, params, width)).collect();
-        Self { walkers, blocks, params, progress, isa, width, centres, contexts, chunks: Vec::new() }
+/// Makes walks and their pairs.
+struct Walks<'a> {
+    walkers: &'a [Walker<'a>],
+    params: &'a Checked,
+    kept: Option<Vec<f64>>,
+}
+
+impl Walks<'_> {
+    /// The pairs of one walk, through the buffer `walk`.
+    fn pairs(&self, (path, start): Start, pass: u32, walk: &mut Vec<u32>, take: impl FnMut(u32, u32)) {
+        let params = self.params;
+        let mut rng = self.walkers[path].walk(params.seed, start, pass, params.walk_length, walk);
+        if let Some(kept) = &self.kept {
+            subsample(walk, kept, &mut rng);
+        }
+        each_pair(walk, params.window, params.dynamic_window, &mut rng, take);
     }
 
+    /// Everywhere that a walk of a pass starts.
+    fn starts(&self) -> Vec<Start> {
+        let of = |(path, walker): (usize, &Walker)| {
+            walker.starts().filter(|&node| walker.can_start(node)).map(|node| (path, node)).collect::<Vec<_>>()
+        };
+        self.walkers.iter().enumerate().flat_map(of).collect()
+    }
+}
+
+struct Trainer<'a> {
+    walks: Walks<'a>,
+    blocks: &'a Blocks,
+    params: &'a Checked,
+    progress: &'a Progress,
+    isa: Isa,
+    tables: Tables,
+    /// Pair buffers of the episode: one set of cells for each chunk of its walks.
+    chunks: Vec<Vec<Vec<Pair>>>,
+    pairs: u64,
+}
+
+impl Trainer<'_> {
     fn run(&mut self) -> Result<()> {
         let params = self.params;
-        let mut starts: Vec<Start> = Vec::new();
-        for (path, walker) in self.walkers.iter().enumerate() {
-            starts.extend(walker.starts().filter(|&node| walker.can_start(node)).map(|node| (path, node)));
-        }
+        let mut starts = self.walks.starts();
         let passes = params.epochs * params.walks_per_node;
         let total = (starts.len() * passes).max(1);
         self.progress.set_total(total as u64);
-        let per_episode = (EPISODE_PAIRS / (params.walk_length * (params.window + 1))).max(1);
+        let nodes: usize = self.blocks.members.iter().map(Vec::len).sum();
+        let wanted = (PAIRS_PER_NODE * nodes).clamp(EPISODE.0, EPISODE.1);
+        let per_episode = (wanted / (params.walk_length * (params.window + 1))).max(1);
         let (mut done, mut number) = (0, 0);
         for pass in 0..passes {
             shuffle(&mut starts, &mut Rng::new(params.seed, ORDER_STREAM, pass as u64));
@@ -107,10 +140,10 @@ impl<'a> Trainer<'a> {
                 let fall = (params.learning_rate - params.min_learning_rate) * done as f64 / total as f64;
                 let episode = Episode { number, pass: pass as u32, rate: (params.learning_rate - fall) as f32 };
                 if params.hogwild {
-                    self.train_freely(share, episode)?;
+                    self.pairs += self.train_freely(share, episode)?;
                 } else {
                     self.make_pairs(share, episode);
-                    self.train_cells(episode)?;
+                    self.pairs += self.train_cells(episode)?;
                 }
                 (done, number) = (done + share.len(), number + 1);
                 self.progress.advance(share.len() as u64)?;
@@ -121,15 +154,14 @@ impl<'a> Trainer<'a> {
 
     /// Fills `chunks` with the pairs of an episode, cell by cell.
     fn make_pairs(&mut self, share: &[Start], episode: Episode) {
-        let (walkers, params, places) = (self.walkers, self.params, &self.blocks.places);
+        let (walks, places) = (&self.walks, &self.blocks.places);
         let count = self.blocks.members.len();
-        self.chunks.resize(share.len().div_ceil(CHUNK), vec![Pairs::new(); count * count]);
+        self.chunks.resize(share.len().div_ceil(CHUNK), vec![Vec::new(); count * count]);
         self.chunks.par_iter_mut().zip(share.par_chunks(CHUNK)).for_each(|(cells, starts)| {
             cells.iter_mut().for_each(Vec::clear);
-            let mut walk = Vec::with_capacity(params.walk_length);
-            for &(path, start) in starts {
-                let mut rng = walkers[path].walk(params.seed, start, episode.pass, params.walk_length, &mut walk);
-                each_pair(&walk, params.window, &mut rng, |centre, context| {
+            let mut walk = Vec::with_capacity(self.params.walk_length);
+            for &start in starts {
+                walks.pairs(start, episode.pass, &mut walk, |centre, context| {
                     let (a, b) = (places[centre as usize], places[context as usize]);
                     cells[a.block as usize * count + b.block as usize].push((a.row, b.row));
                 });
@@ -138,80 +170,79 @@ impl<'a> Trainer<'a> {
     }
 
     /// Trains the cells of one diagonal after the other.
-    fn train_cells(&mut self, episode: Episode) -> Result<()> {
-        let (blocks, params, progress, isa, width) = (self.blocks, self.params, self.progress, self.isa, self.width);
+    fn train_cells(&mut self, episode: Episode) -> Result<u64> {
+        let (blocks, params, progress, isa) = (self.blocks, self.params, self.progress, self.isa);
         let (count, chunks) = (blocks.members.len(), &self.chunks);
+        let Tables { lines, centres, contexts, .. } = &mut self.tables;
+        let lines = *lines;
+        let mut trained = 0;
         for diagonal in 0..count {
             // Cell (i, i + diagonal): rotating the context blocks lines both tables up.
-            self.contexts.rotate_left(diagonal);
-            let cells = self.centres.par_iter_mut().zip(self.contexts.par_iter_mut()).enumerate();
-            let outcome = cells.try_for_each(|(row, (centres, contexts))| {
+            contexts.rotate_left(diagonal);
+            let cells = centres.par_iter_mut().zip(contexts.par_iter_mut()).enumerate();
+            let outcome = cells.map(|(row, (centres, contexts))| {
                 let column = (row + diagonal) % count;
                 let cell = row * count + column;
                 let index = episode.number * (count * count) as u64 + cell as u64;
                 let mut rng = Rng::new(params.seed, NEGATIVE_STREAM, index);
-                let alias = &blocks.negatives[column];
-                let step = Step { width, negatives: params.negatives, rate: episode.rate, alias };
-                for pairs in chunks.iter().flat_map(|cells| cells[cell].chunks(PATIENCE)) {
+                let noise = Noise { negatives: params.negatives, rate: episode.rate, alias: &blocks.negatives[column] };
+                let pairs = by_centre(chunks.iter().map(|cells| &cells[cell][..]), blocks.members[row].len());
+                for pairs in pairs.chunks(PATIENCE) {
                     progress.check()?;
-                    train(isa, &step, &mut Owned(centres), &mut Owned(contexts), pairs, &mut rng);
+                    train(isa, &noise, lines, &mut Owned(centres), &mut Owned(contexts), pairs, &mut rng);
                 }
-                Ok(())
+                Ok(pairs.len() as u64)
             });
-            self.contexts.rotate_right(diagonal);
-            outcome?;
+            let outcome: Result<u64> = outcome.sum();
+            contexts.rotate_right(diagonal);
+            trained += outcome?;
         }
-        Ok(())
+        Ok(trained)
     }
 
     /// Trains an episode with all threads on the same rows.
-    fn train_freely(&mut self, share: &[Start], episode: Episode) -> Result<()> {
-        let (walkers, params, progress, isa) = (self.walkers, self.params, self.progress, self.isa);
+    fn train_freely(&mut self, share: &[Start], episode: Episode) -> Result<u64> {
+        let (walks, params, progress, isa) = (&self.walks, self.params, self.progress, self.isa);
         let (places, alias) = (&self.blocks.places, self.blocks.negatives.first());
-        let (Some(alias), [centres], [contexts]) = (alias, &mut self.centres[..], &mut self.contexts[..]) else {
-            return Ok(());
+        let Tables { lines, centres, contexts, .. } = &mut self.tables;
+        let (Some(alias), [centres], [contexts]) = (alias, &mut centres[..], &mut contexts[..]) else {
+            return Ok(0);
         };
         let (centres, contexts) = (Shared::new(centres), Shared::new(contexts));
-        let step = Step { width: self.width, negatives: params.negatives, rate: episode.rate, alias };
-        share.par_chunks(CHUNK).enumerate().try_for_each(|(chunk, starts)| {
+        let noise = Noise { negatives: params.negatives, rate: episode.rate, alias };
+        let chunks = share.par_chunks(CHUNK).enumerate().map(|(chunk, starts)| {
             progress.check()?;
             let mut negatives = Rng::new(params.seed, NEGATIVE_STREAM, episode.number << 32 | chunk as u64);
-            let (mut walk, mut pairs) = (Vec::with_capacity(params.walk_length), Pairs::new());
-            for &(path, start) in starts {
-                let mut rng = walkers[path].walk(params.seed, start, episode.pass, params.walk_length, &mut walk);
+            let (mut walk, mut pairs, mut trained) = (Vec::with_capacity(params.walk_length), Vec::new(), 0);
+            for &start in starts {
                 pairs.clear();
-                each_pair(&walk, params.window, &mut rng, |centre, context| {
+                walks.pairs(start, episode.pass, &mut walk, |centre, context| {
                     pairs.push((places[centre as usize].row, places[context as usize].row));
                 });
-                train(isa, &step, &mut centres.handle(), &mut contexts.handle(), &pairs, &mut negatives);
+                train(isa, &noise, *lines, &mut centres.handle(), &mut contexts.handle(), &pairs, &mut negatives);
+                trained += pairs.len() as u64;
             }
-            Ok(())
-        })
-    }
-
-    /// The centre rows in node order, without their padding.
-    fn vectors(&self, n_nodes: usize) -> Vec<f32> {
-        let dim = self.params.dim;
-        let mut vectors = vec![0f32; n_nodes * dim];
-        for (nodes, rows) in self.blocks.members.iter().zip(&self.centres) {
-            for (&node, row) in nodes.iter().zip(rows.chunks(self.width)) {
-                vectors[node as usize * dim..][..dim].copy_from_slice(&row[..dim]);
-            }
-        }
-        vectors
+            Ok(trained)
+        });
+        chunks.sum()
     }
 }
 
-/// Uniform in +-1/2 over `dim`, as word2vec; a stream per node, so that blocks do not matter.
-fn initial(nodes: &[u32], params: &Checked, width: usize) -> Vec<f32> {
-    let mut rows = vec![0f32; nodes.len() * width];
-    for (&node, row) in nodes.iter().zip(rows.chunks_mut(width)) {
-        let mut rng = Rng::new(params.seed, INIT_STREAM, u64::from(node));
-        for value in &mut row[..params.dim] {
-            *value = ((rng.uniform() - 0.5) / params.dim as f64) as f32;
-        }
+/// The pairs of a cell ordered by centre, otherwise as they come (a counting sort).
+fn by_centre<'a>(parts: impl Iterator<Item = &'a [Pair]> + Clone, n_centres: usize) -> Vec<Pair> {
+    let mut next = vec![0usize; n_centres + 1];
+    for &(centre, _) in parts.clone().flatten() {
+        next[centre as usize + 1] += 1;
     }
-    rows
+    for centre in 0..n_centres {
+        next[centre + 1] += next[centre];
+    }
+    let mut sorted = vec![(0, 0); next[n_centres]];
+    for &pair in parts.flatten() {
+        sorted[next[pair.0 as usize]] = pair;
+        next[pair.0 as usize] += 1;
+    }
+    sorted
 }
 
 #[cfg(test)]
@@ -229,6 +260,8 @@ mod tests {
             seed: 1,
             learning_rate: 0.05,
             min_learning_rate: 0.0001,
+            dynamic_window: true,
+            subsample: 0.0,
             hogwild,
             blocks: Some(2),
         }
@@ -240,7 +273,7 @@ mod tests {
         graph.connect("user", "item", &[0, 1, 2, 3, 4, 5, 6, 7], &[0, 0, 0, 0, 1, 1, 1, 1]).unwrap();
         let paths = [MetaPath::parse("user-item-user", &graph).unwrap()];
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| fit(&graph, &paths, &params(hogwild), &Progress::new())).unwrap()
+        pool.install(|| fit(&graph, &paths, &params(hogwild), Given::default(), &Progress::new())).unwrap()
     }
 
     #[test]
@@ -252,9 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn hogwild_trains_the_same_nodes() {
-        let free = fit_stars(true, 2);
-        assert_eq!(free.trained, fit_stars(false, 1).trained);
+    fn hogwild_trains_the_same_nodes_on_the_same_pairs() {
+        let (free, exact) = (fit_stars(true, 2), fit_stars(false, 1));
+        assert_eq!((free.trained, free.pairs), (exact.trained, exact.pairs));
         assert!(free.vectors.iter().all(|v| v.is_finite()));
+    }
+
+    #[test]
+    fn pairs_are_ordered_by_centre() {
+        let parts: [&[Pair]; 2] = [&[(2, 0), (0, 1), (2, 2)], &[(0, 3)]];
+        assert_eq!(by_centre(parts.into_iter(), 3), vec![(0, 1), (0, 3), (2, 0), (2, 2)]);
     }
 }

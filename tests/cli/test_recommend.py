@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,43 @@ def test_an_altered_file(file: str, refuse: Refuse, finished: Path, users: tuple
 
 def test_no_run(refuse: Refuse, tmp_path: Path) -> None:
     assert "is not a run folder" in refuse("recommend", tmp_path, "--user", "a")
+
+
+def test_a_file_with_histories_and_filters(
+    run: Run, folder: Path, users: tuple[str, ...], trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    items = trained_run.run.split.log.items.raw
+    file = tmp_path / "users.csv"
+    file.write_text(f"user,history\n{users[0]},\nstranger,{items[0]} lost {items[1]}\n,{items[2]}\n")
+    (tmp_path / "allow.txt").write_text("".join(f"{item}\n" for item in (*items[:30], "lost-too")))
+    (tmp_path / "deny.txt").write_text(f"{items[5]}\n")
+    arguments = ("--allow", tmp_path / "allow.txt", "--deny", tmp_path / "deny.txt", "--where", "title is not null")
+    result = run("recommend", folder, "--users", file, "-k", 28, *arguments, "-o", tmp_path / "out.jsonl")
+    assert result.code == 0, result.err
+    assert "1 ids in histories are no items of the run and were left out, e.g. lost" in result.err
+    assert "1 ids of --allow and --deny are no items of the run, e.g. lost-too" in result.err
+    assert "users got fewer than 28 items" in result.err
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["user"] for one in answers] == [users[0], "stranger", None]
+    assert {i["item"] for i in answers[1]["items"]} == set(items[2:30]) - {items[5]}
+    seen = run("recommend", folder, "--history", items[0], "-k", 30, *arguments, "--include-seen").out
+    assert items[0] in {line.split()[2] for line in seen.splitlines()[1:]}
+
+
+def test_unknown_users_of_a_file(
+    run: Run, refuse: Refuse, folder: Path, users: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "users.txt"
+    file.write_text(f"{users[0]}\nnobody\n{users[1]}\n")
+    assert refuse("recommend", folder, "--users", file, "-o", tmp_path / "o.csv").startswith(f"{file}:2: user 'nobody'")
+    result = run("recommend", folder, "--users", file, "--skip-unknown", "-k", 1)
+    assert result.code == 0, result.err
+    assert [line for line in result.out.splitlines() if line.endswith(":")] == [f"{users[0]}:", f"{users[1]}:"]
+    assert "1 unknown users without a history were skipped" in result.err
+
+
+def test_a_filter_that_cannot_be_used(refuse: Refuse, folder: Path, users: tuple[str, ...], tmp_path: Path) -> None:
+    message = refuse("recommend", folder, "--user", users[0], "--where", "title = 'x'", "-o", tmp_path / "o.parquet")
+    assert message == "where: character 7: unexpected '='; equality is written =="
+    assert "no column colour" in refuse("recommend", folder, "--user", users[0], "--where", "colour == 'red'")
+    assert ".parquet" in refuse("recommend", folder, "--user", users[0], "-o", tmp_path / "o.xlsx")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from metatoken.decode.beam import Blocked, beam_search
+from metatoken.decode.beam import beam_search
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import collate
 from metatoken.tasks.prompts import find_template
@@ -81,33 +81,6 @@ def test_fewer_than_k_allowed_items_are_padded(make_module, split):
     assert sorted(beams.items[0].tolist()) == [-1, -1, 0, 1, 2]
     assert beams.items[1].tolist() == [-1] * 5
     assert beams.scores[1].isneginf().all()
-
-
-def test_blocked_counts_equal_a_loop(make_module):
-    index = make_module().network.index
-    rng = np.random.default_rng(0)
-    n = len(index.leaf_items)
-    items = [rng.integers(0, n, size) for size in (0, 5, 50)]
-    blocked = Blocked(index, items)
-    for row, mine in enumerate(items):
-        leaves = set(index.leaf_of[torch.from_numpy(mine)].tolist())
-        for begin, end in ((0, n), (3, 3), (10, 60)):
-            expected = sum(begin <= leaf < end for leaf in leaves)
-            assert int(blocked.count(torch.tensor(row), torch.tensor(begin), torch.tensor(end))) == expected
-
-
-@pytest.mark.parametrize("dense", [0, 1 << 26])
-def test_blocked_items_are_the_given_ones(make_module, monkeypatch, dense):
-    monkeypatch.setattr("metatoken.decode.beam.DENSE", dense)
-    index = make_module().network.index
-    rng = np.random.default_rng(1)
-    n = len(index.leaf_items)
-    items = [rng.integers(0, n, size) for size in (7, 0, 30)]
-    rows = torch.arange(3)[:, None]
-    found = Blocked(index, items).contains(rows, torch.arange(n)[None, :].expand(3, n))
-    expected = [[int(item) in set(mine.tolist()) for item in index.leaf_items] for mine in items]
-    assert found.tolist() == expected
-    assert not Blocked(index, [np.zeros(0, int)]).contains(rows[:1], torch.arange(n)[None, :]).any()
 
 
 def test_bad_arguments_are_refused(make_module, split):

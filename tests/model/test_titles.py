@@ -10,7 +10,9 @@ from torch.nn import functional as F
 from metatoken import MetaTokenModule
 from metatoken.errors import ConfigError
 from metatoken.evaluate.losses import held_out_losses
+from metatoken.evaluate.runner import Runner
 from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.ranking import item_scores, target_ranks
 from metatoken.model.saving import load_model, save_model
 from metatoken.model.text_loss import BLOCK, linear_cross_entropy
 from metatoken.tasks.examples import collate
@@ -128,7 +130,7 @@ def test_under_autocast_the_products_are_short_and_the_sums_are_not():
 def test_titles_are_learned(titled, split):
     module = make(titled)
     before = held_out_losses(module, split)
-    assert set(before) == {"item", "generation", "text"}
+    assert set(before) == {"item", "generation", "text", "hr@10", "ndcg@10"}
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3)
     batch = _training_batch(module, _pairs(split, 16))
     module.train()
@@ -139,11 +141,22 @@ def test_titles_are_learned(titled, split):
     assert held_out_losses(module, split)["text"] < 0.7 * before["text"]
 
 
+def _batches(runner):
+    batches = runner.batches("sequential", "seq-1")
+    return [batches[number] for number in range(len(batches))]
+
+
 def test_held_out_losses_equal_one_prompt_at_a_time(titled, split):
     module = make(titled)
     many, one = held_out_losses(module, split, batch_size=64), held_out_losses(module, split, batch_size=1)
     assert many == pytest.approx(one, rel=1e-4)
-    assert set(held_out_losses(make(titled, titles=False), split)) == {"item", "generation"}
+    few = held_out_losses(module, split, limit=20)
+    assert few == held_out_losses(module, split, limit=20) != many
+    assert held_out_losses(module, split, limit=10_000) == pytest.approx(many, rel=1e-4)
+    runner = Runner(module, split, "validation")
+    ranks = torch.cat([target_ranks(item_scores(module.network, e.batch), e.targets, e.seen) for e in _batches(runner)])
+    assert many["hr@10"] == pytest.approx(float((ranks <= 10).float().mean()))
+    assert set(held_out_losses(make(titled, titles=False), split)) == {"item", "generation", "hr@10", "ndcg@10"}
 
 
 def test_an_encoder_reads_titles_and_learns_none(titled, split):
@@ -151,7 +164,7 @@ def test_an_encoder_reads_titles_and_learns_none(titled, split):
     batch = _training_batch(module, _pairs(split))
     assert len(batch.text_ids) == 0
     assert "text" not in loss_parts(module.network(batch), Weights())
-    assert set(held_out_losses(module, split)) == {"item", "generation"}
+    assert set(held_out_losses(module, split)) == {"item", "generation", "hr@10", "ndcg@10"}
 
 
 def test_a_saved_model_reads_the_same_titles(titled, split, tmp_path):

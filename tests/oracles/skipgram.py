@@ -1,4 +1,4 @@
-"""Twin of `rust/skipgram`: the same blocks, pairs, negatives and order, with the step written out in NumPy."""
+"""Twin of `rust/skipgram`: the same blocks, groups, negatives and order, with the step written out in NumPy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from tests.oracles.rng import Rng
 from tests.oracles.walks import SlowGraph, expected_visits, walk
 
 BLOCK_STREAM, ORDER_STREAM, INIT_STREAM, NEGATIVE_STREAM = 0xB10C, 0x0DE2, 0x1417, 0x4E46
-EPISODE_PAIRS = 1 << 18
+MOST_PAIRS, SHARE = 10, 2
+Pair = tuple[int, int]
 
 
-def sgns_step(centre: NDArray, contexts: NDArray, targets: list[int], rate: float) -> None:
-    """Follow the gradient of one pair in place; `targets[0]` is the context, the rest are negatives."""
-    labels = np.array([1.0] + [0.0] * (len(targets) - 1))
-    g = rate * (labels - 1 / (1 + np.exp(-contexts[targets] @ centre)))
+def sgns_step(centre: NDArray, contexts: NDArray, found: list[int], negatives: list[int], k: int, rate: float) -> None:
+    """Follow the gradient of one group in place: contexts that were found, and negatives that stand for k a pair."""
+    targets = found + negatives
+    labels = np.array([1.0] * len(found) + [0.0] * len(negatives))
+    counts = [1.0] * len(found) + [k / len(negatives) * sum(n != context for context in found) for n in negatives]
+    g = rate * np.array(counts) * (labels - 1 / (1 + np.exp(-contexts[targets] @ centre)))
     before = centre.copy()
     for weight, target in zip(g, targets, strict=True):
         centre += weight * contexts[target]
@@ -66,15 +69,35 @@ class Settings:
     learning_rate: float
     min_learning_rate: float
     blocks: int
+    dynamic_window: bool = True
+    subsample: float = 0.0
 
 
-def pairs_of(nodes: list[int], window: int, rng: Rng) -> list[tuple[int, int]]:
+def kept(nodes: list[int], visits: list[float], threshold: float, rng: Rng) -> list[int]:
+    """The walk after subsampling by word2vec's rule."""
+    ratios = [threshold * sum(visits) / visits[node] for node in nodes]
+    chances = [sqrt(ratio) + ratio for ratio in ratios]
+    return [node for node, chance in zip(nodes, chances, strict=True) if chance >= 1 or rng.uniform() < chance]
+
+
+def pairs_of(nodes: list[int], window: int, dynamic: bool, rng: Rng) -> list[Pair]:
     pairs = []
     for centre, node in enumerate(nodes):
-        reach = 1 + rng.below(window)
+        reach = 1 + rng.below(window) if dynamic else window
         around = [k for k in range(max(0, centre - reach), min(len(nodes), centre + reach + 1)) if k != centre]
         pairs += [(node, nodes[k]) for k in around]
     return pairs
+
+
+def groups_of(pairs: list[Pair], rate: float, negatives: int, rows: int) -> list[list[Pair]]:
+    """Runs of one centre, short where rates are high or rows few."""
+    most = max(1, min(MOST_PAIRS, rows // 8, int(3 / (rate * (1 + negatives)))))
+    groups: list[list[Pair]] = []
+    for pair in pairs:
+        if not groups or groups[-1][0][0] != pair[0] or len(groups[-1]) == most:
+            groups.append([])
+        groups[-1].append(pair)
+    return groups
 
 
 def split(visits: list[float], count: int, seed: int) -> list[list[int]]:
@@ -89,7 +112,7 @@ def split(visits: list[float], count: int, seed: int) -> list[list[int]]:
 
 
 def fit(graph: SlowGraph, meta_paths: list[str], s: Settings) -> NDArray[np.float64]:
-    """Vectors `[n_nodes, dim]`, pair by pair."""
+    """Vectors `[n_nodes, dim]`, group by group."""
     visits = expected_visits(graph, meta_paths, s.walk_length)
     blocks = split(visits, s.blocks, s.seed)
     tables = [Alias([sqrt(visits[k]) * sqrt(sqrt(visits[k])) for k in block]) for block in blocks]
@@ -100,7 +123,9 @@ def fit(graph: SlowGraph, meta_paths: list[str], s: Settings) -> NDArray[np.floa
         centres[node] = [(rng.uniform() - 0.5) / s.dim for _ in range(s.dim)]
     starts = [(path, node) for path in meta_paths for node in graph.starts(path)]
     passes = s.epochs * s.walks_per_node
-    share = max(1, EPISODE_PAIRS // (s.walk_length * (s.window + 1)))
+    row_of = {node: row for block in blocks for row, node in enumerate(block)}
+    wanted = min(max(32 * len(block_of), 1 << 14), 1 << 21)
+    share = max(1, wanted // (s.walk_length * (s.window + 1)))
     done = episode = 0
     for turn in range(passes):
         shuffle(starts, Rng(s.seed, ORDER_STREAM, turn))
@@ -110,18 +135,20 @@ def fit(graph: SlowGraph, meta_paths: list[str], s: Settings) -> NDArray[np.floa
             pairs = []
             for path, start in episode_starts:
                 nodes, rng = walk(graph, path, start, turn, length=s.walk_length, seed=s.seed)
-                pairs += pairs_of(nodes, s.window, rng)
+                if s.subsample > 0:
+                    nodes = kept(nodes, visits, s.subsample, rng)
+                pairs += pairs_of(nodes, s.window, s.dynamic_window, rng)
             for diagonal in range(len(blocks)):
                 for row in range(len(blocks)):
                     column = (row + diagonal) % len(blocks)
-                    cell = episode * len(blocks) ** 2 + row * len(blocks) + column
-                    rng = Rng(s.seed, NEGATIVE_STREAM, cell)
-                    for centre, context in pairs:
-                        if (block_of[centre], block_of[context]) != (row, column):
-                            continue
-                        drawn = [blocks[column][tables[column].draw(rng)] for _ in range(s.negatives)]
-                        targets = [context] + [node for node in drawn if node != context]
-                        sgns_step(centres[centre], contexts, targets, rate)
+                    cell = [pair for pair in pairs if (block_of[pair[0]], block_of[pair[1]]) == (row, column)]
+                    cell.sort(key=lambda pair: row_of[pair[0]])
+                    rng = Rng(s.seed, NEGATIVE_STREAM, episode * len(blocks) ** 2 + row * len(blocks) + column)
+                    for group in groups_of(cell, rate, s.negatives, len(blocks[column])):
+                        draws = s.negatives * min(len(group), SHARE)
+                        drawn = [blocks[column][tables[column].draw(rng)] for _ in range(draws)]
+                        found = [context for _, context in group]
+                        sgns_step(centres[group[0][0]], contexts, found, drawn, s.negatives, rate)
             done += len(episode_starts)
             episode += 1
     return centres

@@ -463,3 +463,59 @@ def test_auto_levels_refuses():
     for counts in ([], [0], [2.5]):
         with pytest.raises(ArgumentError):
             auto_levels(counts)
+
+
+# --- the matrix unit ---------------------------------------------------------------------------------------------
+
+
+def centroids_of(x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of `x` moved a little, some of them twice and some halfway between two rows, so that there are ties."""
+    words = x[rng.integers(len(x), size=k)] + rng.choice([0.0, 1e-6, 0.3], size=(k, 1)) * rng.normal(
+        size=(k, x.shape[1])
+    )
+    words[k // 2 :: 5] = words[: len(words[k // 2 :: 5])]
+    words[1::7] = (x[rng.integers(len(x), size=len(words[1::7]))] + x[0]) / 2
+    return words.astype(np.float32)
+
+
+@pytest.mark.skipif("amx" not in native.kernels(), reason="this processor has no bf16 matrix unit")
+@pytest.mark.parametrize("dim", [1, 15, 16, 31, 32, 33, 64, 100, 768])
+@pytest.mark.parametrize("k", [32, 33, 64, 100, 256, 1000])
+@pytest.mark.parametrize("scale", [1e-25, 1e-3, 1.0, 1e4, 1e17])
+def test_matrix_unit_gives_the_labels_of_avx512(dim: int, k: int, scale: float) -> None:
+    """Bit for bit, also where rows tie, where squares overflow and where values are below the normal range."""
+    rng = np.random.default_rng(dim * 1000 + k)
+    x = rng.normal(size=(997, dim)) * rng.choice([1.0, 0.0, 30.0], p=[0.8, 0.1, 0.1], size=(997, 1))
+    words = centroids_of(x, k, rng)
+    x[:100] = (words[rng.integers(k, size=100)] + words[rng.integers(k, size=100)]) / 2
+    x, words = (x * scale).astype(np.float32), (words * np.float32(scale)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        found = [native_codes.assign(x, [words], "euclidean", 1, kernel, None) for kernel in ("avx512", "amx")]
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.skipif("amx" not in native.kernels(), reason="this processor has no bf16 matrix unit")
+@pytest.mark.parametrize("method", ["residual", "tree"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_matrix_unit_gives_the_codebook_of_avx512(method: str, metric: str) -> None:
+    x = blobs(6000, dim=40)
+    one, two = (native_fit(x, [40, 64], method, metric=metric, kernel=kernel) for kernel in ("avx512", "amx"))
+    assert one[1].tobytes() == two[1].tobytes()
+    assert [c.tobytes() for c in one[0]] == [c.tobytes() for c in two[0]]
+
+
+@pytest.mark.parametrize("kernel", native.kernels())
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("k", [3, 40, 300])
+@pytest.mark.parametrize("far", [0.0, 50.0])
+def test_assign_names_the_first_row_that_is_not_finite(
+    kernel: str, bad: float, metric: str, k: int, far: float
+) -> None:
+    """Nothing looks at the rows beforehand: a score that is not finite gives such a row away."""
+    rng = np.random.default_rng(k)
+    x = (rng.normal(size=(2000, 20)) + far).astype(np.float32)
+    words = x[:k].copy()
+    x[[1234, 1999], [7, 0]] = bad
+    with pytest.raises(ArgumentError, match="row 1234 holds NaN or infinity"):
+        native_codes.assign(x, [words, words[:5]], metric, 2, kernel, None)

@@ -115,7 +115,7 @@ def test_caps_that_cannot_be_kept_are_refused() -> None:
 
 
 @pytest.mark.parametrize("unique", ["assignment", "nearest", "counter"])
-@pytest.mark.parametrize("levels", [[8, 32], [3, 5, 16], [240]])
+@pytest.mark.parametrize("levels", [[8, 32], [3, 5, 16], [150]])
 def test_new_ids_keep_away_from_occupied_ones(unique: str, levels: list[int]) -> None:
     x = blobs(200, seed=6)
     kinds = np.arange(200) % 2

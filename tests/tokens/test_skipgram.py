@@ -32,11 +32,11 @@ SETTINGS = slow.Settings(
     dim=5,
     window=3,
     negatives=4,
-    walks_per_node=3,
+    walks_per_node=2,
     walk_length=8,
     epochs=2,
     seed=11,
-    learning_rate=0.3,
+    learning_rate=0.2,
     min_learning_rate=0.01,
     blocks=1,
 )
@@ -58,7 +58,7 @@ def both(settings: slow.Settings, edges: tuple[list[int], list[int]], n: tuple[i
 @pytest.mark.parametrize("isa", ["", "avx2", "portable"])
 def test_equals_the_slow_twin(blocks: int, dim: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METATOKEN_ISA", isa)
-    fast, expected = both(replace(SETTINGS, blocks=blocks, dim=dim), random_edges(6, 7, 20), (6, 7))
+    fast, expected = both(replace(SETTINGS, blocks=blocks, dim=dim), random_edges(60, 70, 200), (60, 70))
     assert np.abs(expected).max() > 0.05
     np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)
 
@@ -78,19 +78,52 @@ def test_equals_the_slow_twin_on_any_graph(
     np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("dynamic_window", "subsample"), [(False, 0.0), (True, 0.02), (False, 0.05)])
+def test_equals_the_slow_twin_with_every_option(dynamic_window: bool, subsample: float) -> None:
+    settings = replace(SETTINGS, dynamic_window=dynamic_window, subsample=subsample, blocks=2, window=6)
+    fast, expected = both(settings, random_edges(60, 70, 200), (60, 70))
+    np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_the_step_follows_the_gradient_of_the_loss() -> None:
+    """Two pairs of one centre; one of the four shared negatives is the context of one of them."""
     rng = np.random.default_rng(0)
-    centre, contexts = rng.normal(size=4), rng.normal(size=(3, 4))
+    centre, contexts = rng.normal(size=4), rng.normal(size=(6, 4))
+    found, negatives = [0, 1], [2, 3, 1, 5]
 
     def loss(c: np.ndarray, v: np.ndarray) -> float:
-        signs = np.array([1, -1, -1])
-        return float(np.log1p(np.exp(-signs * (v @ c))).sum())
+        pairs = 0.0
+        for context in found:
+            told_apart = [n for n in negatives if n != context]
+            pairs += np.log1p(np.exp(-v[context] @ c)) + 3 / 4 * np.log1p(np.exp(v[told_apart] @ c)).sum()
+        return float(pairs)
 
     moved_centre, moved = centre.copy(), contexts.copy()
-    slow.sgns_step(moved_centre, moved, [0, 1, 2], 1e-6)
-    for k, unit in enumerate(np.eye(4) * 1e-5):
-        slope = (loss(centre + unit, contexts) - loss(centre - unit, contexts)) / 2e-5
-        assert (moved_centre - centre)[k] / 1e-6 == pytest.approx(-slope, abs=1e-4)
+    slow.sgns_step(moved_centre, moved, found, negatives, k=3, rate=1e-6)
+    everything = np.concatenate([centre, contexts.ravel()])
+    step = (np.concatenate([moved_centre, moved.ravel()]) - everything) / 1e-6
+    for k, unit in enumerate(np.eye(everything.size) * 1e-5):
+        up, down = (((x := everything + sign * unit)[:4], x[4:].reshape(6, 4)) for sign in (1, -1))
+        assert step[k] == pytest.approx(-(loss(*up) - loss(*down)) / 2e-5, abs=1e-4)
+
+
+def test_shared_negatives_keep_the_expected_step() -> None:
+    """The average step of a group equals the sum of the average steps of its pairs, which draw their own."""
+    rng = np.random.default_rng(0)
+    centre, contexts = rng.normal(size=3), rng.normal(size=(5, 3))
+    chances = np.array([0.1, 0.3, 0.2, 0.25, 0.15])
+
+    def average(groups: list[list[int]], draws: int) -> np.ndarray:
+        """Exact over all draws of one negative: a step is a sum over negatives that are alike."""
+        total = np.zeros(contexts.size + 3)
+        for found in groups:
+            for negative, chance in enumerate(chances):
+                c, v = centre.copy(), contexts.copy()
+                slow.sgns_step(c, v, found, [negative] * draws, k=2, rate=1e-7)
+                total += chance * np.concatenate([c - centre, (v - contexts).ravel()])
+        return total / 1e-7
+
+    np.testing.assert_allclose(average([[0, 1, 1]], draws=4), average([[0], [1], [1]], draws=2), atol=1e-5)
 
 
 def test_threads_change_no_byte() -> None:

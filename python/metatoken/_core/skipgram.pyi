@@ -20,9 +20,13 @@ def fit(
     seed: int,
     learning_rate: float,
     min_learning_rate: float,
+    dynamic_window: bool,
+    subsample: float,
     hogwild: bool,
     blocks: int | None,
+    vectors: NDArray[np.float32] | None,
+    contexts: NDArray[np.float32] | None,
     threads: int | None,
     callback: Callable[[int, int], None] | None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], int]: ...
 def alias_frequencies(weights: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.uint64]: ...

@@ -9,13 +9,16 @@ import typer
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors
 from metatoken.cli.evaluate import evaluate
+from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.recommend import recommend
+from metatoken.cli.serve import serve
+from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, inspect, train, evaluate, recommend, doctor)
+COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, serve, export, doctor)
 
 app = typer.Typer(
     name="metatoken",

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from metatoken.recommend import Answer, Prepared, Recommender, Request
+    from metatoken.recommend.files import UserLine
+    from metatoken.recommend.streaming import Counts
+
+FILTERS = "Which items may come"
 
 
 class Model(StrEnum):
@@ -20,61 +29,126 @@ class Model(StrEnum):
 def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
-    users: Annotated[Path | None, typer.Option(help="File with a user id a line.")] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(help="File with a user id a line, or CSV, Parquet or JSON lines with user and history."),
+    ] = None,
     history: Annotated[
         str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write Parquet instead of printing.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.", rich_help_panel=FILTERS)
+    ] = None,
+    allow: Annotated[
+        Path | None,
+        typer.Option(help="File with the only item ids that may come, one a line.", rich_help_panel=FILTERS),
+    ] = None,
+    deny: Annotated[
+        Path | None, typer.Option(help="File with item ids that must not come.", rich_help_panel=FILTERS)
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Let items of the history come, too.", rich_help_panel=FILTERS)
+    ] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
+    from metatoken.cli.own import read_ids
     from metatoken.errors import ArgumentError
-    from metatoken.recommend import Recommender
+    from metatoken.recommend import Recommender, Request
 
-    asked = [*(user or []), *_lines(users)]
-    if bool(asked) == (history is not None):
+    if bool(user or users) == (history is not None):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    recommender = Recommender.load(run)
-    if history is not None:
-        ids = [part.strip() for part in history.split(",") if part.strip()]
-        found = {"(history)": recommender.recommend(history=ids, k=k, model=model.value)}
-    else:
-        found = recommender.recommend_many(asked, k=k, model=model.value)
-    if out is not None:
-        _write(found, out)
-        print(f"{sum(map(len, found.values()))} recommendations for {len(found)} users written to {out}")
+    pattern = Request(
+        history=None if history is None else [part.strip() for part in history.split(",") if part.strip()],
+        k=k, model=model.value, exclude_seen=not include_seen, where=where,
+        allow=None if allow is None else read_ids(allow), deny=[] if deny is None else read_ids(deny),
+    )  # fmt: skip
+    source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+    if out is None:
+        source.report(_stream(source, _print, batch_size))
         return
-    for name, items in found.items():
-        print(f"{name}:")
-        for one in items:
+    from metatoken.recommend.streaming import writer
+
+    with writer(out) as write:
+        counts = _stream(source, write, batch_size)
+    source.report(counts)
+    print(f"{counts.items} recommendations for {counts.users} users written to {out}")
+
+
+class _Source:
+    """The requests of one command, prepared one after the other."""
+
+    def __init__(
+        self, recommender: Recommender, pattern: Request, ids: list[str], path: Path | None, skip_unknown: bool
+    ) -> None:
+        self.recommender, self.pattern, self.ids, self.path = recommender, pattern, ids, path
+        self.skip_unknown, self.skipped = skip_unknown, 0
+        self.progress: Callable[[int, int], None] = lambda _done, _total: None
+        self.listed: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Prepared]:
+        from metatoken.recommend.files import UserLine, read_users
+
+        if self.pattern.history is not None:
+            one = self.recommender.prepare(self.pattern)
+            for raw in one.unknown_history:
+                self.recommender.catalogue.items.row(raw)  # typed by hand: a slip is an error
+            self.listed = one.unknown_listed
+            yield one
+            return
+        for raw in self.ids:
+            yield from self._prepared(UserLine(raw, None, 0, 0.0))
+        for line in read_users(self.path) if self.path is not None else ():
+            self.progress(int(1000 * line.done), 1000)
+            yield from self._prepared(line)
+
+    def _prepared(self, line: UserLine) -> Iterator[Prepared]:
+        from dataclasses import replace
+
+        from metatoken.errors import DataError, UnknownIdError
+
+        try:
+            one = self.recommender.prepare(replace(self.pattern, user=line.user, history=line.history))
+        except UnknownIdError as error:
+            if not self.skip_unknown:
+                raise (DataError(str(error), self.path, line.line) if line.line else error) from error
+            self.skipped += 1
+            return
+        self.listed = one.unknown_listed
+        yield one
+
+    def report(self, counts: Counts) -> None:
+        """Says on stderr what is not as one might think."""
+        from metatoken.cli.output import warn
+
+        if self.listed:
+            warn(f"{len(self.listed)} ids of --allow and --deny are no items of the run, e.g. {self.listed[0]}")
+        if counts.unknown:
+            warn(f"{counts.unknown} ids in histories are no items of the run and were left out, e.g. {counts.example}")
+        if self.skipped:
+            warn(f"{self.skipped} unknown users without a history were skipped")
+        if counts.short:
+            warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
+
+
+def _stream(source: _Source, write: Callable[[Iterable[Answer]], None], batch_size: int) -> Any:
+    from metatoken.cli.output import progress_bar
+    from metatoken.recommend.streaming import stream
+
+    with progress_bar("recommending") as source.progress:
+        return stream(source.recommender, source, write, batch_size=batch_size)
+
+
+def _print(answers: Iterable[Answer]) -> None:
+    for answer in answers:
+        print(f"{answer.user or '(history)'}:")
+        for one in answer.items:
             print(f"  {one.rank:>3}  {one.score:.4f}  {one.item}  {one.title}".rstrip())
-
-
-def _lines(path: Path | None) -> list[str]:
-    from metatoken.errors import DataError
-
-    if path is None:
-        return []
-    try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DataError("expected a text file with a user id a line, got bytes that are not UTF-8", path) from error
-    if not ids:
-        raise DataError("expected a user id a line, got an empty file", path)
-    return ids
-
-
-def _write(found: dict[str, list], out: Path) -> None:  # type: ignore[type-arg]
-    import polars as pl
-
-    from metatoken.artifacts import atomic_file, write_frame
-
-    rows = [
-        {"user": name, "rank": one.rank, "item": one.item, "title": one.title, "score": one.score}
-        for name, items in found.items()
-        for one in items
-    ]
-    schema = {"user": pl.String, "rank": pl.Int32, "item": pl.String, "title": pl.String, "score": pl.Float32}
-    with atomic_file(out) as work:
-        write_frame(work, pl.DataFrame(rows, schema=schema))

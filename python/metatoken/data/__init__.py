@@ -1,6 +1,7 @@
 """Logs: read, check, split, generate."""
 
 from metatoken.data.audit import AuditReport, audit
+from metatoken.data.catalogue import Catalogue
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.row_split import RowSplit, random_split
@@ -11,6 +12,7 @@ from metatoken.data.synthetic import DEMO_SIZE, World, generate_world
 __all__ = [
     "DEMO_SIZE",
     "AuditReport",
+    "Catalogue",
     "IdMap",
     "Interactions",
     "RowSplit",

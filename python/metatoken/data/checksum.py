@@ -29,6 +29,8 @@ def _feed(digest: hashlib._Hash, column: pl.Series) -> None:
     if column.dtype == pl.List(pl.String):
         _feed(digest, column.list.len().alias("lengths"))
         column = column.filter(column.list.len() > 0).explode()
+    if column.dtype == pl.Boolean:
+        column = column.cast(pl.Int8)
     if column.dtype == pl.String:
         column = column.fill_null("")
         digest.update(column.str.len_bytes().to_numpy().astype("<u4").tobytes())

@@ -37,8 +37,8 @@ class Interactions:
             the log has. Sorted by (user, order).
         users: Raw ids of the user rows.
         items: Raw ids of the item rows.
-        item_table: `item` (int32 row), `title` (str), `categories` (list[str]), or None. One row per known item,
-            sorted by item; the last two columns only where the source had them.
+        item_table: `item` (int32 row), `title` (str), `categories` (list[str]) and further columns of the source
+            (`data.items.attribute`), each where it had them, or None. One row per known item, sorted by item.
     """
 
     frame: pl.DataFrame
@@ -119,7 +119,7 @@ class Interactions:
         if items is None:
             return log
         about = item_columns(item, item_id, title, categories)
-        table = read_item_table(read_table(items, about.wanted), about, log.items)
+        table = read_item_table(read_table(items, None), about, log.items)
         return replace(log, item_table=table)
 
     @classmethod

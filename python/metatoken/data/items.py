@@ -1,8 +1,9 @@
-"""What is known about items: titles and categories."""
+"""What is known about items: titles, categories, and any other column of the item table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -45,12 +46,14 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
     """The table of the items that are in a log.
 
     Returns:
-        `item` (int32 row), then `title` (str) and `categories` (list[str]) where the source has them; sorted by item.
+        `item` (int32 row), then `title` (str) and `categories` (list[str]) where the source has them, then its other
+        columns as `attribute` makes them, those without a value left out; sorted by item.
 
     Raises:
         DataError: A column is missing, an id is empty or appears twice, or no item of the table is in the log.
     """
     have = raw.names or raw.frame.columns
+    raw = _with_lists(raw, names.categories)
     key = next((name for name in names.item_id if name in raw.frame.columns), names.item_id[0])
     ids = columns.ids(raw, key, "item_id")
     twice = ids.is_duplicated()
@@ -69,6 +72,9 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             f"neither a title nor a categories column; the columns are {', '.join(map(repr, have))}, "
             "name one of them with title= or categories="
         )
+    used = {key, names.title, names.categories, *table.columns}
+    others = [attribute(raw.frame[name]) for name in raw.frame.columns if name not in used]
+    table = table.with_columns(column for column in others if column is not None)
     table = table.filter(pl.col("item") >= 0).sort("item")
     if table.height == 0:
         raise raw.error(
@@ -76,3 +82,74 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             f"log: {items.raw[0]!r}); name the id column with item_id="
         )
     return table
+
+
+def _with_lists(raw: RawTable, name: str) -> RawTable:
+    """The table with JSON lists of a column as lists; JSON lines are read as text."""
+    if name not in raw.frame.columns or raw.frame[name].dtype != pl.String:
+        return raw
+    lists = attribute(raw.frame[name])
+    if lists is None or not lists.dtype.is_nested():
+        return raw
+    return replace(raw, frame=raw.frame.with_columns(lists.alias(name)))
+
+
+def attribute(raw: pl.Series) -> pl.Series | None:
+    """A column of an item table as one of a few types, so that filters need to know no other.
+
+    Text that holds nothing but whole numbers, numbers, `true` and `false`, or JSON lists becomes int64, float64, bool
+    or list[str]; a number with a leading zero (a code) keeps its column text. Dates become ISO 8601 text. A missing
+    value, NaN or an empty text is null; in a list, it is dropped.
+
+    Returns:
+        int64, float64, bool, str or list[str]; None for other types (structs, bytes) and for a column without a value.
+    """
+    dtype, column = raw.dtype, None
+    if dtype.is_nested():
+        return _lists(raw) if isinstance(dtype, pl.List) and not dtype.inner.is_nested() else None
+    if dtype == pl.Boolean:
+        column = raw
+    elif dtype.is_integer() and dtype != pl.UInt64:
+        column = raw.cast(pl.Int64)
+    elif dtype.is_numeric():
+        column = raw.cast(pl.Float64).fill_nan(None)
+    elif dtype in (pl.Binary, pl.Object, pl.Null):
+        return None
+    else:
+        text = raw.dt.to_string("iso") if dtype.is_temporal() else raw.cast(pl.String).str.strip_chars()
+        column = _typed(columns.unescape(text.fill_null("")).replace("", None))
+    return None if column is None or column.null_count() == len(column) else column.rechunk()
+
+
+def _typed(text: pl.Series) -> pl.Series | None:
+    """The type that all texts of a column share."""
+    given = text.drop_nulls()
+    if len(given) == 0:
+        return text
+    if given.is_in(["true", "false", "True", "False"]).all():
+        return text.str.to_lowercase() == "true"
+    if not given.str.contains(r"^[+-]?0[0-9]").any():
+        for dtype in (pl.Int64, pl.Float64):
+            number = text.cast(dtype, strict=False)
+            if number.null_count() == text.null_count() and number.drop_nulls().is_finite().all():
+                return number
+    if given.str.starts_with("[").all() and given.str.ends_with("]").all():
+        return _json_lists(text)
+    return text
+
+
+def _json_lists(text: pl.Series) -> pl.Series | None:
+    """JSON lists as list[str], which JSON lines hold; the text itself where one of them is no such list."""
+    try:
+        lists = [json.loads(one) if one is not None else [] for one in text]
+    except ValueError:
+        return text
+    if any(isinstance(one, list | dict) for inner in lists for one in inner):
+        return text
+    return _lists(pl.Series(text.name, [[str(one) for one in inner if one is not None] for inner in lists]))
+
+
+def _lists(raw: pl.Series) -> pl.Series | None:
+    element = pl.element().str.strip_chars()
+    lists = raw.cast(pl.List(pl.String)).fill_null([]).list.eval(element.filter(element != ""))
+    return lists if lists.list.len().sum() else None

@@ -91,7 +91,9 @@ class Links:
 
     @classmethod
     def from_series(cls, kind: LinkKind, rows: pl.Series, values: pl.Series) -> Self:
-        """The links of parallel columns: int32 rows, and str or list[str] values, whose nulls are left out."""
+        """The links of parallel columns: int32 rows, and str, number or list[str] values, whose nulls are left out."""
+        if values.dtype.is_numeric():
+            values = values.cast(pl.String)
         frame = pl.DataFrame({"row": rows, "value": values})
         if isinstance(values.dtype, pl.List):
             frame = frame.explode("value")

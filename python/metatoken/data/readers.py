@@ -77,12 +77,13 @@ def decode(path: Path, data: bytes) -> str:
         ) from error
 
 
-def read_table(path: str | Path, wanted: Sequence[str]) -> RawTable:
+def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
     """Read CSV, TSV, Parquet or JSON lines, by the name of the file.
 
     Args:
         path: The file, plain or .gz.
-        wanted: Columns that will be used; others may be left out of the frame.
+        wanted: Columns that will be used; others may be left out of the frame. None takes all (of JSON lines, those
+            that the first thousand objects have).
 
     Raises:
         DataError: See the module; the suffix is unknown, or the file has no rows.
@@ -174,7 +175,7 @@ def _read_parquet(path: Path, data: bytes) -> RawTable:
     return RawTable(frame, path, names=frame.columns)
 
 
-def _read_json_lines(path: Path, text: str, wanted: Sequence[str]) -> RawTable:
+def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawTable:
     if text.lstrip().startswith("["):
         raise DataError("the content is one JSON array; write one object a line (JSON lines)", path, 1)
     lines = text.split("\n")
@@ -182,8 +183,9 @@ def _read_json_lines(path: Path, text: str, wanted: Sequence[str]) -> RawTable:
     names: dict[str, None] = {}
     for number in numbers[:1000]:
         names.update(dict.fromkeys(_json_object(path, lines[number - 1], number)))
+    schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
-        frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=dict.fromkeys(wanted, pl.String))
+        frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
     except pl.exceptions.PolarsError as error:
         for number in numbers:
             _json_object(path, lines[number - 1], number)

@@ -1,9 +1,9 @@
 """Beam search over the item trie: never an invalid id, never a seen item, never the whole vocabulary.
 
-A beam carries its trie node. At every level only the children of the beams' nodes are scored (a softmax over those
-children, as in training), nodes without an allowed item below them are dropped *before* the beams are cut, and the cut
-is widened until the kept nodes hold at least k allowed items. So k items come back whenever k are allowed. Filters
-remove candidates; they never change a probability (DESIGN decision 4).
+A beam carries its trie node. At every level only the choices at the beams' nodes are scored (normalised as in
+training), nodes without an allowed item below them are dropped *before* the beams are cut, and the cut is widened until
+the kept nodes hold at least k allowed items. So k items come back whenever k are allowed. Filters remove candidates;
+they never change a probability (DESIGN decision 4).
 """
 
 from __future__ import annotations
@@ -11,59 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.decode.filters import ItemFilter
+from metatoken.decode.search import Candidates, best, best_children, best_leaves, roots
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+    from metatoken.decode.search import Logits
     from metatoken.model.backbone import Prefix
-    from metatoken.model.heads import TrieIndex
     from metatoken.model.network import Network
     from metatoken.tasks.examples import Batch
-
-
-DENSE = 1 << 26  # flags for every prompt and item up to so many bytes; a search in the sorted keys beyond
-
-
-class Blocked:
-    """Items that may not be recommended, per prompt; answers range queries over trie leaves.
-
-    Args:
-        index: The trie.
-        items: For each prompt the item rows to leave out, int `[any]`; repeats allowed.
-    """
-
-    def __init__(self, index: TrieIndex, items: Sequence[np.ndarray]) -> None:
-        self.n_items = len(index.leaf_items)
-        self.n_prompts = len(items)
-        device = index.leaf_items.device
-        rows = np.repeat(np.arange(len(items)), [len(i) for i in items])
-        flat = np.concatenate([np.zeros(0, dtype=np.int64), *items]).astype(np.int64)
-        leaves = index.leaf_of[torch.from_numpy(flat).to(device)]
-        self.keys = torch.unique(torch.from_numpy(rows).to(device) * self.n_items + leaves)
-
-    def count(self, rows: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-        """Blocked leaves of prompt `rows` in `begin..end`, elementwise."""
-        offset = rows * self.n_items
-        return torch.searchsorted(self.keys, offset + end) - torch.searchsorted(self.keys, offset + begin)
-
-    def contains(self, rows: Tensor, leaves: Tensor) -> Tensor:
-        """Whether a leaf is blocked for prompt `rows`, bool, elementwise."""
-        if len(self.keys) == 0:
-            return torch.zeros_like(leaves, dtype=torch.bool)
-        keys = rows * self.n_items + leaves
-        size = self.n_prompts * self.n_items
-        if size <= DENSE:
-            flags = torch.zeros(size, dtype=torch.bool, device=keys.device)
-            flags[self.keys] = True
-            return flags[keys]
-        place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
-        found: Tensor = self.keys[place] == keys
-        return found
 
 
 @dataclass(frozen=True)
@@ -80,139 +44,153 @@ class Recommendations:
 
 
 @dataclass(frozen=True)
-class _Beams:
-    """Nodes under consideration and the log-probabilities of their paths, each `[B, W]`."""
+class Diversity:
+    """Diverse beams (Vijayakumar et al., 2018), their Hamming penalty taken on the first code of an item.
 
-    nodes: Tensor
-    scores: Tensor
+    The k items come from `groups` searches, one after the other, each for its share. A search leaves out the items of
+    those before it, and each of these items takes `penalty` off the score of its first code. The scores that come back
+    are log-probabilities without the penalty.
+
+    Attributes:
+        groups: Searches; 1 is plain beam search.
+        penalty: Taken off a log-probability; 0 changes nothing but the beams that are cut.
+    """
+
+    groups: int = 4
+    penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.penalty < 0:
+            raise ArgumentError(
+                "diversity", f"expected at least 1 group and no negative penalty, got {self.groups}, {self.penalty}"
+            )
 
 
 @torch.no_grad()
 def beam_search(
     network: Network,
     batch: Batch,
-    blocked: Sequence[np.ndarray],
+    blocked: Sequence[np.ndarray] | None = None,
     *,
+    allowed: Sequence[np.ndarray | None] | None = None,
+    catalogue: ArrayLike | None = None,
     k: int = 10,
     width: int = 20,
     leaf: bool | None = None,
     prefix: Prefix | None = None,
+    diversity: Diversity | None = None,
 ) -> Recommendations:
-    """The k most probable allowed items of each prompt, by the generation head.
+    """The k most probable allowed items of each prompt, by the generation head; ties go to the lower leaf.
 
     Args:
         network: In evaluation mode.
         batch: Prompts.
         blocked: Item rows to leave out, one array a prompt.
+        allowed: Item rows that may come back, one array a prompt, None for all.
+        catalogue: bool `[n_items]`, item rows that any prompt may get.
         k: How many items.
         width: Beams kept at a level at least.
         leaf: Score the last token with leaf vectors; None follows the network.
-        prefix: What `network.start(batch)` returned, to read prompts once for several uses. A search of more than
-            two levels, or without leaf vectors, consumes it.
+        prefix: What `network.start(batch)` returned, to read prompts once for several uses.
+        diversity: Spread the items over first codes; None for the plain search.
 
     Raises:
-        ArgumentError: k or width below 1, or `blocked` of another length than the batch.
+        ArgumentError: k or width below 1, lists of another length than the batch, or unknown rows.
     """
     if k < 1 or width < 1:
         raise ArgumentError("k" if k < 1 else "width", f"expected at least 1, got {min(k, width)}")
-    if len(blocked) != len(batch.input_ids):
-        raise ArgumentError(
-            "blocked", f"expected one array for each of {len(batch.input_ids)} prompts, got {len(blocked)}"
-        )
-    leaf = network.leaf if leaf is None else leaf
-    prefix = network.start(batch) if prefix is None else prefix
-    index, rows = network.index, network.table()
-    filters = Blocked(index, blocked)
-    start = prefix.last
-    states = start[:, None, :]
-    beams = _Beams(index.code.new_zeros(len(start), 1), start.new_zeros(len(start), 1))
-    for level in range(index.depth - 1):
-        scores, children = _expand(network, states, beams, level, rows)
-        fan = scores.shape[2]
-        beams, where = _cut(index, filters, scores.flatten(1), children.flatten(1), k, width)
-        # A dead beam (score -inf) points at some real node of its level, so that no padding is ever expanded.
-        beams = _Beams(beams.nodes.where(~beams.scores.isneginf(), index.path[0, level + 1]), beams.scores)
-        if level < index.depth - 2 or not leaf:
-            prefix = _advance(network, prefix, beams, where // fan, level)
-            states = prefix.last.view(*beams.nodes.shape, -1)
-    scores, leaves = _by_leaf(network, start, beams) if leaf else _by_token(network, states, beams, rows)
-    who = torch.arange(len(start), device=leaves.device)[:, None]
-    gone = filters.contains(who, leaves)
-    best, where = _top(scores.masked_fill(gone, -torch.inf), k)
-    items = index.leaf_items[leaves.gather(1, where)].masked_fill(best.isneginf(), -1)
-    pad = k - items.shape[1]
-    return Recommendations(
-        torch.nn.functional.pad(items, (0, pad), value=-1),
-        torch.nn.functional.pad(best, (0, pad), value=-torch.inf),
-    )
+    n = len(batch.input_ids)
+    filters = ItemFilter(network.index, n, blocked=blocked, allowed=allowed, catalogue=catalogue)
+    search = Search(network, network.start(batch) if prefix is None else prefix, network.leaf if leaf is None else leaf)
+    found = search(filters, k, width) if diversity is None else _diverse(search, filters, k, width, diversity)
+    return padded(network, found, n, k)
 
 
-def _expand(network: Network, states: Tensor, beams: _Beams, level: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Path scores and node ids of all children of all beams, each `[B, W, C]`."""
-    scores, children = network.generation.children_scores(states.flatten(0, 1), beams.nodes.flatten(), level, rows)
-    shape = (*beams.nodes.shape, -1)
-    return beams.scores[:, :, None] + scores.view(shape), children.view(shape)
-
-
-def _cut(
-    index: TrieIndex, filters: Blocked, scores: Tensor, nodes: Tensor, k: int, width: int
-) -> tuple[_Beams, Tensor]:
-    """Keeps the best nodes that hold allowed items; returns them and the place of each among the candidates."""
-    begin, end = index.leaf_begin[nodes], index.leaf_end[nodes]
-    who = torch.arange(len(nodes), device=nodes.device)[:, None]
-    allowed = (end - begin - filters.count(who, begin, end)).masked_fill(scores.isneginf(), 0)
-    # Every kept node holds at least one allowed item, so max(width, k) nodes always suffice; often fewer do.
-    best, where = _top(scores.masked_fill(allowed == 0, -torch.inf), max(width, k))
-    enough = allowed.gather(1, where).cumsum(1) >= k
-    needed = torch.where(enough.any(1), enough.int().argmax(1) + 1, enough.shape[1])
-    keep = max(width, int(needed.max()))
-    best, where = best[:, :keep], where[:, :keep]
-    return _Beams(nodes.gather(1, where), best), where
-
-
-def _advance(network: Network, prefix: Prefix, beams: _Beams, parent: Tensor, level: int) -> Prefix:
-    """Feeds each beam's newest token to the backbone.
+class Search:
+    """Searches for the same prompts, any number of times.
 
     Args:
-        network: Holds the backbone.
-        prefix: One row for each beam before the cut, prompt after prompt.
-        beams: The beams after the cut, `[B, W]`.
-        parent: Which beam of its prompt each one came from, `[B, W]`.
-        level: Level of the newest token.
+        network: In evaluation mode.
+        prefix: What `network.start(batch)` returned; it is not changed.
+        leaf: Score the last token with leaf vectors.
     """
-    n = len(parent)
-    source = torch.arange(n, device=parent.device)[:, None] * (len(prefix.last) // n) + parent
-    token = network.index.code[beams.nodes].clamp_min(0) + network.generation.level_offsets[level] + network.base
-    return network.backbone.step(prefix, source.flatten(), token.flatten())
+
+    def __init__(self, network: Network, prefix: Prefix, leaf: bool) -> None:
+        self.network, self.prefix, self.leaf = network, prefix, leaf
+        self.scaled = network.generation.scaled(network.table())
+        self.states = prefix.last / network.item_head.temperature
+
+    def __call__(self, filters: ItemFilter, k: int, width: int, bonus: Tensor | None = None) -> Candidates:
+        """The k best leaves of each prompt, ordered by prompt, then by score.
+
+        Args:
+            filters: Allowed items.
+            k: Items wanted.
+            width: Beams at least.
+            bonus: float `[B, codes of the first level]`, added to the scores of first codes.
+        """
+        index, prefix, beams = self.network.index, self.prefix, roots(self.prefix.last)
+        source, found = beams.rows, torch.zeros_like(beams.rows)
+        parts: list[Candidates] = []
+        for level in range(index.depth):
+            if self.leaf:
+                leafy = index.leafy[beams.ids]
+                parts.append(best_leaves(index, beams.at(leafy), self.states, self._vectors(), filters, k))
+                found = found + torch.bincount(parts[-1].owner, minlength=len(found))
+                beams, source = beams.at(~leafy), source[~leafy]
+            if len(beams) == 0:
+                break
+            if level > 0:
+                prefix = self.network.advance(prefix, source, beams.ids, level - 1)
+            logits = self.network.generation.level_logits(prefix.last, level, self.scaled)
+            if level == 0 and bonus is not None:
+                logits = self._with_bonus(logits, bonus)
+            beams, items = best_children(index, beams, logits, filters, found, k, width)
+            parts.append(items)
+            found = found + torch.bincount(items.owner, minlength=len(found))
+            source = beams.rows
+        return best(Candidates.join(parts), k, len(found))[0]
+
+    def _vectors(self) -> Tensor:
+        return self.network.leaf_vectors()
+
+    def _first(self) -> Tensor:
+        """Codes of the first level that some item has."""
+        index = self.network.index
+        return index.code[1 : int(index.first_child[1])].long()
+
+    def _with_bonus(self, logits: Logits, bonus: Tensor) -> Logits:
+        """Logits at the root with a bonus that does not enter their normaliser."""
+        values, end, total = logits
+        return values + bonus, end, torch.logsumexp(values[:, self._first()], dim=1) if total is None else total
 
 
-def _by_leaf(network: Network, start: Tensor, beams: _Beams) -> tuple[Tensor, Tensor]:
-    """Scores and leaf indices of all items below the beams, by leaf vectors, each `[B, W * C]`."""
-    index = network.index
-    begin, end = index.leaf_begin[beams.nodes], index.leaf_end[beams.nodes]
-    widest = int((end - begin).max())
-    leaves = begin[:, :, None] + torch.arange(widest, device=begin.device)
-    real = leaves < end[:, :, None]
-    leaves = leaves.masked_fill(~real, 0)
-    vectors = network.leaf_vectors() / network.item_head.temperature
-    flat = leaves.flatten(1)
-    if vectors.shape[0] <= flat.shape[1] * 4:
-        logits = (start @ vectors.T).gather(1, flat)
-    else:
-        logits = torch.einsum("bd,bld->bl", start, vectors[flat])
-    logits = logits.view(leaves.shape).masked_fill(~real, -torch.inf)
-    scores = beams.scores[:, :, None] + torch.log_softmax(logits, dim=2)
-    # A beam that was filtered has score -inf; so have the padded children of any beam.
-    return scores.masked_fill(~real, -torch.inf).flatten(1), flat
+def _diverse(search: Search, filters: ItemFilter, k: int, width: int, diversity: Diversity) -> Candidates:
+    """The items of several searches, each penalised by the first codes of those before."""
+    index, n = search.network.index, filters.n_prompts
+    offsets = search.network.generation.level_offsets
+    bonus = torch.zeros(n, offsets[1] - offsets[0], device=search.states.device)
+    parts: list[Candidates] = []
+    groups = min(diversity.groups, k)
+    for group in range(groups):
+        share = k // groups + (group < k % groups)
+        found = search(filters, share, max(1, width // groups), bonus)
+        # The node of the first level whose leaves begin at or before a leaf; nodes 1.. are those of that level.
+        begins = index.leaf_begin[1 : int(index.first_child[1])]
+        first = index.code[torch.searchsorted(begins, found.ids, right=True)].long()
+        plain = found.scores - bonus[found.owner, first]
+        parts.append(Candidates(found.owner, found.ids, plain, found.rows))
+        bonus = bonus.index_put((found.owner, first), bonus.new_tensor(-diversity.penalty), accumulate=True)
+        filters = filters.without(found.owner.cpu().numpy(), found.ids.cpu().numpy())
+    return best(Candidates.join(parts), k, n)[0]
 
 
-def _by_token(network: Network, states: Tensor, beams: _Beams, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by shared token vectors against the states after the prefixes."""
-    scores, children = _expand(network, states, beams, network.index.depth - 1, rows)
-    return scores.flatten(1), network.index.leaf_begin[children].flatten(1)
-
-
-def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of each row (or all, if fewer), best first."""
-    best, where = torch.topk(scores, min(k, scores.shape[1]), dim=1)
-    return best, where
+def padded(network: Network, found: Candidates, prompts: int, k: int) -> Recommendations:
+    """Leaves, ordered by prompt, as a table of item rows."""
+    counts = torch.bincount(found.owner, minlength=prompts)
+    rank = torch.arange(len(found), device=counts.device) - (torch.cumsum(counts, 0) - counts)[found.owner]
+    items = torch.full((prompts, k), -1, device=counts.device)
+    scores = torch.full((prompts, k), -torch.inf, device=counts.device)
+    items[found.owner, rank] = network.index.leaf_items[found.ids].long()
+    scores[found.owner, rank] = found.scores
+    return Recommendations(items, scores)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import codes as _codes
+from metatoken._core.search import best_children, best_leaves
 from metatoken.errors import ArgumentError, ArtifactError
+
+__all__ = ["Trie", "best_children", "best_leaves"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,41 @@ class Trie:
     def items(self, node: int) -> NDArray[np.int32]:
         """Rows of the items under `node`, lexicographic by code."""
         return self.leaf_items[self.leaf_begin[node] : self.leaf_end[node]]
+
+    def subset(self, rows: ArrayLike) -> Trie:
+        """The trie of some items only, which keep their rows; a prefix without one of them is gone.
+
+        Args:
+            rows: Item rows, int `[any]`, repeats allowed.
+
+        Raises:
+            ArgumentError: A row is not in the trie.
+        """
+        wanted = np.unique(np.asarray(rows, dtype=np.int64))
+        leaf_of = np.full(int(self.leaf_items.max(initial=-1)) + 1, -1, dtype=np.int64)
+        leaf_of[self.leaf_items] = np.arange(self.n_items)
+        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= len(leaf_of) or (leaf_of[wanted] < 0).any()):
+            raise ArgumentError("rows", f"expected rows of the {self.n_items} items of the trie")
+        part = Trie.from_codes(self.codes()[leaf_of[wanted]])
+        return replace(part, leaf_items=wanted[part.leaf_items].astype(np.int32))
+
+    def codes(self) -> NDArray[np.int32]:
+        """Codes of the item at each leaf, int32 `[items, depth]`, padded with -1; in leaf order."""
+        counts = np.diff(self.first_child)
+        parent = np.concatenate([[-1], np.repeat(np.arange(self.n_nodes), counts)])
+        node = np.empty(self.n_items, dtype=np.int64)
+        ends = np.flatnonzero(self.terminal >= 0)
+        node[self.terminal[ends]] = ends
+        columns = []
+        for _ in range(self.depth):
+            columns.append(np.where(node > 0, self.code[node], -1))
+            node = np.where(node > 0, parent[node], 0)
+        backwards = np.stack(columns, axis=1) if columns else np.empty((self.n_items, 0))
+        # A short tuple was read from its own end: its codes come first here, the padding behind them.
+        lengths = (backwards >= 0).sum(1, keepdims=True)
+        place = lengths - 1 - np.arange(self.depth)
+        found = np.take_along_axis(backwards, np.maximum(place, 0), axis=1)
+        return np.where(place >= 0, found, -1).astype(np.int32)
 
     def tensors(self) -> dict[str, NDArray[np.int32]]:
         """Arrays to save, by name."""

@@ -1,16 +1,19 @@
 """Losses of the held-out items: how surprised a model is by the item that comes, and by the words of its title.
 
-Ranking metrics say where an item stands; a loss also moves when it does not. Both are read from one pass: the held-out
-item stands behind its history as in training, its title behind its tokens, and nothing else is supervised.
+Ranking metrics say where an item stands; a loss also moves when it does not. Both come from one pass: the held-out item
+stands behind its history as in training, its title behind its tokens, and nothing else is supervised.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from metatoken.model.objective import target_scores
+from metatoken.model.ranking import target_ranks
 from metatoken.tasks.examples import collate
 from metatoken.tasks.prompts import TASKS, seen_templates
 
@@ -18,47 +21,85 @@ if TYPE_CHECKING:
     from metatoken.data import Split
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.examples import Batch
 
 
 @torch.no_grad()
 def held_out_losses(
-    module: MetaTokenModule, split: Split, part: Part = "validation", *, batch_size: int = 32
+    module: MetaTokenModule,
+    split: Split,
+    part: Part = "validation",
+    *,
+    batch_size: int = 32,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Mean negative log-likelihoods (nats) of the held-out items of the task `sequential`, without user tokens.
+    """Losses (nats) and ranking of the held-out items of the task `sequential`, without user tokens.
 
     Args:
         module: The model; it is put into evaluation mode.
         split: Of the log, in the rows of the model's vocabulary.
         part: Which targets.
         batch_size: Prompts in a batch.
+        limit: Targets at most, drawn once and for all; None takes every one.
+        progress: Called with (prompts done, prompts in all).
 
     Returns:
-        `item` of the item head, `generation` summed over an item's tokens, each a mean over users; with titles also
-        `text`, a mean over the tokens of the held-out items' titles.
+        Negative log-likelihoods: `item` of the item head, `generation` summed over an item's tokens, each a mean over
+        users; with titles also `text`, a mean over the tokens of the held-out items' titles. And `hr@10` and `ndcg@10`
+        of the item head over the full catalogue, seen items removed.
     """
     module.eval()
-    builder, template = module.builder, seen_templates("sequential")[0]
     targets, history = split.targets(part), split.history(part)
     order = np.argsort(history.lengths[targets.users], kind="stable")
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
+    if limit is not None and limit < len(order):
+        order = order[np.sort(np.random.default_rng(0).choice(len(order), limit, replace=False))]
+    sums, counts = dict.fromkeys(("item", "generation", "text", "hr@10", "ndcg@10"), 0.0), {"text": 0}
     for begin in range(0, len(order), batch_size):
-        examples = []
-        for row in order[begin : begin + batch_size]:
-            seen, target = history[targets.users[row]][-builder.max_history :], int(targets.items[row])
-            if builder.encoder.encoder_decoder:
-                examples.append(builder.prompt(template, None, seen, target))
-            else:
-                examples.append(builder.causal(template, None, np.append(seen, target), len(seen)))
-        batch = collate(examples, [TASKS.index("sequential")] * len(examples), builder.encoder.pad_id)
-        scores = module.network(batch, shared=False)
-        found = {
-            "item": (float(-scores.item.mean()), len(examples)),
-            "generation": (float(-torch.stack(scores.tokens).sum(0).mean()), len(examples)),
-        }
-        if scores.text is not None:
-            found["text"] = float(scores.text), len(batch.text_ids)
-        for name, (mean, count) in found.items():
-            sums[name] = sums.get(name, 0.0) + mean * count
+        rows = order[begin : begin + batch_size]
+        batch = _batch(module, [history[user] for user in targets.users[rows]], targets.items[rows])
+        for name, (total, count) in _totals(module, batch, [history[user] for user in targets.users[rows]]).items():
+            sums[name] += total
             counts[name] = counts.get(name, 0) + count
-    return {name: sums[name] / counts[name] for name in sums}
+        if progress is not None:
+            progress(begin + len(rows), len(order))
+    return {name: total / counts[name] for name, total in sums.items() if counts.get(name)}
+
+
+def _batch(module: MetaTokenModule, histories: list[np.ndarray], items: np.ndarray) -> Batch:
+    builder, template = module.builder, seen_templates("sequential")[0]
+    examples = []
+    for history, target in zip(histories, items.tolist(), strict=True):
+        if builder.encoder.encoder_decoder:
+            examples.append(builder.prompt(template, None, history, target))
+        else:
+            seen = history[max(0, len(history) - builder.max_history) :]
+            examples.append(builder.causal(template, None, np.append(seen, target), len(seen)))
+    return collate(examples, [TASKS.index("sequential")] * len(examples), builder.encoder.pad_id)
+
+
+def _totals(module: MetaTokenModule, batch: Batch, seen: list[np.ndarray]) -> dict[str, tuple[float, int]]:
+    """Sum and count of every number over a batch."""
+    network, n = module.network, len(batch.targets)
+    item_vectors = network.items()
+    levels, text = network.read(batch, item_vectors)
+    leaves = item_vectors[network.index.leaf_items]
+    scores = target_scores(
+        levels,
+        batch.targets,
+        item_head=network.item_head,
+        generation=network.generation,
+        rows=network.table(),
+        vectors=leaves,
+        shared=False,
+    )
+    logits = network.item_head(levels[0], leaves)[:, network.index.leaf_of].float()
+    ranks = target_ranks(logits, batch.targets, seen)
+    hit = (ranks <= 10).float()
+    found = {
+        "item": (float(-scores.item.sum()), n),
+        "generation": (float(-torch.stack(scores.tokens).sum()), n),
+        "hr@10": (float(hit.sum()), n),
+        "ndcg@10": (float((hit / torch.log2(ranks + 1.0)).sum()), n),
+    }
+    return found if text is None else found | {"text": (float(text) * len(batch.text_ids), len(batch.text_ids))}

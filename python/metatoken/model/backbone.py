@@ -6,13 +6,14 @@ What the heads need from a backbone is one thing: what its final norm makes befo
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from metatoken.model.embedding import uninstall
 from metatoken.model.norm import FinalNorm
 from metatoken.model.text_loss import linear_cross_entropy
 
@@ -28,15 +29,15 @@ class Prefix:
         last: float `[B, d]` unit state that predicts the next token.
         mask: int64 `[B, L]` attention mask of what was read.
         lengths: int64 `[B]` number of real positions.
-        cache: Key-value cache of a causal model, or the encoder's output.
-        decoded: int64 `[B, t]` decoder ids so far (encoder-decoder only).
+        cache: Key-value cache; of the decoder, with the keys and values of the encoder's output, where there is one.
+        encoded: float `[B, L, d]` encoder's output (encoder-decoder only).
     """
 
     last: Tensor
     mask: Tensor
     lengths: Tensor
     cache: Any
-    decoded: Tensor | None = None
+    encoded: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -57,12 +58,20 @@ class Backbone(nn.Module):
             self.max_positions = getattr(config, "max_position_embeddings", None)
         self.norm = FinalNorm.of(self.bare())
         self._captured: Tensor | None = None
-        self.norm.module.register_forward_pre_hook(self._capture)
+        self._hook = self.norm.module.register_forward_pre_hook(self._capture)
 
     def bare(self) -> nn.Module:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
         inner = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
+
+    def release(self) -> nn.Module:
+        """The Hugging Face model as it came, with LoRA layers merged; this object cannot be used afterwards."""
+        merge = getattr(self.model, "merge_and_unload", None)
+        plain: nn.Module = self.model if merge is None else merge()
+        uninstall(plain)
+        self._hook.remove()
+        return plain
 
     def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._captured = inputs[0]
@@ -79,7 +88,7 @@ class Backbone(nn.Module):
 
     def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
-        states, out = self._run(vectors, mask)
+        states, out = self._run(vectors, mask, use_cache=False)
         return states, out.last_hidden_state
 
     def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
@@ -96,7 +105,7 @@ class Backbone(nn.Module):
         capped = getattr(bare.config, "final_logit_softcapping", None) is not None
         if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
             return linear_cross_entropy(hidden, head.weight[:columns], ids)
-        return F.cross_entropy(self.text_logits(hidden, columns).float(), ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
 
     def _run(
         self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
@@ -106,15 +115,18 @@ class Backbone(nn.Module):
         if not self.is_encoder_decoder:
             return self._captured_from(lambda: bare.base_model(inputs_embeds=vectors, attention_mask=mask, **kwargs))
         encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
-        return self._decode(encoded, mask, decoder_ids), encoded
+        return self._decode(encoded, mask, decoder_ids)[0], encoded
 
-    def _decode(self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None) -> Tensor:
+    def _decode(
+        self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None, cache: Any = None
+    ) -> tuple[Tensor, Any]:
         decoder: Any = self.bare().get_decoder()  # type: ignore[operator]
         return self._captured_from(
             lambda: decoder(
-                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
+                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask,
+                past_key_values=cache, use_cache=cache is not None,
             )
-        )[0]
+        )  # fmt: skip
 
     def _captured_from(self, forward: Callable[[], Any]) -> tuple[Tensor, Any]:
         """Runs `forward` and returns the unit states that the final norm saw during it, and its result."""
@@ -131,9 +143,14 @@ class Backbone(nn.Module):
         lengths = mask.sum(dim=1)
         rows = torch.arange(len(mask), device=mask.device)
         if self.is_encoder_decoder:
+            from transformers import DynamicCache, EncoderDecoderCache
+
             begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
-            states, encoded = self._run(vectors, mask, begin)
-            return Prefix(states[:, -1], mask, lengths, encoded, begin)
+            bare: Any = self.bare()
+            encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            states, out = self._decode(encoded, mask, begin, cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         states, out = self._run(vectors, mask, use_cache=True)
         return Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
 
@@ -141,7 +158,7 @@ class Backbone(nn.Module):
         """Continues row `source[i]` of `prefix` with token `ids[i]`.
 
         Args:
-            prefix: What was read; a causal cache is consumed.
+            prefix: What was read; it stays as it is.
             source: int64 `[R]` rows of `prefix`, repeats allowed.
             ids: int64 `[R]` token ids.
 
@@ -149,16 +166,15 @@ class Backbone(nn.Module):
             The prefix of R rows.
         """
         mask, lengths = prefix.mask[source], prefix.lengths[source]
-        if self.is_encoder_decoder:
-            if prefix.decoded is None:
-                raise RuntimeError("an encoder-decoder prefix without decoder ids")
-            decoded = torch.cat([prefix.decoded[source], ids[:, None]], dim=1)
-            encoded = prefix.cache[source]
-            return Prefix(self._decode(encoded, mask, decoded)[:, -1], mask, lengths, encoded, decoded)
-        prefix.cache.batch_select_indices(source)
+        cache = _selected(prefix.cache, source)
+        if prefix.encoded is not None:
+            # Its keys and values are in the cache; only the shape of the encoder's output is still looked at.
+            encoded = prefix.encoded[:1].expand(len(source), -1, -1)
+            states, out = self._decode(encoded, mask, ids[:, None], cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         mask = torch.cat([mask, mask.new_ones(len(source), 1)], dim=1)
         states, out = self._run(
-            self.embed(ids[:, None]), mask, past_key_values=prefix.cache, use_cache=True, position_ids=lengths[:, None]
+            self.embed(ids[:, None]), mask, past_key_values=cache, use_cache=True, position_ids=lengths[:, None]
         )
         return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
 
@@ -168,3 +184,14 @@ class Backbone(nn.Module):
         config: Any = self.bare().config
         start = getattr(config, "decoder_start_token_id", None)
         return int(config.pad_token_id if start is None else start)
+
+
+def _selected(cache: Any, rows: Tensor) -> Any:
+    """A cache of some rows of another, which is left as it is."""
+    if hasattr(cache, "self_attention_cache"):
+        return type(cache)(_selected(cache.self_attention_cache, rows), _selected(cache.cross_attention_cache, rows))
+    # Selecting puts new tensors into a layer, and so does the next token: copies of the holders are enough.
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    other.batch_select_indices(rows)
+    return other

@@ -75,7 +75,7 @@ def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
         table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
         base: First OOV id; ids below are the backbone's own.
     """
-    for layer in _readers(backbone):
+    for layer in readers(backbone):
         own = type(layer)
         layer.__class__ = MetaEmbedding if own is nn.Embedding else type(own.__name__, (MetaEmbedding, own), {})
         layer.own = own
@@ -86,14 +86,15 @@ def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
 
 def uninstall(backbone: nn.Module) -> None:
     """Gives every embedding layer its own class back, so that the backbone is as it was before `install`."""
-    for layer in _readers(backbone):
+    for layer in readers(backbone):
         if isinstance(layer, MetaEmbedding):
             plain: Any = layer
             plain.__class__ = layer.own
             del layer.own, layer.base, layer._table  # noqa: SLF001
 
 
-def _readers(backbone: Any) -> list[Any]:
+def readers(backbone: Any) -> list[Any]:
+    """The embedding layers that read token ids, each once; those of a T5 share one table."""
     parts = [backbone]
     if backbone.config.is_encoder_decoder:
         parts += [backbone.get_encoder(), backbone.get_decoder()]

@@ -23,73 +23,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metatoken.errors import ArgumentError
-from metatoken.model.embedding import TokenTable, rescale
+from metatoken.model.embedding import rescale
 
 if TYPE_CHECKING:
-    from metatoken.decode.trie import Trie
-
-
-class TrieIndex(nn.Module):
-    """The trie as tensors, and where each item stands in it.
-
-    Buffers (int64): `code`, `first_child`, `leaf_begin`, `leaf_end` per node as in `metatoken.decode.trie.Trie`;
-    `leaf_items [n_items]` item row of each leaf; `leaf_of [n_items]` its inverse; `path [n_items, depth]` the node
-    that each proper prefix of an item leads to, root first. All codes have one depth.
-    """
-
-    code: Tensor
-    first_child: Tensor
-    leaf_begin: Tensor
-    leaf_end: Tensor
-    leaf_items: Tensor
-    leaf_of: Tensor
-    path: Tensor
-
-    def __init__(self, trie: Trie) -> None:
-        super().__init__()
-        for name in ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items"):
-            self.register_buffer(name, torch.from_numpy(getattr(trie, name)).long(), persistent=False)
-        self.depth = int(trie.depth)
-        n_leaves = len(self.leaf_items)
-        if n_leaves == 0 or not bool((torch.from_numpy(trie.terminal)[-n_leaves:] >= 0).all()):
-            raise ArgumentError("codes", "expected at least one item and codes of one depth; pad or re-fit them")
-        self.register_buffer("leaf_of", torch.argsort(self.leaf_items), persistent=False)
-        self.register_buffer("path", self._paths(), persistent=False)
-
-    def _paths(self) -> Tensor:
-        counts = self.first_child[1:] - self.first_child[:-1]
-        parent = torch.full_like(self.code, -1)
-        parent[1:] = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        # Numbered breadth first, leaves are the last nodes, in leaf order.
-        node = len(self.code) - len(self.leaf_items) + self.leaf_of
-        chain = []
-        for _ in range(self.depth):
-            node = parent[node]
-            chain.append(node)
-        return torch.stack(chain[::-1], dim=1)
-
-    def children_of(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Children of nodes `[R]`, padded: node ids `[R, C]` and which are real `[R, C]`."""
-        begin, end = self.first_child[nodes], self.first_child[nodes + 1]
-        widest = int((end - begin).max()) if len(nodes) else 0
-        ids = begin[:, None] + torch.arange(widest, device=nodes.device)
-        real = ids < end[:, None]
-        return ids.masked_fill(~real, 0), real
+    from metatoken.model.embedding import TokenTable
+    from metatoken.model.index import TrieIndex
 
 
 class ItemVectors(nn.Module):
-    """Vector of every item: composed token vectors + projected entity embedding + a free residual.
+    """Vector of every item: composed token vectors + projected entity embedding (+ features) + a free residual.
 
     Args:
         table: The OOV token table.
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
+        features: float `[n_items, f]` what is known of items from outside, e.g. text vectors; zeros where nothing is.
     """
 
     tokens: Tensor
     entities: Tensor
 
-    def __init__(self, table: TokenTable, item_tokens: Tensor, entities: Tensor) -> None:
+    features: Tensor | None
+
+    def __init__(
+        self, table: TokenTable, item_tokens: Tensor, entities: Tensor, features: Tensor | None = None
+    ) -> None:
         super().__init__()
         dim = table.weight.shape[1]
         self.table = [table]  # owned by the module that owns the backbone
@@ -97,10 +55,16 @@ class ItemVectors(nn.Module):
         self.register_buffer("entities", F.normalize(entities, dim=1))
         self.projection = nn.Linear(entities.shape[1], dim)
         self.residual = nn.Parameter(torch.randn(len(entities), dim) * 0.02)
+        unit = None if features is None else F.normalize(features, dim=1)
+        self.register_buffer("features", unit, persistent=False)
+        if unit is not None:
+            self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
     def forward(self) -> Tensor:
         """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
         composed: Tensor = self.residual + self.projection(self.entities)
+        if self.features is not None:
+            composed = composed + self.feature_projection(self.features)
         rows = self.table[0]()
         for level in range(self.tokens.shape[1]):
             ids = self.tokens[:, level]
@@ -135,37 +99,101 @@ class GenerationHead(nn.Module):
         index: The item trie.
         level_offsets: First local token id of each level.
         temperature: `tau`.
+        dim: Width of the states.
+        normaliser: What shared tokens are normalised over: `trie`, the choices at the node; `full`, all OOV tokens
+            whatever their level (and ending, where the trie knows it). Leaf vectors are always normalised over the
+            items below their prefix.
+
+    Attributes:
+        end: float `[d]`, the vector of ending; None where no item's tuple is a prefix of another's.
+
+    Raises:
+        ArgumentError: The normaliser is unknown.
     """
 
-    def __init__(self, index: TrieIndex, level_offsets: list[int], temperature: float) -> None:
+    def __init__(
+        self, index: TrieIndex, level_offsets: list[int], temperature: float, dim: int, normaliser: str = "trie"
+    ) -> None:
         super().__init__()
+        if normaliser not in ("trie", "full"):
+            raise ArgumentError("normaliser", f'expected "trie" or "full", got {normaliser!r}')
         self.index = index
         self.level_offsets = level_offsets
         self.temperature = temperature
+        self.normaliser = normaliser
+        self.end = nn.Parameter(torch.randn(dim) * 0.02) if index.has_end else None
 
-    def children_scores(self, states: Tensor, nodes: Tensor, level: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-softmax over the children of each node, by shared token vectors.
+    def scaled(self, rows: Tensor) -> Tensor:
+        """Unit token vectors over the temperature: what states are multiplied with, `[n_tokens, d]`."""
+        return F.normalize(rows, dim=-1) / self.temperature
+
+    def level_logits(self, states: Tensor, level: int, scaled: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Logits of a level's tokens; of no other token unless the normaliser needs them.
 
         Args:
             states: float `[R, d]` unit states.
-            nodes: int64 `[R]` nodes of depth `level`.
+            level: Of the tokens.
+            scaled: float `[n_tokens, d]` of `scaled`.
+
+        Returns:
+            Logits by code `[R, C]`, logit of ending `[R]` or None, log-normaliser `[R]` or None for that of the trie.
+        """
+        begin, stop = self.level_offsets[level], self.level_offsets[level + 1]
+        end = None if self.end is None else states @ self.scaled(self.end)
+        if self.normaliser == "trie":
+            return states @ scaled[begin:stop].T, end, None
+        logits = states @ scaled.T
+        total = torch.logsumexp(logits, dim=1)
+        return logits[:, begin:stop], end, total if end is None else torch.logaddexp(total, end)
+
+    def children_scores(self, states: Tensor, nodes: Tensor, level: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the choices at each node, by shared token vectors.
+
+        Padded to the widest node, which is never wider than the level's logits; the search over many beams works on
+        flat lists instead (`metatoken.decode.search`).
+
+        Args:
+            states: float `[R, d]` unit states.
+            nodes: int `[R]` nodes of depth `level`.
             level: Depth of the nodes, so the children's tokens are of this level.
             rows: float `[n_tokens, d]` composed token vectors.
 
         Returns:
-            `(log_probabilities [R, C], children [R, C])`, minus infinity and node 0 where there is no child.
+            `(log_probabilities [R, C], choices [R, C])`, minus infinity and node 0 where there is no child. Where the
+            trie has items that end above others, the last column is ending, and its choice is the node itself.
         """
         ids, real = self.index.children_of(nodes)
-        begin, end = self.level_offsets[level], self.level_offsets[level + 1]
-        logits = states @ (F.normalize(rows[begin:end], dim=-1) / self.temperature).T
-        logits = logits.gather(1, self.index.code[ids].clamp_min(0)).masked_fill(~real, -torch.inf)
-        return torch.log_softmax(logits, dim=1), ids
+        logits, end, total = self.level_logits(states, level, self.scaled(rows))
+        code = self.index.code[ids].clamp_min(0).long()
+        scores = logits.gather(1, code).masked_fill(~real, -torch.inf)
+        if end is not None:
+            ends = self.index.terminal[nodes.long()] >= 0
+            scores = torch.cat([scores, end.masked_fill(~ends, -torch.inf)[:, None]], dim=1)
+            ids = torch.cat([ids, nodes.to(ids.dtype)[:, None]], dim=1)
+        return (torch.log_softmax(scores, dim=1) if total is None else scores - total[:, None]), ids
+
+    def choice_score(self, states: Tensor, nodes: Tensor, choice: Tensor, level: int, rows: Tensor) -> Tensor:
+        """Log-probability of one choice at each node, `[R]`.
+
+        Args:
+            states: As for `children_scores`, like `nodes`, `level` and `rows`.
+            nodes: int `[R]`.
+            choice: int `[R]` child, or the node itself for ending.
+            level: Depth of the nodes.
+            rows: float `[n_tokens, d]`.
+        """
+        scores, _ = self.children_scores(states, nodes, level, rows)
+        column = choice.long() - self.index.first_child[nodes.long()]
+        if self.end is not None:
+            column = torch.where(choice == nodes, scores.shape[1] - 1, column)
+        return scores.gather(1, column.long()[:, None]).squeeze(1)
 
     def leaf_log_normaliser(self, item_logits: Tensor, nodes: Tensor) -> Tensor:
         """`log sum_{j under node} exp z_j` for each row, `[R]`, from logits in leaf order `[R, n_items]`."""
+        nodes = nodes.long()
         begin, end = self.index.leaf_begin[nodes], self.index.leaf_end[nodes]
         widest = int((end - begin).max()) if len(nodes) else 0
-        ids = begin[:, None] + torch.arange(widest, device=nodes.device)
+        ids = begin[:, None].long() + torch.arange(widest, device=nodes.device)
         real = ids < end[:, None]
         inside = item_logits.gather(1, ids.masked_fill(~real, 0)).masked_fill(~real, -torch.inf)
         return torch.logsumexp(inside, dim=1)

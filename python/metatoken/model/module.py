@@ -27,6 +27,7 @@ from metatoken.model.pretrained import load_pretrained
 from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
 from metatoken.tasks.titles import titled_rows
+from metatoken.tokens.features import ItemFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +52,15 @@ class ModelSettings:
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families.
         leaf: Score (and read) the last token of an item with the item's own vector.
+        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
+            (`full`), in training as in decoding.
         temperature: Of the cosine heads.
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
         user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
+        item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
+            those of the items.
         max_history: Items in a prompt.
         titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
         title_tokens: Text tokens of a title at most.
@@ -75,9 +80,11 @@ class ModelSettings:
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
     leaf: bool = True
+    normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
     alpha: float = 1.0
     input_norm: float | None = None
+    item_features: str | None = None
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
     max_history: int = 50
     titles: bool = False
@@ -93,6 +100,8 @@ class ModelSettings:
         unknown = [t for t in self.tasks if t not in TASKS]
         if unknown or not self.tasks:
             raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+        if self.normaliser not in ("trie", "full"):
+            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
         if self.max_history < 1:
@@ -135,14 +144,22 @@ class MetaTokenModule(L.LightningModule):
     Args:
         vocabulary: Tokens of users and items.
         settings: A ready `ModelSettings`; or give its fields as keyword arguments.
+        features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 
     Raises:
         ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items or codes of unequal depth.
+        ArgumentError: The vocabulary has no items.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: ModelSettings | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: ModelSettings | None = None,
+        *,
+        features: np.ndarray | None = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
@@ -152,12 +169,16 @@ class MetaTokenModule(L.LightningModule):
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary = vocabulary
+        if features is None and settings.item_features is not None:
+            features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
+        self.item_features = features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             titles = _titles(settings, vocabulary)
             model, self.tokenizer = build_backbone(settings, titles or ())
             backbone = Backbone(model)
-            freeze_unread(backbone.bare())
+            if titles is None or backbone.is_encoder_decoder or settings.weights.text == 0:
+                freeze_unread(backbone.bare())
             self.network = Network(
                 backbone,
                 vocabulary,
@@ -167,6 +188,8 @@ class MetaTokenModule(L.LightningModule):
                 alpha=settings.alpha,
                 input_norm=self._input_norm(backbone),
                 leaf=settings.leaf,
+                features=None if features is None else torch.from_numpy(features),
+                normaliser=settings.normaliser,
             )
         encoder = PromptEncoder(
             self.tokenizer,

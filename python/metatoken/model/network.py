@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from metatoken.model.backbone import Backbone, Prefix
 from metatoken.model.embedding import TokenTable, install
-from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors, TrieIndex
+from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
+from metatoken.model.index import TrieIndex
 from metatoken.model.objective import Scores, target_scores
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Network(nn.Module):
         alpha: Weight of projected centroids.
         input_norm: Length of OOV rows at the input.
         leaf: Whether an item's last token carries its own vector at the input and at the output.
+        features: float `[n_items, f]` further vectors of items, projected into theirs.
+        normaliser: `trie` or `full`, see `GenerationHead`.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class Network(nn.Module):
         alpha: float = 1.0,
         input_norm: float,
         leaf: bool = True,
+        features: Tensor | None = None,
+        normaliser: str = "trie",
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -60,39 +65,39 @@ class Network(nn.Module):
             self.table,
             torch.from_numpy(vocabulary.item_tokens),
             torch.from_numpy(vocabulary.vectors[vocabulary.n_users :]),
+            features,
         )
         self.index = TrieIndex(trie)
         self.item_head = ItemHead(temperature)
-        self.generation = GenerationHead(self.index, vocabulary.level_offsets.tolist(), temperature)
+        offsets = vocabulary.level_offsets.tolist()
+        self.generation = GenerationHead(self.index, offsets, temperature, backbone.dim, normaliser)
+        self._unit: tuple[tuple[object, ...], Tensor] | None = None
 
-    def embed(self, ids: Tensor, leaves: Tensor, item_vectors: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, leaves: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
         """Input vectors `[B, L, d]`; positions with a leaf carry that item's vector.
+
+        Items whose tuple is a prefix of another's are read by their shared tokens alone.
 
         Args:
             ids: int64 `[B, L]` token ids.
             leaves: int64 `[B, L]` item rows or -1.
-            item_vectors: float `[n_items, d]` of `self.items()`.
+            item_vectors: float `[n_items, d]` of `self.items()`, of any length.
+            place: int64 `[n_items]` row of `item_vectors` for each item row; None where they are the same.
         """
         vectors = self.backbone.embed(ids)
         if not self.leaf:
             return vectors
-        own = F.embedding(leaves.clamp_min(0), F.normalize(item_vectors, dim=-1) * self.input_norm)
+        if self.index.has_end:
+            # The state behind such an item is asked whether the item ends there, so it must not have read which it is.
+            leaves = leaves.masked_fill(self.index.above[leaves.clamp_min(0)], -1)
+        rows = leaves.clamp_min(0) if place is None else place[leaves.clamp_min(0)]
+        own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
         return torch.where((leaves >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
         """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
         item_vectors = self.items()
-        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
-        decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-        text_loss = None
-        if text and len(batch.text_ids) > 0:
-            states, hidden = self.backbone.read(vectors, batch.attention_mask)
-            text_loss = self.backbone.text_loss(
-                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
-            )
-        else:
-            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
-        levels = [states[batch.state_row, batch.state_position + level] for level in range(self.index.depth)]
+        levels, text_loss = self.read(batch, item_vectors, text=text)
         scores = target_scores(
             levels,
             batch.targets,
@@ -104,16 +109,66 @@ class Network(nn.Module):
         )
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
+    def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
+        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of title tokens if `text`.
+
+        Args:
+            batch: Prompts with their targets.
+            item_vectors: float `[n_items, d]` of `self.items()`.
+            text: Whether to compute the loss of title tokens where there are any.
+        """
+        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
+        text_loss = None
+        if text and len(batch.text_ids) > 0:
+            states, hidden = self.backbone.read(vectors, batch.attention_mask)
+            text_loss = self.backbone.text_loss(
+                hidden[batch.text_row, batch.text_position], batch.text_ids, columns=self.base
+            )
+        else:
+            decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
+            states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
+        # An item with fewer tokens than others may end before the last level's position; that level is then unused.
+        places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
+        return [states[batch.state_row, place] for place in places], text_loss
+
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
-        return torch.cat([start, self.items.tokens[targets, :-1] + self.base], dim=1)
+        tokens = self.items.tokens[targets, :-1]
+        # Behind the end of a short tuple stands the start token again, where no state is read.
+        return torch.cat([start, torch.where(tokens >= 0, tokens + self.base, start)], dim=1)
 
     @torch.no_grad()
     def start(self, batch: Batch) -> Prefix:
         """Reads prompts for inference."""
-        return self.backbone.start(self.embed(batch.input_ids, batch.leaves, self.items()), batch.attention_mask)
+        if not self.leaf:
+            return self.backbone.start(self.backbone.embed(batch.input_ids), batch.attention_mask)
+        vectors = self.embed(batch.input_ids, batch.leaves, self.leaf_vectors(), self.index.leaf_of)
+        return self.backbone.start(vectors, batch.attention_mask)
+
+    @torch.no_grad()
+    def advance(self, prefix: Prefix, source: Tensor, nodes: Tensor, level: int) -> Prefix:
+        """Feeds the backbone the tokens that lead to trie nodes.
+
+        Args:
+            prefix: What was read.
+            source: int64 `[R]` row of `prefix` that each node continues.
+            nodes: int `[R]` nodes.
+            level: Of the tokens: one less than the depth of the nodes.
+        """
+        tokens = self.index.code[nodes].long() + self.generation.level_offsets[level] + self.base
+        return self.backbone.step(prefix, source, tokens)
 
     @torch.no_grad()
     def leaf_vectors(self) -> Tensor:
-        """Unit item vectors in leaf order, `[n_items, d]`."""
-        return F.normalize(self.items()[self.index.leaf_items], dim=-1)
+        """Unit item vectors in leaf order, `[n_items, d]`; in evaluation mode kept until a weight changes."""
+        # A catalogue of a million vectors takes longer to compose than to search. Assignments through `.data` are not
+        # counted by torch; switching between training and evaluation forgets the vectors in any case.
+        state = tuple((id(p), p.data_ptr(), p._version) for p in [*self.items.parameters(), *self.table.parameters()])  # noqa: SLF001
+        if self._unit is None or self._unit[0] != state or self.training:
+            self._unit = (state, F.normalize(self.items()[self.index.leaf_items], dim=-1))
+        return self._unit[1]
+
+    def train(self, mode: bool = True) -> Network:
+        """Switches between training and evaluation; forgets kept vectors."""
+        self._unit = None
+        return super().train(mode)

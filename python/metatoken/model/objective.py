@@ -34,8 +34,9 @@ class Scores:
 
     Attributes:
         item: By the item head.
-        tokens: By the generation head with leaf vectors, one tensor a level.
-        shared: Last token by its shared vector; None where its weight is 0.
+        tokens: By the generation head with leaf vectors, one tensor a level; 0 where an item has no such level. The
+            last is the choice among the items below a leafy node, whatever its level.
+        shared: That choice by shared token vectors; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
         n_text: How many those are.
     """
@@ -69,21 +70,26 @@ def target_scores(
         shared: Whether to score the last token by its shared vector, too.
     """
     index = generation.index
-    leaf = index.leaf_of[targets][:, None]
-    path = index.path[targets]
     logits = item_head(level_states[0], vectors)
-    own = logits.gather(1, leaf).squeeze(1)
-    tokens = []
-    for level in range(index.depth - 1):
-        scores, _ = generation.children_scores(level_states[level], path[:, level], level, rows)
-        child = path[:, level + 1] - index.first_child[path[:, level]]
-        tokens.append(scores.gather(1, child[:, None]).squeeze(1))
-    last = path[:, -1]
-    tokens.append(own - generation.leaf_log_normaliser(logits, last))
+    own = logits.gather(1, index.leaf_of[targets][:, None]).squeeze(1)
+    path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
+
+    def by_choice(level: int, at: Tensor) -> Tensor:
+        """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
+        if index.uniform:
+            return generation.choice_score(level_states[level], path[:, level], choice[:, level], level, rows)
+        at = torch.nonzero(at)[:, 0]
+        found = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
+        return torch.zeros_like(own).index_put((at,), found)
+
+    tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
+    node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1)
+    below = own - generation.leaf_log_normaliser(logits, node.clamp_min(0))
+    tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
-        scores, _ = generation.children_scores(level_states[-1], last, index.depth - 1, rows)
-        by_token = scores.gather(1, leaf - index.leaf_begin[last][:, None]).squeeze(1)
+        levels = [index.depth - 1] if index.uniform else range(index.depth)
+        by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
     return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
 
 

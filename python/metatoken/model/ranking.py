@@ -26,7 +26,8 @@ def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) ->
         prefix: What `network.start(batch)` returned, if prompts were read already.
     """
     state = (network.start(batch) if prefix is None else prefix).last
-    logits = network.item_head(state, network.leaf_vectors())
+    # The vectors have unit length already.
+    logits = state @ network.leaf_vectors().T / network.item_head.temperature
     return torch.log_softmax(logits, dim=1)[:, network.index.leaf_of]
 
 

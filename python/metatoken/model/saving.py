@@ -1,6 +1,7 @@
 """A trained model on disk: settings, tokenizer, trainable weights; a frozen backbone is named, not copied.
 
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
+        features.safetensors (where the model has item features)
 
 After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
@@ -12,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metatoken.artifacts import atomic_folder, read_json, read_manifest, write_json, write_manifest
+from metatoken.artifacts import (
+    atomic_folder,
+    read_json,
+    read_manifest,
+    read_tensors,
+    write_json,
+    write_manifest,
+    write_tensors,
+)
 from metatoken.errors import ArtifactError
 from metatoken.model.module import MetaTokenModule, settings_from_dict
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
-KIND, SCHEMA = "model", 1
+KIND, SCHEMA, FEATURES = "model", 1, "features.safetensors"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -39,6 +48,8 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
             # Not "auto", which looks the backbone up to compare its number of tokens.
             model.save_pretrained(work / "adapter", save_embedding_layers=False)
             (work / "adapter" / "README.md").unlink(missing_ok=True)
+        if module.item_features is not None:
+            write_tensors(work / FEATURES, {"features": module.item_features})
         save_file(_own_weights(module), work / "weights.safetensors")
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -60,7 +71,11 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
-    module = MetaTokenModule(vocabulary, settings_from_dict(read_json(folder / "settings.json")))
+    features = None
+    if (folder / FEATURES).is_file():
+        features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
+    settings = settings_from_dict(read_json(folder / "settings.json"))
+    module = MetaTokenModule(vocabulary, settings, features=features)
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)
     if set(weights) != set(expected):

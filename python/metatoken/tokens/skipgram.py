@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import skipgram as core
 from metatoken.errors import ArgumentError
@@ -37,6 +37,8 @@ class Embeddings:
     n_items: int
     trained: NDArray[np.bool_]
     attributes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    contexts: NDArray[np.float32] | None = None
+    pairs: int = 0
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
@@ -73,7 +75,11 @@ def fit(
     *,
     learning_rate: float = 0.05,
     min_learning_rate: float = 0.0001,
+    dynamic_window: bool = True,
+    subsample: float = 0.0,
     blocks: int | None = None,
+    initial: ArrayLike | None = None,
+    initial_contexts: ArrayLike | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Train one vector per user and item (and attribute value) of a graph.
@@ -93,8 +99,12 @@ def fit(
         hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
         learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
         min_learning_rate: Rate at the end of its linear fall.
+        dynamic_window: Draw each position's window from `1..window`; False pairs it with all of `window`.
+        subsample: Share of visits above which a node is skipped at random, as word2vec's `sample`; 0 keeps all.
         blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
             let more threads work.
+        initial: float `[n_nodes, dim]`, vectors to begin with (growth); None draws them.
+        initial_contexts: Context vectors that belong to `initial`; None begins with zeros.
         progress: Called with (walks done, walks in all).
 
     Returns:
@@ -105,7 +115,7 @@ def fit(
     """
     if isinstance(meta_paths, str) or not meta_paths:
         raise ArgumentError("meta_paths", f"expected one or more meta-paths in a list, got {meta_paths!r}")
-    vectors, trained = core.fit(
+    vectors, contexts, trained, pairs = core.fit(
         graph.native,
         list(meta_paths),
         dim=dim,
@@ -117,7 +127,11 @@ def fit(
         seed=seed,
         learning_rate=learning_rate,
         min_learning_rate=min_learning_rate,
+        dynamic_window=dynamic_window,
+        subsample=subsample,
         hogwild=hogwild,
+        vectors=_given("initial", initial, (graph.n_nodes, dim)),
+        contexts=_given("initial_contexts", initial_contexts, (graph.n_nodes, dim)),
         blocks=blocks,
         threads=threads,
         callback=progress,
@@ -127,4 +141,16 @@ def fit(
     for name, values in graph.attributes.items():
         attributes[name] = vectors[first : first + len(values)]
         first += len(values)
-    return Embeddings(vectors[:rows], graph.n_users, graph.n_items, trained[:rows], attributes)
+    return Embeddings(vectors[:rows], graph.n_users, graph.n_items, trained[:rows], attributes, contexts, pairs)
+
+
+def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    if rows is None:
+        return None
+    table = np.ascontiguousarray(rows, dtype=np.float32)
+    if table.shape != shape:
+        raise ArgumentError(argument, f"expected {list(shape)} (one row per node), got {list(table.shape)}")
+    blank = np.isnan(table).all(axis=1)
+    if not np.isfinite(table[~blank]).all():
+        raise ArgumentError(argument, "expected rows of finite numbers, or of nothing but NaN for a fresh start")
+    return table

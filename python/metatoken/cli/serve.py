@@ -1,0 +1,90 @@
+"""`metatoken serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import socket
+
+LIMITS = "Limits"
+
+
+def serve(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.", show_default=False)] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Requests that pass through the model at once.", rich_help_panel=LIMITS)
+    ] = 32,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Milliseconds that a request waits for others.", rich_help_panel=LIMITS)
+    ] = 2.0,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Requests that may wait; one more gets 503.", rich_help_panel=LIMITS)
+    ] = 256,
+    timeout: Annotated[float, typer.Option(help="Seconds until an answer.", rich_help_panel=LIMITS)] = 30.0,
+    max_k: Annotated[int, typer.Option(min=1, help="Items of an answer.", rich_help_panel=LIMITS)] = 100,
+    max_history: Annotated[int, typer.Option(min=1, help="Items of a history.", rich_help_panel=LIMITS)] = 1000,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests in one body.", rich_help_panel=LIMITS)] = 64,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a body.", rich_help_panel=LIMITS)] = 262_144,
+) -> None:
+    """Serves recommendations over HTTP, with a page to try them in a browser."""
+    _check_extra()
+    import uvicorn
+
+    from metatoken.recommend import Recommender
+    from metatoken.serve.app import create_app
+    from metatoken.serve.limits import Limits
+
+    limits = Limits(
+        body=max_body, k=max_k, history=max_history, requests=max_requests, queue=queue, batch=batch, wait_ms=wait,
+        timeout_s=timeout,
+    )  # fmt: skip
+    listener = _listen(host, port)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    app = create_app(Recommender.load(run), limits)
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
+    )  # fmt: skip
+    where = f"[{host}]" if ":" in host else host
+    print(f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)", flush=True)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    from metatoken.errors import MetatokenError
+
+    if absent := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise MetatokenError(f"serving needs {' and '.join(absent)}: pip install 'metatoken[serve]'")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port that is taken is known before the model is loaded.
+
+    Raises:
+        ArgumentError: The address cannot be used.
+    """
+    import socket
+
+    from metatoken.errors import ArgumentError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ArgumentError("--port", f"cannot listen at {host}:{port}: {error.strerror or error}") from error
+    return listener

@@ -1,0 +1,229 @@
+"""What a run knows about its items: titles and every other column of the item table, searched and filtered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoken.artifacts import atomic_folder, read_frame, read_manifest, write_frame, write_manifest
+from metatoken.data.columns import closest
+from metatoken.data.conditions import Both, Comparison, Node, Not, Value, parse_condition
+from metatoken.data.ids import IdMap
+from metatoken.data.interactions import Interactions
+from metatoken.errors import ArtifactError, ConditionError
+
+KIND, SCHEMA, FILE = "items", 1, "items.parquet"
+REMEMBERED = 32  # masks of the latest filters, a byte an item each
+KINDS: dict[pl.DataType, str] = {
+    pl.Int64(): "whole number",
+    pl.Float64(): "number",
+    pl.String(): "text",
+    pl.Boolean(): "true or false",
+    pl.List(pl.String): "list of texts",
+}
+
+
+class Catalogue:
+    """The items of a run in the order of their rows.
+
+    Args:
+        items: Raw ids of the rows.
+        frame: A row for each of them; columns of the types in `KINDS`, the name `item` being taken by the raw id.
+    """
+
+    def __init__(self, items: IdMap, frame: pl.DataFrame) -> None:
+        self.items = items
+        ids = pl.Series("item", items.raw, dtype=pl.String)
+        self.frame = frame.select(ids, pl.exclude("item")) if frame.width else ids.to_frame()
+        self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
+
+    @classmethod
+    def of(cls, log: Interactions, titles: Sequence[str] | None = None) -> Catalogue:
+        """What the item table of a log says; `titles` where it has none."""
+        rows = pl.DataFrame({"item": np.arange(log.n_items, dtype=np.int32)})
+        if log.item_table is not None:
+            rows = rows.join(log.item_table, on="item", how="left", maintain_order="left")
+        if titles is not None and "title" not in rows.columns:
+            rows = rows.with_columns(title=pl.Series(titles, dtype=pl.String))
+        return cls(log.items, rows.drop("item"))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a folder with a manifest and checksums.
+
+        Raises:
+            ArtifactError: Something else is there.
+        """
+        with atomic_folder(folder, kind=KIND) as work:
+            write_frame(work / FILE, self.frame)
+            write_manifest(work, KIND, SCHEMA, items=len(self.items))
+
+    @classmethod
+    def load(cls, folder: str | Path, items: IdMap) -> Catalogue:
+        """Reads what `save` wrote.
+
+        Args:
+            folder: The folder.
+            items: Items of the vocabulary.
+
+        Raises:
+            ArtifactError: A part is missing or altered, or it is about other items.
+        """
+        read_manifest(folder, KIND, SCHEMA)
+        frame = read_frame(Path(folder) / FILE, {"item": pl.String})
+        if frame["item"].to_list() != list(items.raw):
+            raise ArtifactError(f"{folder}: is about other items than the vocabulary of the run")
+        return cls(items, frame.drop("item"))
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns that a filter may name, and what they hold."""
+        return {name: KINDS[dtype] for name, dtype in self.frame.schema.items() if dtype in KINDS}
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Title of each item row, "" where unknown."""
+        if "title" not in self.frame.columns:
+            return [""] * len(self.items)
+        return self.frame["title"].fill_null("").to_list()
+
+    def parse(self, where: str) -> Node:
+        """Parses a filter and checks it against the columns.
+
+        Raises:
+            ConditionError: It is not of the grammar, names an unknown column, or compares what cannot be compared.
+        """
+        node = parse_condition(where)
+        _check(node, self.columns)
+        return node
+
+    def mask(self, where: str) -> NDArray[np.bool_]:
+        """Which items a filter lets pass, bool `[n_items]`, not to be written to.
+
+        Raises:
+            ConditionError: See `parse`.
+        """
+        known = self._masks.pop(where, None)
+        if known is None:
+            known = self.frame.select(_expression(self.parse(where), self.columns).alias("pass"))["pass"].to_numpy()
+            known.flags.writeable = False
+        self._masks[where] = known
+        while len(self._masks) > REMEMBERED:
+            self._masks.popitem(last=False)
+        return known
+
+    def search(self, text: str, limit: int = 20) -> NDArray[np.int64]:
+        """Item rows by title or id: those that begin with the text, then those with a word that does, then the rest.
+
+        Args:
+            text: Looked for in titles and ids, upper and lower case alike; all its words must be there.
+            limit: How many.
+        """
+        words = text.lower().split()
+        if not words or limit < 1:
+            return np.arange(0 if limit < 1 else min(limit, len(self.items)))
+        texts = self._searched
+        rows = texts.with_row_index("row").filter(
+            pl.all_horizontal(pl.col("both").str.contains(word, literal=True) for word in words)
+        )
+        whole = " ".join(words)
+        title, padded = pl.col("title"), pl.lit(" ") + pl.col("title")
+        rank = (
+            pl.when((title == whole) | (pl.col("item") == whole)).then(0)
+            .when(title.str.starts_with(whole) | pl.col("item").str.starts_with(whole)).then(1)
+            .when(padded.str.contains(f" {whole}", literal=True)).then(2)
+            .otherwise(3)
+        )  # fmt: skip
+        return rows.sort(rank, title.str.len_bytes(), "row")["row"].head(limit).to_numpy().astype(np.int64)
+
+    @cached_property
+    def _searched(self) -> pl.DataFrame:
+        item, title = self.frame["item"].str.to_lowercase(), pl.Series("title", self.titles, dtype=pl.String)
+        title = title.str.to_lowercase()
+        return pl.DataFrame({"item": item, "title": title, "both": item + "\n" + title})
+
+
+def _column(name: str, columns: dict[str, str]) -> str:
+    """A column by its name; the stored `categories` may also be called `category`."""
+    return "categories" if name == "category" and name not in columns and "categories" in columns else name
+
+
+def _check(node: Node, columns: dict[str, str]) -> None:
+    if isinstance(node, Not):
+        _check(node.part, columns)
+    elif isinstance(node, Both):
+        for part in node.parts:
+            _check(part, columns)
+    else:
+        _check_test(node, columns)
+
+
+def _check_test(test: Comparison, columns: dict[str, str]) -> None:
+    name = _column(test.column, columns)
+    if name not in columns:
+        guess = closest(test.column, list(columns))
+        hint = f"; did you mean {guess}?" if guess else ""
+        raise ConditionError(f"no column {test.column}; the columns are {', '.join(columns)}{hint}", test.at)
+    kind = columns[name]
+    if test.operator == "contains" and "text" not in kind:
+        raise ConditionError(f"`contains` looks into text, but {name} holds {_plural(kind)}", test.at)
+    if test.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
+        raise ConditionError(f"{test.operator} does not order {_plural(kind)}, which {name} holds", test.at)
+    for value in test.values:
+        if not _fits(value, kind):
+            message = f"{name} holds {_plural(kind)}, which cannot be compared with {value!r}"
+            raise ConditionError(message, test.value_at)
+
+
+def _plural(kind: str) -> str:
+    return {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
+
+
+def _fits(value: Value, kind: str) -> bool:
+    """Whether a value may be compared with a column of this kind."""
+    if "number" in kind:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == "true or false" else str)
+
+
+def _expression(node: Node, columns: dict[str, str]) -> pl.Expr:
+    """A checked condition as an expression that is true or false, never null."""
+    if isinstance(node, Not):
+        return ~_expression(node.part, columns)
+    if isinstance(node, Both):
+        parts = [_expression(part, columns) for part in node.parts]
+        return pl.any_horizontal(parts) if node.either else pl.all_horizontal(parts)
+    name = _column(node.column, columns)
+    kind, column = columns[name], pl.col(name)
+    if kind == "text":
+        column = column.replace("", None)  # an empty text is a missing one
+    if node.operator == "null":
+        return (column.list.len().fill_null(0) == 0) if kind == "list of texts" else column.is_null()
+    if kind == "list of texts":
+        inner = _compare(pl.element(), node, kind)
+        return column.list.eval(inner.fill_null(value=False)).list.any().fill_null(value=False)
+    return _compare(column, node, kind).fill_null(value=False)
+
+
+def _compare(column: pl.Expr, test: Comparison, kind: str) -> pl.Expr:
+    value = test.values[0] if test.values else None
+    if test.operator == "contains":
+        return column.str.to_lowercase().str.contains(str(value).lower(), literal=True)
+    if test.operator == "in":
+        values: list[Any] = list(test.values)
+        if kind == "whole number":
+            values = [int(one) for one in values if one == int(one)]
+        elif kind == "number":
+            values = [float(one) for one in values]
+        return column.is_in(values) if values else column.is_null() & pl.lit(value=False)
+    right = pl.lit(value)
+    compared: dict[str, pl.Expr] = {
+        "==": column == right, "<": column < right, "<=": column <= right, ">": column > right, ">=": column >= right,
+    }  # fmt: skip
+    return compared[test.operator]

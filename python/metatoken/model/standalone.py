@@ -1,0 +1,217 @@
+"""Recommends items from this folder with transformers alone; metatoken is not needed.
+
+    python recommend.py --history 31 1029 1061 -k 10
+
+The prompt is the words of training followed by the tokens of the history. Items are found by a beam search over the
+prefix table: each step scores the tokens that may follow (a softmax over those), beams without an allowed item below
+are dropped before the cut, and the cut is widened until it holds as many allowed items as wanted. With
+`leaf.safetensors`, an item's last token is read and scored by the item's own vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+DEPTH = 100  # items that a search looks for at least
+
+
+class Recommendation(NamedTuple):
+    """One recommended item: rank from 1, raw id, title ("" where unknown), probability."""
+
+    rank: int
+    item: str
+    title: str
+    score: float
+
+
+class Recommender:
+    """Recommends with an exported model.
+
+    Args:
+        folder: The exported folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        self.meta = json.loads((folder / "metatoken.json").read_text(encoding="utf-8"))
+        lines = (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
+        self.items = [json.loads(line) for line in lines if line]
+        self.rows = {item["item"]: row for row, item in enumerate(self.items)}
+        self.trie = load_file(folder / "prefix.safetensors")
+        self.leaf = load_file(folder / "leaf.safetensors") if (folder / "leaf.safetensors").exists() else None
+        users = (folder / "users.jsonl").read_text(encoding="utf-8").split("\n") if "user_prompt" in self.meta else []
+        self.users = {user["user"]: user["ids"] for user in (json.loads(line) for line in users if line)}
+        loader = AutoModelForSeq2SeqLM if self.meta["encoder_decoder"] else AutoModelForCausalLM
+        self.model: Any = loader.from_pretrained(str(folder), dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def recommend(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        user: str | None = None,
+        width: int = 20,
+        exclude_seen: bool = True,
+    ) -> list[Recommendation]:
+        """The k most probable items after a history.
+
+        Args:
+            history: Raw item ids, oldest first; `KeyError` where one is unknown.
+            k: How many.
+            user: Raw id, where the model reads user tokens; `KeyError` where it is unknown.
+            width: Beams kept at a step at least.
+            exclude_seen: Leave out items of the history.
+        """
+        rows = [self.rows[item] for item in history]
+        leaf_of = torch.argsort(self.trie["leaf_items"])
+        blocked = torch.unique(leaf_of[torch.tensor(rows if exclude_seen else [], dtype=torch.long)])
+        wanted = max(k, min(DEPTH, len(self.items)))
+        leaves, scores = self._search(self.prompt(rows, user), blocked, wanted, max(width, k))
+        order = torch.argsort(scores, descending=True, stable=True)[:k]
+        best = [(self.items[int(self.trie["leaf_items"][leaves[i]])], float(scores[i].exp())) for i in order]
+        return [Recommendation(n, item["item"], item["title"], score) for n, (item, score) in enumerate(best, 1)]
+
+    def prompt(self, rows: Sequence[int], user: str | None = None) -> tuple[list[int], list[int]]:
+        """Token ids of the prompt after item rows, and at an item's last token its row, else -1."""
+        ids = list(self.meta["prompt"])
+        if user is not None:
+            before, after = self.meta["user_prompt"]
+            ids = before + self.users[user] + after
+        own = [-1] * len(ids)
+        for row in rows[max(0, len(rows) - self.meta["max_history"]) :]:
+            tokens = self.items[row]["ids"]
+            written = self.items[row].get("prompt", tokens)
+            ids += written
+            own += [-1] * (len(tokens) - 1) + [row] + [-1] * (len(written) - len(tokens))
+        return ids + self.meta["end"], own + [-1] * len(self.meta["end"])
+
+    def allowed_tokens(self, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
+        """A `prefix_allowed_tokens_fn` for `generate`: only ids of items, `max_new_tokens` is their depth.
+
+        Args:
+            prompt_length: Ids before the first new one; 1 for an encoder-decoder model.
+        """
+
+        def allowed(_row: int, ids: Tensor) -> list[int]:
+            node = 0
+            for token in ids[prompt_length:].tolist():
+                begin, end = self.trie["first_child"][node : node + 2].tolist()
+                node = begin + self.trie["token"][begin:end].tolist().index(token)
+            begin, end = self.trie["first_child"][node : node + 2].tolist()
+            below: list[int] = self.trie["token"][begin:end].tolist()
+            return below
+
+        return allowed
+
+    def _states(self, prompt: tuple[list[int], list[int]], beams: Tensor) -> Tensor:
+        """What the head reads after the prompt and each beam's tokens `[W, t]`: `[W, d]`."""
+        ids, own = torch.tensor(prompt[0]), torch.tensor(prompt[1])
+        vectors = self.model.get_input_embeddings()(ids)
+        if self.leaf is not None:
+            vectors = torch.where(own[:, None] >= 0, self.leaf["inputs"][own.clamp_min(0)], vectors)
+        if self.meta["encoder_decoder"]:
+            start = torch.full((len(beams), 1), self.meta["decoder_start"])
+            read = self.model.get_encoder()(inputs_embeds=vectors[None]).last_hidden_state
+            out = self.model.get_decoder()(
+                input_ids=torch.cat([start, beams], 1), encoder_hidden_states=read.expand(len(beams), -1, -1)
+            )
+        else:
+            after = self.model.get_input_embeddings()(beams)
+            full = torch.cat([vectors.expand(len(beams), -1, -1), after], 1)
+            out = self.model.base_model(inputs_embeds=full, use_cache=False)
+        states: Tensor = out.last_hidden_state[:, -1]
+        return states
+
+    def _search(
+        self, prompt: tuple[list[int], list[int]], blocked: Tensor, wanted: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Allowed leaves and their log-probabilities, in no order."""
+        trie, depth = self.trie, self.meta["depth"]
+        nodes, scores = torch.zeros(1, dtype=torch.long), torch.zeros(1)
+        beams = torch.zeros(1, 0, dtype=torch.long)
+        start = states = self._states(prompt, beams)
+        for level in range(depth):
+            last = level == depth - 1
+            found = [
+                self._children(int(node), state, start[0], by_leaf=last and self.leaf is not None)
+                for node, state in zip(nodes, states, strict=True)
+            ]
+            counts = torch.tensor([len(below) for _, below in found])
+            beams = beams.repeat_interleave(counts, 0)
+            scores = scores.repeat_interleave(counts) + torch.cat([scored for scored, _ in found])
+            nodes = torch.cat([below for _, below in found])
+            begin, end = trie["leaf_begin"][nodes], trie["leaf_end"][nodes]
+            allowed = end - begin - torch.searchsorted(blocked, end) + torch.searchsorted(blocked, begin)
+            keep = torch.argsort(scores.masked_fill(allowed == 0, -torch.inf), descending=True, stable=True)
+            keep = keep[: int((allowed > 0).sum())]
+            if last:
+                return begin[keep], scores[keep]
+            enough = int((allowed[keep].cumsum(0) < wanted).sum()) + 1
+            keep = keep[: max(width, enough)]
+            nodes, scores = nodes[keep], scores[keep]
+            beams = torch.cat([beams[keep], trie["token"][nodes][:, None]], 1)
+            if level < depth - 2 or self.leaf is None:
+                states = self._states(prompt, beams)
+            else:
+                states = start.expand(len(nodes), -1)
+        return nodes, scores
+
+    def _children(self, node: int, state: Tensor, start: Tensor, *, by_leaf: bool) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the nodes below a node, and which they are."""
+        begin, end = self.trie["first_child"][node : node + 2].tolist()
+        below = torch.arange(begin, end)
+        if by_leaf and self.leaf is not None:
+            leaves = slice(int(self.trie["leaf_begin"][node]), int(self.trie["leaf_end"][node]))
+            return torch.log_softmax(self.leaf["outputs"][leaves] @ start + self.leaf["bias"][leaves], 0), below
+        tokens = self.trie["token"][begin:end]
+        logits = self._logits(state)
+        own = logits[tokens - self.meta["base"]]
+        rivals = logits if self.meta["normaliser"] == "full" else own
+        return own - torch.logsumexp(rivals, 0), below
+
+    def _logits(self, state: Tensor) -> Tensor:
+        """Logits of all item and user tokens, `[n_tokens]`."""
+        head = self.model.get_output_embeddings()
+        tokens = slice(self.meta["base"], self.meta["base"] + self.meta["n_tokens"])
+        logits: Tensor = head.weight[tokens] @ state
+        return logits if head.bias is None else logits + head.bias[tokens]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Recommends items after a history.")
+    parser.add_argument("--history", nargs="+", required=True, metavar="ID", help="raw item ids, oldest first")
+    parser.add_argument("--user", metavar="ID", help="raw id, where the model reads user tokens")
+    parser.add_argument("-k", type=int, default=10, help="how many")
+    parser.add_argument("--width", type=int, default=20, help="beams at a step at least")
+    parser.add_argument("--keep-seen", action="store_true", help="do not leave out the items of the history")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    recommender = Recommender(Path(__file__).resolve().parent)
+    unknown = [item for item in options.history if item not in recommender.rows]
+    if unknown:
+        parser.error(f"unknown items: {', '.join(unknown)}")
+    if options.user is not None and options.user not in recommender.users:
+        parser.error(f"unknown user {options.user}, or the model reads no user tokens")
+    found = recommender.recommend(
+        options.history, options.k, user=options.user, width=options.width, exclude_seen=not options.keep_seen
+    )
+    if options.json:
+        print(json.dumps([item._asdict() for item in found]))
+    else:
+        for rank, item, title, score in found:
+            print(f"{rank:>3}  {item}  {score:.4g}  {title}".rstrip())
+
+
+if __name__ == "__main__":
+    main()

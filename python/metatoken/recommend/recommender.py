@@ -1,0 +1,281 @@
+"""`Recommender`: from users or histories to items, with titles, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+
+from metatoken.data import Catalogue, Interactions, Sequences
+from metatoken.decode.beam import beam_search
+from metatoken.errors import ArgumentError
+from metatoken.evaluate.baselines import TransitionGraph
+from metatoken.evaluate.fusion import Fusion
+from metatoken.evaluate.ranking import top_k
+from metatoken.evaluate.runner import DEPTH, spread
+from metatoken.model.ranking import item_scores
+from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
+from metatoken.tasks.examples import collate
+from metatoken.tasks.prompts import TASKS, TokenRows, seen_templates
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.examples import Batch
+
+WIDTH = 20  # beams at least
+
+
+class Recommender:
+    """Recommends with a trained model.
+
+    Args:
+        module: The model.
+        history: What every user has seen; it makes the prompts, the seen filter and the transition prior.
+        fusion: Weights of `model="fused"`; the stored ones of a run when it was loaded.
+        catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
+
+    Raises:
+        ArgumentError: The history's items are not those of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        module: MetaTokenModule,
+        history: Interactions,
+        fusion: Fusion | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        if history.items.raw != module.vocabulary.items.raw:
+            raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
+        self.module = module.eval()
+        self.history = history
+        self.fusion = fusion or Fusion()
+        self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
+        self._sequences = history.sequences()
+        self._prior = TransitionGraph.fit(history)
+
+    @classmethod
+    def load(cls, run: str | Path) -> Recommender:
+        """Loads a run folder.
+
+        Raises:
+            ArtifactError: A part is missing or altered.
+        """
+        from metatoken.run import load_run
+
+        loaded = load_run(run)
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue)
+
+    def recommend(
+        self,
+        user: str | None = None,
+        *,
+        history: Sequence[str] | None = None,
+        k: int = 10,
+        model: Model = "fused",
+        exclude_seen: bool = True,
+        where: str | None = None,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+    ) -> list[Recommendation]:
+        """The k best items for a known user, or for anybody with a history; fewer only where no more are allowed.
+
+        Args:
+            user: Raw id. With `history`, only a name; without, the known history is used.
+            history: Raw item ids, oldest first.
+            k: How many.
+            model: `fused`, `item_head`, or `generation` (beam search over the trie).
+            exclude_seen: Leave out items of the history.
+            where: Filter over the item table, such as `price < 20 and brand != "A"`.
+            allow: Raw ids of the only items that may come.
+            deny: Raw ids of items that must not come.
+
+        Raises:
+            UnknownIdError: The user or an item is unknown; `answer` reports unknown items instead.
+            ConditionError: `where` cannot be used.
+            ArgumentError: Neither user nor history, or k below 1.
+        """
+        one = self.prepare(Request(user, history, k, model, exclude_seen, where, allow, deny))
+        self._refuse_unknown(one)
+        return self.run([one])[0].items
+
+    def recommend_many(
+        self,
+        users: Iterable[str],
+        *,
+        k: int = 10,
+        model: Model = "fused",
+        batch_size: int = 256,
+        exclude_seen: bool = True,
+        where: str | None = None,
+        allow: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+    ) -> dict[str, list[Recommendation]]:
+        """The same for many known users, in their order.
+
+        Raises:
+            UnknownIdError: A user or a listed item is unknown.
+            ConditionError: `where` cannot be used.
+        """
+        prepared = [self.prepare(Request(u, None, k, model, exclude_seen, where, allow, deny)) for u in users]
+        for one in prepared[:1]:
+            self._refuse_unknown(one)
+        found: dict[str, list[Recommendation]] = {}
+        for at in range(0, len(prepared), batch_size):
+            part = prepared[at : at + batch_size]
+            found |= {str(a.user): a.items for a in self.run(part)}
+        return found
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answers any mixture of requests in one batch; unknown items of histories and lists are reported.
+
+        Raises:
+            UnknownIdError: A user without a history is unknown.
+            ConditionError: A filter cannot be used.
+            ArgumentError: A request has neither user nor history, k below 1, or an unknown model.
+        """
+        return self.run([self.prepare(request) for request in requests])
+
+    def prepare(self, request: Request) -> Prepared:
+        """Checks one request and turns its ids into rows; cheap, and safe beside a running batch.
+
+        Raises:
+            UnknownIdError: See `answer`; so are the other errors.
+        """
+        if request.k < 1:
+            raise ArgumentError("k", f"expected at least 1, got {request.k}")
+        if request.model not in get_args(Model):
+            raise ArgumentError("model", f"expected {', '.join(get_args(Model))}; got {request.model!r}")
+        if "sequential" not in self.module.tasks:
+            raise ArgumentError(
+                "model", "recommending from a history needs the task sequential among the model's tasks"
+            )
+        if request.where is not None:
+            self.catalogue.parse(request.where)
+        user: int | None = None
+        unknown: tuple[str, ...] = ()
+        if request.history is not None:
+            history, unknown = self._rows(request.history)
+        elif request.user is None:
+            raise ArgumentError("user", "expected a user id or a history, got neither")
+        else:
+            user = self.history.users.row(request.user)
+            history = self._sequences[user]
+        allow, unlisted = (None, ()) if request.allow is None else self._rows(request.allow)
+        deny, undenied = self._rows(request.deny)
+        return Prepared(request, user, history, allow, deny, unknown, unlisted + undenied)
+
+    @torch.no_grad()
+    def run(self, prepared: Sequence[Prepared]) -> list[Answer]:
+        """Answers prepared requests, those that need the same search in one pass through the model.
+
+        An answer does not depend on what else is in the batch, but for the rounding of the scores.
+        """
+        groups: dict[tuple[Model, int], list[int]] = {}
+        for place, one in enumerate(prepared):
+            width = _width(min(one.request.k, len(self.catalogue.items)))
+            groups.setdefault((one.request.model, width), []).append(place)
+        answers: dict[int, Answer] = {}
+        for (model, width), places in groups.items():
+            part = [prepared[place] for place in places]
+            answers |= dict(zip(places, self._group(part, model, width), strict=True))
+        return [answers[place] for place in range(len(prepared))]
+
+    def _group(self, part: list[Prepared], model: Model, width: int) -> list[Answer]:
+        """Answers to requests of one model and beam width."""
+        sequences = _sequences([one.history for one in part])
+        network, batch = self.module.network, self._prompts(sequences, part)
+        blocked = [self._blocked(one) for one in part]
+        prefix, n_items = network.start(batch), len(self.catalogue.items)
+        k = min(max(one.request.k for one in part), n_items)
+        # Heads alone are ranked by log-probability, which does not underflow: k items come if k exist.
+        if model == "generation":
+            depth = min(max(DEPTH, width), n_items)
+            beams = beam_search(network, batch, blocked, k=depth, width=width, prefix=prefix)
+            rows, scores = beams.items[:, :k].cpu().numpy(), beams.scores[:, :k].exp().cpu().numpy()
+        elif model == "item_head":
+            item = item_scores(network, batch, prefix)
+            rows, _ = top_k(item, _sequences(blocked), k)
+            scores = np.take_along_axis(item.exp().cpu().numpy(), rows.clip(0).astype(np.int64), axis=1)
+        else:
+            item = item_scores(network, batch, prefix).exp()
+            generated = torch.zeros_like(item)
+            if self.fusion.generation > 0:  # the search comes last, since it may consume the prefix
+                depth = min(DEPTH, n_items)
+                beams = beam_search(network, batch, blocked, k=depth, width=width, prefix=prefix)
+                generated = spread(beams, n_items)
+            prior = torch.from_numpy(self._prior.scores(sequences, np.arange(len(sequences)))).to(item.device)
+            rows, scores = top_k(self.fusion.mix(item, generated, prior), _sequences(blocked), k)
+        return [self._answer(*each) for each in zip(part, rows, scores, strict=True)]
+
+    def _blocked(self, one: Prepared) -> NDArray[np.int32]:
+        """Item rows that must not come back; the one place where what is allowed becomes what is blocked."""
+        gone = np.unique(np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]]))
+        if one.allow is None and one.request.where is None:
+            return gone.astype(np.int32)
+        allowed = np.ones(len(self.catalogue.items), dtype=bool)
+        if one.allow is not None:
+            allowed[:] = False
+            allowed[one.allow] = True
+        if one.request.where is not None:
+            allowed &= self.catalogue.mask(one.request.where)
+        allowed[gone] = False
+        return np.flatnonzero(~allowed).astype(np.int32)
+
+    def _prompts(self, sequences: Sequences, part: Sequence[Prepared]) -> Batch:
+        """Sequential prompts; where the model reads user tokens, strangers get theirs from their items."""
+        builder, template = self.module.builder, seen_templates("sequential")[0]
+        encoder, vocabulary = builder.encoder, self.module.vocabulary
+        tokens: list[NDArray[Any] | None] = [None] * len(part)
+        if self.module.user_tokens != "none":
+            tokens = [None if one.user is None else encoder.users.one(one.user) for one in part]
+            strangers = [place for place, one in enumerate(part) if one.user is None]
+            if strangers:
+                codes = vocabulary.user_codes_of(_sequences([sequences[place] for place in strangers]))
+                folded = TokenRows(vocabulary.tokens_of_codes(codes), encoder.base)
+                for row, place in enumerate(strangers):
+                    tokens[place] = folded.one(row)
+        examples = [builder.prompt(template, own, items) for own, items in zip(tokens, sequences, strict=True)]
+        return collate(examples, [TASKS.index("sequential")] * len(examples), encoder.pad_id)
+
+    def _answer(self, one: Prepared, rows: NDArray[Any], scores: NDArray[Any]) -> Answer:
+        raw, titles = self.catalogue.items.raw, self.catalogue.titles
+        k = one.request.k
+        items = [
+            Recommendation(rank, raw[row], titles[row], float(score))
+            for rank, (row, score) in enumerate(zip(rows[:k].tolist(), scores[:k].tolist(), strict=True), 1)
+            if row >= 0
+        ]
+        return Answer(one.request.user, items, one.unknown_history, one.unknown_listed)
+
+    def _rows(self, raw: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Rows of the known ids, and the unknown ones, both in their order."""
+        items = self.catalogue.items
+        rows = np.array([items.row(name) for name in raw if name in items], dtype=np.int32)
+        return rows, tuple(name for name in raw if name not in items)
+
+    def _refuse_unknown(self, one: Prepared) -> None:
+        for raw in (*one.unknown_history, *one.unknown_listed):
+            self.catalogue.items.row(raw)  # raises
+
+
+def _width(k: int) -> int:
+    """Beams for k items, rounded up to 20, 50, 100, 200, ...: few sizes, so that requests share a batch.
+
+    The number depends on k alone, never on the other requests of a batch, which therefore cannot change an answer.
+    """
+    width, steps = WIDTH, cycle((2.5, 2, 2))
+    while width < k:
+        width = int(width * next(steps))
+    return width
+
+
+def _sequences(parts: list[NDArray[np.int32]]) -> Sequences:
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+    return Sequences(offsets, np.concatenate(parts).astype(np.int32) if parts else np.zeros(0, dtype=np.int32))

@@ -1,0 +1,94 @@
+"""What is asked and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Model = Literal["fused", "item_head", "generation"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        rank: From 1.
+        item: Raw id.
+        title: Of the item table; empty where unknown.
+        score: Probability under the model that was asked.
+    """
+
+    rank: int
+    item: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for what.
+
+    Attributes:
+        user: Raw id. With `history`, only a name and may be unknown; without, the known history is used.
+        history: Raw item ids, oldest first.
+        k: How many items.
+        model: `fused`, `item_head`, or `generation` (beam search over the trie).
+        exclude_seen: Leave out items of the history.
+        where: Filter over the item table, see `metatoken.data.conditions`; None lets all pass.
+        allow: Raw ids of the only items that may come; None allows all.
+        deny: Raw ids of items that must not come.
+    """
+
+    user: str | None = None
+    history: Sequence[str] | None = None
+    k: int = 10
+    model: Model = "fused"
+    exclude_seen: bool = True
+    where: str | None = None
+    allow: Sequence[str] | None = None
+    deny: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request.
+
+    Attributes:
+        user: Of the request.
+        items: Best first; fewer than k only where no more are allowed.
+        unknown_history: Ids of the given history that are no items of the run, in its order; the rest of it counted.
+        unknown_listed: Ids of `allow` and `deny` that are no items of the run.
+    """
+
+    user: str | None
+    items: list[Recommendation]
+    unknown_history: tuple[str, ...] = ()
+    unknown_listed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that has been checked, its ids as rows.
+
+    Attributes:
+        request: The request.
+        user: User row, or None where the prompt is made of the history alone.
+        history: int32 `[any]` item rows, oldest first.
+        allow: int32 `[any]` item rows, or None.
+        deny: int32 `[any]` item rows.
+        unknown_history: See `Answer`.
+        unknown_listed: See `Answer`.
+    """
+
+    request: Request
+    user: int | None
+    history: NDArray[np.int32]
+    allow: NDArray[np.int32] | None
+    deny: NDArray[np.int32]
+    unknown_history: tuple[str, ...]
+    unknown_listed: tuple[str, ...]

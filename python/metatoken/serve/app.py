@@ -1,0 +1,150 @@
+"""The application: `/recommend`, `/items`, `/health`, `/metrics` and a page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, get_args
+
+from fastapi import FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from metatoken.errors import MetatokenError
+from metatoken.recommend.requests import Answer, Model, Prepared
+from metatoken.serve.batching import Batcher
+from metatoken.serve.guard import Guard
+from metatoken.serve.limits import Limits
+from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, document, parse
+from metatoken.serve.metrics import TYPE, Metrics
+
+if TYPE_CHECKING:
+    from metatoken.recommend.recommender import Recommender
+
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/page/style.css": ("style.css", "text/css; charset=utf-8"),
+}
+LONGEST_SEARCH, MOST_FOUND = 200, 50
+
+
+def create_app(recommender: Recommender, limits: Limits | None = None) -> Guard:
+    """The application over a loaded recommender, for any ASGI server.
+
+    Args:
+        recommender: Answers.
+        limits: What to take on.
+    """
+    limits = limits or Limits()
+    service = Service(recommender, limits)
+    app = FastAPI(
+        title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
+        lifespan=service.lifespan,
+    )  # fmt: skip
+    body = {"application/json": {"schema": {"oneOf": [_schema(Ask), _schema(Asks)]}}}
+    extra = {"requestBody": {"required": True, "content": body}}
+    app.add_api_route("/recommend", service.recommend, methods=["POST"], openapi_extra=extra)
+    app.add_api_route("/items", service.items, methods=["GET"])
+    app.add_api_route("/health", service.health, methods=["GET"])
+    app.add_api_route("/metrics", service.show_metrics, methods=["GET"])
+    for path in PAGE:
+        app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
+    for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
+        app.add_exception_handler(kind, service.error)
+    return Guard(app, limits, service.metrics, {*PAGE, "/recommend", "/items", "/health", "/metrics"})
+
+
+class Service:
+    """The endpoints and what they share.
+
+    Args:
+        recommender: Answers.
+        limits: What to take on.
+    """
+
+    def __init__(self, recommender: Recommender, limits: Limits) -> None:
+        self.recommender, self.limits, self.metrics = recommender, limits, Metrics()
+        self.batcher: Batcher[Prepared, Answer] = Batcher(
+            recommender.run, size=limits.batch, wait_s=limits.wait_ms / 1000, queue=limits.queue,
+            timeout_s=limits.timeout_s, grace_s=limits.grace_s, seen=self.metrics.batches.add,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Runs the batcher as long as the server."""
+        async with self.batcher:
+            yield
+
+    async def recommend(self, request: Request) -> Response:
+        """Items for one request, or for each of `requests`, where each has its own answer or error."""
+        asks, several = parse(await request.body(), self.limits)
+        prepared: list[Prepared | ApiError] = [self._prepare(ask) for ask in asks]
+        if not several and isinstance(prepared[0], ApiError):
+            raise prepared[0]
+        answers = iter(await self._answers([one for one in prepared if isinstance(one, Prepared)]))
+        results = []
+        for ask, one in zip(asks, prepared, strict=True):
+            found = one if isinstance(one, ApiError) else next(answers)
+            if isinstance(found, ApiError):
+                self.metrics.errors[found.code] += 1
+                results.append({"user": ask.user, "error": found.document})
+            else:
+                results.append(document(found))
+        return JSONResponse({"results": results} if several else results[0])
+
+    async def items(self, q: str = "", limit: str = "20") -> Response:
+        """Items whose titles or ids contain the words of `q`, best first."""
+        if len(q) > LONGEST_SEARCH:
+            raise ApiError(422, "invalid_request", f"q: expected at most {LONGEST_SEARCH} characters, got {len(q)}")
+        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_FOUND:
+            raise ApiError(422, "invalid_request", f"limit: expected a number from 1 to {MOST_FOUND}, got {limit[:20]}")
+        catalogue = self.recommender.catalogue
+        rows = await run_in_threadpool(catalogue.search, q, int(limit))
+        found = [{"item": catalogue.items.raw[row], "title": catalogue.titles[row]} for row in rows.tolist()]
+        return JSONResponse({"items": found})
+
+    async def health(self) -> Response:
+        """Whether requests are taken, and what may be asked."""
+        catalogue = self.recommender.catalogue
+        state = {
+            "status": "stopping" if self.batcher.closed else "ok",
+            "users": len(self.recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
+            "models": list(get_args(Model)), "limits": self.limits.shown(),
+        }  # fmt: skip
+        return JSONResponse(state, 503 if self.batcher.closed else 200)
+
+    async def show_metrics(self) -> Response:
+        """Counters and histograms in the text format of Prometheus."""
+        return Response(self.metrics.text(self.batcher.waiting), media_type=TYPE)
+
+    async def error(self, _request: Request, error: Exception) -> Response:
+        """The answer to a request that fails, in the one shape; a fault of ours goes on to the server's log."""
+        if isinstance(error, HTTPException):  # of the router: no such path, no such method
+            code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+            found = ApiError(error.status_code, code, error.detail.lower(), headers=dict(error.headers or {}))
+        else:
+            found = as_api_error(error)
+        self.metrics.errors[found.code] += 1
+        return found.response()
+
+    def _prepare(self, ask: Ask) -> Prepared | ApiError:
+        try:
+            return self.recommender.prepare(ask.request())
+        except MetatokenError as error:
+            return as_api_error(error)
+
+    async def _answers(self, prepared: list[Prepared]) -> list[Answer]:
+        return await self.batcher.submit(prepared) if prepared else []
+
+
+async def _page(request: Request) -> Response:
+    name, kind = PAGE[request.url.path]
+    return Response(files("metatoken.serve").joinpath("page", name).read_bytes(), media_type=kind)
+
+
+def _schema(model: type[Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = model.model_json_schema()
+    return schema

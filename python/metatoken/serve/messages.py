@@ -1,0 +1,147 @@
+"""The JSON that goes in and out, and the one shape of errors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import from_json
+from starlette.responses import JSONResponse
+
+from metatoken.errors import ConditionError, MetatokenError, UnknownIdError
+from metatoken.recommend.requests import Answer, Request
+from metatoken.serve.batching import BusyError, ClosedError
+from metatoken.serve.limits import Limits
+
+Id = Annotated[str, Field(min_length=1, max_length=1000)]
+FAULT = "something went wrong here; the log of the server says what"
+
+
+class Ask(BaseModel):
+    """One request; the fields are those of `metatoken.recommend.Request`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+    user: Id | None = None
+    history: list[Id] | None = None
+    k: int = Field(default=10, ge=1)
+    model: Literal["fused", "item_head", "generation"] = "fused"
+    exclude_seen: bool = True
+    where: str | None = None
+    allow: list[Id] | None = None
+    deny: list[Id] = []
+
+    @field_validator("k")
+    @classmethod
+    def _few(cls, value: int, info: ValidationInfo) -> int:
+        _at_most(value, "k", info)
+        return value
+
+    @field_validator("history", "allow", "deny")
+    @classmethod
+    def _short(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        limit = "history" if info.field_name == "history" else "listed"
+        _at_most(len(value or ()), limit, info)
+        return value
+
+    def request(self) -> Request:
+        """The same for the recommender; an empty filter lets all pass."""
+        where = self.where if self.where and self.where.strip() else None
+        return Request(**(self.model_dump() | {"where": where}))
+
+
+class Asks(BaseModel):
+    """Several requests."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    requests: list[Ask] = Field(min_length=1)
+
+    @field_validator("requests", mode="before")
+    @classmethod
+    def _short(cls, value: Any, info: ValidationInfo) -> Any:
+        _at_most(len(value) if isinstance(value, list) else 0, "requests", info)
+        return value
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: Of HTTP.
+        code: For programs.
+        message: For people.
+        more: Further members of the error object.
+        headers: Of the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, more: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers
+        self.document: dict[str, Any] = {"code": code, "message": message, **(more or {})}
+
+    def response(self) -> JSONResponse:
+        """`{"error": {"code", "message", ...}}`."""
+        return JSONResponse({"error": self.document}, self.status, self.headers)
+
+
+def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
+    """The requests in a body, and whether they came as a batch.
+
+    Raises:
+        ApiError: It is not JSON, or not of the form.
+    """
+    try:
+        value = from_json(body)
+    except ValueError as error:
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
+    context = {"limits": limits}
+    try:
+        if isinstance(value, dict) and "requests" in value:
+            return Asks.model_validate(value, context=context).requests, True
+        return [Ask.model_validate(value, context=context)], False
+    except ValidationError as error:
+        fields = [
+            {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
+            for one in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        first = f"{fields[0]['field'] or 'the body'}: {fields[0]['message']}"
+        raise ApiError(422, "invalid_request", first, {"fields": fields}) from error
+
+
+def as_api_error(error: BaseException) -> ApiError:
+    """What went wrong with one request, as an answer; anything unexpected without its details."""
+    match error:
+        case ApiError():
+            found = error
+        case BusyError():
+            found = ApiError(503, "overloaded", f"{error}; try again", headers={"Retry-After": "1"})
+        case ClosedError():
+            found = ApiError(503, "stopping", str(error), headers={"Retry-After": "5"})
+        case TimeoutError():
+            found = ApiError(504, "timeout", "the answer took too long; ask for less, or try again")
+        case UnknownIdError():
+            found = ApiError(404, "unknown_user", f"{error}; give a history to ask for a stranger", {"field": "user"})
+        case ConditionError():
+            more = {"field": "where", "position": error.position}
+            found = ApiError(422, "invalid_filter", str(error), more)
+        case MetatokenError():
+            found = ApiError(422, "invalid_request", str(error))
+        case _:
+            found = ApiError(500, "internal", FAULT)
+    return found
+
+
+def document(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON."""
+    return asdict(answer)
+
+
+def _at_most(size: int, limit: str, info: ValidationInfo) -> None:
+    most = getattr((info.context or {}).get("limits", Limits()), limit)
+    if size > most:
+        raise ValueError(f"expected at most {most}, got {size}")

@@ -1,0 +1,132 @@
+"""Vectors about items from outside the log (words of a title, an image), by raw item id, as a folder on disk.
+
+features/  manifest.json (checksums, where the vectors come from)
+           items.parquet      `item` (string id), `title` (string, "" where unknown)
+           vectors.safetensors `vectors` float32 `[n, c]`, one row an item in the order of items.parquet; zeros: unknown
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoken.artifacts import (
+    atomic_folder,
+    read_frame,
+    read_manifest,
+    read_tensors,
+    write_frame,
+    write_manifest,
+    write_tensors,
+)
+from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
+
+KIND, SCHEMA = "item_features", 1
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFeatures:
+    """One vector an item.
+
+    Attributes:
+        ids: Raw item ids, each once.
+        vectors: float32 `[n, c]`, finite; a row of zeros says that nothing is known of the item.
+        titles: Of each item; "" where unknown.
+        source: Where the vectors come from, anything that JSON can hold.
+
+    Raises:
+        ArgumentError: Lengths differ, an id appears twice, or a vector is not finite.
+    """
+
+    ids: list[str]
+    vectors: NDArray[np.float32]
+    titles: list[str] = field(default_factory=list)
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vectors = np.asarray(self.vectors, dtype=np.float32)
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "titles", list(self.titles) or [""] * len(self.ids))
+        if vectors.ndim != 2 or len(vectors) != len(self.ids) or len(self.titles) != len(self.ids):
+            raise ArgumentError(
+                "vectors",
+                f"expected one row and one title for each of {len(self.ids)} ids, got shape {vectors.shape} and "
+                f"{len(self.titles)} titles",
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise ArgumentError("ids", "expected each id once")
+        if not np.isfinite(vectors).all():
+            raise ArgumentError("vectors", "expected finite numbers only")
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the folder, whole or not at all; older features there are replaced."""
+        with atomic_folder(folder, kind=KIND) as work:
+            write_frame(work / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}))
+            write_tensors(work / "vectors.safetensors", {"vectors": self.vectors})
+            write_manifest(work, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ItemFeatures:
+        """Reads the folder.
+
+        Raises:
+            ArtifactError: A file is missing or altered.
+        """
+        folder = Path(folder)
+        source = read_manifest(folder, KIND, SCHEMA)["source"]
+        frame = read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})
+        tensors, _ = read_tensors(folder / "vectors.safetensors", ["vectors"])
+        return cls(frame["item"].to_list(), tensors["vectors"], frame["title"].to_list(), source)
+
+    def rows(self, items: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of raw ids in their order, float32 `[len(items), c]`; zeros for an item that is not here.
+
+        Raises:
+            ArtifactError: No item is here, so these are the features of another catalogue.
+        """
+        place = {item: row for row, item in enumerate(self.ids)}
+        known = np.array([place.get(item, -1) for item in items], dtype=np.int64)
+        if len(items) and (known < 0).all():
+            raise ArtifactError(
+                f"the features know none of {len(items)} items (first: {items[0]!r}, features: "
+                f"{self.ids[0] if self.ids else 'none'!r}); they belong to another catalogue"
+            )
+        result = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
+        result[known >= 0] = self.vectors[known[known >= 0]]
+        return result
+
+    def nearest(self, item: str, k: int = 5) -> list[tuple[str, str, float]]:
+        """The k items of highest cosine: `(id, title, cosine)`, best first; items without a vector are left out.
+
+        Raises:
+            UnknownIdError: The item is not here.
+            ArgumentError: It has no vector, or k is below 1.
+        """
+        if item not in self.ids:
+            raise UnknownIdError(f"no features of item {item!r}")
+        if k < 1:
+            raise ArgumentError("k", f"expected at least 1, got {k}")
+        lengths = np.linalg.norm(self.vectors, axis=1)
+        own = self.ids.index(item)
+        if lengths[own] == 0:
+            raise ArgumentError("item", f"{item!r} has no vector, since nothing is known of it")
+        cosines = self.vectors @ self.vectors[own] / np.maximum(lengths * lengths[own], 1e-30)
+        cosines[(lengths == 0) | (np.arange(len(self.ids)) == own)] = -np.inf
+        order = np.argsort(-cosines, kind="stable")[:k]
+        return [(self.ids[row], self.titles[row], float(cosines[row])) for row in order if np.isfinite(cosines[row])]
+
+
+def texts_checksum(ids: Sequence[str], texts: Sequence[str]) -> str:
+    """Checksum of ids and their texts, in order."""
+    digest = hashlib.sha256()
+    for part in (*ids, *texts):
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

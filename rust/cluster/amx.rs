@@ -1,0 +1,399 @@
+//! Nearest codewords through the bf16 matrix unit (AMX), with the labels of the `f32` kernel, bit for bit.
+//!
+//! Rows and codewords are split into two bf16 values each, `x = h + l + r` with `|r| <= 2^-16 |x|`, and three of the four
+//! products are added up in f32: `x.c = hx.hc + hx.lc + lx.hc + e`. The least of these scores names the nearest codeword
+//! whenever all others are farther off than twice the error of a score, which `tolerance` bounds; the few other rows go
+//! through the `f32` kernel. So the result never depends on the matrix unit, only the time does.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+use super::kernel::Nearest;
+use super::pack::Codewords;
+use super::rows::Rows;
+
+/// Rows (and columns) of a tile.
+const TILE: usize = 16;
+/// Values of a row in one tile, as bf16.
+const STEP: usize = 32;
+/// Rows and columns of the square of four tiles that is multiplied at once.
+const SQUARE: usize = 2 * TILE;
+/// Rows whose minima are kept at once.
+const BLOCK: usize = 64;
+/// Fewest codewords for which splitting the rows pays.
+pub(super) const FEWEST: usize = 32;
+/// Rows that are gathered before the `f32` kernel looks at them.
+const DOUBTS: usize = 48;
+
+/// 32 bf16 values: a row of a tile.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u16; STEP]);
+
+/// Codewords as bf16 tiles.
+pub(super) struct Tiles {
+    steps: usize,
+    /// Per 16 codewords and 32 values: a tile of high parts, a tile of low parts, both negated; within a tile the pair of
+    /// values `2 p, 2 p + 1` of all 16 codewords is row `p`.
+    lines: Vec<Line>,
+    /// `|c|^2 / 2`, infinite for the padding to whole squares.
+    half_norms: Vec<f32>,
+    /// Greatest length of a codeword, and greatest `|c|^2 / 2`.
+    longest: f32,
+    greatest: f32,
+}
+
+/// Whether processor and system have what is needed. Asks the system for the right to use tiles, once.
+pub(super) fn available() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        const TILES_AND_BF16: u32 = 1 << 24 | 1 << 22;
+        if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512bf16") {
+            return false;
+        }
+        let leaf = __cpuid_count(7, 0);
+        leaf.edx & TILES_AND_BF16 == TILES_AND_BF16 && permitted()
+    })
+}
+
+/// `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`, which Linux wants before the first use of a tile.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    let mut result = ARCH_PRCTL;
+    // SAFETY: the call changes nothing but the process's own right to the tile registers.
+    unsafe {
+        asm!("syscall", inlateout("rax") result, in("rdi") 0x1023, in("rsi") 18, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
+    }
+    result == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+impl Tiles {
+    /// Splits and packs codewords.
+    pub fn pack(codewords: Rows<'_>, halves: &[f32]) -> Self {
+        let (count, dim) = (codewords.len(), codewords.dim());
+        let (steps, columns) = (dim.div_ceil(STEP), count.next_multiple_of(SQUARE));
+        let mut half_norms = vec![f32::INFINITY; columns];
+        half_norms[..count].copy_from_slice(&halves[..count]);
+        let greatest = halves[..count].iter().fold(0.0f32, |most, &h| most.max(h));
+        let mut lines = vec![Line([0; STEP]); columns * steps * 2];
+        // SAFETY: values come from `available` alone; the lines are those of all tiles.
+        unsafe { fill(codewords, steps, &mut lines) };
+        Self { steps, lines, half_norms, longest: (2.0 * greatest).sqrt() * 1.0001, greatest }
+    }
+
+    /// Upper bound of the difference between two ways to compute a score, over the length of the row: what splitting
+    /// loses (`|r|` and the product of the low parts: `3 * 2^-16`), and what rounding to f32 loses, in tiles (32 products a
+    /// step, a sum for each step) and in the `f32` kernel (one rounding a value).
+    fn tolerance(&self, dim: usize, length: f32) -> f32 {
+        const UNIT: f32 = f32::EPSILON;
+        let roundings = (dim + 3 * self.steps + 3 * STEP) as f32 * UNIT;
+        let size = length * self.longest;
+        // Values below the normal range are taken for 0.
+        let tiny = dim as f32 * 4.0 * f32::MIN_POSITIVE * (1.0 + length + self.longest);
+        size * 3.0 / 65536.0 + (size + self.greatest) * roundings + tiny
+    }
+}
+
+/// Writes the tiles of all codewords.
+///
+/// # Safety
+/// AVX-512 with bf16 must be available, and `lines` hold the tiles.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn fill(codewords: Rows<'_>, steps: usize, lines: &mut [Line]) {
+    let places = _mm512_setr_epi32(0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240);
+    for k in 0..codewords.len() {
+        for step in 0..steps {
+            let tile = ((k / TILE) * steps + step) * 2 * TILE;
+            let mut pair = [Line([0; STEP]); 2];
+            // SAFETY: the parts of one codeword are 16 pairs each, which go to one column of the 16 rows of a tile.
+            unsafe {
+                let [high, low] = &mut pair;
+                split::<true>(codewords.row(k), step, high, low);
+                for part in 0..2 {
+                    let column = lines[tile + part * TILE..][..TILE].as_mut_ptr().cast::<i32>().add(k % TILE);
+                    let values = _mm512_load_si512(std::ptr::from_ref(&pair[part]).cast());
+                    _mm512_i32scatter_epi32::<4>(column, places, values);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the high and low bf16 parts of 32 values of a row, zeros past its end, and returns the sums of their squares.
+///
+/// # Safety
+/// AVX-512 with bf16 must be available.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn split<const NEGATE: bool>(row: &[f32], step: usize, high: &mut Line, low: &mut Line) -> __m512 {
+    let mut squares = _mm512_setzero_ps();
+    for half in 0..2 {
+        let begin = step * STEP + half * 16;
+        let left = row.len().saturating_sub(begin).min(16);
+        // SAFETY: the mask keeps the load within the row; each store fills one half of a line.
+        unsafe {
+            let mask = ((1u32 << left) - 1) as u16;
+            let mut value = _mm512_maskz_loadu_ps(mask, row.as_ptr().wrapping_add(begin));
+            squares = _mm512_fmadd_ps(value, value, squares);
+            if NEGATE {
+                value = _mm512_sub_ps(_mm512_setzero_ps(), value);
+            }
+            let first: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(value));
+            let rounded = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(first)));
+            let second: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(_mm512_sub_ps(value, rounded)));
+            _mm256_store_si256(high.0.as_mut_ptr().add(half * 16).cast(), first);
+            _mm256_store_si256(low.0.as_mut_ptr().add(half * 16).cast(), second);
+        }
+    }
+    squares
+}
+
+/// Running minima of a block of rows, one per lane.
+struct Minima {
+    best: [__m512; BLOCK],
+    second: [__m512; BLOCK],
+    /// Number of the 16 codewords that `best` is among.
+    place: [__m512i; BLOCK],
+}
+
+#[repr(C, align(64))]
+struct Scores([f32; SQUARE * SQUARE]);
+
+/// Asks for the rows of the next block, some lines at a time, while this one is multiplied.
+struct Ahead {
+    next: *const u8,
+    /// Lines to ask for at once.
+    share: usize,
+}
+
+impl Ahead {
+    fn new(block: Rows<'_>, squares: usize) -> Self {
+        let bytes = size_of_val(block.data());
+        let times = squares * block.len().div_ceil(SQUARE);
+        Self { next: block.data().as_ptr().cast::<u8>().wrapping_add(bytes), share: bytes.div_ceil(64).div_ceil(times) }
+    }
+
+    #[inline]
+    fn fetch(&mut self) {
+        for _ in 0..self.share {
+            // SAFETY: a prefetch may name any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.cast()) };
+            self.next = self.next.wrapping_add(64);
+        }
+    }
+}
+
+/// Buffers of one thread.
+struct Work {
+    lines: Vec<Line>,
+    lengths: [f32; BLOCK],
+    minima: Minima,
+    scores: Scores,
+}
+
+/// Shape of all eight tiles: 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Shape([u8; 64]);
+
+fn shape() -> Shape {
+    let mut bytes = [0; 64];
+    bytes[0] = 1;
+    for tile in 0..8 {
+        bytes[16 + 2 * tile] = 64;
+        bytes[48 + tile] = TILE as u8;
+    }
+    Shape(bytes)
+}
+
+/// Writes the nearest codeword of each row (lowest index on a tie); false if a row has no finite score.
+pub(super) fn nearest(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [u32]) -> bool {
+    // SAFETY: tiles are packed only where the instructions are available.
+    unsafe { search(code, tiles, rows, labels) }
+}
+
+/// # Safety
+/// AVX-512 with bf16 and tiles must be available.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn search(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [u32]) -> bool {
+    let (zero, never) = (_mm512_setzero_si512(), _mm512_set1_ps(f32::INFINITY));
+    let minima = Minima { best: [never; BLOCK], second: [never; BLOCK], place: [zero; BLOCK] };
+    let lines = vec![Line([0; STEP]); BLOCK * tiles.steps * 2];
+    let mut work = Work { lines, lengths: [0.0; BLOCK], minima, scores: Scores([0.0; SQUARE * SQUARE]) };
+    let (mut doubts, mut finite) = (Vec::with_capacity(DOUBTS), true);
+    let shape = shape();
+    // SAFETY: the tiles have their shape from here to the release.
+    unsafe { asm!("ldtilecfg [{shape}]", shape = in(reg) &raw const shape.0, options(nostack, readonly)) };
+    for begin in (0..rows.len()).step_by(BLOCK) {
+        let block = rows.slice(begin, (begin + BLOCK).min(rows.len()));
+        // SAFETY: as above.
+        unsafe {
+            work.load(block, tiles.steps);
+            work.minima.best.fill(never);
+            work.minima.second.fill(never);
+            let mut ahead = Ahead::new(block, tiles.half_norms.len() / SQUARE);
+            for first in (0..tiles.half_norms.len()).step_by(SQUARE) {
+                for row in (0..block.len()).step_by(SQUARE) {
+                    ahead.fetch();
+                    work.multiply(tiles, first, row);
+                    work.lower(first / TILE, row, SQUARE.min(block.len() - row));
+                }
+            }
+            for i in 0..block.len() {
+                let tolerance = tiles.tolerance(rows.dim(), work.lengths[i]);
+                match work.certain(i, tolerance) {
+                    Some(label) => labels[begin + i] = label,
+                    None => doubts.push((begin + i) as u32),
+                }
+            }
+        }
+        if doubts.len() >= DOUBTS || begin + BLOCK >= rows.len() {
+            finite &= settle(code, rows, &doubts, labels);
+            doubts.clear();
+        }
+    }
+    // SAFETY: gives up what `ldtilecfg` set.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    finite
+}
+
+/// Labels the rows that are too near to two codewords by the `f32` kernel.
+fn settle(code: &Codewords, rows: Rows<'_>, doubts: &[u32], labels: &mut [u32]) -> bool {
+    if doubts.is_empty() {
+        return true;
+    }
+    let part = rows.gather(doubts);
+    let mut found = vec![0; doubts.len()];
+    let finite = code.isa().run(Nearest { code, rows: Rows::new(&part, rows.dim()), labels: &mut found });
+    doubts.iter().zip(found).for_each(|(&row, label)| labels[row as usize] = label);
+    finite
+}
+
+impl Work {
+    /// Splits a block of rows into tiles, and takes the rows' lengths. Rows past the end keep what they were.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn load(&mut self, block: Rows<'_>, steps: usize) {
+        for i in 0..block.len() {
+            let mut squares = _mm512_setzero_ps();
+            for step in 0..steps {
+                let tile = ((i / TILE) * steps + step) * 2 * TILE + i % TILE;
+                let (high, low) = self.lines[tile..=tile + TILE].split_at_mut(TILE);
+                // SAFETY: the instructions are available.
+                squares =
+                    _mm512_add_ps(squares, unsafe { split::<false>(block.row(i), step, &mut high[0], &mut low[0]) });
+            }
+            self.lengths[i] = _mm512_reduce_add_ps(squares).sqrt() * 1.0001;
+        }
+    }
+
+    /// Scores of 32 rows from `row` and 32 codewords from `first`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn multiply(&mut self, tiles: &Tiles, first: usize, row: usize) {
+        let group = tiles.steps * 2 * TILE;
+        let (a, b) = (self.lines[row / TILE * group..][..2 * group].as_ptr(), &tiles.lines[first / TILE * group..]);
+        let half = &tiles.half_norms[first..first + SQUARE];
+        // SAFETY: `a` and `b` are two groups of tiles each, `half` 32 values, `scores` 32 rows of 128 bytes; tiles are read
+        // with a stride of 64 bytes, or 0 where one line serves all rows.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{half} + {none}*1]",
+                "tileloadd tmm1, [{half} + {none}*1 + 64]",
+                "tileloadd tmm2, [{half} + {none}*1]",
+                "tileloadd tmm3, [{half} + {none}*1 + 64]",
+                "2:",
+                "tileloadd tmm4, [{a} + {line}*1]",
+                "tileloadd tmm6, [{b} + {line}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{d} + {line}*1 + 1024]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{c} + {line}*1]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm6, [{b} + {line}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{d} + {line}*1]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm4, [{a} + {line}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{c} + {line}*1 + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {a}, 2048",
+                "add {b}, 2048",
+                "add {c}, 2048",
+                "add {d}, 2048",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{scores} + {wide}*1], tmm0",
+                "tilestored [{scores} + {wide}*1 + 64], tmm1",
+                "tilestored [{lower} + {wide}*1], tmm2",
+                "tilestored [{lower} + {wide}*1 + 64], tmm3",
+                half = in(reg) half.as_ptr(),
+                none = in(reg) 0usize,
+                a = inout(reg) a => _,
+                c = inout(reg) a.add(group) => _,
+                b = inout(reg) b.as_ptr() => _,
+                d = inout(reg) b.as_ptr().add(group) => _,
+                steps = inout(reg) tiles.steps => _,
+                line = in(reg) 64usize,
+                wide = in(reg) 4 * SQUARE,
+                scores = in(reg) self.scores.0.as_mut_ptr(),
+                lower = in(reg) self.scores.0.as_mut_ptr().add(TILE * SQUARE),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Takes the scores of `count` rows from `row` into the minima; they are those of the 16 codewords `place` and of the
+    /// next 16.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn lower(&mut self, place: usize, row: usize, count: usize) {
+        let places = [_mm512_set1_epi32(place as i32), _mm512_set1_epi32(place as i32 + 1)];
+        let minima = &mut self.minima;
+        for (i, scores) in self.scores.0.chunks_exact(SQUARE).take(count).enumerate() {
+            let (mut best, mut second) = (minima.best[row + i], minima.second[row + i]);
+            let mut at = minima.place[row + i];
+            for part in 0..2 {
+                // SAFETY: 16 values in the row of 32.
+                let score = unsafe { _mm512_load_ps(scores.as_ptr().add(part * TILE)) };
+                let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(score, best);
+                second = _mm512_min_ps(second, _mm512_max_ps(score, best));
+                best = _mm512_min_ps(score, best);
+                at = _mm512_mask_mov_epi32(at, less, places[part]);
+            }
+            (minima.best[row + i], minima.second[row + i], minima.place[row + i]) = (best, second, at);
+        }
+    }
+
+    /// The nearest codeword of row `i` of the block if no other one is within twice the tolerance.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn certain(&self, i: usize, tolerance: f32) -> Option<u32> {
+        let best = self.minima.best[i];
+        let limit = _mm512_set1_ps(_mm512_reduce_min_ps(best) + 2.0 * tolerance);
+        let near = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(best, limit);
+        let also = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(self.minima.second[i], limit);
+        if near.count_ones() != 1 || also != 0 {
+            return None;
+        }
+        let (lane, mut places) = (near.trailing_zeros(), [0u32; 16]);
+        // SAFETY: 16 integers.
+        unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), self.minima.place[i]) };
+        Some(places[lane as usize] * TILE as u32 + lane)
+    }
+}

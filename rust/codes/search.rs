@@ -1,0 +1,309 @@
+//! One step of a beam search over the trie: the best children of each prompt's beams, or the best items below them.
+//!
+//! Beams lie flat, prompt after prompt, each with its node and the log-probability of its path. A step never touches a
+//! column that no child has, and a candidate that cannot enter the list of its prompt costs one comparison: whether it
+//! is allowed is asked only of those that would enter.
+
+use rayon::prelude::*;
+
+use super::trie::TrieView;
+use super::vector::{dot, log_sum_exp};
+use crate::error::{Error, Result};
+
+/// Which leaves each prompt may get: those of a list, or all but those of a list; never one outside `prefix`.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter<'a> {
+    /// Where each prompt's list begins in `leaves`, and its length at the end.
+    pub offsets: &'a [i64],
+    /// Sorted leaves of each prompt's list, without repeats, all within `prefix`.
+    pub leaves: &'a [i32],
+    /// Whether the list of a prompt names what is left out.
+    pub inverted: &'a [bool],
+    /// Allowed leaves before each leaf, and their number at the end; `None` where all are.
+    pub prefix: Option<&'a [i32]>,
+}
+
+impl Filter<'_> {
+    /// Allowed leaves of a prompt in `begin..end`.
+    fn count(&self, prompt: usize, begin: i32, end: i32) -> i32 {
+        let list = &self.leaves[self.offsets[prompt] as usize..self.offsets[prompt + 1] as usize];
+        let listed = match list {
+            [] => 0,
+            _ => list.partition_point(|&leaf| leaf < end) as i32 - list.partition_point(|&leaf| leaf < begin) as i32,
+        };
+        if !self.inverted[prompt] {
+            return listed;
+        }
+        let all = self.prefix.map_or(end - begin, |prefix| prefix[end as usize] - prefix[begin as usize]);
+        all - listed
+    }
+}
+
+/// Beams of all prompts.
+#[derive(Debug, Clone, Copy)]
+pub struct Beams<'a> {
+    /// Where each prompt's beams begin, and their number at the end.
+    pub offsets: &'a [i64],
+    /// Node of each beam.
+    pub nodes: &'a [i32],
+    /// Log-probability of each beam.
+    pub scores: &'a [f32],
+}
+
+/// What the model says about the next token of each beam.
+#[derive(Debug, Clone, Copy)]
+pub struct Logits<'a> {
+    /// Row-major, a row for each beam, a column for each code.
+    pub values: &'a [f32],
+    /// Columns of `values`.
+    pub width: usize,
+    /// Logit of ending here, where an item may be a prefix of another.
+    pub end: Option<&'a [f32]>,
+    /// Log-normaliser of each beam; `None` normalises over the choices at its node.
+    pub total: Option<&'a [f32]>,
+}
+
+/// How much to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep<'a> {
+    /// Items wanted for each prompt.
+    pub k: usize,
+    /// Beams kept at least.
+    pub width: usize,
+    /// Items that each prompt has already.
+    pub found: &'a [i64],
+}
+
+/// A candidate: larger keys are better, by score, then by lower id.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    key: u64,
+    row: u32,
+}
+
+impl Entry {
+    fn new(score: f32, id: i32, row: usize) -> Self {
+        // As unsigned integers floats keep their order if positive ones get the sign bit and negative are inverted.
+        let bits = (score + 0.0).to_bits();
+        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+        Entry { key: u64::from(ordered) << 32 | u64::from(u32::MAX - id as u32), row: row as u32 }
+    }
+
+    fn score(self) -> f32 {
+        let ordered = (self.key >> 32) as u32;
+        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+    }
+
+    fn id(self) -> i32 {
+        (u32::MAX - self.key as u32) as i32
+    }
+}
+
+/// The best `limit` entries seen so far.
+struct Best {
+    limit: usize,
+    least: f32,
+    entries: Vec<Entry>,
+}
+
+impl Best {
+    fn new(limit: usize) -> Self {
+        Best { limit, least: f32::NEG_INFINITY, entries: Vec::with_capacity(2 * limit) }
+    }
+
+    /// Whether a score can still enter; an equal one may, by its id.
+    fn open(&self, score: f32) -> bool {
+        score >= self.least
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+        if self.entries.len() == 2 * self.limit {
+            self.entries.select_nth_unstable_by(self.limit - 1, |a, b| b.key.cmp(&a.key));
+            self.entries.truncate(self.limit);
+            self.least = self.entries[self.limit - 1].score();
+        }
+    }
+
+    fn sorted(mut self) -> Vec<Entry> {
+        self.entries.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+        self.entries.truncate(self.limit);
+        self.entries
+    }
+}
+
+/// Candidates of all prompts, flat.
+#[derive(Debug, Default, PartialEq)]
+pub struct Kept {
+    /// Candidates of each prompt.
+    pub counts: Vec<i64>,
+    /// Node or leaf.
+    pub ids: Vec<i32>,
+    /// Log-probability.
+    pub scores: Vec<f32>,
+    /// Beam that it came from.
+    pub rows: Vec<i64>,
+}
+
+impl Kept {
+    fn add(&mut self, entries: &[Entry]) {
+        self.counts.push(entries.len() as i64);
+        self.ids.extend(entries.iter().map(|entry| entry.id()));
+        self.scores.extend(entries.iter().map(|entry| entry.score()));
+        self.rows.extend(entries.iter().map(|entry| i64::from(entry.row)));
+    }
+
+    fn join(parts: Vec<Vec<Entry>>) -> Self {
+        let mut kept = Kept::default();
+        parts.iter().for_each(|part| kept.add(part));
+        kept
+    }
+}
+
+/// The best inner nodes and the best items among the choices of each prompt's beams.
+///
+/// `width` nodes with an allowed leaf are kept, and more until the nodes and items at hold are worth `k` items.
+pub fn children(
+    trie: TrieView<'_>,
+    beams: Beams<'_>,
+    logits: Logits<'_>,
+    filter: Filter<'_>,
+    keep: Keep<'_>,
+) -> Result<(Kept, Kept)> {
+    let parts: Vec<(Vec<Entry>, Vec<Entry>)> = (0..keep.found.len())
+        .into_par_iter()
+        .map_init(Vec::new, |scratch, prompt| {
+            let mut lists = (Best::new(keep.width.max(keep.k)), Best::new(keep.k));
+            for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
+                choices(trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
+            }
+            let (mut inner, items) = (lists.0.sorted(), lists.1.sorted());
+            let mut held = keep.found[prompt] + items.len() as i64;
+            let enough = inner.iter().position(|entry| {
+                let node = entry.id() as usize;
+                held += i64::from(filter.count(prompt, trie.leaf_begin[node], trie.leaf_end[node]));
+                held >= keep.k as i64
+            });
+            inner.truncate(enough.map_or(usize::MAX, |place| (place + 1).max(keep.width)));
+            Ok((inner, items))
+        })
+        .collect::<Result<_>>()?;
+    let (inner, items) = parts.into_iter().unzip();
+    Ok((Kept::join(inner), Kept::join(items)))
+}
+
+/// Offers all choices at one beam's node to the lists of its prompt.
+fn choices(
+    trie: TrieView<'_>,
+    beams: Beams<'_>,
+    logits: Logits<'_>,
+    filter: Filter<'_>,
+    (prompt, row): (usize, usize),
+    scratch: &mut Vec<f32>,
+    (inner, items): &mut (Best, Best),
+) -> Result<()> {
+    let node = beams.nodes[row] as usize;
+    let (begin, end) = (trie.first_child[node] as usize, trie.first_child[node + 1] as usize);
+    let values = &logits.values[row * logits.width..(row + 1) * logits.width];
+    scratch.clear();
+    scratch.extend(trie.code[begin..end].iter().map(|&code| values[code as usize]));
+    let ending = logits.end.filter(|_| trie.terminal[node] >= 0).map(|all| all[row]);
+    scratch.extend(ending);
+    let total = logits.total.map_or_else(|| log_sum_exp(scratch), |all| all[row]);
+    let base = beams.scores[row] - total;
+    if base.is_nan() {
+        return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
+    }
+    if ending.is_some() {
+        let (leaf, score) = (trie.terminal[node], base + scratch[end - begin]);
+        if items.open(score) && filter.count(prompt, leaf, leaf + 1) > 0 {
+            items.push(Entry::new(score, leaf, row));
+        }
+    }
+    // No grandchildren: all children are items, and the list of nodes need not be asked.
+    let only_items = trie.first_child[begin] == trie.first_child[end];
+    for (child, &logit) in (begin..end).zip(scratch.iter()) {
+        let score = base + logit;
+        if only_items || trie.first_child[child] == trie.first_child[child + 1] {
+            let leaf = trie.terminal[child];
+            if items.open(score) && filter.count(prompt, leaf, leaf + 1) > 0 {
+                items.push(Entry::new(score, leaf, row));
+            }
+        } else if inner.open(score) && filter.count(prompt, trie.leaf_begin[child], trie.leaf_end[child]) > 0 {
+            inner.push(Entry::new(score, child as i32, row));
+        }
+    }
+    Ok(())
+}
+
+/// The best `k` items below each prompt's beams by leaf vectors: a softmax over the leaves of each beam's node.
+///
+/// `states` are row-major `[prompts, dim]` and already divided by the temperature, `vectors` `[leaves, dim]`.
+pub fn leaves(
+    trie: TrieView<'_>,
+    beams: Beams<'_>,
+    states: &[f32],
+    vectors: &[f32],
+    filter: Filter<'_>,
+    k: usize,
+) -> Result<Kept> {
+    let prompts = beams.offsets.len() - 1;
+    let owner: Vec<usize> = (0..prompts)
+        .flat_map(|prompt| std::iter::repeat_n(prompt, (beams.offsets[prompt + 1] - beams.offsets[prompt]) as usize))
+        .collect();
+    let dim = states.len() / prompts.max(1);
+    let logits = leaf_logits(trie, beams.nodes, &owner, states, vectors, dim);
+    let parts: Vec<Vec<Entry>> = (0..prompts)
+        .into_par_iter()
+        .map(|prompt| {
+            let mut best = Best::new(k);
+            for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
+                let base = beams.scores[row] - log_sum_exp(&logits[row]);
+                if base.is_nan() {
+                    return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
+                }
+                for (leaf, &logit) in (trie.leaf_begin[beams.nodes[row] as usize]..).zip(&logits[row]) {
+                    if best.open(base + logit) && filter.count(prompt, leaf, leaf + 1) > 0 {
+                        best.push(Entry::new(base + logit, leaf, row));
+                    }
+                }
+            }
+            Ok(best.sorted())
+        })
+        .collect::<Result<_>>()?;
+    Ok(Kept::join(parts))
+}
+
+/// Logits of the leaves below each beam; beams at the same node read its vectors together.
+fn leaf_logits(
+    trie: TrieView<'_>,
+    nodes: &[i32],
+    owner: &[usize],
+    states: &[f32],
+    vectors: &[f32],
+    dim: usize,
+) -> Vec<Vec<f32>> {
+    let mut order: Vec<usize> = (0..nodes.len()).collect();
+    order.sort_by_key(|&row| nodes[row]);
+    let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| nodes[a] == nodes[b]).collect();
+    let scored: Vec<(usize, Vec<f32>)> = groups
+        .into_par_iter()
+        .flat_map_iter(|rows| {
+            let node = nodes[rows[0]] as usize;
+            let (begin, end) = (trie.leaf_begin[node] as usize, trie.leaf_end[node] as usize);
+            let mut out: Vec<(usize, Vec<f32>)> =
+                rows.iter().map(|&row| (row, Vec::with_capacity(end - begin))).collect();
+            for vector in vectors[begin * dim..end * dim].chunks_exact(dim) {
+                for (row, logits) in &mut out {
+                    logits.push(dot(&states[owner[*row] * dim..][..dim], vector));
+                }
+            }
+            out
+        })
+        .collect();
+    let mut logits = vec![Vec::new(); nodes.len()];
+    for (row, values) in scored {
+        logits[row] = values;
+    }
+    logits
+}
