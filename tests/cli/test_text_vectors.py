@@ -10,7 +10,7 @@ from metatoken.run import load_run, train_run
 from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
-from tests.model.test_pretrained import BUILD
+from tests.model.architectures import ARCHITECTURES
 
 COLUMNS = ("--item-id", "movieId", "--title", "title")
 
@@ -20,7 +20,7 @@ def backbone(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone")
     tokenizer = train_tokenizer(["sequential"])
     torch.manual_seed(0)
-    BUILD["llama-tied"](len(tokenizer)).save_pretrained(path)
+    ARCHITECTURES["llama-tied"](len(tokenizer)).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return str(path)
 
