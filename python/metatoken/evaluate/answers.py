@@ -69,9 +69,7 @@ class AnswerRunner:
         return [family.questions[0], *[q for q in family.questions if not q.seen]]
 
     def _held(self, family: Family) -> AnswerRows:
-        rows = AnswerRows.of(
-            family, self.rows.part(self.part), self.module.tokenizer, self.module.settings.answers.max_text
-        )
+        rows = AnswerRows.of(family, self.rows.part(self.part), self.module.tokenizer, self.module.settings.max_text)
         if family.answer == "text" and self.limit is not None and len(rows) > self.limit:
             chosen = np.sort(np.random.default_rng(self.seed).choice(len(rows), self.limit, replace=False))
             rows = rows.take(chosen)
@@ -118,7 +116,7 @@ class AnswerRunner:
         With `e` what the head adds to the biases and `r` what they leave over, `sum (r - w e)^2` is least at
         `w = sum r e / sum e^2`. So a head that learned nothing cannot make the biases worse.
         """
-        held = AnswerRows.of(family, self.rows.validation, self.module.tokenizer, self.module.settings.answers.max_text)
+        held = AnswerRows.of(family, self.rows.validation, self.module.tokenizer, self.module.settings.max_text)
         if held.ratings is None or len(held) == 0:
             return 0.0
         held = held.take(np.arange(min(len(held), ROWS_OF_CHOICE)))
@@ -133,18 +131,18 @@ class AnswerRunner:
         rows = [
             labels
             | {"template": q.id, "model": "written"}
-            | text_metrics(self.write(family, held, q), held.written[family.column])
+            | text_metrics(self.write(held, q), held.written[family.column])
             for q in questions
         ]
-        train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.answers.max_text)
+        train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.max_text)
         for name, texts in _nearest(self.module, family, train, held).items():
             rows.append(labels | {"template": "-", "model": name} | text_metrics(texts, held.written[family.column]))
         return rows
 
-    def write(self, family: Family, rows: AnswerRows, question: Question) -> list[str]:
+    def write(self, rows: AnswerRows, question: Question) -> list[str]:
         """The texts that the model writes for the rows."""
         encoder = QuestionEncoder(self.module.builder.encoder)
-        options = self.options or TextOptions(max_new_tokens=self.module.settings.answers.max_text)
+        options = self.options or TextOptions(max_new_tokens=self.module.settings.max_text)
         lengths = [len(encoder.question(rows, row, question)[0]) for row in range(len(rows))]
         order = np.argsort(lengths, kind="stable")  # prompts of like length side by side, for less padding
         found = [""] * len(rows)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.tasks.biases import RatingBias, ratings_of
 from metatoken.tasks.examples import Example, collate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from metatoken.data import Interactions
     from metatoken.model.network import Network
-    from metatoken.tasks.biases import RatingBias
 
 
 @dataclass
@@ -31,6 +32,21 @@ class RatingBase:
     biases: RatingBias
     spread: float
     share: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, train: Interactions, validation: Interactions) -> RatingBase:
+        """Biases of `train` with the damping that is best on `validation`, and what they leave over.
+
+        Raises:
+            ArgumentError: There are no ratings.
+        """
+        biases = RatingBias.choose(train, validation)
+        rest = ratings_of(train) - RatingBias.out_of_fold(train, biases.damping)
+        return cls(biases, float(max(rest.std(), 1e-6)))
+
+    def out_of_fold(self, train: Interactions, seed: int) -> np.ndarray:
+        """What the biases say of training rows whose ratings they have not seen, float64 `[n]`."""
+        return RatingBias.out_of_fold(train, self.biases.damping, seed=seed)
 
     def predict(self, task: str, users: np.ndarray, items: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Ratings float64 `[n]` within the range of training.

@@ -24,7 +24,8 @@ from metatoken.model.network import Network
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.model.presets import PRESETS, build_preset
 from metatoken.model.pretrained import load_pretrained
-from metatoken.tasks.examples import ExampleBuilder
+from metatoken.tasks.examples import Batch, ExampleBuilder
+from metatoken.tasks.families import FIELDS, TOKENS, answer_tasks, families, is_known, ranking_tasks
 from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
 from metatoken.tasks.titles import titled_rows
 from metatoken.tokens.features import ItemFeatures
@@ -32,8 +33,8 @@ from metatoken.tokens.features import ItemFeatures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from metatoken.model.answers import RatingBase
     from metatoken.tasks.datamodule import Evaluation
-    from metatoken.tasks.examples import Batch
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -50,7 +51,8 @@ class ModelSettings:
             `full` for a preset, which allows nothing else. Tokens and heads always train.
         lora: Options of `peft.LoraConfig` over `metatoken.model.adaptation.LORA`.
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
-        tasks: Task families.
+        tasks: Task families: `sequential`, `direct`, and those of `metatoken.tasks.families`.
+        max_text: Tokens of a text in a question or an answer at most.
         leaf: Score (and read) the last token of an item with the item's own vector.
         normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
             (`full`), in training as in decoding.
@@ -79,6 +81,7 @@ class ModelSettings:
     lora: dict[str, Any] | None = None
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
+    max_text: int = 64
     leaf: bool = True
     normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
@@ -97,9 +100,12 @@ class ModelSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [t for t in self.tasks if t not in TASKS]
+        unknown = [t for t in self.tasks if not is_known(t)]
         if unknown or not self.tasks:
-            raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
+            known = ", ".join((*TASKS, *families()))
+            raise ConfigError(f"model.tasks: expected some of {known}, got {list(self.tasks)}")
+        if self.max_text < 1:
+            raise ConfigError(f"model.max_text: expected at least 1, got {self.max_text}")
         if self.normaliser not in ("trie", "full"):
             raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
@@ -123,10 +129,11 @@ class ModelSettings:
         return self.tuning or ("full" if self.backbone in PRESETS else "lora")
 
 
-def build_backbone(settings: ModelSettings, titles: Sequence[str] = ()) -> tuple[nn.Module, Any]:
-    """The language model, with what trains of it marked, and its tokenizer, which a preset learns first."""
+def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
+    """The language model, with what trains of it marked, and its tokenizer, which a preset learns unless given."""
     if settings.backbone in PRESETS:
-        tokenizer = train_tokenizer(settings.tasks, titles)
+        if tokenizer is None:
+            tokenizer = train_tokenizer(settings.tasks, texts)
         model = build_preset(settings.backbone, len(tokenizer), settings.preset)
     else:
         if settings.preset:
@@ -145,6 +152,9 @@ class MetaTokenModule(L.LightningModule):
         vocabulary: Tokens of users and items.
         settings: A ready `ModelSettings`; or give its fields as keyword arguments.
         features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
+        texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
+        tokenizer: Of a preset, in place of training one.
+        ratings: What the values of the rating head mean; rating tasks need it.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 
     Raises:
@@ -158,6 +168,9 @@ class MetaTokenModule(L.LightningModule):
         settings: ModelSettings | None = None,
         *,
         features: np.ndarray | None = None,
+        texts: Sequence[str] = (),
+        tokenizer: Any = None,
+        ratings: RatingBase | None = None,
         **fields: Any,
     ) -> None:
         super().__init__()
@@ -175,9 +188,15 @@ class MetaTokenModule(L.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             titles = _titles(settings, vocabulary)
-            model, self.tokenizer = build_backbone(settings, titles or ())
+            model, self.tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer)
             backbone = Backbone(model)
-            if titles is None or backbone.is_encoder_decoder or settings.weights.text == 0:
+            answers = answer_tasks(settings.tasks)
+            if answers and backbone.is_encoder_decoder:
+                raise ConfigError(
+                    f"model.tasks: {answers[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
+                )
+            written = titles is not None or any(family.answer == "text" for family in answers)
+            if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
                 freeze_unread(backbone.bare())
             self.network = Network(
                 backbone,
@@ -190,7 +209,9 @@ class MetaTokenModule(L.LightningModule):
                 leaf=settings.leaf,
                 features=None if features is None else torch.from_numpy(features),
                 normaliser=settings.normaliser,
+                ratings=any(family.answer == "rating" for family in answers),
             )
+        self.ratings = ratings
         encoder = PromptEncoder(
             self.tokenizer,
             vocabulary.item_tokens,
@@ -237,10 +258,14 @@ class MetaTokenModule(L.LightningModule):
         widest = int(encoder.written.lengths.max())
         user = self.vocabulary.user_tokens[0] if self.vocabulary.n_users else None
         words = max(
-            len(encoder.prompt(t, user if task == "direct" or self.user_tokens != "none" else None))
-            for task in self.tasks
-            for t in templates(task)
+            (
+                len(encoder.prompt(t, user if task == "direct" or self.user_tokens != "none" else None))
+                for task in ranking_tasks(self.tasks)
+                for t in templates(task)
+            ),
+            default=0,
         )
+        self._check_text_positions(backbone.max_positions)
         needed = words + (self.settings.max_history + 1) * widest
         if needed > backbone.max_positions:
             room = (backbone.max_positions - words) // widest - 1
@@ -248,6 +273,21 @@ class MetaTokenModule(L.LightningModule):
                 f"model.max_history: {self.settings.max_history} items of {widest} tokens and {words} words need "
                 f"{needed} positions, the backbone has {backbone.max_positions}; use max_history <= {room}"
             )
+
+    def _check_text_positions(self, room: int) -> None:
+        """Words, tokens, and the texts of a question and its answer must fit into the backbone."""
+        encoder, limit = self.builder.encoder, self.settings.max_text
+        for family in answer_tasks(self.tasks):
+            for question in family.questions:
+                pieces = question.pieces(frozenset((*TOKENS, *FIELDS)) - {family.column})
+                texts = sum(kind == "slot" and name in FIELDS for kind, name in pieces) + (family.answer == "text")
+                words = sum(len(encoder.words(part)) for kind, part in pieces if kind == "words")
+                needed = words + 2 * self.vocabulary.depth + texts * limit + 2
+                if needed > room:
+                    raise ConfigError(
+                        f"model.max_text: {question.id} needs {needed} positions with texts of {limit} tokens, the "
+                        f"backbone has {room}; use max_text <= {limit - math.ceil((needed - room) / texts)}"
+                    )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Seeds dropout by epoch and batch, as batches are, so that a resumed run repeats an uninterrupted one."""
@@ -258,18 +298,25 @@ class MetaTokenModule(L.LightningModule):
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=len(batch.targets))
-        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.targets))
+        size = max(1, len(batch.targets) + len(batch.ratings) + len(batch.text_ids))
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=size)
+        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
         return parts["loss"]
 
-    def validation_step(self, batch: Evaluation, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
+    def validation_step(self, batch: Evaluation | Batch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
         from metatoken.model.ranking import item_scores, target_ranks
 
-        ranks = target_ranks(item_scores(self.network, batch.batch), batch.targets, batch.seen)
-        hit = (ranks <= 10).float()
         task = self.tasks[dataloader_idx]
-        values = {f"val/{task}/hr@10": hit.mean(), f"val/{task}/ndcg@10": (hit / torch.log2(ranks + 1.0)).mean()}
-        self.log_dict(values, batch_size=len(ranks), add_dataloader_idx=False, prog_bar=True, sync_dist=True)
+        if isinstance(batch, Batch):
+            parts = loss_parts(self.network(batch), self.settings.weights)
+            values = {f"val/{task}/loss": parts["rating" if "rating" in parts else "text"]}
+            size = max(len(batch.ratings), len(batch.text_ids))
+        else:
+            ranks = target_ranks(item_scores(self.network, batch.batch), batch.targets, batch.seen)
+            hit = (ranks <= 10).float()
+            values = {f"val/{task}/hr@10": hit.mean(), f"val/{task}/ndcg@10": (hit / torch.log2(ranks + 1.0)).mean()}
+            size = len(ranks)
+        self.log_dict(values, batch_size=size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         trainable = [p for p in self.parameters() if p.requires_grad]

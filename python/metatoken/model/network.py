@@ -102,21 +102,22 @@ class Network(nn.Module):
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
         item_vectors = self.items()
         states, text_loss = self._states(batch, item_vectors, text=text)
-        if len(batch.targets) > 0:
-            scores = target_scores(
-                self._levels(batch, states),
-                batch.targets,
-                item_head=self.item_head,
-                generation=self.generation,
-                rows=self.table(),
-                vectors=item_vectors[self.index.leaf_items],
-                shared=shared,
-            )
-        else:
-            scores = Scores(states.new_zeros(0), [], None)
-        if len(batch.ratings) > 0 and self.rating_head is not None:
-            told = self.rating_head(states[batch.rating_row, batch.rating_position])
-            scores = replace(scores, ratings=(told - batch.ratings) ** 2)
+        scores = Scores(states.new_zeros(0), [], None)
+        # Cosines over a small temperature are logits up to 14, too long for the eight bits of a bf16 product.
+        with torch.autocast(batch.input_ids.device.type, enabled=False):
+            if len(batch.targets) > 0:
+                scores = target_scores(
+                    self._levels(batch, states),
+                    batch.targets,
+                    item_head=self.item_head,
+                    generation=self.generation,
+                    rows=self.table(),
+                    vectors=item_vectors[self.index.leaf_items],
+                    shared=shared,
+                )
+            if len(batch.ratings) > 0 and self.rating_head is not None:
+                told = self.rating_head(states[batch.rating_row, batch.rating_position])
+                scores = replace(scores, ratings=(told - batch.ratings) ** 2)
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:

@@ -70,6 +70,7 @@ class AnswerRows:
 
     Attributes:
         family: The task.
+        rows: int64 `[n]` rows of the log part's frame.
         users: int64 `[n]` user rows.
         items: int64 `[n]` item rows.
         fields: Texts of each field that the log has, rows as in `users`.
@@ -78,6 +79,7 @@ class AnswerRows:
     """
 
     family: Family
+    rows: Ids
     users: Ids
     items: Ids
     fields: dict[str, Texts]
@@ -102,7 +104,7 @@ class AnswerRows:
             if column not in frame.columns:
                 raise ArgumentError(
                     "log",
-                    f"the task {family.name!r} needs the column {column!r}; name it as data.{column} when the log is read",
+                    f"the task {family.name!r} needs the column {column!r}; name it as data.{column} of the log",
                 )
         columns = {name: frame[name].to_list() for name in FIELDS if name in frame.columns and name != "rating"}
         keep = np.ones(frame.height, dtype=np.bool_)
@@ -117,7 +119,8 @@ class AnswerRows:
         if ratings is not None:
             written["rating"] = [f"{rating:g}" for rating in ratings.tolist()]
         fields = {name: Texts.encode(tokenizer, texts, max_text) for name, texts in written.items()}
-        return cls(family, users, items, fields, ratings, {name: tuple(texts) for name, texts in written.items()})
+        rows = np.flatnonzero(keep)
+        return cls(family, rows, users, items, fields, ratings, {name: tuple(texts) for name, texts in written.items()})
 
     def __len__(self) -> int:
         return len(self.users)
@@ -126,6 +129,7 @@ class AnswerRows:
         """The rows with these numbers, in this order."""
         return replace(
             self,
+            rows=self.rows[rows],
             users=self.users[rows],
             items=self.items[rows],
             fields={name: texts.take(rows) for name, texts in self.fields.items()},

@@ -160,8 +160,7 @@ class TrainingBatches(Dataset[Batch]):
         size[answers] = self.rows[answers, 2] // self.vocabulary.depth
         direct = rng.choice(self._direct, self._n_direct, replace=False)
         drawn = [
-            draw(rows, wanted, rng)
-            for (rows, _), wanted in zip(self._answer_rows, self._answers_wanted, strict=True)
+            draw(rows, wanted, rng) for (rows, _), wanted in zip(self._answer_rows, self._answers_wanted, strict=True)
         ]
         order = rng.permutation(np.concatenate([self._others, direct, *drawn]))
         pool = self.batch_size * POOL

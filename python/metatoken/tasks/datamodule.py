@@ -12,15 +12,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from metatoken.errors import ArgumentError
+from metatoken.tasks.answer_examples import HeldOutAnswers, answer_examples
 from metatoken.tasks.batches import DIRECT, SEQUENTIAL, TrainingBatches, training_rows
 from metatoken.tasks.examples import Batch, ExampleBuilder, collate
+from metatoken.tasks.families import answer_tasks, ranking_tasks
 from metatoken.tasks.prompts import TASKS, find_template, seen_templates
 from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from metatoken.data import Sequences, Split
+    from metatoken.data import RowSplit, Sequences, Split
     from metatoken.tokens.vocabulary import Vocabulary
 
 __all__ = [
@@ -115,7 +117,11 @@ class TaskDataModule(L.LightningDataModule):
         seed: Of every draw.
         direct_share: Share of the users who give a row of the direct task in an epoch. A user has one such row but many
             sequential targets, so a small share keeps the tasks in balance.
-        validation_users: How many users (drawn once) are scored after an epoch; None scores all.
+        validation_users: How many users (drawn once) are scored after an epoch; None scores all. The rating and text
+            tasks take as many held-out rows.
+        answers: Rows of the rating and text tasks, split; its train must be that of `split`.
+        shares: Weights of the rating and text tasks in an epoch, see `metatoken.tasks.mixture`.
+        mixing_temperature: Of the same.
     """
 
     def __init__(
@@ -128,6 +134,9 @@ class TaskDataModule(L.LightningDataModule):
         seed: int = 0,
         direct_share: float = 0.25,
         validation_users: int | None = 2000,
+        answers: RowSplit | None = None,
+        shares: Mapping[str, float] | None = None,
+        mixing_temperature: float = 1.0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -139,6 +148,16 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
         self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
         self.validation_users = validation_users
+        families = answer_tasks(self.tasks)
+        if families and answers is None:
+            raise ArgumentError("answers", f"the task {families[0].name!r} needs rows that are split by random_split")
+        if answers is not None and answers.train.edges_checksum() != split.train.edges_checksum():
+            raise ArgumentError(
+                "answers", "its train has other interactions than split.train, so held-out rows would be learned from"
+            )
+        self.answers, self.shares, self.mixing_temperature = answers, shares, mixing_temperature
+        self._loader: ResumableLoader | None = None
+        self._place_to_load: dict[str, Any] | None = None
 
     def _trainer(self) -> Any:
         if self.trainer is None:
@@ -159,7 +178,7 @@ class TaskDataModule(L.LightningDataModule):
         histories = self.split.train.sequences()
         rows = training_rows(
             histories,
-            self.tasks,
+            ranking_tasks(self.tasks),
             model.builder.max_history,
             per_target=model.builder.encoder.encoder_decoder,
         )
@@ -173,6 +192,9 @@ class TaskDataModule(L.LightningDataModule):
             user_tokens=model.user_tokens,
             direct_share=self.direct_share,
             parts=trainer.world_size * trainer.accumulate_grad_batches,
+            answers=answer_examples(self.answers, "train", model, self.tasks, self.seed),
+            shares=self.shares,
+            mixing_temperature=self.mixing_temperature,
         )
         sampler = StepSampler(
             batches.steps,
@@ -184,7 +206,23 @@ class TaskDataModule(L.LightningDataModule):
             "rows": len(rows), "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": trainer.world_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
         }  # fmt: skip
-        return ResumableLoader(batches, sampler, plan, self._place)
+        self._loader = ResumableLoader(batches, sampler, plan, self._place)
+        if self._place_to_load is not None:
+            self._loader.load_state_dict(self._place_to_load)
+            self._place_to_load = None
+        return self._loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data, for a checkpoint."""
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from that place.
+
+        Lightning hands it over before it asks for the loader. The loader's own state would come too late: a schedule
+        that needs the length of the run makes Lightning set up the data before it restores its loops.
+        """
+        self._place_to_load = state_dict
 
     def val_dataloader(self) -> list[DataLoader[Evaluation]]:  # noqa: D102
         trainer = self._trainer()
@@ -196,8 +234,13 @@ class TaskDataModule(L.LightningDataModule):
         if len(chosen) >= trainer.world_size:
             chosen = chosen[trainer.global_rank :: trainer.world_size]
         histories = self.split.history("validation")
-        loaders = []
+        loaders: list[DataLoader[Any]] = []
+        answers = answer_examples(self.answers, "validation", model, self.tasks, self.seed)
         for task in self.tasks:
+            if answers is not None and task in answers.names:
+                held = HeldOutAnswers(answers, task, limit=self.validation_users, seed=self.seed)
+                loaders.append(DataLoader(held, batch_size=None, sampler=EvaluationSampler(len(held))))
+                continue
             batches = EvaluationBatches(
                 task,
                 seen_templates(task)[0].id,

@@ -18,8 +18,8 @@ def rows_per_task(
     """Rows of each task in an epoch.
 
     With `n_t` rows and share `s_t`, task t gets the part `(s_t n_t)^(1/T) / sum_u (s_u n_u)^(1/T)` of
-    `sum_u s_u n_u` rows. `T = 1` gives `s_t n_t`; a larger temperature brings the tasks nearer to equal parts (Raffel et
-    al. 2020, section 3.5.2).
+    `sum_u s_u n_u` rows. `T = 1` gives `s_t n_t`; a larger temperature brings the tasks nearer to equal parts (Raffel
+    et al. 2020, section 3.5.2).
 
     Args:
         counts: Rows that there are, by task.
