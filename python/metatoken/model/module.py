@@ -104,16 +104,13 @@ class ModelSettings:
         if unknown or not self.tasks:
             known = ", ".join((*TASKS, *families()))
             raise ConfigError(f"model.tasks: expected some of {known}, got {list(self.tasks)}")
-        if self.max_text < 1:
-            raise ConfigError(f"model.max_text: expected at least 1, got {self.max_text}")
+        for name in ("max_history", "max_text", "title_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: expected at least 1, got {getattr(self, name)}")
         if self.normaliser not in ("trie", "full"):
             raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
-        if self.max_history < 1:
-            raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
-        if self.title_tokens < 1:
-            raise ConfigError(f"model.title_tokens: expected at least 1, got {self.title_tokens}")
         if self.layers is not None and self.backbone in PRESETS:
             raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
         if self.tuning not in (None, *TUNINGS):
