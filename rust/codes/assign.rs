@@ -134,11 +134,10 @@ impl Search {
         if book.metric == Metric::Cosine {
             rows::normalise(&mut first, dim);
         }
-        let deeper = codewords[1..].iter().map(Vec::as_slice);
-        let packed = std::iter::once(first.as_slice())
-            .chain(deeper)
-            .map(|words| Codewords::pack(Rows::new(words, dim), book.isa))
-            .collect();
+        let cosine = book.metric == Metric::Cosine;
+        let deeper = codewords[1..].iter().map(|words| Codewords::pack(Rows::new(words, dim), book.isa));
+        let first = Codewords::pack_for(cosine, Rows::new(&first, dim), book.isa);
+        let packed = std::iter::once(first).chain(deeper).collect();
         Ok(Self { dim, codewords, packed, metric: book.metric, origin, in_place })
     }
 
