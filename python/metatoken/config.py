@@ -18,6 +18,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TextTable(Section):
+    """A table of texts by user and item beside the log; the keys are those of `metatoken.data.read_texts`."""
+
+    path: Path
+    user: str = "user"
+    item: str = "item"
+    review: str | None = None
+    summary: str | None = None
+    explanation: str | None = None
+    title: str | None = None
+
+
 class DataConfig(Section):
     """Where the log is and how to read it; the keys are those of `Interactions.read`."""
 
@@ -27,6 +39,10 @@ class DataConfig(Section):
     item: str = "item"
     time: str | None = None
     rating: str | None = None
+    review: str | None = None
+    summary: str | None = None
+    explanation: str | None = None
+    texts: TextTable | None = None
     items: Path | None = None
     item_id: str | None = None
     title: str | None = None
@@ -72,10 +88,11 @@ class WeightsConfig(Section):
     generation: float = Field(default=0.5, ge=0)
     shared: float = Field(default=0.25, ge=0)
     text: float = Field(default=0.25, ge=0)
+    rating: float = Field(default=0.5, ge=0)
 
 
 class ModelConfig(Section):
-    """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
+    """The model; the keys are those of `metatoken.model.settings.ModelSettings`."""
 
     backbone: str = "gpt2-preset"
     layers: int | None = Field(default=None, ge=1)
@@ -84,6 +101,7 @@ class ModelConfig(Section):
     lora: dict[str, Any] | None = None
     gradient_checkpointing: bool = False
     tasks: list[str] = ["sequential", "direct"]
+    max_text: int = Field(default=64, ge=1)
     leaf: bool = True
     normaliser: Literal["trie", "full"] = "trie"
     temperature: float = 0.07
@@ -107,6 +125,8 @@ class TrainerConfig(Section):
     max_epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=1)
     direct_share: float = Field(default=0.25, gt=0, le=1)
+    shares: dict[str, float] = {}
+    mixing_temperature: float = Field(default=1.0, ge=1)
     gradient_clip_val: float | None = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     accelerator: str = "auto"
@@ -124,6 +144,8 @@ class EvaluateConfig(Section):
     width: int = Field(default=20, ge=1)
     batch_size: int = Field(default=256, ge=1)
     fusion_users: int = Field(default=5000, ge=1)
+    texts: int = Field(default=500, ge=1)
+    writing: dict[str, Any] = {}
 
 
 class Config(Section):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import lightning as L
 
     from metatoken.config import Config
-    from metatoken.data import Split
+    from metatoken.data import RowSplit, Split
     from metatoken.model.module import MetaTokenModule
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
@@ -31,11 +31,21 @@ def is_first_process() -> bool:
     return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
 
 
-def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
-    """The untrained model and its data."""
+def build(
+    config: Config, split: Split, vocabulary: Vocabulary, answers: RowSplit | None = None
+) -> tuple[MetaTokenModule, TaskDataModule]:
+    """The untrained model and its data.
+
+    Args:
+        config: Of the run.
+        split: Of its log; nothing that `answers` holds out is in its train.
+        vocabulary: Fitted on `split.train`.
+        answers: Rows of the rating and text tasks, where the run has such tasks.
+    """
     import torch
 
-    from metatoken.model.module import MetaTokenModule, settings_from_dict
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.settings import settings_from_dict
     from metatoken.tasks.datamodule import TaskDataModule
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
@@ -49,6 +59,9 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
         seed=config.seed,
         direct_share=config.trainer.direct_share,
         validation_users=config.trainer.validation_users,
+        answers=answers,
+        shares=config.trainer.shares,
+        mixing_temperature=config.trainer.mixing_temperature,
     )
     return module, data
 
