@@ -18,8 +18,11 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import Catalogue, IdMap, Interactions, Split, audit, leave_last_out
+from metatoken.data import Catalogue, IdMap, Interactions, RowSplit, Split, audit
+from metatoken.data.text_table import read_texts
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.held_out import hold_out
+from metatoken.tasks.families import answer_tasks
 from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
 from metatoken.training import LAST, build, check_checkpoint, fit, is_first_process, make_trainer
@@ -35,6 +38,7 @@ Bar = Callable[[str], Any]
 
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
 ITEMS = "items"
+KEPT = ("rating", "review", "summary", "explanation")  # columns of the log that answers are told or made from
 FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
 
 
@@ -48,6 +52,7 @@ class Run:
         split: The log it was trained on, split as then.
         module: The model, in evaluation mode.
         fusion: Weights of the fused list.
+        answers: Rows of the rating and text tasks, where the run has such tasks.
         catalogue: What is known about the items; titles alone in runs of before it was stored.
     """
 
@@ -57,11 +62,13 @@ class Run:
     module: MetaTokenModule
     fusion: Fusion
     catalogue: Catalogue
+    answers: RowSplit | None = None
 
 
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
-    return Interactions.read(**config.data.model_dump())
+    log = Interactions.read(**config.data.model_dump(exclude={"texts"}))
+    return log if config.data.texts is None else read_texts(log, **config.data.texts.model_dump())
 
 
 def train_run(
@@ -100,7 +107,7 @@ def train_run(
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
-    split = leave_last_out(log)
+    split, answers = hold_out(log, config.model.tasks, config.seed)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
     vocabulary = _vocabulary(config, split, out, resume or not first, bar)
     if vocabulary.n_users == 0 and ("direct" in config.model.tasks or config.model.user_tokens != "none"):
@@ -109,7 +116,9 @@ def train_run(
             "need users; set model.tasks: [sequential] and model.user_tokens: none"
         )
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
-    module, data = build(config, split, vocabulary)
+    if answers is not None:
+        say(f"{len(answers.validation):,} + {len(answers.test):,} rows are held out for ratings and texts")
+    module, data = build(config, split, vocabulary, answers)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
     trainer = make_trainer(config, out, say)
@@ -125,11 +134,11 @@ def train_run(
     if not first:
         from metatoken.evaluate.fusion import Fusion
 
-        return Run(out, config, split, module.eval(), Fusion(), Catalogue.of(log, vocabulary.titles))
-    fusion = _finish(config, module, split, out, bar)
+        return Run(out, config, split, module.eval(), Fusion(), Catalogue.of(log, vocabulary.titles), answers)
+    fusion = _finish(config, module, split, answers, out, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
         f"{fusion.generation:g} generation, {fusion.prior:g} transitions")  # fmt: skip
-    return Run(out, config, split, module, fusion, Catalogue.of(log, vocabulary.titles))
+    return Run(out, config, split, module, fusion, Catalogue.of(log, vocabulary.titles), answers)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -147,7 +156,8 @@ def load_run(folder: str | Path) -> Run:
         raise ArtifactError(f"{folder}: {state}")
     config = load_config(folder / CONFIG)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
-    split = leave_last_out(_read_history(folder / HISTORY, vocabulary))
+    log = _read_history(folder / HISTORY, vocabulary)
+    split, answers = hold_out(log, config.model.tasks, config.seed)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
     if (folder / ITEMS).exists():
@@ -155,7 +165,7 @@ def load_run(folder: str | Path) -> Run:
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
     module = load_model(folder / MODEL, vocabulary)
-    return Run(folder, config, split, module, Fusion.load(folder / FUSION), catalogue)
+    return Run(folder, config, split, module, Fusion.load(folder / FUSION), catalogue, answers)
 
 
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     from metatoken.evaluate.predictions import write_predictions
     from metatoken.evaluate.runner import Runner
 
-    if len(run.split.targets(part)) == 0:
+    if len(run.split.targets(part)) == 0 and run.answers is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
     started = time.monotonic()
     with (bar or _no_bar)("evaluating") as progress:
@@ -183,13 +193,14 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
             run.module, run.split, part, width=settings.width, batch_size=settings.batch_size, progress=progress
         )
         result = runner.run(run.fusion, unseen=unseen)
+    rows = result.rows + _answers(run, part, unseen, bar or _no_bar)
     log = run.split.log
     document = metrics_document(
         run.split.name if part == "test" else f"{run.split.name} ({part})",
         {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
         run.config.seed,
         time.monotonic() - started,
-        result.rows,
+        rows,
         repeated_targets=run.split.repeated_targets(part),
     )
     write_predictions(result.predictions, run.folder / PREDICTIONS)
@@ -254,7 +265,8 @@ def _begin(
         return
     vocabulary.save(out / VOCABULARY)
     Catalogue.of(log, vocabulary.titles).save(out / ITEMS)
-    frame = log.frame.select("user", "item")
+    kept = [name for name in KEPT if name in log.frame.columns] if answer_tasks(config.model.tasks) else []
+    frame = log.frame.select("user", "item", *kept)
     write_frame(
         out / HISTORY,
         frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
@@ -267,13 +279,30 @@ def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
 
 def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     frame = read_frame(path, {"user": pl.String, "item": pl.String})
-    log = Interactions.from_frame(frame)
+    named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+    log = Interactions.from_frame(frame, **named)
     if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
         raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
     return log
 
 
-def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, bar: Bar) -> Fusion:
+def _answers(run: Run, part: Part, unseen: bool, bar: Bar) -> list[dict[str, Any]]:
+    """Rows of the rating and text tasks for `metrics.json`."""
+    if run.answers is None:
+        return []
+    from metatoken.decode.text import TextOptions
+    from metatoken.evaluate.answers import AnswerRunner
+
+    settings = run.config.evaluate
+    options = TextOptions(**({"max_new_tokens": run.config.model.max_text} | settings.writing))
+    runner = AnswerRunner(run.module, run.answers, part, limit=settings.texts, options=options, seed=run.config.seed)
+    with bar("scoring ratings and texts") as progress:
+        return runner.run(unseen=unseen, progress=progress)
+
+
+def _finish(
+    config: Config, module: MetaTokenModule, split: Split, answers: RowSplit | None, out: Path, bar: Bar
+) -> Fusion:
     from metatoken.evaluate.runner import Runner
     from metatoken.model.saving import save_model
 
@@ -284,6 +313,11 @@ def _finish(config: Config, module: MetaTokenModule, split: Split, out: Path, ba
             module, split, "validation", width=settings.width, batch_size=settings.batch_size, progress=progress
         )
         fusion = runner.choose_fusion(settings.fusion_users, config.seed)
+    if answers is not None and module.ratings is not None:
+        from metatoken.evaluate.answers import AnswerRunner
+
+        chooser = AnswerRunner(module, answers, "validation")
+        module.ratings.share = {f.name: chooser.choose_share(f) for f in chooser.tasks() if f.answer == "rating"}
     fusion.save(out / FUSION)
     save_model(module, out / MODEL)
     return fusion

@@ -44,13 +44,20 @@ def build(
     """
     import torch
 
+    from metatoken.held_out import training_texts
+    from metatoken.model.answers import RatingBase
     from metatoken.model.module import MetaTokenModule
     from metatoken.model.settings import settings_from_dict
     from metatoken.tasks.datamodule import TaskDataModule
+    from metatoken.tasks.families import answer_tasks
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
-    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
+    settings = settings_from_dict(config.model.model_dump() | {"seed": config.seed})
+    rates = any(family.answer == "rating" for family in answer_tasks(settings.tasks))
+    ratings = RatingBase.fit(answers.train, answers.validation) if rates and answers is not None else None
+    texts = training_texts(answers, settings.tasks)
+    module = MetaTokenModule(vocabulary, settings, texts=texts, ratings=ratings)
     data = TaskDataModule(
         split,
         vocabulary,

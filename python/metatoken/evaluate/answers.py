@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metatoken.decode.text import TextOptions, write
+from metatoken.errors import ArgumentError
 from metatoken.evaluate.ratings import GlobalMean, RatingBias, rating_metrics
 from metatoken.evaluate.text import NearestPair, NearestText, text_metrics
-from metatoken.model.answers import rating_values
+from metatoken.model.answers import RatingBase, rating_values
 from metatoken.tasks.answers import AnswerRows, QuestionEncoder
 from metatoken.tasks.families import Family, Question, families
 
@@ -101,7 +102,12 @@ class AnswerRunner:
     def predict(self, family: Family, rows: AnswerRows, question: Question) -> np.ndarray:
         """Ratings of the rows, float64 `[n]`: the biases and the head's part, cut to what can occur."""
         values = np.concatenate([np.zeros(0), *self._values(rows, question)])
-        return self.module.ratings.predict(family.name, rows.users, rows.items, values)
+        return self._base().predict(family.name, rows.users, rows.items, values)
+
+    def _base(self) -> RatingBase:
+        if self.module.ratings is None:
+            raise ArgumentError("module", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
+        return self.module.ratings
 
     def _values(self, rows: AnswerRows, question: Question) -> Iterator[np.ndarray]:
         encoder = QuestionEncoder(self.module.builder.encoder)
@@ -120,9 +126,11 @@ class AnswerRunner:
         if held.ratings is None or len(held) == 0:
             return 0.0
         held = held.take(np.arange(min(len(held), ROWS_OF_CHOICE)))
+        if held.ratings is None:
+            raise AssertionError("rows keep their ratings")
         values = np.concatenate([*self._values(held, family.questions[0])])
-        rest = held.ratings - self.module.ratings.biases.predict(held.users, held.items)
-        added = values * self.module.ratings.spread
+        rest = held.ratings - self._base().biases.predict(held.users, held.items)
+        added = values * self._base().spread
         power = float(added @ added)
         return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
 

@@ -14,10 +14,11 @@ from metatoken.data import Targets
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.evaluate.baselines import Popularity, TransitionGraph
 from metatoken.evaluate.fusion import Candidates, Fusion, choose
-from metatoken.evaluate.predictions import predictions_frame
+from metatoken.evaluate.predictions import SCHEMA, predictions_frame
 from metatoken.evaluate.ranking import ranking_metrics, top_k
 from metatoken.model.ranking import item_scores
 from metatoken.tasks.datamodule import EvaluationBatches
+from metatoken.tasks.families import ranking_tasks
 from metatoken.tasks.prompts import templates
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ class Runner:
             fusion: Weights of the fused row.
             unseen: Whether to score unseen templates, too.
         """
-        plan = [(task, template.id) for task in self.module.tasks for template in _chosen(task, unseen)]
+        plan = [(task, template.id) for task in ranking_tasks(self.module.tasks) for template in _chosen(task, unseen)]
         lists: dict[tuple[str, str, str], list[Any]] = {}
-        total = len(plan) * len(self.batches(*plan[0]))
+        total = len(plan) * len(self.batches(*plan[0])) if plan else 0
         done = 0
         with _evaluating(self.module):
             for task, template in plan:
@@ -111,7 +112,7 @@ class Runner:
                         lists.setdefault((task, template, model), []).append(pair)
                     done += 1
                     self.progress(done, total)
-        for task in self.module.tasks:
+        for task in ranking_tasks(self.module.tasks):
             for model, pair in self._baselines(task):
                 lists[(task, "-", model)] = [pair]
         return self._result(lists)
@@ -175,7 +176,7 @@ class Runner:
             labels = {"task": task, "template": template, "model": model}
             users = targets.users
             frames.append(predictions_frame(self.split.log, users, items, scores, split=self.part, **labels))
-        return Result(rows, pl.concat(frames))
+        return Result(rows, pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA))
 
 
 def read(

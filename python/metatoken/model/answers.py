@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.errors import ArgumentError
 from metatoken.tasks.biases import RatingBias, ratings_of
 from metatoken.tasks.examples import Example, collate
+from metatoken.tasks.families import answer_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from metatoken.data import Interactions
     from metatoken.model.network import Network
@@ -32,6 +34,7 @@ class RatingBase:
     biases: RatingBias
     spread: float
     share: dict[str, float] = field(default_factory=dict)
+    NAMES: ClassVar = ("user", "item", "numbers", "shares")
 
     @classmethod
     def fit(cls, train: Interactions, validation: Interactions) -> RatingBase:
@@ -43,6 +46,20 @@ class RatingBase:
         biases = RatingBias.choose(train, validation)
         rest = ratings_of(train) - RatingBias.out_of_fold(train, biases.damping)
         return cls(biases, float(max(rest.std(), 1e-6)))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Arrays to save, by name."""
+        b = self.biases
+        numbers = np.array([b.mean, b.low, b.high, b.damping, self.spread])
+        return {"user": b.user, "item": b.item, "numbers": numbers, "shares": np.array(list(self.share.values()))}
+
+    @classmethod
+    def from_tensors(cls, arrays: Mapping[str, np.ndarray], tasks: Sequence[str]) -> RatingBase:
+        """Rebuilds what `tensors` gave, for the same tasks."""
+        mean, low, high, damping, spread = arrays["numbers"].tolist()
+        biases = RatingBias(mean, arrays["user"], arrays["item"], low, high, damping)
+        names = [family.name for family in answer_tasks(tasks) if family.answer == "rating"]
+        return cls(biases, spread, dict(zip(names, arrays["shares"].tolist(), strict=False)))
 
     def out_of_fold(self, train: Interactions, seed: int) -> np.ndarray:
         """What the biases say of training rows whose ratings they have not seen, float64 `[n]`."""
@@ -76,5 +93,7 @@ def rating_values(network: Network, prompts: Sequence[tuple[np.ndarray, np.ndarr
     nothing = np.zeros(0, dtype=np.int64)
     examples = [Example(ids, leaves, nothing, nothing) for ids, leaves in prompts]
     batch = collate(examples, [0] * len(examples), pad_id).to(network.items.tokens.device)
+    if network.rating_head is None:
+        raise ArgumentError("network", "has no rating head; name a rating task in model.tasks")
     values: Tensor = network.rating_head(network.start(batch).last).float()
     return values

@@ -1,7 +1,7 @@
 """A trained model on disk: settings, tokenizer, trainable weights; a frozen backbone is named, not copied.
 
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
-        features.safetensors (where the model has item features)
+        features.safetensors (where the model has item features)  ratings.safetensors (where it has a rating head)
 
 After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
@@ -23,13 +23,16 @@ from metatoken.artifacts import (
     write_tensors,
 )
 from metatoken.errors import ArtifactError
+from metatoken.model.answers import RatingBase
 from metatoken.model.module import MetaTokenModule
+from metatoken.model.presets import PRESETS
 from metatoken.model.settings import settings_from_dict
+from metatoken.tasks.families import answer_tasks
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
-KIND, SCHEMA, FEATURES = "model", 1, "features.safetensors"
+KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -51,6 +54,8 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
             (work / "adapter" / "README.md").unlink(missing_ok=True)
         if module.item_features is not None:
             write_tensors(work / FEATURES, {"features": module.item_features})
+        if module.ratings is not None:
+            write_tensors(work / RATINGS, module.ratings.tensors())
         save_file(_own_weights(module), work / "weights.safetensors")
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -76,7 +81,14 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = settings_from_dict(read_json(folder / "settings.json"))
-    module = MetaTokenModule(vocabulary, settings, features=features)
+    answers, tokenizer, ratings = answer_tasks(settings.tasks), None, None
+    if answers and settings.backbone in PRESETS:
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")  # it learned from texts of the log
+    if any(family.answer == "rating" for family in answers):
+        ratings = RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], settings.tasks)
+    module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)
     if set(weights) != set(expected):

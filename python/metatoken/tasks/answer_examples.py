@@ -47,7 +47,8 @@ class AnswerExamples:
         table = self.tables[number]
         asked = table.family.columns | {table.family.column}
         lengths = [texts.lengths() for name, texts in table.fields.items() if name in asked and name != "rating"]
-        return np.sum([np.zeros(len(table), dtype=np.int64), *lengths], axis=0)
+        total: np.ndarray = np.sum([np.zeros(len(table), dtype=np.int64), *lengths], axis=0)
+        return total
 
     def example(self, number: int, row: int, rng: np.random.Generator | None) -> Example:
         """The example of a row, with one of the seen questions.
