@@ -43,7 +43,8 @@ def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer
     """The language model, with what trains of it marked, and its tokenizer, which a preset learns unless given."""
     if settings.backbone in PRESETS:
         if tokenizer is None:
-            tokenizer = train_tokenizer(settings.tasks, texts)
+            asked = [q.text for family in answer_tasks(settings.tasks) for q in family.questions if q.seen]
+            tokenizer = train_tokenizer(ranking_tasks(settings.tasks), [*asked * 4, *texts])
         model = build_preset(settings.backbone, len(tokenizer), settings.preset)
     else:
         if settings.preset:
