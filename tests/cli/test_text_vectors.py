@@ -10,7 +10,7 @@ from metatoken.run import load_run, train_run
 from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
-from tests.model.test_pretrained import BUILD
+from tests.model.architectures import ARCHITECTURES
 
 COLUMNS = ("--item-id", "movieId", "--title", "title")
 
@@ -20,7 +20,7 @@ def backbone(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone")
     tokenizer = train_tokenizer(["sequential"])
     torch.manual_seed(0)
-    BUILD["llama-tied"](len(tokenizer)).save_pretrained(path)
+    ARCHITECTURES["llama-tied"](len(tokenizer)).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return str(path)
 
@@ -55,6 +55,16 @@ def test_mistakes_are_one_line(refuse, tmp_path, backbone, options, message):
     movies = write_movies(tmp_path / "movies.csv")
     line = refuse("text-vectors", movies, *COLUMNS, "--backbone", backbone, "-o", tmp_path / "text", *options)
     assert message in line
+
+
+def test_a_place_that_holds_something_else_is_refused_before_any_work(run, tmp_path):
+    movies = write_movies(tmp_path / "movies.csv")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "mine.txt").write_text("mine")
+    result = run("text-vectors", movies, *COLUMNS, "--backbone", "no-such-model", "-o", tmp_path / "text")
+    assert result.code == 2
+    assert "choose another place" in result.err
+    assert (tmp_path / "text" / "mine.txt").read_text() == "mine"
 
 
 def test_a_run_trains_with_titles_and_text_vectors(run, tmp_path, backbone):

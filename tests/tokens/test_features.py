@@ -23,6 +23,11 @@ def test_they_come_back_as_they_were_saved(features, tmp_path):
     assert {p.name for p in (tmp_path / "f").iterdir()} == {"manifest.json", "items.parquet", "vectors.safetensors"}
 
 
+def test_no_items_are_no_error(tmp_path):
+    ItemFeatures([], np.zeros((0, 3))).save(tmp_path / "f")
+    assert ItemFeatures.load(tmp_path / "f").vectors.shape == (0, 3)
+
+
 def test_an_altered_file_is_noticed(features, tmp_path):
     features.save(tmp_path / "f")
     data = bytearray((tmp_path / "f" / "vectors.safetensors").read_bytes())

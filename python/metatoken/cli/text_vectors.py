@@ -44,14 +44,17 @@ def text_vectors(
     """
     import torch
 
+    from metatoken.artifacts import atomic_folder
     from metatoken.model.features import title_features
+    from metatoken.tokens.features import KIND
 
     if threads is not None:
         torch.set_num_threads(threads)
     ids, titles = read_titles(items, item_id, title)
     if unknown := [name for name in near or [] if name not in set(ids)]:
         raise ArgumentError("--near", f"no item {unknown[0]!r} in {items}")
-    with progress_bar("reading titles") as progress:
+    # Around the work, so that a place which cannot be written is refused before it and Ctrl-C leaves nothing behind.
+    with atomic_folder(out, kind=KIND) as work, progress_bar("reading titles") as progress:
         features = title_features(
             ids,
             titles,
@@ -63,7 +66,7 @@ def text_vectors(
             cached=out,
             progress=progress,
         )
-    features.save(out)
+        features.write(work)
     empty = sum(not text.strip() for text in titles)
     print_facts([("items", len(ids)), ("without a title", empty), ("dimensions", features.vectors.shape[1])])
     for name in near or []:

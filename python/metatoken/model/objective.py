@@ -99,10 +99,6 @@ def _item_scores(
     states: Tensor, leaf: Tensor, node: Tensor, item_head: ItemHead, generation: GenerationHead, vectors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
-    if torch.is_autocast_enabled(states.device.type):  # leaves the precision of every operation to autocast
-        logits = item_head(states, vectors)
-        own = logits.gather(1, leaf[:, None]).squeeze(1)
-        return own, torch.logsumexp(logits, dim=1), generation.leaf_log_normaliser(logits, node)
     index, scaled = generation.index, F.normalize(vectors, dim=-1) / item_head.temperature
     begin, end = index.leaf_begin[node.long()].long(), index.leaf_end[node.long()].long()
     found: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end)

@@ -68,9 +68,14 @@ class ItemFeatures:
     def save(self, folder: str | Path) -> None:
         """Writes the folder, whole or not at all; older features there are replaced."""
         with atomic_folder(folder, kind=KIND) as work:
-            write_frame(work / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}))
-            write_tensors(work / "vectors.safetensors", {"vectors": self.vectors})
-            write_manifest(work, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
+            self.write(work)
+
+    def write(self, folder: Path) -> None:
+        """Writes the files into an existing empty folder."""
+        schema = {"item": pl.String, "title": pl.String}
+        write_frame(folder / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}, schema=schema))
+        write_tensors(folder / "vectors.safetensors", {"vectors": self.vectors})
+        write_manifest(folder, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
 
     @classmethod
     def load(cls, folder: str | Path) -> ItemFeatures:
