@@ -201,6 +201,20 @@ class MetaTokenModule(L.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._rate(step, float(total)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips; the norm over the shards of FSDP is known to the wrapped model alone."""
+        from lightning.pytorch.strategies import FSDPStrategy
+
+        if isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_val and gradient_clip_algorithm != "value":
+            wrapped: Any = self.trainer.model
+            wrapped.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(
+                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
+            )
+
     def _rate(self, step: int, total: float) -> float:
         # A short run must not end within its warm-up.
         warm = min(1.0, (step + 1) / max(1.0, min(self.settings.warmup_steps, 0.1 * total)))
