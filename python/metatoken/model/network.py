@@ -136,7 +136,7 @@ class Network(nn.Module):
         # One selection of rows for all levels: its gradient is a sum into rows, much faster than that of indexing.
         rows = torch.cat([batch.state_row * width + place for place in places])
         found = states.reshape(-1, states.shape[2]).index_select(0, rows)
-        return list(found.split(len(batch.targets))), text_loss
+        return list(torch.split(found, len(batch.targets))), text_loss
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
