@@ -35,8 +35,8 @@ import lightning as L
 import numpy as np
 import torch
 import transformers
+from peers.bare_body import overhead
 from peers.hugging_face import Rows, pad, peer_loss, train_peer
-from torch.nn import functional as F
 
 import metatoken as mt
 from metatoken.data import generate_world
@@ -76,7 +76,8 @@ def make_module(vocabulary: Any, backbone: str = "gpt2-preset", **fields: Any) -
 class Clock(L.Callback):
     """Seconds and targets between the end of a warm-up and the last step; stops at a number of targets."""
 
-    def __init__(self, warmup: int, targets: int) -> None:
+    def __init__(self, warmup: int, targets: int, clock: Callable[[], float]) -> None:
+        self.clock = clock
         self.warmup, self.limit = warmup, targets
         self.seen = self.timed = self.steps = self.positions = 0
         self.seconds = 0.0
@@ -86,10 +87,10 @@ class Clock(L.Callback):
         self.seen += len(batch.targets)
         self.positions += batch.input_ids.numel()
         if self.steps == self.warmup:
-            self.begin = time.perf_counter()
+            self.begin = self.clock()
         elif self.steps > self.warmup:
             self.timed += len(batch.targets)
-            self.seconds = time.perf_counter() - self.begin
+            self.seconds = self.clock() - self.begin
         if self.seen >= self.limit:
             trainer.should_stop = True
 
@@ -97,7 +98,7 @@ class Clock(L.Callback):
 def train_ours(split: Any, vocabulary: Any, options: argparse.Namespace, targets: int) -> tuple[MetaTokenModule, Clock]:
     module = make_module(vocabulary)
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=options.batch_size)
-    clock = Clock(options.warmup, targets)
+    clock = Clock(options.warmup, targets, options.now)
     steps = max(options.warmup + 2, round(targets / options.per_step))
     trainer = L.Trainer(
         max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -138,12 +139,14 @@ def compare(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[st
     for _ in range(5):  # its padding depends on its batch size
         width = np.mean([pad([rows[i + k] for k in range(size)])["input_ids"].shape[1] for i in range(0, 20 * 8, 8)])
         size = max(1, round(positions / width))
-    best: dict[str, float] = {"ours": 0.0, "peer": 0.0}
-    pieces = Rows(module, split, size * (options.warmup + 12))
-    for _ in range(options.repeat):
-        _, clock = train_ours(split, vocabulary, options, round(options.per_step * (options.warmup + 12)))
+    best = {"ours": 0.0, "peer": 0.0}
+    count = options.targets if options.part == "loss" else round(options.per_step * (options.warmup + 12))
+    peer_count = options.targets if options.part == "loss" else size * (options.warmup + 12)
+    rows.rows = rows.rows[:peer_count]
+    for _ in range(1 if options.part == "loss" else options.repeat):
+        ours, clock = train_ours(split, vocabulary, options, count)
         best["ours"] = max(best["ours"], clock.timed / clock.seconds)
-        _, peer_clock = train_peer(pieces, module, size, options.warmup, RATE, DECAY)
+        peer, peer_clock = train_peer(rows, module, size, options.warmup, RATE, DECAY, options.now)
         best["peer"] = max(best["peer"], peer_clock.timed_steps * size / peer_clock.seconds)
     report: dict[str, Any] = {
         "positions_per_step": round(float(positions)), "targets_per_step": round(float(options.per_step)),
@@ -152,8 +155,6 @@ def compare(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[st
     }  # fmt: skip
     if options.part == "speed":
         return report
-    ours, clock = train_ours(split, vocabulary, options, options.targets)
-    peer, _ = train_peer(rows, module, size, options.warmup, RATE, DECAY)
     losses = held_out_losses(ours, split, limit=options.users)
     report["loss"] = {
         "targets": {"ours": clock.seen, "peer": len(rows)},
@@ -177,59 +178,6 @@ def plan(module: MetaTokenModule, data: Any) -> Iterator[Batch]:
     return (batches[0, number] for number in range(len(batches)))
 
 
-def best_of(repeat: int, *works: Callable[[], Any]) -> list[float]:
-    """Best seconds of each, run in turns."""
-    seconds = [float("inf")] * len(works)
-    for _ in range(repeat + 1):
-        for place, work in enumerate(works):
-            begin = time.perf_counter()
-            work()
-            seconds[place] = min(seconds[place], time.perf_counter() - begin)
-    return seconds
-
-
-def overhead(module: MetaTokenModule, batch: Batch, repeat: int) -> dict[str, float]:
-    """Seconds of forward and backward, of everything and of its parts, on one batch."""
-    network = module.train().network
-    bare: Any = network.backbone.bare()
-    width = (*batch.input_ids.shape, network.backbone.dim)
-    vectors, slope = torch.randn(width), torch.randn(width)
-
-    def body() -> None:
-        module.zero_grad()
-        inputs = vectors.requires_grad_()
-        out = bare.base_model(inputs_embeds=inputs, attention_mask=batch.attention_mask).last_hidden_state
-        out.backward(slope)
-
-    def ours() -> None:
-        module.zero_grad()
-        loss_parts(network(batch), module.settings.weights)["loss"].backward()
-
-    states = F.normalize(torch.randn(len(batch.targets), network.backbone.dim), dim=1)
-
-    def catalogue() -> None:
-        module.zero_grad()
-        leaf = network.index.leaf_of[batch.targets]
-        logits = network.item_head(states.requires_grad_(), network.items())
-        F.cross_entropy(logits, leaf).backward()
-
-    def catalogue_in_one() -> None:
-        from metatoken.model.item_scores import ItemScores
-
-        module.zero_grad()
-        leaf = network.index.leaf_of[batch.targets]
-        unit = F.normalize(network.items(), dim=-1) / network.item_head.temperature
-        own, total, _ = ItemScores.apply(states.requires_grad_(), unit, leaf, leaf, leaf + 1)
-        (total - own).mean().backward()
-
-    bare_s, ours_s, plain_s, head_s = best_of(repeat, body, ours, catalogue, catalogue_in_one)
-    return {
-        "positions": batch.input_ids.numel(), "targets": len(batch.targets), "bare_body_s": round(bare_s, 4),
-        "step_s": round(ours_s, 4), "item_head_s": round(head_s, 4), "item_head_plain_s": round(plain_s, 4),
-        "overhead_item_head_aside": round((ours_s - head_s) / bare_s - 1, 3),
-    }  # fmt: skip
-
-
 def overheads(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -249,31 +197,31 @@ def overheads(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[
             batch = min(
                 (b for b, _ in zip(plan(module, data), range(9), strict=False)), key=lambda b: b.input_ids.numel()
             )
-            found[name] = overhead(module, batch, options.repeat)
+            found[name] = overhead(module, batch, options.repeat, options.now)
     return found
 
 
 def profile(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Where a step's time goes: data, forward, backward, optimiser; and the dearest operations."""
-    module = make_module(vocabulary).train()
+    module, clock = make_module(vocabulary).train(), options.now
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=options.batch_size)
     iterator = plan(module, data)
     next(iterator)
-    begin = time.perf_counter()
+    begin = clock()
     batches = [next(iterator) for _ in range(10)]
-    seconds = {"data": (time.perf_counter() - begin) / 10}
+    seconds = {"data": (clock() - begin) / 10}
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=RATE, fused=True)
     seconds |= dict.fromkeys(("forward", "backward", "optimiser"), 0.0)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as trace:
         for batch in batches:
-            t = [time.perf_counter()]
+            t = [clock()]
             loss = loss_parts(module.network(batch), module.settings.weights)["loss"]
-            t.append(time.perf_counter())
+            t.append(clock())
             loss.backward()
-            t.append(time.perf_counter())
+            t.append(clock())
             optimizer.step()
             optimizer.zero_grad()
-            t.append(time.perf_counter())
+            t.append(clock())
             for name, a, b in zip(("forward", "backward", "optimiser"), t, t[1:], strict=False):
                 seconds[name] += (b - a) / 10
     print(trace.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40))
@@ -292,8 +240,10 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=3, help="steps that are not timed")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a machine with other load")
     parser.add_argument("--output", type=Path, help="also write the figures here")
     options = parser.parse_args()
+    options.now = time.perf_counter if options.clock == "wall" else time.process_time
     torch.set_num_threads(options.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     split, vocabulary = make_data(options)
@@ -301,7 +251,9 @@ def main() -> None:
     report = {
         "part": options.part, "users": split.log.n_users, "items": split.log.n_items, "machine": platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count(), "threads": options.threads,
-        "load": round(os.getloadavg()[0], 1), "torch": torch.__version__, "transformers": transformers.__version__,
+        "clock": options.clock,
+        "load": round(os.getloadavg()[0], 1), "torch": torch.__version__,
+        "transformers": transformers.__version__,
         "lightning": L.__version__, "result": works[options.part](split, vocabulary, options),
     }  # fmt: skip
     print(json.dumps(report, indent=2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,25 +50,32 @@ def pad(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
 class PeerClock(transformers.TrainerCallback):
     """As `Clock`, for the peer."""
 
-    def __init__(self, warmup: int) -> None:
+    def __init__(self, warmup: int, clock: Callable[[], float]) -> None:
+        self.clock = clock
         self.warmup, self.seconds, self.timed_steps = warmup, 0.0, 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002, D102
         if state.global_step == self.warmup:
-            self.begin = time.perf_counter()
+            self.begin = self.clock()
         elif state.global_step > self.warmup:
             self.timed_steps = state.global_step - self.warmup
-            self.seconds = time.perf_counter() - self.begin
+            self.seconds = self.clock() - self.begin
 
 
 def train_peer(
-    rows: Rows, module: MetaTokenModule, batch_size: int, warmup: int, rate: float, decay: float
+    rows: Rows,
+    module: MetaTokenModule,
+    batch_size: int,
+    warmup: int,
+    rate: float,
+    decay: float,
+    now: Callable[[], float],
 ) -> tuple[Any, PeerClock]:
     torch.manual_seed(0)
     config = module.network.backbone.bare().config
     model = type(module.network.backbone.bare())(config)
     model.resize_token_embeddings(len(module.tokenizer) + module.vocabulary.n_tokens, mean_resizing=False)
-    clock = PeerClock(warmup)
+    clock = PeerClock(warmup, now)
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
             output_dir=folder, per_device_train_batch_size=batch_size, num_train_epochs=1, learning_rate=rate,
