@@ -172,3 +172,18 @@ def test_a_kill_while_saving_leaves_the_older_checkpoint(moment: str, tmp_path: 
     AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1000)}, path)
     assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.ones(1000))
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_fsdp_clips_by_the_norm_over_all_shards(make_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path alone, on a stand-in for the trainer: FSDP itself needs CUDA."""
+    from types import SimpleNamespace
+
+    from lightning.pytorch.strategies import FSDPStrategy
+
+    module, clipped = make_module(), []
+    wrapped = SimpleNamespace(clip_grad_norm_=clipped.append)
+    trainer = SimpleNamespace(strategy=FSDPStrategy(), model=wrapped)
+    monkeypatch.setattr(type(module), "trainer", trainer)
+    module.configure_gradient_clipping(None, 0.5, "norm")
+    assert clipped == [0.5]
+    assert trainer.strategy.kwargs["use_orig_params"] is True

@@ -16,6 +16,7 @@ from metatoken.model.backbone import Backbone, Prefix
 from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
 from metatoken.model.index import TrieIndex
+from metatoken.model.item_scores import Reordered
 from metatoken.model.objective import Scores, target_scores
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Network(nn.Module):
                 item_head=self.item_head,
                 generation=self.generation,
                 rows=self.table(),
-                vectors=item_vectors[self.index.leaf_items],
+                vectors=Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of),
                 shared=shared,
             )
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
@@ -130,8 +131,12 @@ class Network(nn.Module):
             decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
             states = self.backbone.states(vectors, batch.attention_mask, decoder_ids)
         # An item with fewer tokens than others may end before the last level's position; that level is then unused.
-        places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
-        return [states[batch.state_row, place] for place in places], text_loss
+        width = states.shape[1]
+        places = [(batch.state_position + level).clamp_max(width - 1) for level in range(self.index.depth)]
+        # One selection of rows for all levels: its gradient is a sum into rows, much faster than that of indexing.
+        rows = torch.cat([batch.state_row * width + place for place in places])
+        found = states.reshape(-1, states.shape[2]).index_select(0, rows)
+        return list(torch.split(found, len(batch.targets))), text_loss
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
