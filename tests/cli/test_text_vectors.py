@@ -7,22 +7,16 @@ from metatoken.config import dump_config, load_config
 from metatoken.errors import ConfigError
 from metatoken.model import smollm2
 from metatoken.run import load_run, train_run
-from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
-from tests.model.test_pretrained import BUILD
+from tests.model.architectures import write_backbone
 
 COLUMNS = ("--item-id", "movieId", "--title", "title")
 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    path = tmp_path_factory.mktemp("backbone")
-    tokenizer = train_tokenizer(["sequential"])
-    torch.manual_seed(0)
-    BUILD["llama-tied"](len(tokenizer)).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return str(write_backbone("llama-tied", tmp_path_factory.mktemp("backbone")))
 
 
 def test_titles_become_vectors_with_neighbours(run, tmp_path, backbone):
