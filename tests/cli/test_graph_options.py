@@ -14,6 +14,7 @@ from metatoken.artifacts import read_json
 from metatoken.config import TokensConfig
 from metatoken.data import Interactions, leave_last_out
 from metatoken.tokens.cold import ORIGINS
+from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.quality import link_auc
 from metatoken.tokens.skipgram import Embeddings
@@ -82,6 +83,9 @@ def gaps(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     ids = [f"i{k}" for k in range(12)] + ["new", "unknown"]
     vectors = pl.Series(rng.normal(size=(14, 3)).tolist(), dtype=pl.List(pl.Float32))
+    np.save(tmp_path / "x.npy", np.array(vectors.to_list(), np.float32))
+    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    ItemFeatures(ids, np.array(vectors.to_list(), np.float32)).save(tmp_path / "folder")
     pl.DataFrame({"item": ids, "vector": vectors}).write_parquet(tmp_path / "features.parquet")
     (tmp_path / "makers.tsv").write_text("item\tmaker\n" + "\n".join(f"{i}\tm{k % 3}" for k, i in enumerate(ids)))
     return tmp_path / "log.csv"
@@ -93,6 +97,9 @@ def gaps(tmp_path: Path) -> Path:
         ((), "none", "1 from the mean of all"),
         (("--cold", "neighbours", "--item-links", "maker={}/makers.tsv"), "neighbours", "1 from their neighbours"),
         (("--item-features", "{}/features.parquet"), "features", "1 from their features"),
+        (("--item-features", "{}/features.parquet:item:vector"), "features", "1 from their features"),
+        (("--item-features", "{0}/x.npy:{0}/ids.txt"), "features", "1 from their features"),
+        (("--item-features", "{}/folder"), "features", "1 from their features"),
     ],
 )
 def test_cold_ids_are_told_and_marked(run: Run, gaps: Path, options: tuple, origin: str, words: str) -> None:
@@ -160,7 +167,7 @@ def test_link_auc_and_groups_of_a_vocabulary(run: Run, ratings: Path, vocabulary
         (("--meta-path", "item-maker-item"), "unknown type 'maker'"),
         (("--restart", "1"), "restart: expected a probability"),
         (("--min-edges", "3"), "it needs cold='neighbours' or features"),
-        (("--item-features", "x.csv"), "expected a .parquet file or FILE.npy:IDS.txt"),
+        (("--item-features", "x.csv"), "expected a folder, a .parquet file or FILE.npy:IDS.txt"),
         (("--cold", "warm"), "cold: expected 'none' or 'neighbours'"),
         (("--kinds", "users"), "kinds: expected 'joint', 'apart' or 'items'"),
     ],

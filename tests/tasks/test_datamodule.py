@@ -101,8 +101,9 @@ def test_rows_with_a_user_token_supervise_only_what_it_has_not_seen(batches, spl
             assert _contains(example.ids, data.builder.encoder.users.one(user))
             leaks += bool(targets & set(split.train.sequences()[user].tolist()))
             continue
-        # Every source whose tokens the row shows; one of them is the one it was given.
-        shown = [set(items[user].tolist()) for items, tokens in sources if _contains(example.ids, tokens[user])]
+        # Every source whose tokens the words before the first item show; one of them is the one it was given.
+        words = example.ids[: np.flatnonzero(example.leaves >= 0)[0] - data.vocabulary.depth + 1]
+        shown = [set(items[user].tolist()) for items, tokens in sources if _contains(words, tokens[user])]
         if shown:
             checked += 1
             assert any(not targets & source for source in shown)

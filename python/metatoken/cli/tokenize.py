@@ -114,7 +114,7 @@ def tokenize(
     item_features: Annotated[
         str | None,
         typer.Option(
-            help="FILE.parquet[:IDCOLUMN:COLUMN] or FILE.npy:IDS.txt: vectors of items by a map from these.",
+            help="A folder of text-vectors, FILE.parquet[:IDCOLUMN:COLUMN] or FILE.npy:IDS.txt to map to vectors.",
             show_default=False,
             rich_help_panel=COLD,
         ),

@@ -98,15 +98,17 @@ class Network(nn.Module):
         """Log-probabilities of a batch's targets, and the loss of its title tokens if `text`."""
         item_vectors = self.items()
         levels, text_loss = self.read(batch, item_vectors, text=text)
-        scores = target_scores(
-            levels,
-            batch.targets,
-            item_head=self.item_head,
-            generation=self.generation,
-            rows=self.table(),
-            vectors=item_vectors[self.index.leaf_items],
-            shared=shared,
-        )
+        # Cosines over a small temperature are logits up to 14, too long for the eight bits of a bf16 product.
+        with torch.autocast(batch.input_ids.device.type, enabled=False):
+            scores = target_scores(
+                levels,
+                batch.targets,
+                item_head=self.item_head,
+                generation=self.generation,
+                rows=self.table(),
+                vectors=item_vectors[self.index.leaf_items],
+                shared=shared,
+            )
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:

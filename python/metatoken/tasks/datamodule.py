@@ -139,6 +139,8 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
         self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
         self.validation_users = validation_users
+        self._loader: ResumableLoader | None = None
+        self._place_to_load: dict[str, Any] | None = None
 
     def _trainer(self) -> Any:
         if self.trainer is None:
@@ -184,7 +186,23 @@ class TaskDataModule(L.LightningDataModule):
             "rows": len(rows), "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": trainer.world_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
         }  # fmt: skip
-        return ResumableLoader(batches, sampler, plan, self._place)
+        self._loader = ResumableLoader(batches, sampler, plan, self._place)
+        if self._place_to_load is not None:
+            self._loader.load_state_dict(self._place_to_load)
+            self._place_to_load = None
+        return self._loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data, for a checkpoint."""
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from that place.
+
+        Lightning hands it over before it asks for the loader. The loader's own state would come too late: a schedule
+        that needs the length of the run makes Lightning set up the data before it restores its loops.
+        """
+        self._place_to_load = state_dict
 
     def val_dataloader(self) -> list[DataLoader[Evaluation]]:  # noqa: D102
         trainer = self._trainer()

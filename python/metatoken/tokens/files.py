@@ -15,6 +15,7 @@ from metatoken.data.items import item_columns
 from metatoken.data.links import LinkKind, Links
 from metatoken.data.readers import read_table
 from metatoken.errors import ArgumentError, DataError
+from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.matrix import read_matrix
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def fit_arguments(
 
     Args:
         settings: Arguments of `Vocabulary.fit`, where `attributes` maps a node type to a column of the file `items`;
-            besides `item_links`, `user_links` (node type -> `FILE` or `FILE:IDCOLUMN:COLUMN`) and `item_features`
-            (`FILE.parquet`, `FILE.parquet:IDCOLUMN:COLUMN` or `FILE.npy:IDS.txt`).
+            besides `item_links`, `user_links` (node type -> `FILE` or `FILE:IDCOLUMN:COLUMN`) and `item_features` (a
+            folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` or `FILE.npy:IDS.txt`).
         log: Gives the rows.
         items: The item table.
         item: Column of items in the log, which the item table may use too.
@@ -78,6 +79,11 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         DataError: The file cannot be read, or has none of the ids.
     """
     path, *rest = spec.split(":")
+    if Path(spec).is_dir():
+        known = ItemFeatures.load(spec)
+        # A row of zeros says that nothing is known.
+        vectors = np.where(known.vectors.any(axis=1, keepdims=True), known.vectors, np.float32(np.nan))
+        return _placed(vectors, known.ids, ids, Path(spec))
     if path.endswith(".npy"):
         if len(rest) != 1:
             raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id a line, got {spec!r}")
@@ -85,17 +91,23 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     else:
         file, id_column, column = _parts("item_features", spec)
         if not str(file).endswith(".parquet"):
-            raise ArgumentError("item_features", f"expected a .parquet file or FILE.npy:IDS.txt, got {spec!r}")
+            raise ArgumentError(
+                "item_features", f"expected a folder, a .parquet file or FILE.npy:IDS.txt, got {spec!r}"
+            )
         raw = read_table(file, [])
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
         names = columns.ids(raw, id_column, "item").to_list()
-    rows = read_matrix(Path(path), column).whole()
+    return _placed(read_matrix(Path(path), column).whole(), names, ids, Path(path))
+
+
+def _placed(rows: NDArray[np.float32], names: list[str], ids: IdMap, path: Path) -> NDArray[np.float32]:
+    """Rows of named features in the order of ids; NaN for ids that have none."""
     if len(rows) != len(names):
-        raise DataError(f"has {len(rows)} rows, but there are {len(names)} ids", Path(path))
+        raise DataError(f"has {len(rows)} rows, but there are {len(names)} ids", path)
     place = np.array([ids.row(name) if name in ids else -1 for name in names])
     if not (place >= 0).any():
-        raise DataError(f"none of its ids is an item of the log (first: {names[0]!r}, log: {ids.raw[0]!r})", Path(path))
+        raise DataError(f"none of its ids is an item of the log (first: {names[0]!r}, log: {ids.raw[0]!r})", path)
     features = np.full((len(ids), rows.shape[1]), np.nan, np.float32)
     features[place[place >= 0]] = rows[place >= 0]
     return features

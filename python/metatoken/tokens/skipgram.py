@@ -30,6 +30,9 @@ class Embeddings:
         n_items: Number of items.
         trained: Whether a walk visited the row, bool `[n_users + n_items]`.
         attributes: Vectors of attribute values, float32 `[n_values, dim]`, in the order of `Graph.attributes`.
+        contexts: Context vectors of all nodes, attribute values included, float32 `[n_nodes, dim]`, for a later
+            `fit(..., initial_contexts=...)`; `None` where the vectors come from elsewhere.
+        pairs: Number of (centre, context) pairs that were trained on.
     """
 
     vectors: NDArray[np.float32]
@@ -99,19 +102,23 @@ def fit(
         hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
         learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
         min_learning_rate: Rate at the end of its linear fall.
-        dynamic_window: Draw each position's window from `1..window`; False pairs it with all of `window`.
-        subsample: Share of visits above which a node is skipped at random, as word2vec's `sample`; 0 keeps all.
+        dynamic_window: Draw the reach of each position; `False`: always the whole window.
+        subsample: Share of all visits from which on a node is left out of walks by chance, as word2vec's `sample`;
+            0 never leaves one out. 1e-3 to 1e-5 where few nodes make up most of the visits.
         blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
             let more threads work.
-        initial: float `[n_nodes, dim]`, vectors to begin with (growth); None draws them.
-        initial_contexts: Context vectors that belong to `initial`; None begins with zeros.
+        initial: Vectors to begin with, `[n_nodes, dim]` in node order (users, items, attribute values), such as those
+            of an earlier fit with rows of NaN for nodes that are new: these begin at random.
+        initial_contexts: The same for `Embeddings.contexts`; rows of NaN begin at zero. Warm vectors without their
+            contexts lose part of what they learned before new contexts have grown.
         progress: Called with (walks done, walks in all).
 
     Returns:
-        Embeddings; nodes that no walk visits have a zero vector and `trained` False.
+        Embeddings; nodes that no walk visits keep their initial vector, else have a zero one, and `trained` False.
 
     Raises:
-        ArgumentError: The graph cannot walk a meta-path, or a number is out of range.
+        ArgumentError: The graph cannot walk a meta-path, a number is out of range, or initial rows have another shape
+            or are not finite.
     """
     if isinstance(meta_paths, str) or not meta_paths:
         raise ArgumentError("meta_paths", f"expected one or more meta-paths in a list, got {meta_paths!r}")

@@ -1,0 +1,75 @@
+"""The table of docs/backbones.md says what the tests of each family check, and the example configs are usable."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+import torch
+
+from metatoken import MetaTokenModule
+from metatoken.config import load_config
+from metatoken.model.module import settings_from_dict
+from metatoken.model.objective import Weights, loss_parts
+from tests.files import ROOT
+from tests.model import test_adaptation, test_export, test_pretrained
+from tests.model.architectures import ARCHITECTURES
+from tests.model.test_pretrained import _batch
+
+FEATURES = {
+    "old logits unchanged": [
+        test_pretrained.test_text_logits_are_those_of_the_backbone,
+        test_export.test_text_ids_score_after_folding_as_before,
+    ],
+    "gradients where promised": [test_pretrained.test_only_adapters_tokens_and_heads_train],
+    "train = decode": [test_pretrained.test_steps_with_a_cache_equal_reading_at_once],
+    "save and load": [test_pretrained.test_saved_models_come_back_bit_equal],
+    "fold and merge": [test_export.test_folded_logits_are_those_of_training_with_identical_beams],
+    "plain transformers": [test_export.test_plain_transformers_generate_the_same_items],
+    "recommend.py": [test_export.test_recommend_py_recommends_the_same_items],
+    "lora, full, frozen": [
+        test_adaptation.test_lora_reaches_every_linear_layer_of_the_blocks_and_no_other,
+        test_adaptation.test_frozen_and_full,
+    ],
+    "checkpointing": [test_adaptation.test_gradient_checkpointing_computes_blocks_twice_and_changes_no_gradient],
+    "bf16": [test_adaptation.test_bf16_autocast_stays_close_to_float32],
+    "memory": [test_adaptation.test_new_rows_cost_their_own_size_and_no_copy_of_the_table],
+}
+CONFIGS = ROOT / "configs" / "backbones"
+
+
+def test_every_cell_of_the_table_is_a_test():
+    page = (ROOT / "docs" / "backbones.md").read_text()
+    table = re.search(r"^\| family \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].strip().splitlines()]
+    assert head == ["family", *FEATURES]
+    assert [row[0] for row in rows] == list(ARCHITECTURES)
+    assert {cell for row in rows for cell in row[1:]} == {"yes"}
+    for name, tests in FEATURES.items():
+        assert f"**{name}**" in page
+        for test in tests:
+            # Both fixtures run over all families.
+            assert {"folder", "architecture"} & set(inspect.signature(test).parameters), test.__name__
+
+
+def test_there_is_one_example_config_a_family():
+    assert sorted(path.stem for path in CONFIGS.iterdir()) == sorted(ARCHITECTURES)
+
+
+def test_the_example_config_trains_its_family(vocabulary, architecture, folder):
+    """As it stands, but for the weights, which come from the tiny model of the family."""
+    config = load_config(CONFIGS / f"{architecture}.yaml", [f"model.backbone={folder}"])
+    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed"):
+        loss = loss_parts(module.network(_batch(module)), Weights())["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(p.grad is not None for name, p in module.named_parameters() if "lora_" in name)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.iterdir()), ids=lambda path: path.stem)
+def test_the_example_config_names_a_backbone_and_how_to_run_it(path):
+    text = path.read_text()
+    assert f"metatoken train configs/backbones/{path.name}" in text
+    assert load_config(path).model.backbone.count("/") == 1
