@@ -93,7 +93,7 @@ def test_the_real_model_trains_resumes_evaluates_and_recommends(run, tmp_path):
     except ConfigError as error:
         pytest.skip(str(error))
     model = {"backbone": "smollm2-135m", "layers": 1, "titles": True, "max_history": 6, "lora": {"r": 2}}
-    yaml = write_run_config(tmp_path, n_users=24, n_items=20, trainer={"batch_size": 16})
+    yaml = write_run_config(tmp_path, n_users=24, n_items=40, trainer={"batch_size": 16})
     config = load_config(yaml, [*(f"model.{key}={value}" for key, value in model.items()), "model.preset={}"])
     yaml.write_text(dump_config(config))
     out = tmp_path / "run"
