@@ -8,7 +8,7 @@ import yaml
 
 from metatoken.config import Config, dump_config, load_config
 from metatoken.errors import ConfigError
-from metatoken.model.module import ModelSettings, settings_from_dict
+from metatoken.model.settings import ModelSettings, settings_from_dict
 from tests.files import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -119,3 +119,19 @@ def test_every_requirement_has_a_pin_that_fits() -> None:
         assert pin is not None, f"constraints.txt has no version of {requirement.name}"
         assert requirement.specifier.contains(pin), f"{requirement} excludes the pinned {pin}"
     assert not [version for version in pins.values() if "+" in version], "a local build cannot be installed elsewhere"
+
+
+def test_unsafe_code_stays_in_the_kernels() -> None:
+    """`clippy::undocumented_unsafe_blocks` sees to the reason of each block there."""
+    kernels = {
+        *(
+            f"rust/cluster/{name}.rs"
+            for name in ("amx", "isa", "kernel", "lanes", "lanes_x86", "pack", "peak", "place")
+        ),
+        *(f"rust/cluster/{name}.rs" for name in ("potential", "sweep")),
+        *(f"rust/skipgram/{name}.rs" for name in ("loss", "shared", "simd")),
+    }
+    files = [
+        path for path in text_files() if path.suffix == ".rs" and re.search(r"\bunsafe\b", path.read_text("utf-8"))
+    ]
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= kernels

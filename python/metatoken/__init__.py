@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Split, audit, generate_world, leave_last_out, no_split, random_split
-    from metatoken.model.module import MetaTokenModule, ModelSettings
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.settings import ModelSettings
     from metatoken.recommend import Recommendation, Recommender
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Interactions": "metatoken.data",
     "MetaTokenModule": "metatoken.model.module",
-    "ModelSettings": "metatoken.model.module",
+    "ModelSettings": "metatoken.model.settings",
     "Recommendation": "metatoken.recommend",
     "Recommender": "metatoken.recommend",
     "Split": "metatoken.data",

@@ -75,7 +75,7 @@ class WeightsConfig(Section):
 
 
 class ModelConfig(Section):
-    """The model; the keys are those of `metatoken.model.module.ModelSettings`."""
+    """The model; the keys are those of `metatoken.model.settings.ModelSettings`."""
 
     backbone: str = "gpt2-preset"
     layers: int | None = Field(default=None, ge=1)

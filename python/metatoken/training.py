@@ -35,7 +35,8 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
     """The untrained model and its data."""
     import torch
 
-    from metatoken.model.module import MetaTokenModule, settings_from_dict
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.settings import settings_from_dict
     from metatoken.tasks.datamodule import TaskDataModule
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)

@@ -39,8 +39,9 @@ pub(super) struct Tiles {
     lines: Vec<Line>,
     /// `|c|^2 / 2`, infinite for the padding to whole squares.
     half_norms: Vec<f32>,
-    /// Greatest length of a codeword, and greatest `|c|^2 / 2`.
+    /// No codeword is longer than this.
     longest: f32,
+    /// Greatest of the half norms.
     greatest: f32,
 }
 
@@ -77,7 +78,7 @@ fn permitted() -> bool {
 
 impl Tiles {
     /// Splits and packs codewords.
-    pub fn pack(codewords: Rows<'_>, halves: &[f32]) -> Self {
+    pub fn pack(codewords: Rows<'_>, halves: &[f32], longest: f32) -> Self {
         let (count, dim) = (codewords.len(), codewords.dim());
         let (steps, columns) = (dim.div_ceil(STEP), count.next_multiple_of(SQUARE));
         let mut half_norms = vec![f32::INFINITY; columns];
@@ -86,7 +87,7 @@ impl Tiles {
         let mut lines = vec![Line([0; STEP]); columns * steps * 2];
         // SAFETY: values come from `available` alone; the lines are those of all tiles.
         unsafe { fill(codewords, steps, &mut lines) };
-        Self { steps, lines, half_norms, longest: (2.0 * greatest).sqrt() * 1.0001, greatest }
+        Self { steps, lines, half_norms, longest, greatest }
     }
 
     /// Upper bound of the difference between two ways to compute a score, over the length of the row: what splitting
@@ -196,7 +197,7 @@ struct Work {
     lines: Vec<Line>,
     lengths: [f32; BLOCK],
     minima: Minima,
-    scores: Scores,
+    scores: [Scores; 2],
 }
 
 /// Shape of all eight tiles: 16 rows of 64 bytes.
@@ -226,7 +227,8 @@ unsafe fn search(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [
     let (zero, never) = (_mm512_setzero_si512(), _mm512_set1_ps(f32::INFINITY));
     let minima = Minima { best: [never; BLOCK], second: [never; BLOCK], place: [zero; BLOCK] };
     let lines = vec![Line([0; STEP]); BLOCK * tiles.steps * 2];
-    let mut work = Work { lines, lengths: [0.0; BLOCK], minima, scores: Scores([0.0; SQUARE * SQUARE]) };
+    let scores = [const { Scores([0.0; SQUARE * SQUARE]) }; 2];
+    let mut work = Work { lines, lengths: [0.0; BLOCK], minima, scores };
     let (mut doubts, mut finite) = (Vec::with_capacity(DOUBTS), true);
     let shape = shape();
     // SAFETY: the tiles have their shape from here to the release.
@@ -239,12 +241,20 @@ unsafe fn search(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [
             work.minima.best.fill(never);
             work.minima.second.fill(never);
             let mut ahead = Ahead::new(block, tiles.half_norms.len() / SQUARE);
+            // Each square is multiplied before the one before it is looked at, so that both units are busy.
+            let (mut before, mut turn) = (None, 0);
             for first in (0..tiles.half_norms.len()).step_by(SQUARE) {
                 for row in (0..block.len()).step_by(SQUARE) {
                     ahead.fetch();
-                    work.multiply(tiles, first, row);
-                    work.lower(first / TILE, row, SQUARE.min(block.len() - row));
+                    work.multiply(tiles, first, row, turn);
+                    turn ^= 1;
+                    if let Some((first, row)) = before.replace((first, row)) {
+                        work.lower(first / TILE, row, SQUARE.min(block.len() - row), turn);
+                    }
                 }
+            }
+            if let Some((first, row)) = before {
+                work.lower(first / TILE, row, SQUARE.min(block.len() - row), turn ^ 1);
             }
             for i in 0..block.len() {
                 let tolerance = tiles.tolerance(rows.dim(), work.lengths[i]);
@@ -294,10 +304,10 @@ impl Work {
         }
     }
 
-    /// Scores of 32 rows from `row` and 32 codewords from `first`.
+    /// Scores of 32 rows from `row` and 32 codewords from `first`, in the buffer `turn`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn multiply(&mut self, tiles: &Tiles, first: usize, row: usize) {
+    unsafe fn multiply(&mut self, tiles: &Tiles, first: usize, row: usize, turn: usize) {
         let group = tiles.steps * 2 * TILE;
         let (a, b) = (self.lines[row / TILE * group..][..2 * group].as_ptr(), &tiles.lines[first / TILE * group..]);
         let half = &tiles.half_norms[first..first + SQUARE];
@@ -349,8 +359,8 @@ impl Work {
                 steps = inout(reg) tiles.steps => _,
                 line = in(reg) 64usize,
                 wide = in(reg) 4 * SQUARE,
-                scores = in(reg) self.scores.0.as_mut_ptr(),
-                lower = in(reg) self.scores.0.as_mut_ptr().add(TILE * SQUARE),
+                scores = in(reg) self.scores[turn].0.as_mut_ptr(),
+                lower = in(reg) self.scores[turn].0.as_mut_ptr().add(TILE * SQUARE),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
@@ -358,14 +368,14 @@ impl Work {
         }
     }
 
-    /// Takes the scores of `count` rows from `row` into the minima; they are those of the 16 codewords `place` and of the
+    /// Takes the scores of `count` rows from `row` in buffer `turn` into the minima; they are those of the 16 codewords `place` and of the
     /// next 16.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn lower(&mut self, place: usize, row: usize, count: usize) {
+    unsafe fn lower(&mut self, place: usize, row: usize, count: usize, turn: usize) {
         let places = [_mm512_set1_epi32(place as i32), _mm512_set1_epi32(place as i32 + 1)];
         let minima = &mut self.minima;
-        for (i, scores) in self.scores.0.chunks_exact(SQUARE).take(count).enumerate() {
+        for (i, scores) in self.scores[turn].0.chunks_exact(SQUARE).take(count).enumerate() {
             let (mut best, mut second) = (minima.best[row + i], minima.second[row + i]);
             let mut at = minima.place[row + i];
             for part in 0..2 {

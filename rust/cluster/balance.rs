@@ -192,7 +192,7 @@ fn within(
         if spherical {
             normalise(&mut directions, dim);
         }
-        let packed = Codewords::pack(Rows::new(&directions, dim), settings.isa);
+        let packed = Codewords::pack_for(spherical, Rows::new(&directions, dim), settings.isa);
         let nearest = packed_nearest(rows, &packed, progress)?;
         let mut found = nearest.clone();
         let exact = limit(rows, &packed, &room, true, &mut found, progress)?;

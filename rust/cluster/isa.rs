@@ -66,7 +66,7 @@ impl Isa {
     }
 
     /// Runs a job with this instruction set.
-    pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
+    pub(super) fn run<J: Job>(self, job: J) -> J::Output {
         // SAFETY: values come from `available` alone, so the machine has the instructions.
         unsafe {
             match self {
@@ -84,7 +84,7 @@ impl Isa {
 
 /// A routine written over `Lanes`, with its arguments as fields. Its `run` and all that it calls are `inline(always)`,
 /// so that they take the target features of the function below that they end up in.
-pub(crate) trait Job {
+pub(super) trait Job {
     /// What it returns.
     type Output;
 

@@ -107,7 +107,7 @@ impl Run<'_> {
     /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
     fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) -> Result<()> {
         let dim = self.rows.dim();
-        let packed = Codewords::pack(Rows::new(centroids, dim), self.settings.isa);
+        let packed = Codewords::pack_for(self.spherical, Rows::new(centroids, dim), self.settings.isa);
         let block = block_rows(self.rows.len());
         totals.changed = 0;
         if labels.len() <= block {

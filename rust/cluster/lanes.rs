@@ -10,7 +10,7 @@ pub(super) use super::lanes_x86::{Avx2, Avx512};
 /// # Safety
 /// The methods of an implementation may be called only where its instruction set is available; pointers must be valid
 /// for `W` values.
-pub(crate) trait Lanes {
+pub(super) trait Lanes {
     /// Floats per register.
     const W: usize;
     /// Registers per full panel of codewords.

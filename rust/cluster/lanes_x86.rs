@@ -1,7 +1,7 @@
 //! The registers of x86-64: AVX2 with FMA, and AVX-512F.
 //!
-//! Every `unsafe` block here holds nothing but intrinsics; the contract of `Lanes` (the instruction set is available,
-//! pointers are valid for `W` values) is what they need.
+//! The contract of `Lanes` (the instruction set is available, pointers are valid for `W` values) is what the intrinsics
+//! need.
 
 use std::arch::x86_64::*;
 
@@ -18,56 +18,67 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_set1_ps(value) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m256) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_storeu_ps(to, value) }
     }
 
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
     unsafe fn fnma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_fnmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_add_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_sub_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn min(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_min_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn max(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_max_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn iota(first: i32) -> __m256i {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
     }
 
     #[inline(always)]
     unsafe fn keep_less(score: __m256, index: __m256i, best: &mut __m256, best_index: &mut __m256i) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe {
             let less = _mm256_cmp_ps::<_CMP_LT_OQ>(score, *best);
             *best = _mm256_min_ps(score, *best);
@@ -78,16 +89,19 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn least(value: __m256) -> f32 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { least_of_eight(value) }
     }
 
     #[inline(always)]
     unsafe fn equal(value: __m256, other: f32) -> u32 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(value, _mm256_set1_ps(other))) as u32 }
     }
 
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
@@ -99,6 +113,7 @@ impl Lanes for Avx2 {
 
 #[inline(always)]
 unsafe fn least_of_eight(value: __m256) -> f32 {
+    // SAFETY: intrinsics alone, under the contract of `Lanes`.
     unsafe {
         let four = _mm_min_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));
         let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
@@ -117,51 +132,61 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m512) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_storeu_ps(to, value) }
     }
 
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
     unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_fnmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_min_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]
     unsafe fn iota(first: i32) -> __m512i {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe {
             let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
             _mm512_add_epi32(_mm512_set1_epi32(first), steps)
@@ -170,6 +195,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn keep_less(score: __m512, index: __m512i, best: &mut __m512, best_index: &mut __m512i) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe {
             let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(score, *best);
             *best = _mm512_min_ps(score, *best);
@@ -179,6 +205,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn least(value: __m512) -> f32 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe {
             let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(value)));
             least_of_eight(_mm256_min_ps(_mm512_castps512_ps256(value), upper))
@@ -187,11 +214,13 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn equal(value: __m512, other: f32) -> u32 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(other))) }
     }
 
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 

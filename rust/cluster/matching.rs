@@ -63,7 +63,7 @@ pub fn share(
     let mut maps: Vec<Vec<u32>> = Vec::new();
     let mut used = 0;
     for _ in 0..ROUNDS {
-        let packed = Codewords::pack(Rows::new(&shared, dim), isa);
+        let packed = Codewords::plain(Rows::new(&shared, dim), isa);
         let found: Vec<Vec<u32>> = families.par_iter().map(|f| map(f, &packed, progress)).collect::<Result<_>>()?;
         if found == maps {
             break;

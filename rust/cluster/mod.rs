@@ -3,14 +3,16 @@
 //! Results never depend on the number of threads: rows are cut into blocks by their count alone, and partial sums are
 //! added in block order.
 
+#![deny(clippy::undocumented_unsafe_blocks)]
+
 #[cfg(target_arch = "x86_64")]
 mod amx;
 pub mod balance;
 pub mod hierarchy;
-pub(crate) mod isa;
+mod isa;
 pub mod kernel;
 pub mod kmeans;
-pub(crate) mod lanes;
+mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 pub mod lap;
@@ -19,6 +21,7 @@ mod pack;
 pub mod params;
 mod pass;
 pub mod peak;
+pub mod place;
 mod potential;
 pub mod rank;
 pub mod residual;

@@ -42,8 +42,41 @@ fn shape(isa: Isa) -> (usize, usize) {
 }
 
 impl Codewords {
-    /// Packs `codewords`.
+    /// Packs codewords that are compared by direction if `spherical` (their scores are `-x.c`), else by distance.
+    pub fn pack_for(spherical: bool, codewords: Rows<'_>, isa: Isa) -> Self {
+        if spherical { Self::pack_directions(codewords, isa) } else { Self::pack(codewords, isa) }
+    }
+
+    /// Packs codewords of length 1. Their norms are left out, so that a row of zeros is as near to all.
+    pub fn pack_directions(codewords: Rows<'_>, isa: Isa) -> Self {
+        let mut packed = Self::plain(codewords, isa);
+        packed.half_norms[..codewords.len()].fill(0.0);
+        packed.with_tiles(codewords, 1.001)
+    }
+
+    /// Packs codewords.
     pub fn pack(codewords: Rows<'_>, isa: Isa) -> Self {
+        let packed = Self::plain(codewords, isa);
+        let greatest = packed.half_norms[..codewords.len()].iter().fold(0.0f32, |most, &h| most.max(h));
+        packed.with_tiles(codewords, (2.0 * greatest).sqrt() * 1.001)
+    }
+
+    /// Adds what the matrix unit needs, where it is to be used; no codeword is longer than `longest`.
+    #[cfg(target_arch = "x86_64")]
+    fn with_tiles(mut self, codewords: Rows<'_>, longest: f32) -> Self {
+        if self.isa == Isa::Amx && self.count >= amx::FEWEST {
+            self.tiles = Some(amx::Tiles::pack(codewords, &self.half_norms, longest));
+        }
+        self
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn with_tiles(self, _: Rows<'_>, _: f32) -> Self {
+        self
+    }
+
+    /// Packs vectors for what needs no nearest one.
+    pub(super) fn plain(codewords: Rows<'_>, isa: Isa) -> Self {
         let (width, per_panel) = shape(isa);
         let (count, dim) = (codewords.len(), codewords.dim());
         let registers = count.div_ceil(width);
@@ -74,10 +107,6 @@ impl Codewords {
         isa.run(SquareNorms { code: &packed, out: &mut norms });
         for (half, norm) in packed.half_norms[..count].iter_mut().zip(norms) {
             *half = 0.5 * norm;
-        }
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Amx && count >= amx::FEWEST {
-            packed.tiles = Some(amx::Tiles::pack(codewords, &packed.half_norms));
         }
         packed
     }

@@ -63,7 +63,7 @@ pub(super) fn train(
         normalise(&mut centroids, dim);
     }
     let isa = settings.isa;
-    let packed = |centroids: &[f32]| Codewords::pack(Rows::new(centroids, dim), isa);
+    let packed = |centroids: &[f32]| Codewords::pack_for(spherical, Rows::new(centroids, dim), isa);
     if settings.max_iterations > 0 {
         let pass = Pass { rows, centroids: &centroids, packed: packed(&centroids), spherical, isa, progress };
         pass.sums()?.move_centroids(&mut centroids, spherical);

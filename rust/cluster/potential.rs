@@ -27,7 +27,7 @@ pub(super) struct Potential<'a> {
 impl<'a> Potential<'a> {
     /// No centre yet.
     pub fn new(rows: Rows<'a>, isa: Isa) -> Self {
-        let packed = Codewords::pack(rows, isa);
+        let packed = Codewords::plain(rows, isa);
         // The padding is at distance 0, so that it never counts.
         let mut nearest = vec![f32::INFINITY; packed.padded()];
         nearest[rows.len()..].fill(0.0);

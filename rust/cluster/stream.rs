@@ -16,9 +16,10 @@ use super::kmeans::{self, KMeans};
 use super::matching::{self, Family};
 use super::params::{Metric, Settings};
 use super::pass::{Made, block_of, train};
+use super::place::place;
 use super::residual::{pad, write_level};
 use super::rows::Rows;
-use crate::codes::assign::{finite, not_finite, place};
+use crate::codes::assign::{finite, not_finite};
 use crate::error::Result;
 use crate::progress::Progress;
 

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::cluster::isa::Job;
 use crate::cluster::kernel::{BLOCK, Codewords, Isa};
-use crate::cluster::lanes::Lanes;
 use crate::cluster::params::Metric;
+use crate::cluster::place::{place, place_rows, take_words};
 use crate::cluster::residual::write_level;
 use crate::cluster::rows::{self, Rows, block_rows};
 use crate::error::{Error, Result};
@@ -51,19 +50,6 @@ pub fn buffer_rows(dim: usize) -> usize {
     (BUFFER / dim / BLOCK).max(1) * BLOCK
 }
 
-/// Writes `row - origin`, under cosine `row` scaled to length 1; a zero row stays zero.
-#[inline(always)]
-pub fn place(row: &[f32], metric: Metric, origin: &[f32], out: &mut [f32]) {
-    match metric {
-        Metric::Euclidean => out.iter_mut().zip(row).zip(origin).for_each(|((o, v), shift)| *o = v - shift),
-        Metric::Cosine => {
-            let norm = rows::length(row);
-            let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-            out.iter_mut().zip(row).for_each(|(o, &v)| *o = (f64::from(v) * scale) as f32);
-        }
-    }
-}
-
 /// True if no value is NaN or infinite; every bit of an exponent is set only in those.
 #[inline]
 pub fn finite(row: &[f32]) -> bool {
@@ -76,43 +62,6 @@ pub fn not_finite(row: usize) -> Error {
     let message =
         format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first");
     Error::invalid("x", message)
-}
-
-/// Writes rows as level 0 expects them.
-struct Place<'a> {
-    search: &'a Search,
-    part: Rows<'a>,
-    left: &'a mut [f32],
-}
-
-impl Job for Place<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize>(self) {
-        for (i, out) in self.left.chunks_exact_mut(self.search.dim).enumerate() {
-            self.search.place(self.part.row(i), out);
-        }
-    }
-}
-
-/// Takes from each row the codeword of its label.
-struct Take<'a> {
-    words: &'a [f32],
-    labels: &'a [u32],
-    left: &'a mut [f32],
-}
-
-impl Job for Take<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize>(self) {
-        let dim = self.left.len() / self.labels.len();
-        for (row, &label) in self.left.chunks_exact_mut(dim).zip(self.labels) {
-            row.iter_mut().zip(&self.words[label as usize * dim..][..dim]).for_each(|(v, c)| *v -= c);
-        }
-    }
 }
 
 impl Search {
@@ -134,11 +83,10 @@ impl Search {
         if book.metric == Metric::Cosine {
             rows::normalise(&mut first, dim);
         }
-        let deeper = codewords[1..].iter().map(Vec::as_slice);
-        let packed = std::iter::once(first.as_slice())
-            .chain(deeper)
-            .map(|words| Codewords::pack(Rows::new(words, dim), book.isa))
-            .collect();
+        let cosine = book.metric == Metric::Cosine;
+        let deeper = codewords[1..].iter().map(|words| Codewords::pack(Rows::new(words, dim), book.isa));
+        let first = Codewords::pack_for(cosine, Rows::new(&first, dim), book.isa);
+        let packed = std::iter::once(first).chain(deeper).collect();
         Ok(Self { dim, codewords, packed, metric: book.metric, origin, in_place })
     }
 
@@ -193,13 +141,13 @@ impl Search {
         let left = &mut left[..part.data().len()];
         let copied = depth > 1 || !self.in_place;
         if copied {
-            self.packed[0].isa().run(Place { search: self, part, left });
+            place_rows(self.packed[0].isa(), part, self.metric, &self.origin, left);
         }
         let first = if self.in_place { part } else { Rows::new(left, dim) };
         let finite = self.packed[0].nearest(first, labels);
         write_level(codes, labels, 0, depth);
         for level in 1..depth {
-            self.packed[level].isa().run(Take { words: &self.codewords[level - 1], labels, left });
+            take_words(self.packed[level].isa(), &self.codewords[level - 1], labels, left);
             self.packed[level].nearest(Rows::new(left, dim), labels);
             write_level(codes, labels, level, depth);
         }

@@ -46,6 +46,8 @@ def fit(module: Any, split: Any, *callbacks: L.Callback, resume: Path | None = N
         enable_model_summary=False, num_sanity_val_steps=0, callbacks=list(callbacks),
         plugins=[AtomicCheckpointIO()], **options,
     )  # fmt: skip
+    random.seed(0 if resume is None else 1)
+    np.random.seed(0 if resume is None else 1)  # noqa: NPY002
     trainer.fit(module, data, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return trainer
 

@@ -51,7 +51,7 @@ def lloyd(x: np.ndarray, centres: np.ndarray, max_iterations: int, *, spherical:
     labels = np.full(len(x), -1)
     iterations = 0
     for step in range(max_iterations + 1):
-        found = squared_distances(x, centres).argmin(1)
+        found = (-(x @ centres.T) if spherical else squared_distances(x, centres)).argmin(1)
         changed = (found != labels).any()
         labels = found
         if not changed or step == max_iterations:
@@ -138,8 +138,10 @@ def greedy_codes(x: np.ndarray, centroids: list[np.ndarray], metric: str) -> np.
     left = normalise(x.astype(np.float64)) if metric == "cosine" else x.astype(np.float64)
     codes = []
     for level, centres in enumerate(centroids):
-        search = normalise(centres.astype(np.float64)) if level == 0 and metric == "cosine" else centres
-        labels = squared_distances(left, search).argmin(1)
+        if level == 0 and metric == "cosine":
+            labels = (-(left @ normalise(centres.astype(np.float64)).T)).argmin(1)
+        else:
+            labels = squared_distances(left, centres).argmin(1)
         left = left - centres[labels]
         codes.append(labels)
     return np.stack(codes, 1)

@@ -107,8 +107,13 @@ def test_residual(
     assert abs(inertia[-1] - lost) <= 1e-3 * lost + scale
     if iterations > 0:  # else a centroid may be any row
         assert lost <= spread + (rows**2).sum() * (1 if metric == "cosine" else 1e-5) + scale
-    agreement[bool(np.array_equal(codes, labels))] += 1
-    if np.array_equal(codes, labels):
+    # Where the first level met a row exactly, the second one clusters what rounding left, which differs between float32
+    # and float64; only the first can then be compared.
+    rest = rows - centroids[0][codes[:, 0]]
+    noise = ((rest**2).sum(1) < 1e-9 * (rows**2).sum(1).max()).any()
+    compared = slice(0, 1 if noise else 2)
+    agreement[bool(np.array_equal(codes[:, compared], labels[:, compared]))] += 1
+    if np.array_equal(codes, labels) and not noise:
         for ours, theirs in zip(centroids, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(1.0, np.abs(x).max()) + 1e-9)
 

@@ -6,8 +6,8 @@ It builds the backbone and its tokenizer, hands batches to the network, logs, an
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.adaptation import TUNINGS, Tuning, adapt, freeze_unread
+from metatoken.model.adaptation import adapt, freeze_unread
 from metatoken.model.backbone import Backbone
 from metatoken.model.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.model.depth import keep_layers
 from metatoken.model.network import Network
-from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.objective import loss_parts
 from metatoken.model.presets import PRESETS, build_preset
 from metatoken.model.pretrained import load_pretrained
+from metatoken.model.settings import ModelSettings, settings_from_dict
 from metatoken.tasks.examples import ExampleBuilder
-from metatoken.tasks.prompts import TASKS, PromptEncoder, templates, train_tokenizer
+from metatoken.tasks.prompts import PromptEncoder, templates, train_tokenizer
 from metatoken.tasks.titles import titled_rows
 from metatoken.tokens.features import ItemFeatures
 
@@ -35,92 +36,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.datamodule import Evaluation
     from metatoken.tasks.examples import Batch
     from metatoken.tokens.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What a model is made of; saved beside its weights.
-
-    Attributes:
-        backbone: A preset (`gpt2-preset`, `t5-preset`), `smollm2-135m`, a folder with a Hugging Face model, or a hub
-            name.
-        layers: Keeps the first so many blocks of a pretrained causal backbone, and its final norm; None keeps all.
-        preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
-        tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
-            `full` for a preset, which allows nothing else. Tokens and heads always train.
-        lora: Options of `peft.LoraConfig` over `metatoken.model.adaptation.LORA`.
-        gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
-        tasks: Task families.
-        leaf: Score (and read) the last token of an item with the item's own vector.
-        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
-            (`full`), in training as in decoding.
-        temperature: Of the cosine heads.
-        alpha: Weight of the projected centroids.
-        input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
-            the text rows for a pretrained backbone.
-        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
-        item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
-            those of the items.
-        max_history: Items in a prompt.
-        titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
-        title_tokens: Text tokens of a title at most.
-        weights: Of the parts of the loss.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW, on matrices only.
-        warmup_steps: Steps of linear warm-up, at most a tenth of the run.
-        schedule: `constant` or `cosine` to zero over the run, after the warm-up.
-        seed: Of the initial weights.
-    """
-
-    backbone: str = "gpt2-preset"
-    layers: int | None = None
-    preset: dict[str, Any] = field(default_factory=dict)
-    tuning: Tuning | None = None
-    lora: dict[str, Any] | None = None
-    gradient_checkpointing: bool = False
-    tasks: tuple[str, ...] = ("sequential", "direct")
-    leaf: bool = True
-    normaliser: Literal["trie", "full"] = "trie"
-    temperature: float = 0.07
-    alpha: float = 1.0
-    input_norm: float | None = None
-    item_features: str | None = None
-    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
-    max_history: int = 50
-    titles: bool = False
-    title_tokens: int = 12
-    weights: Weights = field(default_factory=Weights)
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
-    schedule: Literal["constant", "cosine"] = "cosine"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        unknown = [t for t in self.tasks if t not in TASKS]
-        if unknown or not self.tasks:
-            raise ConfigError(f"model.tasks: expected some of {', '.join(TASKS)}, got {list(self.tasks)}")
-        if self.normaliser not in ("trie", "full"):
-            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
-        if self.temperature <= 0:
-            raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
-        if self.max_history < 1:
-            raise ConfigError(f"model.max_history: expected at least 1, got {self.max_history}")
-        if self.title_tokens < 1:
-            raise ConfigError(f"model.title_tokens: expected at least 1, got {self.title_tokens}")
-        if self.layers is not None and self.backbone in PRESETS:
-            raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
-        if self.tuning not in (None, *TUNINGS):
-            raise ConfigError(f"model.tuning: expected one of {', '.join(TUNINGS)}, got {self.tuning!r}")
-        if self.backbone in PRESETS and (self.lora is not None or self.tuning not in (None, "full")):
-            raise ConfigError("model.lora, model.tuning: a preset has no pretrained weights to adapt; leave them out")
-        if self.lora is not None and self.tuned != "lora":
-            raise ConfigError(f"model.lora: only for tuning lora, not for {self.tuning}")
-
-    @property
-    def tuned(self) -> Tuning:
-        """What of the backbone trains."""
-        return self.tuning or ("full" if self.backbone in PRESETS else "lora")
 
 
 def build_backbone(settings: ModelSettings, titles: Sequence[str] = ()) -> tuple[nn.Module, Any]:
@@ -313,23 +228,6 @@ class MetaTokenModule(L.LightningModule):
         return asdict(self.settings)
 
 
-def settings_from_dict(values: dict[str, Any]) -> ModelSettings:
-    """Settings from plain values.
-
-    Raises:
-        ConfigError: A key is unknown.
-    """
-    values = dict(values)
-    if "weights" in values and not isinstance(values["weights"], Weights):
-        values["weights"] = Weights(**values["weights"])
-    if "tasks" in values:
-        values["tasks"] = _as_tuple(values["tasks"])
-    try:
-        return ModelSettings(**values)
-    except TypeError as error:
-        raise ConfigError(f"model: {error}") from error
-
-
 def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None:
     """The titles that prompts carry, None where they carry none."""
     if not settings.titles:
@@ -337,7 +235,3 @@ def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None
     if vocabulary.titles is None or not any(vocabulary.titles):
         raise ConfigError("model.titles: the vocabulary has no titles; name an item table with data.items")
     return vocabulary.titles
-
-
-def _as_tuple(values: Sequence[str]) -> tuple[str, ...]:
-    return tuple(values)

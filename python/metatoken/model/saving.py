@@ -23,7 +23,8 @@ from metatoken.artifacts import (
     write_tensors,
 )
 from metatoken.errors import ArtifactError
-from metatoken.model.module import MetaTokenModule, settings_from_dict
+from metatoken.model.module import MetaTokenModule
+from metatoken.model.settings import settings_from_dict
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
