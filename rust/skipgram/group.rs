@@ -61,12 +61,14 @@ pub struct Targets {
     pub count: usize,
 }
 
-impl Targets {
-    /// For no group yet.
-    pub fn new() -> Self {
+/// For no group yet.
+impl Default for Targets {
+    fn default() -> Self {
         Self { rows: [0; MOST_ROWS], weights: [0.0; MOST_ROWS], centre: 0, positives: 0, count: 0 }
     }
+}
 
+impl Targets {
     /// Takes up a group and draws its negatives.
     #[inline(always)]
     pub fn draw(&mut self, noise: &Noise, group: &[Pair], rng: &mut Rng) {
@@ -118,7 +120,7 @@ mod tests {
     fn a_negative_is_left_out_for_the_pairs_whose_context_it_is() {
         let alias = Alias::new(&[0.0, 1.0]);
         let noise = Noise { negatives: 3, rate: 0.5, alias: &alias };
-        let mut targets = Targets::new();
+        let mut targets = Targets::default();
         targets.draw(&noise, &[(0, 1), (0, 0), (0, 0)], &mut Rng::new(0, 0, 0));
         assert_eq!((targets.positives, targets.count), (3, 9));
         assert_eq!(&targets.rows[..9], &[1, 0, 0, 1, 1, 1, 1, 1, 1]);

@@ -38,7 +38,11 @@ use crate::skipgram::simd::LANES;
 /// Scores become `weight * (0 - s(score))`, to which the caller adds the weight where the label is 1.
 #[inline(always)]
 pub(crate) fn gradients(scores: &[f32; LANES], weights: &[f32; LANES]) -> [f32; LANES] {
-    std::array::from_fn(|k| -weights[k] * sigmoid(scores[k]))
+    let mut steps = [0.0; LANES];
+    for k in 0..LANES {
+        steps[k] = -weights[k] * sigmoid(scores[k]);
+    }
+    steps
 }
 
 /// `1 / (1 + exp(-x))` with `exp(-x) = 2^n 2^f`, n whole and |f| <= 1/2, `2^f` by its Taylor series to order 6.

@@ -71,7 +71,8 @@ impl<T: Table> Job<'_, T> {
     /// The rows of a group are fetched while the group before it is worked on.
     #[inline(always)]
     unsafe fn steps<S: Strip, const HELD: usize>(mut self, mut pairs: &[Pair], rng: &mut Rng) {
-        let (mut now, mut next, mut scratch) = (Targets::new(), Targets::new(), Scratch([Line::ZERO; MOST_ROWS]));
+        let (mut now, mut next, mut scratch) =
+            (Targets::default(), Targets::default(), Scratch([Line::ZERO; MOST_ROWS]));
         let most = most_pairs(self.noise);
         while let Some((group, rest)) = next_group(pairs, most) {
             next.draw(self.noise, group, rng);
@@ -126,7 +127,7 @@ impl<T: Table> Job<'_, T> {
             let centre = self.centres.lines(targets.centre as usize * self.lines + first, HELD);
             // SAFETY: as in `step`.
             unsafe {
-                let c: [S; HELD] = std::array::from_fn(|k| S::load(centre.add(k)));
+                let c = held::<S, HELD>(centre);
                 for (&row, line) in targets.rows[..targets.count].iter().zip(&mut scratch.0) {
                     let target = self.contexts.lines(row as usize * self.lines + first, HELD);
                     let mut sum = if first == 0 { S::splat(0.0) } else { S::load(line) };
@@ -146,7 +147,7 @@ impl<T: Table> Job<'_, T> {
             let centre = self.centres.lines(targets.centre as usize * self.lines + first, HELD);
             // SAFETY: as in `step`.
             unsafe {
-                let c: [S; HELD] = std::array::from_fn(|k| S::load(centre.add(k)));
+                let c = held::<S, HELD>(centre);
                 let mut pulled = c;
                 for (&row, &step) in targets.rows[..targets.count].iter().zip(steps) {
                     let target = self.contexts.lines(row as usize * self.lines + first, HELD);
@@ -162,6 +163,20 @@ impl<T: Table> Job<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// Lines in registers. A loop and no closure: closures are functions of their own, which the compiler may leave outside
+/// of the one that has the instruction set, and then every instruction is a call.
+#[inline(always)]
+unsafe fn held<S: Strip, const HELD: usize>(from: *const Line) -> [S; HELD] {
+    // SAFETY: as in `Job::step`.
+    unsafe {
+        let mut lines = [S::splat(0.0); HELD];
+        for k in 0..HELD {
+            lines[k] = S::load(from.add(k));
+        }
+        lines
     }
 }
 
