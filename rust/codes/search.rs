@@ -126,7 +126,7 @@ impl Best {
     }
 
     fn sorted(mut self) -> Vec<Entry> {
-        self.entries.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+        self.entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.key));
         self.entries.truncate(self.limit);
         self.entries
     }

@@ -90,7 +90,7 @@ LISTS = st.lists(st.integers(0, N - 1), max_size=N).map(np.array)
     share=st.none() | st.floats(0, 1),
     k=st.integers(1, 120),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_beam_as_wide_as_the_catalogue_is_the_exact_ranking(
     modules, split, case, leaf, users, blocked, allowed, share, k
 ):
