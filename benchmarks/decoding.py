@@ -4,7 +4,8 @@ A GPT-2 type preset with random weights (width 128, 3 layers), 32 users x 20 bea
 `GPT2LMHeadModel` with the same weights folded in (OOV rows in its table, cosine head as plain rows) under
 `prefix_allowed_tokens_fn` over a trie of nested dicts, as people write it. Both decode shared tokens (`leaf` off) with
 scores renormalised over the allowed tokens; their lists are compared item by item. Each figure is the median of
-`--repeat` runs.
+`--repeat` runs and stands twice: seconds by the clock, and seconds of processor time, which other programs on the
+machine disturb less (take `--threads 1` there, since waiting threads spend processor time, too).
 """
 
 from __future__ import annotations
@@ -43,16 +44,17 @@ CASES = {
 WIDTH = 20
 
 
-def median(run: Callable[[], Any], repeat: int, warm: int = 1) -> float:
-    """Seconds of one call."""
+def median(run: Callable[[], Any], repeat: int, warm: int = 1) -> tuple[float, float]:
+    """Seconds of one call, by the clock and of processor time (all threads): medians, each by itself."""
     for _ in range(warm):
         run()
-    seconds = []
+    wall, cpu = [], []
     for _ in range(repeat):
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - busy)
+    return statistics.median(wall), statistics.median(cpu)
 
 
 @torch.no_grad()
@@ -101,8 +103,8 @@ def generate(model: GPT2LMHeadModel, trie: dict[int, Any], batch: Batch, levels:
 
 
 @torch.no_grad()
-def steps(network: Network, batch: Batch, filters: ItemFilter, repeat: int) -> dict[str, float]:
-    """Milliseconds of the trie part of each step: from logits and beams to the next beams or items."""
+def steps(network: Network, batch: Batch, filters: ItemFilter, repeat: int) -> dict[str, tuple[float, float]]:
+    """Seconds of the trie part of each step: from logits and beams to the next beams or items."""
     index, head, prefix = network.index, network.generation, network.start(batch)
     scaled, states = head.scaled(network.table()), prefix.last / network.item_head.temperature
     beams, found, spent = roots(prefix.last), torch.zeros(len(batch.input_ids), dtype=torch.int64), {}
@@ -116,13 +118,11 @@ def steps(network: Network, batch: Batch, filters: ItemFilter, repeat: int) -> d
             return best_children(index, beams, logits, which, found, 10, WIDTH)
 
         name = f"level {level + 1}"
-        spent[name] = 1e3 * median(lambda run=step: run(plain), repeat)
-        spent[f"{name}, filters"] = 1e3 * median(lambda run=step: run(filters), repeat)
+        spent[name] = median(lambda run=step: run(plain), repeat)
+        spent[f"{name}, filters"] = median(lambda run=step: run(filters), repeat)
         last, beams = beams, step(plain)[0]
     vectors = network.leaf_vectors()
-    spent["leaf vectors, filters"] = 1e3 * median(
-        lambda: best_leaves(index, last, states, vectors, filters, 10), repeat
-    )
+    spent["leaf vectors, filters"] = median(lambda: best_leaves(index, last, states, vectors, filters, 10), repeat)
     return spent
 
 
@@ -152,13 +152,13 @@ def measure(name: str, levels: int, options: argparse.Namespace) -> dict[str, An
     mask = np.random.default_rng(options.seed).random(n) < 0.5
     filters = ItemFilter(network.index, options.users, blocked=seen, catalogue=mask)
     row: dict[str, Any] = {"items": n, "levels": sizes, "trie_seconds": build, "trie_megabytes": nbytes / 1e6}
-    row["step_ms"] = steps(network, batch, filters, options.repeat * 5)
-    row["ours_s"] = median(lambda: beam_search(network, batch, k=10, width=WIDTH), options.repeat)
-    row["ours_filters_s"] = median(
+    row["steps"] = steps(network, batch, filters, options.repeat * 5)
+    row["ours"] = median(lambda: beam_search(network, batch, k=10, width=WIDTH), options.repeat)
+    row["ours_filters"] = median(
         lambda: beam_search(network, batch, seen, catalogue=mask, k=10, width=WIDTH), options.repeat
     )
     network.leaf = True
-    row["ours_leaf_filters_s"] = median(
+    row["ours_leaf_filters"] = median(
         lambda: beam_search(network, batch, seen, catalogue=mask, k=10, width=WIDTH), options.repeat
     )
     network.leaf = False
@@ -166,9 +166,9 @@ def measure(name: str, levels: int, options: argparse.Namespace) -> dict[str, An
         model, trie = fold(network), dict_trie(network.items.tokens.numpy() + WORDS)
         gc.freeze()  # millions of dicts would otherwise be visited by every collection, and the peer pay for it
         runs: list[Any] = []
-        row["hf_s"] = median(lambda: runs.append(generate(model, trie, batch, levels)), options.peer_repeat, warm=0)
-        row["ratio"] = row["hf_s"] / row["ours_s"]
-        row["ratio_leaf_filters"] = row["hf_s"] / row["ours_leaf_filters_s"]
+        row["hf"] = median(lambda: runs.append(generate(model, trie, batch, levels)), options.peer_repeat, warm=0)
+        for ours in ("ours", "ours_filters", "ours_leaf_filters"):
+            row[f"ratio_{ours}"] = [peer / own for peer, own in zip(row["hf"], row[ours], strict=True)]
         row["agreement"] = compare(network, batch, codes, runs[-1])
         gc.unfreeze()
     return row
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="add the figures to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    os.environ.setdefault("RAYON_NUM_THREADS", str(options.threads))
+    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by the core at its first step
     machine = {
         "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": options.threads,
         "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
