@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.model.backbone import Backbone, Prefix
+from metatoken.model.backbone import Backbone
 from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
 from metatoken.model.index import TrieIndex
@@ -21,6 +21,7 @@ from metatoken.model.objective import Scores, target_scores
 
 if TYPE_CHECKING:
     from metatoken.decode.trie import Trie
+    from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
     from metatoken.tokens.vocabulary import Vocabulary
 
