@@ -112,8 +112,8 @@ def main() -> None:
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=args.batch_size, seed=args.seed)
     pace = Pace()
     trainer = L.Trainer(
-        max_steps=args.steps, precision=args.precision, accelerator=args.accelerator, gradient_clip_val=1.0, callbacks=[pace],
-        logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        max_steps=args.steps, precision=args.precision, accelerator=args.accelerator, gradient_clip_val=1.0,
+        callbacks=[pace], logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         limit_val_batches=0,
     )  # fmt: skip
     result: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in ("data", "output")}
