@@ -194,8 +194,8 @@ class MetaTokenModule(L.LightningModule):
                 {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=self.settings.learning_rate,
-            # With loss scaling, Lightning clips gradients outside the optimiser, which a fused one does not allow.
-            fused=self.trainer.precision != "16-mixed",
+            # Under autocast Lightning clips gradients outside the optimiser, which a fused one does not allow.
+            fused="mixed" not in self.trainer.precision,
         )
         total = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._rate(step, float(total)))
