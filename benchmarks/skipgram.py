@@ -197,7 +197,7 @@ def memory_child(options: argparse.Namespace) -> None:
     before = peak()
     graph = Graph.from_edges(*task_edges, options.nodes // 2, options.nodes // 2)
     with_graph = peak()
-    per_node = max(1, options.steps // (LENGTH * options.nodes))
+    per_node = -(-options.steps // (LENGTH * options.nodes))
     fitted = skipgram.fit(graph, dim=DIM, walks_per_node=per_node, walk_length=LENGTH, threads=options.threads,
                           hogwild=options.hogwild)  # fmt: skip
     report = {
