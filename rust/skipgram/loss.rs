@@ -53,7 +53,8 @@ fn sigmoid(x: f32) -> f32 {
     let t = x.clamp(-80.0, 80.0) * -std::f32::consts::LOG2_E;
     let shifted = t + ROUND;
     let f = (t - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let series = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
+    let series =
+        1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     1.0 / (1.0 + power * series)
 }

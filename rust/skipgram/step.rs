@@ -76,7 +76,7 @@ impl<T: Table> Job<'_, T> {
         let most = most_pairs(self.noise);
         while let Some((group, rest)) = next_group(pairs, most) {
             next.draw(self.noise, group, rng);
-            self.prefetch(&next);
+            self.prefetch::<HELD>(&next);
             if now.count > 0 {
                 // SAFETY: the caller vouches for the set of `S`.
                 unsafe { self.step::<S, HELD>(&now, &mut scratch) };
@@ -91,13 +91,11 @@ impl<T: Table> Job<'_, T> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, targets: &Targets) {
-        for line in 0..self.lines {
-            fetch(self.centres.start().wrapping_add(targets.centre as usize * self.lines + line));
-        }
-        for &row in &targets.rows[..targets.count] {
-            for line in 0..self.lines {
-                fetch(self.contexts.start().wrapping_add(row as usize * self.lines + line));
+    fn prefetch<const HELD: usize>(&self, targets: &Targets) {
+        for first in (0..self.lines).step_by(HELD) {
+            fetch::<HELD>(self.centres.start().wrapping_add(targets.centre as usize * self.lines + first));
+            for &row in &targets.rows[..targets.count] {
+                fetch::<HELD>(self.contexts.start().wrapping_add(row as usize * self.lines + first));
             }
         }
     }
@@ -180,16 +178,17 @@ unsafe fn held<S: Strip, const HELD: usize>(from: *const Line) -> [S; HELD] {
     }
 }
 
+/// Asks for lines before they are needed.
 #[inline(always)]
-fn fetch(address: *const Line) {
+fn fetch<const HELD: usize>(from: *const Line) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; it reads nothing and any address may be given.
-    unsafe {
+    for k in 0..HELD {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+        // SAFETY: a hint; it reads nothing and any address may be given.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(k).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    let _ = from;
 }
 
 #[cfg(test)]
