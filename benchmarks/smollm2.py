@@ -113,8 +113,8 @@ def main() -> None:
     pace = Pace()
     trainer = L.Trainer(
         max_steps=args.steps, precision=args.precision, accelerator=args.accelerator, gradient_clip_val=1.0,
-        callbacks=[pace], logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        limit_val_batches=0,
+        callbacks=[pace], logger=False, enable_checkpointing=False, enable_model_summary=False,
+        enable_progress_bar=False, limit_val_batches=0,
     )  # fmt: skip
     result: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in ("data", "output")}
     result |= {
