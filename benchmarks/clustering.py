@@ -6,8 +6,10 @@
 
 Every measurement is one JSON line, written when it is made. The table has medians over the seeds; a ratio is the peer's
 time over ours (above 1: we are faster), inertia is the mean over the seeds, relative to ours (above 1: ours is lower).
+CPU seconds are those of all threads; they say more than wall time where other work shares the machine, as long as
+nothing spins (OMP_WAIT_POLICY=passive).
 At most 20 updates, tolerance 0, each peer's default seeding: scikit-learn greedy k-means++ on all rows, faiss and
-superkmeans random rows, ours greedy k-means++ on some rows. GFLOP/s counts the products of rows and centroids alone.
+superkmeans random rows, ours greedy k-means++ on some rows. GFLOP/s counts the products of rows and centroids.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import argparse
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from peers import clusterers as peers
-from peers.clusterers import Rows, inertia
+from peers.clusterers import Clock, Rows, inertia
 
 Record = dict[str, Any]
 
@@ -38,25 +39,27 @@ def make_rows(n: int, dim: int, seed: int = 0) -> Rows:
     return x
 
 
+def vars_of(clock: Clock) -> Record:
+    return {"seconds": clock.seconds, "cpu": clock.cpu}
+
+
 def ours_flat(x: Rows, k: int, args: argparse.Namespace, seed: int, sample: int | None = None) -> Record:
     from metatoken.tokens.clustering import fit
 
-    began = time.perf_counter()
-    book = fit(x, [k], max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample)
-    seconds = time.perf_counter() - began
-    record = {"seconds": seconds, "inertia": book.report.inertia[0], "updates": book.report.iterations[0]}
+    with Clock() as clock:
+        book = fit(x, [k], max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample)
+    record = vars_of(clock) | {"inertia": book.report.inertia[0], "updates": book.report.iterations[0]}
     if sample is None:
-        record["gflops"] = 2e-9 * x.size * k * (book.report.iterations[0] + 1) / seconds
+        record["operations"] = 2 * x.size * k * (book.report.iterations[0] + 1)
     return record
 
 
 def peer_flat(kmeans: Callable[..., peers.Clustered], x: Rows, k: int, args: argparse.Namespace, seed: int) -> Record:
-    began = time.perf_counter()
-    centroids, labels = kmeans(x, k, args.iterations, seed)
-    seconds = time.perf_counter() - began
+    with Clock() as clock:
+        centroids, labels = kmeans(x, k, args.iterations, seed)
     if len(labels) == 0:
         labels = peers.faiss_predictor(centroids, "euclidean")(x)
-    return {"seconds": seconds, "inertia": inertia(x, centroids, labels)}
+    return vars_of(clock) | {"inertia": inertia(x, centroids, labels)}
 
 
 def flat(x: Rows, args: argparse.Namespace, names: tuple[str, ...] = ("scikit-learn", "faiss", "superkmeans")) -> Runs:
@@ -84,15 +87,14 @@ def tree(x: Rows, args: argparse.Namespace) -> Runs:
     from metatoken.tokens.clustering import fit
 
     def ours(seed: int, sample: int | None) -> Record:
-        began = time.perf_counter()
-        book = fit(
-            x, args.tree, method="tree", max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample
-        )
-        return {"seconds": time.perf_counter() - began, "inertia": book.report.inertia[-1]}
+        settings: Record = {"max_iterations": args.iterations, "threads": args.threads, "seed": seed, "sample": sample}
+        with Clock() as clock:
+            book = fit(x, args.tree, method="tree", **settings)
+        return vars_of(clock) | {"inertia": book.report.inertia[-1]}
 
     def peer(kmeans: Callable[..., peers.Clustered], seed: int) -> Record:
-        seconds, total = peers.tree(kmeans, x, args.tree, args.iterations, seed)
-        return {"seconds": seconds, "inertia": total}
+        clock, total = peers.tree(kmeans, x, args.tree, args.iterations, seed)
+        return vars_of(clock) | {"inertia": total}
 
     yield "metatoken", lambda seed: ours(seed, None)
     yield "metatoken, sampled top", lambda seed: ours(seed, 1024 * args.tree[0])
@@ -119,10 +121,9 @@ def assign(x: Rows, k: int, metric: str, args: argparse.Namespace) -> Runs:
         runs["superkmeans"] = peers.superkmeans_predictor(centroids, args.threads)
 
     def one(predict: Callable[[Rows], peers.Labels]) -> Record:
-        began = time.perf_counter()
-        labels = predict(x)
-        seconds = time.perf_counter() - began
-        return {"seconds": seconds, "inertia": inertia(x, centroids, labels), "gflops": 2e-9 * x.size * k / seconds}
+        with Clock() as clock:
+            labels = predict(x)
+        return vars_of(clock) | {"inertia": inertia(x, centroids, labels), "operations": 2 * x.size * k}
 
     for name, predict in runs.items():
         yield name, lambda _, predict=predict: one(predict)
@@ -191,21 +192,30 @@ def report(records: list[Record]) -> None:
     names = ", ".join(f"{name} {first[name]}" for name in ("faiss-cpu", "scikit-learn", "superkmeans", "numpy"))
     print(f"\n{first['machine']}; {names}; {first['threads']} threads, kernel {first['kernel']}")
     print(f"peak {np.median([r['peak'] for r in records]):.0f} GFLOP/s, measured in every run\n")
-    print("| task | who | seeds | median s | ratio to ours | inertia / ours | GFLOP/s | share of peak |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| task | who | seeds | s | ratio to ours | CPU s | ratio to ours | inertia / ours | GFLOP/s a CPU s, of peak |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for task in dict.fromkeys(r["task"] for r in records):
         of_task = [r for r in records if r["task"] == task]
         ours = [r for r in of_task if r["who"] == "metatoken"]
         for who in dict.fromkeys(r["who"] for r in of_task):
-            rows = [r for r in of_task if r["who"] == who]
-            seconds, error = np.median([r["seconds"] for r in rows]), np.mean([r["inertia"] for r in rows])
-            ratio = seconds / np.median([r["seconds"] for r in ours]) if ours else float("nan")
-            relative = error / np.mean([r["inertia"] for r in ours]) if ours else float("nan")
-            rates = [(r["gflops"], 100 * r["gflops"] / r["peak"]) for r in rows if "gflops" in r]
-            speed = "{:.0f} | {:.0f} %".format(*np.median(rates, axis=0)) if rates else "|"
-            print(
-                f"| {rows[0]['title']} | {who} | {len(rows)} | {seconds:.3f} | {ratio:.2f} | {relative:.4f} | {speed} |"
-            )
+            print_row([r for r in of_task if r["who"] == who], ours)
+
+
+def print_row(rows: list[Record], ours: list[Record]) -> None:
+    """Medians of one routine, and their ratios to ours."""
+    cells = [rows[0]["title"], rows[0]["who"], str(len(rows))]
+    for key in ("seconds", "cpu"):
+        own = np.median([r[key] for r in rows])
+        cells += [f"{own:.3f}", f"{own / np.median([r[key] for r in ours]):.2f}" if ours else ""]
+    relative = np.mean([r["inertia"] for r in rows]) / np.mean([r["inertia"] for r in ours]) if ours else np.nan
+    speed = ""
+    if "operations" in rows[0]:
+        rates = [1e-9 * r["operations"] / r["cpu"] for r in rows]
+        shares = [rate * r["threads"] / r["peak"] for rate, r in zip(rates, rows, strict=True)]
+        speed = f"{np.median(rates):.0f}, {100 * np.median(shares):.0f} %"
+    print("| " + " | ".join([*cells, f"{relative:.4f}", speed]) + " |")
 
 
 def main() -> None:

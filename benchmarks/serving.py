@@ -197,12 +197,18 @@ def main() -> None:
             print(train(args.train_to, args.users, args.items))
             return
         run = args.run or train(Path(folder), args.users, args.items)
+        others = os.getloadavg()[0]  # before our own work
         asked = questions(run, 4096, args.where)
         threads = ("--threads", str(args.threads))
         batched = measure(run, asked, args.clients, args.seconds, *threads)
         alone = measure(run, asked, args.clients, args.seconds / 4, *threads, "--batch", "1", "--wait", "0")
     names = ("torch", "fastapi", "uvicorn", "metatoken")
-    machine = {"cores": os.cpu_count(), "threads": args.threads, "versions": {name: version(name) for name in names}}
+    machine = {
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "load_before": others,
+        "versions": {name: version(name) for name in names},
+    }
     print(f"{args.clients} clients; {machine}")
     show("batches", batched)
     show("one by one", alone)

@@ -7,10 +7,10 @@
 
 gensim reads a ready corpus (our walks, shuffled, in a temporary file) with as many workers as we have threads, and is
 timed on training alone; ours makes its walks inside the timed call. Both: vectors of 64, window 5, 5 negatives, one
-pass over as many walks of the same length. Every seed is one run of each trainer, in turns. Each trainer has its own
-default learning rate, 0.025 and 0.05. With `corpus_file`, each of gensim's workers lets the rate fall by the share of
-the whole corpus that it has read itself, so that two workers end halfway; `--same-rates` adds a run of gensim that is
-given a last rate so far below that it truly falls as ours does.
+pass over as many walks of the same length. Every seed is one run of each trainer, in turns. Learning rates are the
+same, too: gensim is asked for its default, 0.025 falling to 0.0001, but with `corpus_file` each of its workers lets
+the rate fall by the share of the corpus that it has read itself, so that W workers end at 0.025 - 0.0249 / W. That is
+where we let ours end.
 
 Speed is pairs per second. Ours are counted. Both draw the reach of each position from 1..5, so gensim's number for the
 corpus is taken at its expectation: position i of a walk of n has sum over r = 1..5 of (min(i, r) + min(n-1-i, r)) / 5.
@@ -42,7 +42,8 @@ from metatoken.tokens.quality import link_auc, same_group_at
 from metatoken.tokens.skipgram import Embeddings
 from metatoken.tokens.walks import Graph, walks
 
-DIM, WINDOW, NEGATIVES, LENGTH, LAST_RATE = 64, 5, 5, 40, 0.0001
+DIM, WINDOW, NEGATIVES, LENGTH = 64, 5, 5, 40
+RATE, LAST_RATE = 0.025, 0.0001
 Vectors = NDArray[np.float32]
 
 
@@ -120,14 +121,14 @@ def expected_pairs(length: int) -> float:
 
 
 def run_gensim(
-    corpus: Path, tokens: int, n_nodes: int, seed: int, rates: tuple[float, float], options: argparse.Namespace
+    corpus: Path, tokens: int, n_nodes: int, seed: int, options: argparse.Namespace
 ) -> tuple[float, Vectors]:
     """Seconds of training, and the vectors in node order."""
     from gensim.models import Word2Vec
 
     model = Word2Vec(
         sg=1, hs=0, vector_size=DIM, window=WINDOW, negative=NEGATIVES, workers=options.threads, sample=0, min_count=1,
-        alpha=rates[0], min_alpha=rates[1], seed=seed,
+        alpha=RATE, min_alpha=LAST_RATE, seed=seed,
     )  # fmt: skip
     model.build_vocab(corpus_file=str(corpus))
     begin = time.perf_counter()
@@ -143,7 +144,8 @@ def run_ours(graph: Graph, seed: int, hogwild: bool, options: argparse.Namespace
     begin = time.perf_counter()
     fitted = skipgram.fit(
         graph, dim=DIM, window=WINDOW, negatives=NEGATIVES, walks_per_node=options.walks_per_node, walk_length=LENGTH,
-        threads=options.threads, hogwild=hogwild, seed=seed, learning_rate=options.rate, min_learning_rate=LAST_RATE,
+        threads=options.threads, hogwild=hogwild, seed=seed, learning_rate=RATE,
+        min_learning_rate=RATE - (RATE - LAST_RATE) / options.threads,
     )  # fmt: skip
     return time.perf_counter() - begin, fitted
 
@@ -155,22 +157,12 @@ def compare(task: Task, options: argparse.Namespace) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             corpus = Path(folder) / "walks.txt"
             tokens, pairs = corpus_of(task.graph, options.walks_per_node, seed, corpus)
-            for name, rates in gensim_rates(options).items():
-                seconds, vectors = run_gensim(corpus, tokens, task.graph.n_nodes, seed, rates, options)
-                rows.append(row_of(name, seed, seconds, tokens, pairs, task.quality(vectors)))
+            seconds, vectors = run_gensim(corpus, tokens, task.graph.n_nodes, seed, options)
+            rows.append(row_of("gensim", seed, seconds, tokens, pairs, task.quality(vectors)))
         for name, hogwild in (("reproducible", False), ("hogwild", True)):
             seconds, fitted = run_ours(task.graph, seed, hogwild, options)
             rows.append(row_of(name, seed, seconds, tokens, fitted.pairs, task.quality(fitted.vectors)))
     return rows
-
-
-def gensim_rates(options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """First and last learning rate that gensim is given."""
-    rates = {"gensim": (0.025, LAST_RATE)}
-    if options.same_rates:
-        last = options.rate - options.threads * (options.rate - LAST_RATE)
-        rates["gensim, our rates"] = (options.rate, last)
-    return rates
 
 
 def row_of(name: str, seed: int, seconds: float, tokens: int, pairs: float, quality: float) -> dict[str, Any]:
@@ -205,7 +197,7 @@ def memory_child(options: argparse.Namespace) -> None:
     before = peak()
     graph = Graph.from_edges(*task_edges, options.nodes // 2, options.nodes // 2)
     with_graph = peak()
-    per_node = max(1, options.steps // (LENGTH * options.nodes))
+    per_node = -(-options.steps // (LENGTH * options.nodes))
     fitted = skipgram.fit(graph, dim=DIM, walks_per_node=per_node, walk_length=LENGTH, threads=options.threads,
                           hogwild=options.hogwild)  # fmt: skip
     report = {
@@ -244,8 +236,6 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=20_000, help="users and items of a generated graph")
     parser.add_argument("--inside", type=float, default=0.7, help="share of edges inside a planted group")
     parser.add_argument("--walks-per-node", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=0.05, help="our learning rate at the start")
-    parser.add_argument("--same-rates", action="store_true", help="gensim a second time, with our learning rates")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10_000_000, help="walk steps of the memory measurement")

@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="bf16-mixed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--accelerator", default="cpu", help="of Lightning; losses are computed on the processor")
     parser.add_argument("--users", type=int, default=610, help="validated users, drawn once; 0: only pace and memory")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with ratings.csv and movies.csv")
     parser.add_argument("--output", type=Path, help="write the result as JSON, too")
@@ -111,9 +112,9 @@ def main() -> None:
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=args.batch_size, seed=args.seed)
     pace = Pace()
     trainer = L.Trainer(
-        max_steps=args.steps, precision=args.precision, accelerator="cpu", gradient_clip_val=1.0, callbacks=[pace],
-        logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        limit_val_batches=0,
+        max_steps=args.steps, precision=args.precision, accelerator=args.accelerator, gradient_clip_val=1.0,
+        callbacks=[pace], logger=False, enable_checkpointing=False, enable_model_summary=False,
+        enable_progress_bar=False, limit_val_batches=0,
     )  # fmt: skip
     result: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in ("data", "output")}
     result |= {

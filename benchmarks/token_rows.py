@@ -96,7 +96,6 @@ def main() -> None:
     for way, value in extra.items():
         trained = found[way]["trained"] - found["bare"]["trained"]
         print(f"{way}: {value:+.1f} MB at the peak of a step over bare LoRA, {trained:.1f} MB of trained weights")
-    print(f"peft / metatoken: {extra['peft'] / max(extra['metatoken'], 0.1):.0f}")
     if options.output is not None:
         document = {
             "size": vars(options) | {"output": None},

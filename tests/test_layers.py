@@ -43,6 +43,7 @@ TORCH_USERS = (
     "decode",
     "evaluate.baselines",
     "evaluate.fusion",
+    "evaluate.losses",
     "evaluate.runner",
     "training",
     "run",

@@ -328,6 +328,27 @@ def test_an_improbable_item_is_still_an_item(recommender: Recommender, users: tu
         assert found[-1].score == 0.0
 
 
+def test_lists_are_looked_up_as_they_are_now(
+    recommender: Recommender, users: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = recommender.history.items.raw
+    allow, changing = tuple(items[:9]), list(items[:9])
+    first = recommender.prepare(Request(users[0], allow=allow, deny=changing)).deny
+    changing.pop()
+    second = recommender.prepare(Request(users[1], allow=allow, deny=changing))
+    assert (len(first), len(second.deny)) == (9, 8)
+    calls = []
+    rows = recommender._rows
+    monkeypatch.setattr(recommender, "_rows", lambda raw: calls.append(len(raw)) or rows(raw))
+    for user in users[:5]:
+        one = recommender.prepare(Request(user, allow=allow))
+        assert one.allow is not None
+        assert one.allow.tolist() == list(range(9))
+    assert calls.count(9) == 0
+    for n in range(20):
+        assert recommender.prepare(Request(users[0], allow=tuple(items[n : n + 2]))).allow.tolist() == [n, n + 1]  # type: ignore[union-attr]
+
+
 def test_unknown_listed_ids_are_refused_by_the_strict_calls(recommender: Recommender, users: tuple[str, ...]) -> None:
     for arguments in ({"allow": ["lost"]}, {"deny": ["lost"]}):
         with pytest.raises(UnknownIdError, match="lost"):

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,21 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float32]
 Labels = NDArray[Any]
 Clustered = tuple[Rows, Labels]
+
+
+class Clock:
+    """Wall and processor seconds of the blocks that it encloses."""
+
+    def __init__(self) -> None:
+        self.seconds, self.cpu = 0.0, 0.0
+
+    def __enter__(self) -> Self:
+        self.began = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self.began[0]
+        self.cpu += time.process_time() - self.began[1]
 
 
 def versions() -> dict[str, str]:
@@ -92,30 +107,28 @@ def superkmeans_kmeans(x: Rows, k: int, iterations: int, seed: int, threads: int
 
 def tree(
     kmeans: Callable[..., Clustered], x: Rows, levels: list[int], iterations: int, seed: int
-) -> tuple[float, float]:
-    """Each node clustered by the peer, its rows copied together; seconds, and the inertia of the leaves.
+) -> tuple[Clock, float]:
+    """Each node clustered by the peer, its rows copied together; time, and the inertia of the leaves.
 
     A node with no more rows than tokens is left as it is: each row is its own centroid. The inertia is added up in
     exact differences and outside of the time.
     """
-    seconds, total, nodes = 0.0, 0.0, [x]
+    clock, total, nodes = Clock(), 0.0, [x]
     for level, k in enumerate(levels):
         last, children = level + 1 == len(levels), []
         for node in nodes:
             if len(node) <= k:
                 continue
-            began = time.perf_counter()
-            centroids, labels = kmeans(node, k, iterations, seed)
-            if not last:
-                bounds = np.searchsorted(np.sort(labels), np.arange(k + 1))
-                order = np.argsort(labels, kind="stable")
-                ordered = node[order]
-                children += [ordered[a:b] for a, b in itertools.pairwise(bounds) if a < b]
-            seconds += time.perf_counter() - began
+            with clock:
+                centroids, labels = kmeans(node, k, iterations, seed)
+                if not last:
+                    bounds = np.searchsorted(np.sort(labels), np.arange(k + 1))
+                    ordered = node[np.argsort(labels, kind="stable")]
+                    children += [ordered[a:b] for a, b in itertools.pairwise(bounds) if a < b]
             if last:
                 total += inertia(node, centroids, labels)
         nodes = children
-    return seconds, total
+    return clock, total
 
 
 def inertia(x: Rows, centroids: Rows, labels: Labels) -> float:

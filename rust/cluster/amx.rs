@@ -21,8 +21,8 @@ const STEP: usize = 32;
 const SQUARE: usize = 2 * TILE;
 /// Rows whose minima are kept at once.
 const BLOCK: usize = 64;
-/// Fewest codewords for which splitting the rows pays.
-pub(super) const FEWEST: usize = 32;
+/// Fewest codewords for which splitting the rows pays: with 64 the two kernels are on a par.
+pub(super) const FEWEST: usize = 96;
 /// Rows that are gathered before the `f32` kernel looks at them.
 const DOUBTS: usize = 48;
 

@@ -202,10 +202,10 @@ fn within(
         if settled || round == ROUNDS {
             break;
         }
-        means(rows, &labels, spherical, &mut centroids);
+        means(rows, &labels, spherical, &mut centroids, progress)?;
     }
     let own = |i: usize| &centroids[labels[i] as usize * dim..][..dim];
-    let inertia = fixed_sum(rows.len(), |i| squared_distance(rows.row(i), own(i)));
+    let inertia = fixed_sum(rows.len(), progress, |i| squared_distance(rows.row(i), own(i)))?;
     Ok((KMeans { centroids, labels, inertia, ..run }, capped))
 }
 
@@ -221,10 +221,13 @@ pub fn packed_nearest(rows: Rows<'_>, packed: &Codewords, progress: &Progress) -
 
 /// Moves each centroid to the mean of its rows. Under the spherical metric that is its direction at the length of its
 /// rows' mean projection, which `kmeans::fit` gives too: `mean(x).c / |c|` is `|mean(x)|` along the mean itself.
-fn means(rows: Rows<'_>, labels: &[u32], spherical: bool, centroids: &mut [f32]) {
+fn means(rows: Rows<'_>, labels: &[u32], spherical: bool, centroids: &mut [f32], progress: &Progress) -> Result<()> {
     let dim = rows.dim();
     let (mut sums, mut counts) = (vec![0.0f64; centroids.len()], vec![0u64; centroids.len() / dim]);
     for (i, &label) in labels.iter().enumerate() {
+        if i % 4096 == 0 {
+            progress.check()?;
+        }
         counts[label as usize] += 1;
         let sum = &mut sums[label as usize * dim..][..dim];
         sum.iter_mut().zip(rows.row(i)).for_each(|(s, &v)| *s += f64::from(v));
@@ -235,4 +238,5 @@ fn means(rows: Rows<'_>, labels: &[u32], spherical: bool, centroids: &mut [f32])
             centroid.iter_mut().zip(sum).for_each(|(v, s)| *v = (s / counts[c] as f64) as f32);
         }
     }
+    Ok(())
 }

@@ -61,7 +61,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
         learned.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
         learned.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
         if level + 1 < depth {
-            tree.descend(&runs);
+            tree.descend(&runs, progress)?;
         }
     }
     Ok(learned)
@@ -82,23 +82,24 @@ impl Tree<'_> {
     }
 
     /// Makes every non-empty child a node: rows sorted by child (stable), the child's centroid subtracted.
-    fn descend(&mut self, runs: &[KMeans]) {
+    fn descend(&mut self, runs: &[KMeans], progress: &Progress) -> Result<()> {
         let dim = self.dim;
         let sorted: Vec<(Vec<usize>, Vec<u32>)> = runs.par_iter().map(|run| sort(&run.labels, run.k(dim))).collect();
         if let [run] = runs {
             self.order = sorted[0].1.clone();
-            self.left = Cow::Owned(gather(Rows::new(&self.left, dim), &sorted[0].1, run));
+            self.left = Cow::Owned(gather(Rows::new(&self.left, dim), &sorted[0].1, run, progress)?);
         } else {
-            self.sort_nodes(runs, &sorted);
+            self.sort_nodes(runs, &sorted, progress)?;
         }
         let children = self.nodes.iter().zip(&sorted).flat_map(|(node, (bounds, _))| {
             bounds.windows(2).filter(|w| w[0] < w[1]).map(|w| node.start + w[0]..node.start + w[1])
         });
         self.nodes = children.collect();
+        Ok(())
     }
 
     /// Sorts within every node, in parallel over the nodes, through a buffer of one node's size.
-    fn sort_nodes(&mut self, runs: &[KMeans], sorted: &[(Vec<usize>, Vec<u32>)]) {
+    fn sort_nodes(&mut self, runs: &[KMeans], sorted: &[(Vec<usize>, Vec<u32>)], progress: &Progress) -> Result<()> {
         let dim = self.dim;
         let (mut order_rest, mut left_rest) = (&mut self.order[..], &mut self.left.to_mut()[..]);
         let mut jobs = Vec::with_capacity(runs.len());
@@ -108,23 +109,25 @@ impl Tree<'_> {
             (order_rest, left_rest) = (order_after, left_after);
             jobs.push((run, places, order, left));
         }
-        jobs.into_par_iter().for_each_init(Vec::new, |buffer, (run, places, order, left)| {
+        jobs.into_par_iter().try_for_each_init(Vec::new, |buffer, (run, places, order, left)| {
             let old: Vec<u32> = places.iter().map(|&place| order[place as usize]).collect();
             order.copy_from_slice(&old);
             buffer.resize(left.len(), 0.0);
             fill(buffer, Rows::new(left, dim), places, run);
             left.copy_from_slice(buffer);
-        });
+            progress.check()
+        })
     }
 }
 
 /// What the run leaves of the rows at `places`, in that order.
-fn gather(rows: Rows<'_>, places: &[u32], run: &KMeans) -> Vec<f32> {
+fn gather(rows: Rows<'_>, places: &[u32], run: &KMeans, progress: &Progress) -> Result<Vec<f32>> {
     let mut out = vec![0.0; places.len() * rows.dim()];
-    out.par_chunks_mut(GATHER * rows.dim())
-        .zip(places.par_chunks(GATHER))
-        .for_each(|(out, places)| fill(out, rows, places, run));
-    out
+    out.par_chunks_mut(GATHER * rows.dim()).zip(places.par_chunks(GATHER)).try_for_each(|(out, places)| {
+        fill(out, rows, places, run);
+        progress.check()
+    })?;
+    Ok(out)
 }
 
 fn fill(out: &mut [f32], rows: Rows<'_>, places: &[u32], run: &KMeans) {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernel::{BLOCK, Codewords};
 use super::params::{Metric, Settings};
-use super::rows::{Rows, block_rows, normalise, squared_distance};
+use super::rows::{Rows, block_rows, gather, normalise, squared_distance};
 use super::seed;
 use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
 use crate::error::Result;
@@ -57,11 +57,11 @@ pub fn fit(
     let mut labels = vec![UNLABELLED; rows.len()];
     let sampled = settings.sample.filter(|&wanted| wanted < rows.len());
     let (mut centroids, mut iterations) = match sampled {
-        None => (seed::centres(rows, k, settings, unit, progress)?, 0),
+        None => (seed::centres(rows, k, spherical, settings, unit, progress)?, 0),
         Some(wanted) => {
             // Train on the sample; the loop below then makes its one update on all rows.
             let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
-            let part = rows.gather(&picked);
+            let part = gather(rows, &picked, progress)?;
             let inner = Settings { sample: None, ..*settings };
             let fitted = fit(Rows::new(&part, rows.dim()), k, spherical, &inner, unit, &progress.quiet())?;
             (fitted.centroids, fitted.iterations)
@@ -79,15 +79,15 @@ pub fn fit(
         if totals.changed == 0 || step == updates {
             break;
         }
-        run.repair(&centroids, &mut labels, &mut totals);
+        run.repair(&centroids, &mut labels, &mut totals)?;
         run.update(&mut centroids, &totals);
         iterations += 1;
     }
     progress.advance(budget.saturating_sub(spent))?;
     if spherical {
-        run.scale(&mut centroids, &labels);
+        run.scale(&mut centroids, &labels)?;
     }
-    let inertia = run.inertia(&centroids, &labels);
+    let inertia = run.inertia(&centroids, &labels)?;
     Ok(KMeans { centroids, labels, inertia, iterations })
 }
 
@@ -137,46 +137,53 @@ impl Run<'_> {
     }
 
     /// Sum of squared distances to the own centroid, added in the order of the blocks.
-    fn inertia(&self, centroids: &[f32], labels: &[u32]) -> f64 {
+    fn inertia(&self, centroids: &[f32], labels: &[u32]) -> Result<f64> {
         let block = block_rows(self.rows.len());
         let parts: Vec<f64> = labels
             .par_chunks(block)
             .enumerate()
             .map(|(b, labels)| {
                 let rows = self.rows.slice(b * block, b * block + labels.len());
-                self.settings.isa.run(Inertia { rows, labels, centroids })
+                self.progress.check().map(|()| self.settings.isa.run(Inertia { rows, labels, centroids }))
             })
-            .collect();
-        parts.iter().sum()
+            .collect::<Result<_>>()?;
+        Ok(parts.iter().sum())
     }
 
-    /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one.
-    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) {
+    /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one; if
+    /// spherical, no zero row, which has no direction to give.
+    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) -> Result<()> {
         let empty: Vec<usize> = (0..totals.counts.len()).filter(|&c| totals.counts[c] == 0).collect();
         if empty.is_empty() {
-            return;
+            return Ok(());
         }
+        self.progress.check()?;
         let dim = self.rows.dim();
         let mut far: Vec<(f64, u32)> = (0..self.rows.len())
             .into_par_iter()
             .map(|i| (squared_distance(self.rows.row(i), &centroids[labels[i] as usize * dim..][..dim]), i as u32))
-            .filter(|&(distance, _)| distance > 0.0)
+            .filter(|&(distance, i)| distance > 0.0 && !(self.spherical && self.rows.is_zero(i as usize)))
             .collect();
+        self.progress.check()?;
         far.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut candidates = far.into_iter().map(|(_, row)| row as usize);
         for cluster in empty {
-            let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { return };
+            let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { break };
             totals.shift(self.rows.row(row), labels[row], cluster as u32);
             labels[row] = cluster as u32;
         }
+        Ok(())
     }
 
     /// Gives each direction the length at which it is nearest to its rows, their mean projection `mean(x.c)`: the
     /// direction still decides the label, and what is left for deeper levels is least.
-    fn scale(&self, centroids: &mut [f32], labels: &[u32]) {
+    fn scale(&self, centroids: &mut [f32], labels: &[u32]) -> Result<()> {
         let dim = self.rows.dim();
         let (mut sums, mut counts) = (vec![0.0f64; centroids.len() / dim], vec![0u32; centroids.len() / dim]);
         for (i, &label) in labels.iter().enumerate() {
+            if i % 4096 == 0 {
+                self.progress.check()?;
+            }
             let centroid = &centroids[label as usize * dim..][..dim];
             let products = self.rows.row(i).iter().zip(centroid).map(|(&x, &c)| f64::from(x) * f64::from(c));
             sums[label as usize] += products.sum::<f64>();
@@ -187,6 +194,7 @@ impl Run<'_> {
                 centroid.iter_mut().for_each(|v| *v = (f64::from(*v) * sums[c] / f64::from(counts[c])) as f32);
             }
         }
+        Ok(())
     }
 
     /// Moves each centroid to the mean of its rows; one without rows, or whose mean has no direction, stays.

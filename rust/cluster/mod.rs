@@ -63,7 +63,7 @@ pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, p
     if method != Method::FlatRank && settings.sample.is_some_and(|wanted| wanted < x.len()) {
         return stream::fit(x, levels, method == Method::Tree, settings, progress);
     }
-    let (data, origin) = rows::prepare(x, settings.metric)?;
+    let (data, origin) = rows::prepare(x, settings.metric, progress)?;
     let prepared = Rows::new(&data, x.dim());
     progress.set_total((levels.len() * x.len() * kmeans::passes(settings)) as u64);
     let mut learned = match method {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::kernel::{Codewords, Isa};
 use super::kmeans::{self, KMeans};
 use super::params::Settings;
-use super::rows::{Rows, normalise};
+use super::rows::{Rows, build, normalise};
 use super::seed::sorted_sample;
 use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
 use crate::codes::assign::buffer_rows;
@@ -23,10 +23,8 @@ pub(super) trait Made: Sync {
     fn dim(&self) -> usize;
     fn make(&self, i: usize, out: &mut [f32]);
 
-    fn gather(&self, picked: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
-        let mut out = vec![0.0; picked.len() * self.dim()];
-        out.chunks_exact_mut(self.dim()).zip(picked).for_each(|(out, i)| self.make(i, out));
-        out
+    fn gather(&self, n: usize, progress: &Progress, picked: impl Fn(usize) -> usize + Sync) -> Result<Vec<f32>> {
+        build(n, self.dim(), progress, |i, out| self.make(picked(i), out))
     }
 }
 
@@ -50,12 +48,12 @@ pub(super) fn train(
     let inner = Settings { sample: None, max_cluster_size: None, ..*settings };
     let wanted = settings.sample.unwrap_or(n).max(k);
     if n <= wanted {
-        let all = rows.gather(0..n);
+        let all = rows.gather(n, progress, |i| i)?;
         let run = kmeans::fit(Rows::new(&all, dim), k, spherical, &inner, unit, &progress.quiet())?;
         return progress.advance(2 * n as u64).map(|()| run);
     }
     let picked = sorted_sample(n, wanted, settings.seed, unit);
-    let part = rows.gather(picked.iter().map(|&i| i as usize));
+    let part = rows.gather(picked.len(), progress, |i| picked[i] as usize)?;
     let trained = kmeans::fit(Rows::new(&part, dim), k, spherical, &inner, unit, &progress.quiet())?;
     let (mut centroids, mut iterations) = (trained.centroids, trained.iterations);
     drop(part);

@@ -5,7 +5,7 @@ use super::balance;
 use super::kmeans;
 use super::params::Settings;
 use super::residual::{pad, write_level};
-use super::rows::{Rows, squared_distance, subtract};
+use super::rows::{Rows, remainder, squared_distance};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -42,8 +42,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     let (dim, n) = (rows.dim(), rows.len());
     let run = kmeans::fit(rows, levels[0], kmeans::spherical(settings, 0), settings, 0, progress)?;
     let (run, capped) = balance::capped(rows, run, levels[0], settings, progress)?;
-    let mut left = rows.data().to_vec();
-    subtract(&mut left, dim, &run.labels, &run.centroids);
+    let left = remainder(rows, &run.labels, &run.centroids, progress)?;
     let left = Rows::new(&left, dim);
     let mut members = vec![Vec::new(); run.k(dim)];
     for (row, &label) in run.labels.iter().enumerate() {
@@ -54,6 +53,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
     let (mut sums, mut counts) = (vec![0.0f64; levels[1] * dim], vec![0u32; levels[1]]);
     let mut rank_of = vec![0; n];
     for cluster in &members {
+        progress.check()?;
         for (&row, rank) in cluster.iter().zip(ranks(cluster, left)) {
             rank_of[row as usize] = rank;
             counts[rank as usize] += 1;

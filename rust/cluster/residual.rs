@@ -4,7 +4,7 @@ use super::Learned;
 use super::balance;
 use super::kmeans;
 use super::params::Settings;
-use super::rows::{Rows, subtract};
+use super::rows::{Rows, remainder, subtract};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -38,9 +38,10 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
         }
         if level + 1 < levels.len() {
             if level == 0 {
-                left = rows.data().to_vec();
+                left = remainder(rows, &run.labels, &run.centroids, progress)?;
+            } else {
+                subtract(&mut left, dim, &run.labels, &run.centroids, progress)?;
             }
-            subtract(&mut left, dim, &run.labels, &run.centroids);
         }
         write_level(&mut learned.codes, &run.labels, level, levels.len());
         learned.distinct.push(run.k(dim));

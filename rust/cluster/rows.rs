@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::params::Metric;
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Rows of equal length, contiguous.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,11 @@ impl<'a> Rows<'a> {
         self.data
     }
 
+    /// True if every value of row `i` is zero.
+    pub fn is_zero(&self, i: usize) -> bool {
+        self.row(i).iter().all(|&v| v == 0.0)
+    }
+
     /// A copy of the rows `picked`, in that order.
     pub fn gather(&self, picked: &[u32]) -> Vec<f32> {
         let mut out = Vec::with_capacity(picked.len() * self.dim);
@@ -67,6 +73,28 @@ impl<'a> Rows<'a> {
         }
         out
     }
+}
+
+/// Rows that are changed between two looks at the flag that stops a run.
+const TASK: usize = 1024;
+
+/// Calls `change(i, row)` for every row, in parallel.
+pub fn change(data: &mut [f32], dim: usize, progress: &Progress, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
+    data.par_chunks_mut(TASK * dim).enumerate().try_for_each(|(task, part)| {
+        part.chunks_exact_mut(dim).enumerate().for_each(|(i, row)| f(task * TASK + i, row));
+        progress.check()
+    })
+}
+
+/// `n` rows written by `make(i, row)`, in parallel.
+pub fn build(n: usize, dim: usize, progress: &Progress, make: impl Fn(usize, &mut [f32]) + Sync) -> Result<Vec<f32>> {
+    let mut out = vec![0.0; n * dim];
+    change(&mut out, dim, progress, make).map(|()| out)
+}
+
+/// A copy of the rows `picked`, in that order, made in parallel.
+pub fn gather(rows: Rows<'_>, picked: &[u32], progress: &Progress) -> Result<Vec<f32>> {
+    build(picked.len(), rows.dim(), progress, |i, out| out.copy_from_slice(rows.row(picked[i] as usize)))
 }
 
 /// Rows per block of a parallel pass: a function of the count alone, so that threads never change a sum, and at most
@@ -82,42 +110,26 @@ pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Sum of `value(i)` for `i` in `0..n`, added in fixed blocks.
-pub fn fixed_sum(n: usize, value: impl Fn(usize) -> f64 + Sync) -> f64 {
+pub fn fixed_sum(n: usize, progress: &Progress, value: impl Fn(usize) -> f64 + Sync) -> Result<f64> {
     let block = block_rows(n);
     let parts: Vec<f64> = (0..n.div_ceil(block))
         .into_par_iter()
-        .map(|b| (b * block..((b + 1) * block).min(n)).map(&value).sum())
-        .collect();
-    parts.iter().sum()
-}
-
-/// Mean row, added in fixed blocks.
-pub fn mean(x: Rows<'_>) -> Vec<f64> {
-    let block = block_rows(x.len());
-    let parts: Vec<Vec<f64>> = (0..x.len().div_ceil(block))
-        .into_par_iter()
-        .map(|b| {
-            let mut sum = vec![0.0; x.dim()];
-            for i in b * block..((b + 1) * block).min(x.len()) {
-                sum.iter_mut().zip(x.row(i)).for_each(|(s, &v)| *s += f64::from(v));
-            }
-            sum
-        })
-        .collect();
-    let mut total = vec![0.0; x.dim()];
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
-    }
-    total.iter_mut().for_each(|t| *t /= x.len().max(1) as f64);
-    total
+        .map(|b| progress.check().map(|()| (b * block..((b + 1) * block).min(n)).map(&value).sum()))
+        .collect::<Result<_>>()?;
+    Ok(parts.iter().sum())
 }
 
 /// Fails at the first row that holds NaN or infinity.
-pub fn check_finite(x: Rows<'_>) -> Result<()> {
-    let bad = x.data().par_chunks_exact(x.dim()).position_first(|row| row.iter().any(|v| !v.is_finite()));
-    match bad {
-        None => Ok(()),
-        Some(row) => Err(Error::invalid(
+pub fn check_finite(x: Rows<'_>, progress: &Progress) -> Result<()> {
+    let parts = x.data().par_chunks(TASK * x.dim()).enumerate();
+    let first = |(task, part): (usize, &[f32])| {
+        progress.check()?;
+        let bad = part.chunks_exact(x.dim()).position(|row| row.iter().any(|v| !v.is_finite()));
+        Ok(bad.map_or(usize::MAX, |i| task * TASK + i))
+    };
+    match parts.map(first).try_reduce(|| usize::MAX, |a, b| Ok(a.min(b)))? {
+        usize::MAX => Ok(()),
+        row => Err(Error::invalid(
             "x",
             format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first"),
         )),
@@ -140,12 +152,14 @@ pub fn length(row: &[f32]) -> f64 {
 
 /// Scales every row to length 1; a zero row stays zero.
 pub fn normalise(data: &mut [f32], dim: usize) {
-    data.par_chunks_exact_mut(dim).for_each(|row| {
-        let norm = length(row);
-        if norm > 0.0 {
-            row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-        }
-    });
+    data.par_chunks_exact_mut(dim).for_each(normalise_row);
+}
+
+fn normalise_row(row: &mut [f32]) {
+    let norm = length(row);
+    if norm > 0.0 {
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+    }
 }
 
 /// Rows lie far from zero when the square of their mean's length is this many times their variance.
@@ -155,15 +169,15 @@ const FAR: f64 = 4.0;
 ///
 /// The kernel's `|c|^2 - 2 x.c` cancels on data far from zero: such rows are copied and moved to their mean (Euclidean);
 /// others stay where they are, and the origin is zero. Under cosine the copy is scaled to length 1.
-pub fn prepare(x: Rows<'_>, metric: Metric) -> Result<(Cow<'_, [f32]>, Vec<f64>)> {
-    let (mean, square) = moments(x);
+pub fn prepare<'a>(x: Rows<'a>, metric: Metric, progress: &Progress) -> Result<(Cow<'a, [f32]>, Vec<f64>)> {
+    let (mean, square) = moments(x, progress)?;
     if !square.is_finite() {
-        check_finite(x)?;
+        check_finite(x, progress)?;
     }
     let zero = vec![0.0; x.dim()];
     match metric {
-        Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero)), zero)),
-        Metric::Euclidean if is_far(&mean, square) => Ok((Cow::Owned(centred(x, metric, &mean)), mean)),
+        Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero, progress)?), zero)),
+        Metric::Euclidean if is_far(&mean, square) => Ok((Cow::Owned(centred(x, metric, &mean, progress)?), mean)),
         Metric::Euclidean => Ok((Cow::Borrowed(x.data()), zero)),
     }
 }
@@ -175,50 +189,61 @@ fn is_far(mean: &[f64], square: f64) -> bool {
 
 /// The mean row, if the rows lie far from zero.
 pub fn far_mean(x: Rows<'_>) -> Option<Vec<f64>> {
-    let (mean, square) = moments(x);
+    let (mean, square) = moments(x, &Progress::new()).ok()?;
     is_far(&mean, square).then_some(mean)
 }
 
 /// Mean row, and the mean of the squared lengths, added in fixed blocks; not finite if a value is not.
-fn moments(x: Rows<'_>) -> (Vec<f64>, f64) {
+fn moments(x: Rows<'_>, progress: &Progress) -> Result<(Vec<f64>, f64)> {
     let block = block_rows(x.len());
     let parts: Vec<(Vec<f64>, f64)> = (0..x.len().div_ceil(block))
         .into_par_iter()
         .map(|b| {
             let (mut sums, mut squares) = (vec![0.0; x.dim()], vec![0.0; x.dim()]);
             for i in b * block..((b + 1) * block).min(x.len()) {
+                if i % TASK == 0 {
+                    progress.check()?;
+                }
                 for ((sum, square), &v) in sums.iter_mut().zip(&mut squares).zip(x.row(i)) {
                     *sum += f64::from(v);
                     *square += f64::from(v) * f64::from(v);
                 }
             }
-            (sums, squares.iter().sum())
+            Ok((sums, squares.iter().sum()))
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let (mut mean, mut square) = (vec![0.0; x.dim()], 0.0);
     for (sums, squares) in parts {
         mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s / x.len() as f64);
         square += squares / x.len() as f64;
     }
-    (mean, square)
+    Ok((mean, square))
 }
 
-/// `x - origin`, scaled to length 1 under cosine.
-pub fn centred(x: Rows<'_>, metric: Metric, origin: &[f64]) -> Vec<f32> {
-    let mut data = x.data().to_vec();
-    match metric {
-        Metric::Cosine => normalise(&mut data, x.dim()),
-        Metric::Euclidean => data.par_chunks_exact_mut(x.dim()).for_each(|row| {
-            row.iter_mut().zip(origin).for_each(|(v, o)| *v = (f64::from(*v) - o) as f32);
-        }),
-    }
-    data
+/// `x - origin`, under cosine `x` scaled to length 1.
+fn centred(x: Rows<'_>, metric: Metric, origin: &[f64], progress: &Progress) -> Result<Vec<f32>> {
+    build(x.len(), x.dim(), progress, |i, out| {
+        out.copy_from_slice(x.row(i));
+        match metric {
+            Metric::Cosine => normalise_row(out),
+            Metric::Euclidean => out.iter_mut().zip(origin).for_each(|(v, o)| *v = (f64::from(*v) - o) as f32),
+        }
+    })
+}
+
+/// What the codewords that the rows are labelled with leave of them.
+pub fn remainder(rows: Rows<'_>, labels: &[u32], codewords: &[f32], progress: &Progress) -> Result<Vec<f32>> {
+    let dim = rows.dim();
+    build(rows.len(), dim, progress, |i, out| {
+        let c = &codewords[labels[i] as usize * dim..][..dim];
+        out.iter_mut().zip(rows.row(i)).zip(c).for_each(|((o, v), c)| *o = v - c);
+    })
 }
 
 /// Subtracts from each row the codeword it is labelled with.
-pub fn subtract(data: &mut [f32], dim: usize, labels: &[u32], codewords: &[f32]) {
-    data.par_chunks_exact_mut(dim).zip(labels).for_each(|(row, &label)| {
-        let c = &codewords[label as usize * dim..][..dim];
+pub fn subtract(data: &mut [f32], dim: usize, labels: &[u32], codewords: &[f32], progress: &Progress) -> Result<()> {
+    change(data, dim, progress, |i, row| {
+        let c = &codewords[labels[i] as usize * dim..][..dim];
         row.iter_mut().zip(c).for_each(|(v, c)| *v -= c);
-    });
+    })
 }

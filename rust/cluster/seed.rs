@@ -2,13 +2,16 @@
 //!
 //! Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding" (2007): each next centre is drawn with
 //! probability proportional to the squared distance to the nearest centre so far. Of `2 + ln K` draws the one that
-//! lowers the sum of those distances most is kept, as scikit-learn does.
+//! lowers the sum of those distances most is kept, as scikit-learn does. Where rows are compared by direction, zero rows
+//! have none and are never centres, unless there are no others.
 
 use std::collections::HashSet;
 
+use rayon::prelude::*;
+
 use super::params::{Init, Settings};
 use super::potential::Potential;
-use super::rows::Rows;
+use super::rows::{Rows, gather};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::rng::Rng;
@@ -38,16 +41,36 @@ pub fn sorted_sample(n: usize, wanted: usize, seed: u64, unit: u64) -> Vec<u32> 
 }
 
 /// Chooses up to `k` centres among the rows; fewer when there are fewer distinct rows. `unit` names the run.
-pub fn centres(rows: Rows<'_>, k: usize, settings: &Settings, unit: u64, progress: &Progress) -> Result<Vec<f32>> {
+pub fn centres(
+    rows: Rows<'_>,
+    k: usize,
+    spherical: bool,
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let among = if spherical { with_direction(rows) } else { None };
     if settings.init == Init::Random {
-        return random(rows, k, settings, unit, progress);
+        let order = among.unwrap_or_else(|| (0..rows.len() as u32).collect());
+        return random(rows, order, k, settings, unit, progress);
     }
-    let limit = FEWEST.max(ROWS_PER_CENTRE * k);
-    if rows.len() > limit {
-        let picked = sorted_sample(rows.len(), limit, settings.seed, unit);
-        return greedy(Rows::new(&rows.gather(&picked), rows.dim()), k, settings, unit, progress);
-    }
+    let (limit, n) = (FEWEST.max(ROWS_PER_CENTRE * k), among.as_ref().map_or(rows.len(), Vec::len));
+    let picked = match among {
+        _ if n > limit => {
+            let places = sorted_sample(n, limit, settings.seed, unit);
+            Some(places.into_iter().map(|place| among.as_ref().map_or(place, |rows| rows[place as usize])).collect())
+        }
+        among => among,
+    };
+    let gathered = picked.map(|picked: Vec<u32>| gather(rows, &picked, progress)).transpose()?;
+    let rows = gathered.as_ref().map_or(rows, |data| Rows::new(data, rows.dim()));
     greedy(rows, k, settings, unit, progress)
+}
+
+/// The rows that are not zero, if there are both kinds.
+fn with_direction(rows: Rows<'_>) -> Option<Vec<u32>> {
+    let found: Vec<u32> = (0..rows.len() as u32).into_par_iter().filter(|&i| !rows.is_zero(i as usize)).collect();
+    (!found.is_empty() && found.len() < rows.len()).then_some(found)
 }
 
 fn greedy(rows: Rows<'_>, k: usize, settings: &Settings, unit: u64, progress: &Progress) -> Result<Vec<f32>> {
@@ -67,10 +90,16 @@ fn greedy(rows: Rows<'_>, k: usize, settings: &Settings, unit: u64, progress: &P
     Ok(centres)
 }
 
-/// The first `k` distinct rows of a random order (Fisher and Yates, as far as it is needed).
-fn random(rows: Rows<'_>, k: usize, settings: &Settings, unit: u64, progress: &Progress) -> Result<Vec<f32>> {
+/// The first `k` distinct rows of `order` made random (Fisher and Yates, as far as it is needed).
+fn random(
+    rows: Rows<'_>,
+    mut order: Vec<u32>,
+    k: usize,
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
     let mut rng = Rng::new(settings.seed, SEEDING, unit);
-    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
     let mut seen = HashSet::with_capacity(k);
     let mut centres = Vec::with_capacity(k * rows.dim());
     for place in 0..order.len() {

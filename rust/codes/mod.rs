@@ -3,6 +3,7 @@
 pub mod assign;
 pub mod groups;
 pub mod search;
+pub mod shortlist;
 pub mod trie;
 pub mod unique;
 pub mod vector;

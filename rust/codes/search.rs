@@ -6,9 +6,13 @@
 
 use rayon::prelude::*;
 
+use super::shortlist::{Best, Entry, Kept};
 use super::trie::TrieView;
 use super::vector::{dot, log_sum_exp};
 use crate::error::{Error, Result};
+
+/// Children whose best score is compared at once.
+const STRIP: usize = 16;
 
 /// Which leaves each prompt may get: those of a list, or all but those of a list; never one outside `prefix`.
 #[derive(Debug, Clone, Copy)]
@@ -74,92 +78,6 @@ pub struct Keep<'a> {
     pub found: &'a [i64],
 }
 
-/// A candidate: larger keys are better, by score, then by lower id.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    key: u64,
-    row: u32,
-}
-
-impl Entry {
-    fn new(score: f32, id: i32, row: usize) -> Self {
-        // As unsigned integers floats keep their order if positive ones get the sign bit and negative are inverted.
-        let bits = (score + 0.0).to_bits();
-        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-        Entry { key: u64::from(ordered) << 32 | u64::from(u32::MAX - id as u32), row: row as u32 }
-    }
-
-    fn score(self) -> f32 {
-        let ordered = (self.key >> 32) as u32;
-        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
-    }
-
-    fn id(self) -> i32 {
-        (u32::MAX - self.key as u32) as i32
-    }
-}
-
-/// The best `limit` entries seen so far.
-struct Best {
-    limit: usize,
-    least: f32,
-    entries: Vec<Entry>,
-}
-
-impl Best {
-    fn new(limit: usize) -> Self {
-        Best { limit, least: f32::NEG_INFINITY, entries: Vec::with_capacity(2 * limit) }
-    }
-
-    /// Whether a score can still enter; an equal one may, by its id.
-    fn open(&self, score: f32) -> bool {
-        score >= self.least
-    }
-
-    fn push(&mut self, entry: Entry) {
-        self.entries.push(entry);
-        if self.entries.len() == 2 * self.limit {
-            self.entries.select_nth_unstable_by(self.limit - 1, |a, b| b.key.cmp(&a.key));
-            self.entries.truncate(self.limit);
-            self.least = self.entries[self.limit - 1].score();
-        }
-    }
-
-    fn sorted(mut self) -> Vec<Entry> {
-        self.entries.sort_unstable_by(|a, b| b.key.cmp(&a.key));
-        self.entries.truncate(self.limit);
-        self.entries
-    }
-}
-
-/// Candidates of all prompts, flat.
-#[derive(Debug, Default, PartialEq)]
-pub struct Kept {
-    /// Candidates of each prompt.
-    pub counts: Vec<i64>,
-    /// Node or leaf.
-    pub ids: Vec<i32>,
-    /// Log-probability.
-    pub scores: Vec<f32>,
-    /// Beam that it came from.
-    pub rows: Vec<i64>,
-}
-
-impl Kept {
-    fn add(&mut self, entries: &[Entry]) {
-        self.counts.push(entries.len() as i64);
-        self.ids.extend(entries.iter().map(|entry| entry.id()));
-        self.scores.extend(entries.iter().map(|entry| entry.score()));
-        self.rows.extend(entries.iter().map(|entry| i64::from(entry.row)));
-    }
-
-    fn join(parts: Vec<Vec<Entry>>) -> Self {
-        let mut kept = Kept::default();
-        parts.iter().for_each(|part| kept.add(part));
-        kept
-    }
-}
-
 /// The best inner nodes and the best items among the choices of each prompt's beams.
 ///
 /// `width` nodes with an allowed leaf are kept, and more until the nodes and items at hold are worth `k` items.
@@ -222,15 +140,22 @@ fn choices(
     }
     // No grandchildren: all children are items, and the list of nodes need not be asked.
     let only_items = trie.first_child[begin] == trie.first_child[end];
-    for (child, &logit) in (begin..end).zip(scratch.iter()) {
-        let score = base + logit;
-        if only_items || trie.first_child[child] == trie.first_child[child + 1] {
-            let leaf = trie.terminal[child];
-            if items.open(score) && filter.count(prompt, leaf, leaf + 1) > 0 {
-                items.push(Entry::new(score, leaf, row));
+    for (strip, logits) in scratch[..end - begin].chunks(STRIP).enumerate() {
+        // Most strips of a wide node have no score that can enter.
+        let top = base + logits.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+        if !(items.open(top) || !only_items && inner.open(top)) {
+            continue;
+        }
+        for (child, &logit) in (begin + strip * STRIP..).zip(logits) {
+            let score = base + logit;
+            if only_items || trie.first_child[child] == trie.first_child[child + 1] {
+                let leaf = trie.terminal[child];
+                if items.open(score) && filter.count(prompt, leaf, leaf + 1) > 0 {
+                    items.push(Entry::new(score, leaf, row));
+                }
+            } else if inner.open(score) && filter.count(prompt, trie.leaf_begin[child], trie.leaf_end[child]) > 0 {
+                inner.push(Entry::new(score, child as i32, row));
             }
-        } else if inner.open(score) && filter.count(prompt, trie.leaf_begin[child], trie.leaf_end[child]) > 0 {
-            inner.push(Entry::new(score, child as i32, row));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::cluster::balance;
 use crate::cluster::kernel::{BLOCK, Codewords};
 use crate::cluster::lap;
 use crate::cluster::rank::{check_ranks, ranks};
-use crate::cluster::rows::Rows;
+use crate::cluster::rows::{self, Rows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -73,7 +73,7 @@ pub fn make_unique(
     let n = x.len();
     let (codes, depth_out) = match unique {
         Unique::None => (nearest.to_vec(), depth),
-        Unique::Counter => (counted(nearest, occupied.codes, depth, by_kind), depth + 1),
+        Unique::Counter => (counted(nearest, occupied.codes, depth, by_kind, progress)?, depth + 1),
         _ => {
             check_room(search, by_kind.largest())?;
             let start = Placement { x, search, nearest, occupied, unique, cap, progress };
@@ -122,8 +122,7 @@ struct Placement<'a> {
 impl Placement<'_> {
     fn run(&self, mut groups: Groups) -> Result<Vec<u32>> {
         let (n, dim, depth) = (self.x.len(), self.search.dim, self.search.depth());
-        let mut left = vec![0.0; n * dim];
-        left.par_chunks_exact_mut(dim).enumerate().for_each(|(i, out)| self.search.place(self.x.row(i), out));
+        let mut left = rows::build(n, dim, self.progress, |i, out| self.search.place(self.x.row(i), out))?;
         let mut codes = vec![0; n * depth];
         let mut labels = vec![0; n + self.occupied.kinds.len()];
         for level in 0..depth {
@@ -131,9 +130,9 @@ impl Placement<'_> {
             labels[n..].iter_mut().zip(taken).for_each(|(label, code)| *label = code);
             self.start(level, &codes, Rows::new(&left, dim), &mut labels[..n])?;
             self.settle_level(level, &groups, Rows::new(&left, dim), &mut labels)?;
-            left.par_chunks_exact_mut(dim).zip(&labels).for_each(|(row, &label)| self.search.take(level, label, row));
+            rows::change(&mut left, dim, self.progress, |i, row| self.search.take(level, labels[i], row))?;
             codes.chunks_exact_mut(depth).zip(&labels).for_each(|(row, &label)| row[level] = label);
-            groups = groups.split(&labels);
+            groups = groups.split(&labels, self.progress)?;
         }
         Ok(codes)
     }
@@ -146,7 +145,7 @@ impl Placement<'_> {
         let moved: Vec<u32> = (0..left.len() as u32)
             .filter(|&row| codes[row as usize * depth..][..level] != known(row as usize)[..level])
             .collect();
-        let part = left.gather(&moved);
+        let part = rows::gather(left, &moved, self.progress)?;
         let found = balance::packed_nearest(Rows::new(&part, left.dim()), &self.search.packed[level], self.progress)?;
         moved.iter().zip(found).for_each(|(&row, label)| labels[row as usize] = label);
         self.progress.advance(left.len() as u64)
@@ -207,8 +206,9 @@ impl Placement<'_> {
             );
             return Err(Error::invalid("max_cluster_size", message));
         }
-        let gathered = left.gather(rows);
-        let part = Rows::new(&gathered, left.dim());
+        let all = rows.len() == left.len(); // in their order, since groups are ascending
+        let gathered = if all { Vec::new() } else { rows::gather(left, rows, self.progress)? };
+        let part = if all { left } else { Rows::new(&gathered, left.dim()) };
         if last && self.unique == Unique::Assignment && room.iter().all(|&r| r <= 1) {
             return one_each(part, &self.search.packed[level], room, labels, self.progress);
         }
@@ -248,16 +248,17 @@ fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u3
 }
 
 /// Adds the level that counts rows of a kind with equal codes, in row order and from the lowest free count.
-fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups) -> Vec<u32> {
+fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups, progress: &Progress) -> Result<Vec<u32>> {
     let n = nearest.len() / depth;
     let mut groups = by_kind;
     for level in 0..depth {
         let taken = occupied.chunks_exact(depth + 1);
         let labels: Vec<u32> = nearest.chunks_exact(depth).chain(taken).map(|row| row[level]).collect();
-        groups = groups.split(&labels);
+        groups = groups.split(&labels, progress)?;
     }
     let mut codes = vec![0; n * (depth + 1)];
     for members in groups.members() {
+        progress.check()?;
         let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < n));
         let mut taken: Vec<u32> = fixed.iter().map(|&row| occupied[(row as usize - n) * (depth + 1) + depth]).collect();
         taken.sort_unstable();
@@ -269,5 +270,5 @@ fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups) -> 
             to[depth] = count;
         }
     }
-    codes
+    Ok(codes)
 }

@@ -62,15 +62,16 @@ fn dot_lanes(a: &[f32], b: &[f32]) -> f32 {
     reduce(sums, |x, y| x + y) + rest
 }
 
-/// `e^x` for `x` at most 0, to about 2 units in the last place; 0 below -87.
+/// `e^x` for `x` at most 0, to about 2 units in the last place; 0 below -87, NaN for NaN.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| at most half of ln 2, split in two parts so that r is exact; then a polynomial in r.
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
-    let n = x.max(-87.0) * std::f32::consts::LOG2_E + ROUND;
+    let y = if x < -87.0 { -87.0 } else { x }; // `max` would lose NaN
+    let n = y * std::f32::consts::LOG2_E + ROUND;
     let bits = n.to_bits();
     let n = n - ROUND;
-    let r = (x.max(-87.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let r = (y - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let p = 1.0 + r * (1.0 + r * (0.5 + r * (0.166_666_66 + r * (0.041_666_64 + r * (0.008_333_33 + r * 0.001_4)))));
     let scale = f32::from_bits(bits.wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.0 { 0.0 } else { p * scale }

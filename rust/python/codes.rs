@@ -138,12 +138,12 @@ fn make_unique<'py>(
         if kinds.len() != x.len() {
             return Err(Error::invalid("kinds", format!("expected one per row, got {} for {}", kinds.len(), x.len())));
         }
-        check_finite(x)?;
         Ok((codes(&nearest, "codes", &sizes)?, kinds, codes(&occupied, "occupied", &sizes)?, taken))
     };
     let (nearest, kinds, taken, taken_kinds) = data().map_err(|e| to_python(py, e))?;
     let found = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
+        check_finite(x, progress)?;
         let occupied = Occupied { codes: &taken, kinds: taken_kinds };
         if unique != Unique::None {
             check_apart(occupied, depth)?;

@@ -5,7 +5,8 @@ use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, 
 use pyo3::prelude::*;
 
 use super::errors::to_python;
-use crate::codes::search::{self, Beams, Filter, Keep, Kept, Logits};
+use crate::codes::search::{self, Beams, Filter, Keep, Logits};
+use crate::codes::shortlist::Kept;
 use crate::codes::trie::TrieView;
 use crate::error::{Error, Result};
 

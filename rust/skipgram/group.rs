@@ -61,29 +61,34 @@ pub struct Targets {
     pub count: usize,
 }
 
-impl Targets {
-    /// For no group yet.
-    pub fn new() -> Self {
+/// For no group yet.
+impl Default for Targets {
+    fn default() -> Self {
         Self { rows: [0; MOST_ROWS], weights: [0.0; MOST_ROWS], centre: 0, positives: 0, count: 0 }
     }
+}
 
+impl Targets {
     /// Takes up a group and draws its negatives.
     #[inline(always)]
     pub fn draw(&mut self, noise: &Noise, group: &[Pair], rng: &mut Rng) {
-        // Padded, so that a negative is compared with all contexts at once.
-        let mut contexts = [u32::MAX; LANES];
+        // Last six bits of the contexts: few negatives share them, and only these are compared one by one.
+        let mut bits = 0u64;
         for (place, &(_, context)) in group.iter().enumerate() {
-            contexts[place] = context;
+            bits |= 1 << (context % 64);
             self.rows[place] = context;
             self.weights[place] = noise.rate;
         }
         let drawn = noise.negatives * group.len().min(SHARE);
         let share = noise.rate * noise.negatives as f32 / drawn as f32;
+        let whole = share * group.len() as f32;
         for place in group.len()..group.len() + drawn {
             let row = noise.alias.draw(rng);
-            let equal: u32 = contexts.iter().map(|&context| u32::from(context == row)).sum();
             self.rows[place] = row;
-            self.weights[place] = share * (group.len() as u32 - equal) as f32;
+            self.weights[place] = whole;
+            if bits >> (row % 64) & 1 == 1 {
+                self.weights[place] = share * group.iter().filter(|pair| pair.1 != row).count() as f32;
+            }
         }
         self.centre = group[0].0;
         self.positives = group.len();
@@ -118,7 +123,7 @@ mod tests {
     fn a_negative_is_left_out_for_the_pairs_whose_context_it_is() {
         let alias = Alias::new(&[0.0, 1.0]);
         let noise = Noise { negatives: 3, rate: 0.5, alias: &alias };
-        let mut targets = Targets::new();
+        let mut targets = Targets::default();
         targets.draw(&noise, &[(0, 1), (0, 0), (0, 0)], &mut Rng::new(0, 0, 0));
         assert_eq!((targets.positives, targets.count), (3, 9));
         assert_eq!(&targets.rows[..9], &[1, 0, 0, 1, 1, 1, 1, 1, 1]);

@@ -38,7 +38,11 @@ use crate::skipgram::simd::LANES;
 /// Scores become `weight * (0 - s(score))`, to which the caller adds the weight where the label is 1.
 #[inline(always)]
 pub(crate) fn gradients(scores: &[f32; LANES], weights: &[f32; LANES]) -> [f32; LANES] {
-    std::array::from_fn(|k| -weights[k] * sigmoid(scores[k]))
+    let mut steps = [0.0; LANES];
+    for k in 0..LANES {
+        steps[k] = -weights[k] * sigmoid(scores[k]);
+    }
+    steps
 }
 
 /// `1 / (1 + exp(-x))` with `exp(-x) = 2^n 2^f`, n whole and |f| <= 1/2, `2^f` by its Taylor series to order 6.
@@ -49,7 +53,8 @@ fn sigmoid(x: f32) -> f32 {
     let t = x.clamp(-80.0, 80.0) * -std::f32::consts::LOG2_E;
     let shifted = t + ROUND;
     let f = (t - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let series = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f / 720.0)))));
+    let series =
+        1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     1.0 / (1.0 + power * series)
 }

@@ -140,16 +140,22 @@ mod x86 {
         #[inline(always)]
         unsafe fn sums(lines: &[Line; LANES]) -> Line {
             unsafe {
-                let halves: [__m256; LANES] = std::array::from_fn(|k| {
+                let mut halves = [[_mm256_setzero_ps(); 8]; 2];
+                for k in 0..LANES {
                     let [low, high] = Self::load(&lines[k]);
-                    _mm256_add_ps(low, high)
-                });
-                let (low, high) = halves.split_at(8);
+                    halves[k / 8][k % 8] = _mm256_add_ps(low, high);
+                }
                 let mut sums = Line::ZERO;
-                [sums8(*low.first_chunk().unwrap()), sums8(*high.first_chunk().unwrap())].store(&mut sums);
+                [sums8(halves[0]), sums8(halves[1])].store(&mut sums);
                 sums
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load(lines: &[Line; LANES], k: usize) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_load_ps(lines[k].0.as_ptr()) }
     }
 
     /// The sums of pairs of lanes of two registers, interleaved.
@@ -196,12 +202,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn sums(lines: &[Line; LANES]) -> Line {
             unsafe {
-                let four = |k: usize| {
-                    let x: [__m512; 4] = std::array::from_fn(|j| Self::load(&lines[k + j]));
-                    fold_pairs(fold(x[0], x[1]), fold(x[2], x[3]))
-                };
+                let mut x = [_mm512_setzero_ps(); 4];
+                for k in 0..4 {
+                    let [a, b, c, d] = [4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3];
+                    let (low, high) = (fold(load(lines, a), load(lines, b)), fold(load(lines, c), load(lines, d)));
+                    x[k] = fold_pairs(low, high);
+                }
                 let mut sums = Line::ZERO;
-                fold_quarters(fold_quarters(four(0), four(4)), fold_quarters(four(8), four(12))).store(&mut sums);
+                fold_quarters(fold_quarters(x[0], x[1]), fold_quarters(x[2], x[3])).store(&mut sums);
                 sums
             }
         }

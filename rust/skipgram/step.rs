@@ -71,11 +71,12 @@ impl<T: Table> Job<'_, T> {
     /// The rows of a group are fetched while the group before it is worked on.
     #[inline(always)]
     unsafe fn steps<S: Strip, const HELD: usize>(mut self, mut pairs: &[Pair], rng: &mut Rng) {
-        let (mut now, mut next, mut scratch) = (Targets::new(), Targets::new(), Scratch([Line::ZERO; MOST_ROWS]));
+        let (mut now, mut next, mut scratch) =
+            (Targets::default(), Targets::default(), Scratch([Line::ZERO; MOST_ROWS]));
         let most = most_pairs(self.noise);
         while let Some((group, rest)) = next_group(pairs, most) {
             next.draw(self.noise, group, rng);
-            self.prefetch(&next);
+            self.prefetch::<HELD>(&next);
             if now.count > 0 {
                 // SAFETY: the caller vouches for the set of `S`.
                 unsafe { self.step::<S, HELD>(&now, &mut scratch) };
@@ -90,13 +91,11 @@ impl<T: Table> Job<'_, T> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, targets: &Targets) {
-        for line in 0..self.lines {
-            fetch(self.centres.start().wrapping_add(targets.centre as usize * self.lines + line));
-        }
-        for &row in &targets.rows[..targets.count] {
-            for line in 0..self.lines {
-                fetch(self.contexts.start().wrapping_add(row as usize * self.lines + line));
+    fn prefetch<const HELD: usize>(&self, targets: &Targets) {
+        for first in (0..self.lines).step_by(HELD) {
+            fetch::<HELD>(self.centres.start().wrapping_add(targets.centre as usize * self.lines + first));
+            for &row in &targets.rows[..targets.count] {
+                fetch::<HELD>(self.contexts.start().wrapping_add(row as usize * self.lines + first));
             }
         }
     }
@@ -126,7 +125,7 @@ impl<T: Table> Job<'_, T> {
             let centre = self.centres.lines(targets.centre as usize * self.lines + first, HELD);
             // SAFETY: as in `step`.
             unsafe {
-                let c: [S; HELD] = std::array::from_fn(|k| S::load(centre.add(k)));
+                let c = held::<S, HELD>(centre);
                 for (&row, line) in targets.rows[..targets.count].iter().zip(&mut scratch.0) {
                     let target = self.contexts.lines(row as usize * self.lines + first, HELD);
                     let mut sum = if first == 0 { S::splat(0.0) } else { S::load(line) };
@@ -146,7 +145,7 @@ impl<T: Table> Job<'_, T> {
             let centre = self.centres.lines(targets.centre as usize * self.lines + first, HELD);
             // SAFETY: as in `step`.
             unsafe {
-                let c: [S; HELD] = std::array::from_fn(|k| S::load(centre.add(k)));
+                let c = held::<S, HELD>(centre);
                 let mut pulled = c;
                 for (&row, &step) in targets.rows[..targets.count].iter().zip(steps) {
                     let target = self.contexts.lines(row as usize * self.lines + first, HELD);
@@ -165,16 +164,31 @@ impl<T: Table> Job<'_, T> {
     }
 }
 
+/// Lines in registers. A loop and no closure: closures are functions of their own, which the compiler may leave outside
+/// of the one that has the instruction set, and then every instruction is a call.
 #[inline(always)]
-fn fetch(address: *const Line) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; it reads nothing and any address may be given.
+unsafe fn held<S: Strip, const HELD: usize>(from: *const Line) -> [S; HELD] {
+    // SAFETY: as in `Job::step`.
     unsafe {
+        let mut lines = [S::splat(0.0); HELD];
+        for k in 0..HELD {
+            lines[k] = S::load(from.add(k));
+        }
+        lines
+    }
+}
+
+/// Asks for lines before they are needed.
+#[inline(always)]
+fn fetch<const HELD: usize>(from: *const Line) {
+    #[cfg(target_arch = "x86_64")]
+    for k in 0..HELD {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+        // SAFETY: a hint; it reads nothing and any address may be given.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(k).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    let _ = from;
 }
 
 #[cfg(test)]

@@ -7,22 +7,16 @@ from metatoken.config import dump_config, load_config
 from metatoken.errors import ConfigError
 from metatoken.model import smollm2
 from metatoken.run import load_run, train_run
-from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
-from tests.model.architectures import ARCHITECTURES
+from tests.model.architectures import write_backbone
 
 COLUMNS = ("--item-id", "movieId", "--title", "title")
 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    path = tmp_path_factory.mktemp("backbone")
-    tokenizer = train_tokenizer(["sequential"])
-    torch.manual_seed(0)
-    ARCHITECTURES["llama-tied"](len(tokenizer)).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return str(write_backbone("llama-tied", tmp_path_factory.mktemp("backbone")))
 
 
 def test_titles_become_vectors_with_neighbours(run, tmp_path, backbone):
@@ -99,7 +93,7 @@ def test_the_real_model_trains_resumes_evaluates_and_recommends(run, tmp_path):
     except ConfigError as error:
         pytest.skip(str(error))
     model = {"backbone": "smollm2-135m", "layers": 1, "titles": True, "max_history": 6, "lora": {"r": 2}}
-    yaml = write_run_config(tmp_path, n_users=24, n_items=20, trainer={"batch_size": 16})
+    yaml = write_run_config(tmp_path, n_users=24, n_items=40, trainer={"batch_size": 16})
     config = load_config(yaml, [*(f"model.{key}={value}" for key, value in model.items()), "model.preset={}"])
     yaml.write_text(dump_config(config))
     out = tmp_path / "run"

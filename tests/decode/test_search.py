@@ -159,6 +159,9 @@ def test_wide_nodes_take_the_vector_path():
 def test_a_score_that_is_no_number_is_an_error():
     _, index, beams, filters = world(3, ragged=False)
     assert len(beams)
-    logits = (torch.full((len(beams), CODES), torch.nan), None, None)
+    values = torch.zeros(len(beams), CODES)
+    begin = int(index.first_child[beams.ids[0]])
+    values[0, index.code[begin]] = torch.nan  # one child of one beam is enough
+    logits = (values, None, None)
     with pytest.raises(ArgumentError, match="not a number"):
         search.best_children(index, beams, logits, filters, torch.zeros(filters.n_prompts, dtype=torch.int64), 3, 3)

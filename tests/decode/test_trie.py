@@ -99,3 +99,26 @@ def test_saves_and_loads():
         Trie.from_tensors({k: v for k, v in tensors.items() if k != "terminal"})
     with pytest.raises(ArtifactError):
         Trie.from_tensors({**tensors, "first_child": tensors["first_child"][:-1]})
+
+
+@given(
+    rows=st.sets(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=40),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_codes_come_back_and_a_subset_is_the_trie_of_its_rows(rows, data):
+    codes = np.array([(*row, *[-1] * (4 - len(row))) for row in sorted(rows, key=lambda row: row[::-1])])
+    trie = Trie.from_codes(codes)
+    np.testing.assert_array_equal(trie.codes(), codes[trie.leaf_items])
+    chosen = data.draw(st.lists(st.integers(0, len(codes) - 1), max_size=10))
+    part = trie.subset(chosen)
+    assert sorted(part.leaf_items.tolist()) == sorted(set(chosen))
+    for item, row in enumerate(codes):
+        node = part.find(row)
+        found = -1 if node < 0 or part.terminal[node] < 0 else part.leaf_items[part.terminal[node]]
+        assert found == (item if item in chosen else -1)
+
+
+def test_a_subset_needs_known_rows():
+    with pytest.raises(ArgumentError, match="rows"):
+        Trie.from_codes([[0, 1], [1, 0]]).subset([2])

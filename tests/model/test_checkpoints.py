@@ -97,7 +97,7 @@ def test_parts_of_a_loss_average_to_the_loss_of_the_whole() -> None:
     whole = loss_parts(scores, Weights())
     assert float(whole["item"]) == pytest.approx(-float(values[0].mean()))
     parts = [
-        loss_parts(Scores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor(10 / 3))
+        loss_parts(Scores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor([10 / 3, 1.0]))
         for v in (values[:, :2], values[:, 2:9], values[:, 9:])
     ]
     for name, value in whole.items():
@@ -172,3 +172,18 @@ def test_a_kill_while_saving_leaves_the_older_checkpoint(moment: str, tmp_path: 
     AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1000)}, path)
     assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.ones(1000))
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_fsdp_clips_by_the_norm_over_all_shards(make_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path alone, on a stand-in for the trainer: FSDP itself needs CUDA."""
+    from types import SimpleNamespace
+
+    from lightning.pytorch.strategies import FSDPStrategy
+
+    module, clipped = make_module(), []
+    wrapped = SimpleNamespace(clip_grad_norm_=clipped.append)
+    trainer = SimpleNamespace(strategy=FSDPStrategy(), model=wrapped)
+    monkeypatch.setattr(type(module), "trainer", trainer)
+    module.configure_gradient_clipping(None, 0.5, "norm")
+    assert clipped == [0.5]
+    assert trainer.strategy.kwargs["use_orig_params"] is True

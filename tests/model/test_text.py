@@ -10,10 +10,9 @@ from metatoken.model.features import title_features
 from metatoken.model.pretrained import load_pretrained
 from metatoken.model.saving import load_model, save_model
 from metatoken.model.text import _batches, text_vectors, whiten
-from metatoken.tasks.prompts import train_tokenizer
 from metatoken.tokens.features import ItemFeatures
 from tests.conftest import SMALL
-from tests.model.architectures import ARCHITECTURES
+from tests.model.architectures import write_backbone
 from tests.model.test_titles import _pairs, _training_batch
 
 TITLES = ["The next item", "", "a", "What would come after these items, then?", "The  next item", "list of items"] * 3
@@ -21,12 +20,7 @@ TITLES = ["The next item", "", "a", "What would come after these items, then?", 
 
 @pytest.fixture(scope="module", params=["llama-tied", "gpt2", "gemma", "t5-tied"])
 def folder(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / request.param
-    tokenizer = train_tokenizer(["sequential"])
-    torch.manual_seed(0)
-    ARCHITECTURES[request.param](len(tokenizer)).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+    return write_backbone(request.param, tmp_path_factory.mktemp("text") / request.param)
 
 
 def slow(title, folder, layer, max_tokens):

@@ -16,8 +16,10 @@ def squared_distances(x: np.ndarray, c: np.ndarray) -> np.ndarray:
     return ((x[:, None, :] - c[None, :, :]) ** 2).sum(-1)
 
 
-def seed_centres(x: np.ndarray, k: int, seed: int, unit: int) -> np.ndarray:
-    """Greedy k-means++ with the draws of the native routine."""
+def seed_centres(x: np.ndarray, k: int, seed: int, unit: int, *, spherical: bool = False) -> np.ndarray:
+    """Greedy k-means++ with the draws of the native routine; of a spherical run among the rows with a direction."""
+    if spherical and x.any():
+        x = x[x.any(axis=1)]
     rng = Rng(seed, SEEDING, unit)
     trials = 2 + int(math.log(k))
     chosen = [rng.below(len(x))]
@@ -56,7 +58,7 @@ def lloyd(x: np.ndarray, centres: np.ndarray, max_iterations: int, *, spherical:
         labels = found
         if not changed or step == max_iterations:
             break
-        repair(x, centres, labels)
+        repair(x, centres, labels, spherical=spherical)
         for k in range(len(centres)):
             members = x[labels == k]
             if len(members):
@@ -73,9 +75,11 @@ def lloyd(x: np.ndarray, centres: np.ndarray, max_iterations: int, *, spherical:
     return centres, labels, iterations
 
 
-def repair(x: np.ndarray, centres: np.ndarray, labels: np.ndarray) -> None:
+def repair(x: np.ndarray, centres: np.ndarray, labels: np.ndarray, *, spherical: bool) -> None:
     counts = np.bincount(labels, minlength=len(centres))
     distance = ((x - centres[labels]) ** 2).sum(1)
+    if spherical:
+        distance[~x.any(axis=1)] = 0
     order = iter(sorted(np.flatnonzero(distance > 0), key=lambda i: (-distance[i], i)))
     for k in np.flatnonzero(counts == 0):
         row = next((i for i in order if counts[labels[i]] > 1), None)
@@ -104,7 +108,8 @@ def residual(x: np.ndarray, levels: list[int], metric: str, seed: int, max_itera
     centroids, codes = [], []
     for level, k in enumerate(levels):
         spherical = level == 0 and metric == "cosine"
-        centres, labels, _ = lloyd(left, seed_centres(left, k, seed, level), max_iterations, spherical=spherical)
+        start = seed_centres(left, k, seed, level, spherical=spherical)
+        centres, labels, _ = lloyd(left, start, max_iterations, spherical=spherical)
         left = left - centres[labels]
         pad = np.repeat(centres[:1], k - len(centres), axis=0)
         centroids.append(np.concatenate([centres, pad]))

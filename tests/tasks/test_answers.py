@@ -65,7 +65,9 @@ def test_texts_are_cut_and_say_so(tokenizer: Any) -> None:
     ]
 
 
-def test_a_question_is_its_words_with_tokens_in_place(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+def test_a_question_is_its_words_with_tokens_in_place(
+    log: Interactions, tokenizer: Any, encoder: PromptEncoder
+) -> None:
     """Against plain strings: OOV tokens stand for themselves, everything else decodes to the text."""
     rows = AnswerRows.of(families()["review_summary"], log, tokenizer, 99)
     ids, leaves = QuestionEncoder(encoder).question(rows, 0, rows.family.questions[0])

@@ -1,6 +1,6 @@
 """Many small cases of fit, assign and encode against the oracle: dtypes, duplicates, zero rows, kernels, threads.
 
-300 cases by default; `METATOKEN_CASES=10000` runs as many as that.
+300 cases of each kind by default; `METATOKEN_CASES=2500` runs 10,000 in all.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_nearest(x: np.ndarray, centroids: list[np.ndarray], metric: str, codes
     metric=metrics,
     kernel=kernels,
     threads=threads,
-    sizes=st.lists(st.integers(1, 70), min_size=1, max_size=3),
+    sizes=st.lists(st.integers(1, 70) | st.integers(90, 130), min_size=1, max_size=3),
     seed=st.integers(0, 99),
 )
 @many
@@ -114,8 +114,9 @@ def test_residual(
     compared = slice(0, 1 if noise else 2)
     agreement[bool(np.array_equal(codes[:, compared], labels[:, compared]))] += 1
     if np.array_equal(codes, labels) and not noise:
-        for ours, theirs in zip(centroids, expected, strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(1.0, np.abs(x).max()) + 1e-9)
+        for level, (ours, theirs) in enumerate(zip(centroids, expected, strict=True)):
+            used = np.unique(codes[:, level])  # a token without rows may be any of several equally good ones
+            np.testing.assert_allclose(ours[used], theirs[used], atol=1e-5 * max(1.0, np.abs(x).max()) + 1e-9)
 
 
 def test_residual_agrees_with_the_oracle() -> None:

@@ -16,7 +16,7 @@ import pytest
 SETUP = """
 import numpy as np
 from metatoken._core import cluster as native
-from metatoken.tokens.clustering import ClusterReport, Codebook, assign, encode, fit
+from metatoken.tokens.clustering import ClusterReport, Codebook, assign, encode, fit, make_unique
 rng = np.random.default_rng(0)
 def rows(n, dim=64):
     part = rng.standard_normal((50_000, dim), dtype=np.float32)
@@ -26,18 +26,21 @@ def book(*sizes, dim=64):
     return Codebook("residual", "euclidean", centroids, ClusterReport(1, None, (), (), (), 0))
 """
 CASES = {
-    "flat": ("x = rows(500_000)", "fit(x, [4096], max_iterations=1000)"),
+    "flat": ("x = rows(1_000_000)", "fit(x, [4096], max_iterations=1000)"),
     "flat, sampled": ("x = rows(1_000_000)", "fit(x, [4096], sample=400_000, max_iterations=1000)"),
     "flat, capped": ("x = rows(100_000)", "fit(x, [512], max_cluster_size=196, max_iterations=2); fit(x, [4096])"),
-    "residual": ("x = rows(300_000)", "fit(x, [1024, 1024, 1024], max_iterations=1000)"),
-    "residual, cosine": ("x = rows(300_000)", "fit(x, [1024, 1024], metric='cosine', max_iterations=1000)"),
-    "tree": ("x = rows(800_000)", "fit(x, [256, 64, 16], method='tree', max_iterations=1000)"),
+    "residual": ("x = rows(1_000_000)", "fit(x, [1024, 1024, 1024], max_iterations=1000)"),
+    "residual, cosine": ("x = rows(1_000_000)", "fit(x, [1024, 1024], metric='cosine', max_iterations=1000)"),
+    "tree": ("x = rows(1_000_000)", "fit(x, [256, 64, 16], method='tree', max_iterations=1000)"),
     "tree, sampled": (
         "x = rows(1_000_000)", "fit(x, [256, 64, 16], method='tree', sample=200_000, max_iterations=1000)",
     ),
     "flat+rank": ("x = rows(500_000)", "fit(x, [2048, 500_000], method='flat+rank', max_iterations=1000)"),
     "assign": ("x = rows(1_000_000); b = book(16384)", "assign(x, b)"),
     "assign, float64": ("x = rows(500_000).astype(float); b = book(16384)", "assign(x, b)"),
+    "make_unique": (
+        "x = rows(1_000_000); b = book(4096, 256); c = rng.integers(256, size=(len(x), 2))", "make_unique(b, c, x)",
+    ),
     "encode, moves": ("x = rows(400_000); b = book(2048, 256)", "encode(b, x, unique='nearest'); encode(b, x)"),
     "encode, one large assignment": ("x = rows(8000); b = book(1, 8192)", "encode(b, x); encode(b, x[::-1])"),
     "linear assignment": ("c = rows(6000) @ rows(6000).T; c = c.astype(float)", "native.linear_assignment(c)"),

@@ -69,7 +69,7 @@ def recommend(
     pattern = Request(
         history=None if history is None else [part.strip() for part in history.split(",") if part.strip()],
         k=k, model=model.value, exclude_seen=not include_seen, where=where,
-        allow=None if allow is None else read_ids(allow), deny=[] if deny is None else read_ids(deny),
+        allow=None if allow is None else tuple(read_ids(allow)), deny=() if deny is None else tuple(read_ids(deny)),
     )  # fmt: skip
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     if out is None:

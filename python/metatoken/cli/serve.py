@@ -55,9 +55,15 @@ def serve(
         app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
     )  # fmt: skip
     where = f"[{host}]" if ":" in host else host
-    print(f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)", flush=True)
+    line = f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(line, flush=True)  # only now does it answer
+
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def _check_extra() -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from metatoken.decode.search import Logits
-    from metatoken.model.backbone import Prefix
     from metatoken.model.network import Network
+    from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
 
 

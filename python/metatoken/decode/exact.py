@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-    from metatoken.model.backbone import Prefix
     from metatoken.model.network import Network
+    from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
 
-ROWS = 2048  # prefixes that the backbone continues at once
+ROWS = 512  # prefixes that the backbone continues at once
 
 
 @torch.no_grad()

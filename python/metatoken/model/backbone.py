@@ -6,8 +6,6 @@ What the heads need from a backbone is one thing: what its final norm makes befo
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,29 +13,11 @@ from torch import Tensor, nn
 
 from metatoken.model.embedding import uninstall
 from metatoken.model.norm import FinalNorm
+from metatoken.model.prefix import Layout, Prefix, lay_out, selected, separate, sharable
 from metatoken.model.text_loss import linear_cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@dataclass
-class Prefix:
-    """What a backbone has read so far, one row a prompt; carried while decoding.
-
-    Attributes:
-        last: float `[B, d]` unit state that predicts the next token.
-        mask: int64 `[B, L]` attention mask of what was read.
-        lengths: int64 `[B]` number of real positions.
-        cache: Key-value cache; of the decoder, with the keys and values of the encoder's output, where there is one.
-        encoded: float `[B, L, d]` encoder's output (encoder-decoder only).
-    """
-
-    last: Tensor
-    mask: Tensor
-    lengths: Tensor
-    cache: Any
-    encoded: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -152,7 +132,11 @@ class Backbone(nn.Module):
             states, out = self._decode(encoded, mask, begin, cache)
             return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         states, out = self._run(vectors, mask, use_cache=True)
-        return Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
+        prefix = Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
+        config: Any = self.bare().config
+        if sharable(prefix.cache, getattr(config, "_attn_implementation", None)):
+            prefix.owner, prefix.slots = rows, rows.new_zeros(len(rows), 0)
+        return prefix
 
     def step(self, prefix: Prefix, source: Tensor, ids: Tensor) -> Prefix:
         """Continues row `source[i]` of `prefix` with token `ids[i]`.
@@ -165,8 +149,12 @@ class Backbone(nn.Module):
         Returns:
             The prefix of R rows.
         """
+        layout = lay_out(prefix, source, self.embed(ids[:1, None]).dtype)
+        if layout is not None:
+            return self._step_shared(layout, prefix.lengths[source], ids)
+        prefix = separate(prefix)
         mask, lengths = prefix.mask[source], prefix.lengths[source]
-        cache = _selected(prefix.cache, source)
+        cache = selected(prefix.cache, source)
         if prefix.encoded is not None:
             # Its keys and values are in the cache; only the shape of the encoder's output is still looked at.
             encoded = prefix.encoded[:1].expand(len(source), -1, -1)
@@ -178,20 +166,18 @@ class Backbone(nn.Module):
         )
         return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
 
+    def _step_shared(self, layout: Layout, lengths: Tensor, ids: Tensor) -> Prefix:
+        """The step of rows that stand side by side behind their prompts."""
+        states, out = self._run(
+            self.embed(layout.padded(ids)), layout.mask, past_key_values=layout.prefix.cache, use_cache=True,
+            position_ids=layout.padded(lengths),
+        )  # fmt: skip
+        last = states[layout.row, layout.column]
+        return Prefix(last, layout.prefix.mask, lengths + 1, out.past_key_values, owner=layout.row, slots=layout.slots)
+
     @property
     def decoder_start(self) -> int:
         """Id that a decoder begins with."""
         config: Any = self.bare().config
         start = getattr(config, "decoder_start_token_id", None)
         return int(config.pad_token_id if start is None else start)
-
-
-def _selected(cache: Any, rows: Tensor) -> Any:
-    """A cache of some rows of another, which is left as it is."""
-    if hasattr(cache, "self_attention_cache"):
-        return type(cache)(_selected(cache.self_attention_cache, rows), _selected(cache.cross_attention_cache, rows))
-    # Selecting puts new tensors into a layer, and so does the next token: copies of the holders are enough.
-    other = copy.copy(cache)
-    other.layers = [copy.copy(layer) for layer in cache.layers]
-    other.batch_select_indices(rows)
-    return other

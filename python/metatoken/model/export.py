@@ -99,7 +99,7 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
         "encoder_decoder": network.backbone.is_encoder_decoder,
         "max_history": builder.max_history,
         "leaf": network.leaf,
-        "normaliser": getattr(module.settings, "normaliser", "trie"),
+        "normaliser": module.settings.normaliser,
         "words": template.words(with_user=False)[0],
         "prompt": encoder.prompt(template, None).tolist(),
         "end": encoder.end().tolist(),

@@ -52,6 +52,7 @@ class ItemVectors(nn.Module):
         dim = table.weight.shape[1]
         self.table = [table]  # owned by the module that owns the backbone
         self.register_buffer("tokens", item_tokens, persistent=False)
+        self.ragged = bool((item_tokens < 0).any())
         self.register_buffer("entities", F.normalize(entities, dim=1))
         self.projection = nn.Linear(entities.shape[1], dim)
         self.residual = nn.Parameter(torch.randn(len(entities), dim) * 0.02)
@@ -68,7 +69,9 @@ class ItemVectors(nn.Module):
         rows = self.table[0]()
         for level in range(self.tokens.shape[1]):
             ids = self.tokens[:, level]
-            composed = composed + torch.where((ids >= 0)[:, None], rows[ids.clamp_min(0)], 0.0)
+            # Through F.embedding, whose gradient is much faster than that of indexing.
+            part = F.embedding(ids.clamp_min(0), rows)
+            composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
 
     def inputs(self, norm: float) -> Tensor:

@@ -237,10 +237,26 @@ class MetaTokenModule(L.LightningModule):
                 {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=self.settings.learning_rate,
+            # Under autocast Lightning clips gradients outside the optimiser, which a fused one does not allow.
+            fused="mixed" not in self.trainer.precision,
         )
         total = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._rate(step, float(total)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips; the norm over the shards of FSDP is known to the wrapped model alone."""
+        from lightning.pytorch.strategies import FSDPStrategy
+
+        if isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_val and gradient_clip_algorithm != "value":
+            wrapped: Any = self.trainer.model
+            wrapped.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(
+                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
+            )
 
     def _rate(self, step: int, total: float) -> float:
         # A short run must not end within its warm-up.

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.model.backbone import Backbone, Prefix
+from metatoken.model.backbone import Backbone
 from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
 from metatoken.model.index import TrieIndex
+from metatoken.model.item_scores import Reordered
 from metatoken.model.objective import Scores, target_scores
 from metatoken.model.rating import RatingHead
 
 if TYPE_CHECKING:
     from metatoken.decode.trie import Trie
+    from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -112,7 +114,7 @@ class Network(nn.Module):
                     item_head=self.item_head,
                     generation=self.generation,
                     rows=self.table(),
-                    vectors=item_vectors[self.index.leaf_items],
+                    vectors=Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of),
                     shared=shared,
                 )
             if len(batch.ratings) > 0 and self.rating_head is not None:
@@ -144,8 +146,12 @@ class Network(nn.Module):
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
         """Unit states of the targets, one tensor a level, out of all of a batch."""
         # An item with fewer tokens than others may end before the last level's position; that level is then unused.
-        places = [(batch.state_position + level).clamp_max(states.shape[1] - 1) for level in range(self.index.depth)]
-        return [states[batch.state_row, place] for place in places]
+        width = states.shape[1]
+        places = [(batch.state_position + level).clamp_max(width - 1) for level in range(self.index.depth)]
+        # One selection of rows for all levels: its gradient is a sum into rows, much faster than that of indexing.
+        rows = torch.cat([batch.state_row * width + place for place in places])
+        found = states.reshape(-1, states.shape[2]).index_select(0, rows)
+        return list(torch.split(found, len(batch.targets)))
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)

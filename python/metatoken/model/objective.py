@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from metatoken.model.heads import GenerationHead, ItemHead
+from metatoken.model.item_scores import ItemScores
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ def target_scores(
         shared: Whether to score the last token by its shared vector, too.
     """
     index = generation.index
-    logits = item_head(level_states[0], vectors)
-    own = logits.gather(1, index.leaf_of[targets][:, None]).squeeze(1)
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
+
+    node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
+    own, total, inside = _item_scores(level_states[0], index.leaf_of[targets], node, item_head, generation, vectors)
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
@@ -87,14 +90,23 @@ def target_scores(
         return torch.zeros_like(own).index_put((at,), found)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1)
-    below = own - generation.leaf_log_normaliser(logits, node.clamp_min(0))
+    below = own - inside
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-    return Scores(own - torch.logsumexp(logits, dim=1), tokens, by_token)
+    return Scores(own - total, tokens, by_token)
+
+
+def _item_scores(
+    states: Tensor, leaf: Tensor, node: Tensor, item_head: ItemHead, generation: GenerationHead, vectors: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
+    index, scaled = generation.index, F.normalize(vectors, dim=-1) / item_head.temperature
+    begin, end = index.leaf_begin[node.long()].long(), index.leaf_end[node.long()].long()
+    found: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end)
+    return found
 
 
 def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
     try:
         config = AutoConfig.from_pretrained(source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = loader.from_pretrained(source, dtype=torch.float32)
+        with _no_bar():
+            model = loader.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -42,3 +45,17 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
         # a separate head away (EVIDENCE.md, section 3).
         model.config.tie_word_embeddings = False
     return model, tokenizer
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keeps the bar of transformers off stderr, where it appears even without a terminal."""
+    from transformers.utils import logging
+
+    had = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if had:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

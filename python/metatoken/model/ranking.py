@@ -11,8 +11,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from metatoken.model.backbone import Prefix
     from metatoken.model.network import Network
+    from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
 
 

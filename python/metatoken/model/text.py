@@ -64,8 +64,9 @@ def text_vectors(
     unique = {text: place for place, text in enumerate(dict.fromkeys(" ".join(t.split()) for t in texts))}
     ids = _tokenise(tokenizer, list(unique), max_tokens)
     vectors = np.zeros((len(unique), reader.dim), dtype=np.float32)
-    done, total = 0, sum(map(len, ids))
-    for chosen in _batches(ids, batch_tokens):
+    batches = _batches(ids, batch_tokens)
+    done, total = 0, sum(len(ids[row]) for chosen in batches for row in chosen)
+    for chosen in batches:
         vectors[chosen] = reader([ids[row] for row in chosen])
         done += sum(len(ids[row]) for row in chosen)
         if progress is not None:

@@ -59,6 +59,7 @@ class Recommender:
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = TransitionGraph.fit(history)
+        self._lists: dict[int, tuple[tuple[str, ...], tuple[NDArray[np.int32], tuple[str, ...]]]] = {}
 
     @classmethod
     def load(cls, run: str | Path) -> Recommender:
@@ -167,8 +168,8 @@ class Recommender:
         else:
             user = self.history.users.row(request.user)
             history = self._sequences[user]
-        allow, unlisted = (None, ()) if request.allow is None else self._rows(request.allow)
-        deny, undenied = self._rows(request.deny)
+        allow, unlisted = (None, ()) if request.allow is None else self._listed(request.allow)
+        deny, undenied = self._listed(request.deny)
         return Prepared(request, user, history, allow, deny, unknown, unlisted + undenied)
 
     @torch.no_grad()
@@ -259,6 +260,17 @@ class Recommender:
         items = self.catalogue.items
         rows = np.array([items.row(name) for name in raw if name in items], dtype=np.int32)
         return rows, tuple(name for name in raw if name not in items)
+
+    def _listed(self, raw: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """The same; a tuple, which cannot change, is looked up once for all requests that share it."""
+        if not isinstance(raw, tuple):
+            return self._rows(raw)
+        known = self._lists.get(id(raw))
+        if known is None or known[0] is not raw:
+            if len(self._lists) >= 4:
+                self._lists.clear()
+            known = self._lists[id(raw)] = raw, self._rows(raw)
+        return known[1]
 
     def _refuse_unknown(self, one: Prepared) -> None:
         for raw in (*one.unknown_history, *one.unknown_listed):
