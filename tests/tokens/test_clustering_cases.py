@@ -79,7 +79,7 @@ unresolved: Counter[bool] = Counter()
 
 
 def resolved(rows: np.ndarray, metric: str) -> bool:
-    """Whether float32 can tell the rows apart. A cosine near 1 is known to 6e-8, so directions that are closer than some
+    """Whether float32 can tell the rows apart. A cosine near 1 is known to 6e-8, so directions closer than some
     1e-3 (a squared distance of 1e-6) tie; Euclidean fits move the origin to such rows and so have no such limit."""
     between = oracle.squared_distances(rows, rows)
     return metric == "euclidean" or not ((between > 1e-13) & (between < 1e-6)).any()
