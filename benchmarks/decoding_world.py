@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from metatoken.decode.trie import Trie
-from metatoken.model.backbone import Backbone, build_preset
+from metatoken.model.backbone import Backbone
 from metatoken.model.network import Network
+from metatoken.model.presets import build_preset
 from metatoken.tasks.examples import Batch
 
 WORDS = 64  # text tokens

@@ -6,7 +6,9 @@
 //! reaches step k with `s_k = (1 - r)^(k - 1) |q_k| / |q_0|`, `s_0 = 1`, and ends after j steps with
 //! `s_{j-1} - s_j`. A walk (re)starts at position t with `u_0 = 1`, `u_t = sum_j u_{t-j} (s_{j-1} - s_j)`, and so
 //!
-//!     visits = sum_k q_k (1 - r)^(k - 1) (u_0 + ... + u_{length - 1 - k}).
+//! ```text
+//! visits = sum_k q_k (1 - r)^(k - 1) (u_0 + ... + u_{length - 1 - k})
+//! ```
 //!
 //! Exact, and cheaper than counting sampled walks; but where r > 0 and some walks meet a dead end, those restarts are
 //! spread evenly over all starts. Without restarts a dead end ends the walk: u_0 = 1, all other u_t = 0.

@@ -34,8 +34,9 @@ def test_help_lists_every_command(run: Run) -> None:
     result = run("--help")
     assert result.code == 0
     for command in application.COMMANDS:
-        assert command.__name__ in result.out
-        assert run(command.__name__, "--help").code == 0
+        name = command.__name__.replace("_", "-")
+        assert name in result.out
+        assert run(name, "--help").code == 0
 
 
 def test_version(run: Run) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from metatoken.decode import search
@@ -60,9 +61,13 @@ def logits_of(rng, index, beams, full):
 
 
 def by_loop(index, beams, logits, filters, found, k, width):
-    """What `best_children` must return, as lists of (prompt, id, score)."""
+    """What `best_children` must return, as lists of (prompt, id, score).
+
+    Scores of different beams that are equal but for rounding may stand in either order; such examples are left out. Those
+    of one beam tie exactly, so that the order of ids is tested.
+    """
     values, end, total = logits
-    nodes, leaves = [], []
+    nodes, leaves, every = [], [], []
     for prompt in range(filters.n_prompts):
         inner, items = [], []
         for row in torch.nonzero(beams.owner == prompt)[:, 0].tolist():
@@ -80,6 +85,7 @@ def by_loop(index, beams, logits, filters, found, k, width):
                 one = torch.tensor([prompt])
                 allowed = int(filters.count(one, torch.tensor([low]), torch.tensor([high])))
                 if allowed:
+                    every.append((prompt, score, row))
                     (items if ends else inner).append((-round(score, 4), low if ends else to, allowed))
         items = sorted(items)[:k]
         leaves += [(prompt, leaf, -score) for score, leaf, _ in items]
@@ -89,6 +95,9 @@ def by_loop(index, beams, logits, filters, found, k, width):
                 break
             nodes.append((prompt, node, -score))
             held += allowed
+    every.sort()
+    for (prompt, low, row), (other, high, beside) in itertools.pairwise(every):
+        assume(prompt != other or row == beside or high - low > 2e-4)
     return nodes, leaves
 
 
@@ -105,7 +114,7 @@ def agree(found, expected):
 @given(
     seed=st.integers(0, 10**6), ragged=st.booleans(), full=st.booleans(), k=st.integers(1, 12), width=st.integers(1, 6)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 def test_children(seed, ragged, full, k, width):
     rng, index, beams, filters = world(seed, ragged)
     found = torch.from_numpy(rng.integers(0, 3, filters.n_prompts))

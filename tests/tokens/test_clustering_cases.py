@@ -75,6 +75,14 @@ def test_assign(x: np.ndarray, metric: str, kernel: str, threads: int, sizes: li
 
 
 agreement: Counter[bool] = Counter()
+unresolved: Counter[bool] = Counter()
+
+
+def resolved(rows: np.ndarray, metric: str) -> bool:
+    """Whether float32 can tell the rows apart. A cosine near 1 is known to 6e-8, so directions closer than some
+    1e-3 (a squared distance of 1e-6) tie; Euclidean fits move the origin to such rows and so have no such limit."""
+    between = oracle.squared_distances(rows, rows)
+    return metric == "euclidean" or not ((between > 1e-13) & (between < 1e-6)).any()
 
 
 @given(
@@ -112,7 +120,11 @@ def test_residual(
     rest = rows - centroids[0][codes[:, 0]]
     noise = ((rest**2).sum(1) < 1e-9 * (rows**2).sum(1).max()).any()
     compared = slice(0, 1 if noise else 2)
-    agreement[bool(np.array_equal(codes[:, compared], labels[:, compared]))] += 1
+    same = bool(np.array_equal(codes[:, compared], labels[:, compared]))
+    if resolved(rows, metric):
+        agreement[same] += 1
+    else:
+        unresolved[same] += 1
     if np.array_equal(codes, labels) and not noise:
         for level, (ours, theirs) in enumerate(zip(centroids, expected, strict=True)):
             used = np.unique(codes[:, level])  # a token without rows may be any of several equally good ones
@@ -121,7 +133,9 @@ def test_residual(
 
 def test_residual_agrees_with_the_oracle() -> None:
     """A draw or a label may fall the other way where float32 ties and float64 does not; that must stay rare."""
+    print(f"agreement {dict(agreement)}; of rows too close to tell apart {dict(unresolved)}")
     assert agreement[True] > 50 * agreement[False], agreement
+    assert agreement.total() > 5 * unresolved.total(), unresolved
 
 
 @given(x=matrices(), metric=metrics, kernel=kernels, threads=threads, k=st.integers(1, 6), seed=st.integers(0, 999))

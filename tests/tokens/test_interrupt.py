@@ -31,6 +31,9 @@ CASES = {
     "flat, capped": ("x = rows(100_000)", "fit(x, [512], max_cluster_size=196, max_iterations=2); fit(x, [4096])"),
     "residual": ("x = rows(1_000_000)", "fit(x, [1024, 1024, 1024], max_iterations=1000)"),
     "residual, cosine": ("x = rows(1_000_000)", "fit(x, [1024, 1024], metric='cosine', max_iterations=1000)"),
+    "residual, cosine, between the passes": (
+        "x = rows(1_000_000)", "for _ in range(9): fit(x, [64, 64], metric='cosine', max_iterations=1)",
+    ),
     "tree": ("x = rows(1_000_000)", "fit(x, [256, 64, 16], method='tree', max_iterations=1000)"),
     "tree, sampled": (
         "x = rows(1_000_000)", "fit(x, [256, 64, 16], method='tree', sample=200_000, max_iterations=1000)",
@@ -40,6 +43,10 @@ CASES = {
     "assign, float64": ("x = rows(500_000).astype(float); b = book(16384)", "assign(x, b)"),
     "make_unique": (
         "x = rows(1_000_000); b = book(4096, 256); c = rng.integers(256, size=(len(x), 2))", "make_unique(b, c, x)",
+    ),
+    "make_unique, counter": (
+        "x = rows(1_000_000); b = book(4096, 256); c = rng.integers(256, size=(len(x), 2))",
+        "for _ in range(9): make_unique(b, c, x, unique='counter')",
     ),
     "encode, moves": ("x = rows(400_000); b = book(2048, 256)", "encode(b, x, unique='nearest'); encode(b, x)"),
     "encode, one large assignment": ("x = rows(8000); b = book(1, 8192)", "encode(b, x); encode(b, x[::-1])"),

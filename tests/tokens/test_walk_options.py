@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -164,7 +165,7 @@ def test_the_grammar_takes_what_can_be_walked_only(steps: list[tuple[str, str]],
     text = text.rstrip("-<> ") if text.endswith(("-", ">", "<", " ")) else text
     full = " ".join([text, *options])
     clean = text.replace(" ", "")
-    names = [name for name, _ in steps]
+    names = re.split("[-<>]", clean)
     keys = [option.split("=")[0] for option in options]
     hops = slow.hops(clean)
     good = (
