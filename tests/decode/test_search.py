@@ -63,8 +63,8 @@ def logits_of(rng, index, beams, full):
 def by_loop(index, beams, logits, filters, found, k, width):
     """What `best_children` must return, as lists of (prompt, id, score).
 
-    Scores of different beams that are equal but for rounding may stand in either order; such examples are left out. Those
-    of one beam tie exactly, so that the order of ids is tested.
+    Scores of different beams that are equal but for rounding may stand in either order; such examples are left out.
+    Those of one beam tie exactly, so that the order of ids is tested.
     """
     values, end, total = logits
     nodes, leaves, every = [], [], []

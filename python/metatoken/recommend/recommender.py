@@ -192,13 +192,14 @@ class Recommender:
         """Answers to requests of one model and beam width."""
         sequences = _sequences([one.history for one in part])
         network, batch = self.module.network, self._prompts(sequences, part)
-        blocked = [self._blocked(one) for one in part]
+        gone, only = zip(*(self._filter(one) for one in part), strict=True)
+        blocked = [self._blocked(*each) for each in zip(gone, only, strict=True)] if model != "generation" else []
         prefix, n_items = network.start(batch), len(self.catalogue.items)
         k = min(max(one.request.k for one in part), n_items)
         # Heads alone are ranked by log-probability, which does not underflow: k items come if k exist.
         if model == "generation":
             depth = min(max(DEPTH, width), n_items)
-            beams = beam_search(network, batch, blocked, k=depth, width=width, prefix=prefix)
+            beams = beam_search(network, batch, gone, allowed=only, k=depth, width=width, prefix=prefix)
             rows, scores = beams.items[:, :k].cpu().numpy(), beams.scores[:, :k].exp().cpu().numpy()
         elif model == "item_head":
             item = item_scores(network, batch, prefix)
@@ -207,27 +208,35 @@ class Recommender:
         else:
             item = item_scores(network, batch, prefix).exp()
             generated = torch.zeros_like(item)
-            if self.fusion.generation > 0:  # the search comes last, since it may consume the prefix
+            if self.fusion.generation > 0:
                 depth = min(DEPTH, n_items)
-                beams = beam_search(network, batch, blocked, k=depth, width=width, prefix=prefix)
+                beams = beam_search(network, batch, gone, allowed=only, k=depth, width=width, prefix=prefix)
                 generated = spread(beams, n_items)
             prior = torch.from_numpy(self._prior.scores(sequences, np.arange(len(sequences)))).to(item.device)
             rows, scores = top_k(self.fusion.mix(item, generated, prior), _sequences(blocked), k)
         return [self._answer(*each) for each in zip(part, rows, scores, strict=True)]
 
-    def _blocked(self, one: Prepared) -> NDArray[np.int32]:
-        """Item rows that must not come back; the one place where what is allowed becomes what is blocked."""
-        gone = np.unique(np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]]))
+    def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
+        """Item rows that must not come back, and the only ones that may, or None where no filter says so."""
+        gone = np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]])
         if one.allow is None and one.request.where is None:
-            return gone.astype(np.int32)
+            return gone.astype(np.int32), None
         allowed = np.ones(len(self.catalogue.items), dtype=bool)
         if one.allow is not None:
             allowed[:] = False
             allowed[one.allow] = True
         if one.request.where is not None:
             allowed &= self.catalogue.mask(one.request.where)
-        allowed[gone] = False
-        return np.flatnonzero(~allowed).astype(np.int32)
+        return gone.astype(np.int32), np.flatnonzero(allowed).astype(np.int32)
+
+    def _blocked(self, gone: NDArray[np.int32], only: NDArray[np.int32] | None) -> NDArray[np.int32]:
+        """The same as item rows to leave out, for scores of the whole catalogue."""
+        if only is None:
+            return np.unique(gone)
+        blocked = np.ones(len(self.catalogue.items), dtype=bool)
+        blocked[only] = False
+        blocked[gone] = True
+        return np.flatnonzero(blocked).astype(np.int32)
 
     def _prompts(self, sequences: Sequences, part: Sequence[Prepared]) -> Batch:
         """Sequential prompts; where the model reads user tokens, strangers get theirs from their items."""
