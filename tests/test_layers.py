@@ -1,4 +1,4 @@
-"""Imports flow one way: data, tokens, tasks, model, decode, evaluate, training, run, recommend, cli."""
+"""Imports flow one way: data, tokens, tasks, model, decode, evaluate, held_out, training, run, recommend, cli."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ LAYERS = (
     "model",
     "decode",
     "evaluate",
+    "held_out",
     "training",
     "run",
     "recommend",

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,7 +283,10 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     log = Interactions.from_frame(frame, **named)
     if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
         raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
-    return log
+    if vocabulary.titles is None:
+        return log
+    rows = pl.Series("item", range(log.n_items), dtype=pl.Int32)
+    return replace(log, item_table=pl.DataFrame({"item": rows, "title": vocabulary.titles}))
 
 
 def _answers(run: Run, part: Part, unseen: bool, bar: Bar) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from metatoken.tasks.families import Family, Question, families
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from metatoken.data import Interactions, RowSplit
+    from metatoken.data import RowSplit
     from metatoken.model.module import MetaTokenModule
 
     Progress = Callable[[int, int], None]
@@ -91,9 +91,6 @@ class AnswerRunner:
             "biases": RatingBias.choose(self.rows.train, self.rows.validation),
         }
         predicted = {name: model.predict(held.users, held.items) for name, model in baselines.items()}
-        factors = _factorization(self.rows.train, self.rows.validation, held)
-        if factors is not None:
-            predicted["factorization"] = factors
         return rows + [
             labels | {"template": "-", "model": name} | rating_metrics(values, held.ratings)
             for name, values in predicted.items()
@@ -161,17 +158,6 @@ class AnswerRunner:
             for row, text in zip(chosen, texts, strict=True):
                 found[row] = text
         return found
-
-
-def _factorization(train: Interactions, validation: Interactions, held: AnswerRows) -> np.ndarray | None:
-    """Ratings by matrix factorisation, or None where its library is not installed."""
-    from importlib.util import find_spec
-
-    from metatoken.evaluate.factorization import Factorization
-
-    if find_spec("lenskit") is None:
-        return None
-    return Factorization.choose(train, validation).predict(held.users, held.items)
 
 
 def _nearest(module: MetaTokenModule, family: Family, train: AnswerRows, held: AnswerRows) -> dict[str, list[str]]:
