@@ -237,6 +237,11 @@ def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar)
                 f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
                 "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
             )
+        if not resume and (families := answer_tasks(config.model.tasks)):
+            raise ConfigError(
+                f"vocabulary: a run with the task {families[0].name} holds random rows out and learns its tokens from "
+                "the others; leave `vocabulary` out"
+            )
         if vocabulary.learned_from != split.train.edges_checksum():
             raise ConfigError(
                 f"vocabulary: {given} was learned from other interactions than the training part of "

@@ -149,7 +149,7 @@ class _Largest(TorchDispatchMode):
 
 
 def test_new_rows_cost_their_own_size_and_no_copy_of_the_table(vocabulary, folder):
-    """Neither forward nor backward makes anything as long as the backbone's own table (EVIDENCE.md, section 3)."""
+    """Neither forward nor backward makes anything as long as the backbone's own table."""
     module = _module(vocabulary, folder)
     network = module.network
     added = {name: p.numel() for name, p in network.named_parameters() if not name.startswith("backbone.")}

@@ -142,7 +142,7 @@ def _wide(module):
 
 
 def test_the_separate_head_of_a_t5_survives_loading_resizing_and_export(vocabulary, backbones, tmp_path):
-    """transformers 5 calls every T5 tied; a resize then replaces a separate head by the table (EVIDENCE.md)."""
+    """transformers 5 calls every T5 tied; a resize then replaces a separate head by the table."""
     folder = backbones["t5-separate"]
     model, tokenizer = load_pretrained(str(folder))
     head, table = model.lm_head.weight.detach().clone(), model.shared.weight.detach().clone()

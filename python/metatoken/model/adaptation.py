@@ -61,7 +61,7 @@ def _with_lora(model: nn.Module, options: dict[str, Any]) -> nn.Module:
         adapted: Any = get_peft_model(model, LoraConfig(**options))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
-    # PEFT's wrappers pass an embedding subclass by, so the OOV rows would not be seen (EVIDENCE.md, section 3).
+    # PEFT's wrappers pass an embedding subclass by, so the OOV rows would not be seen.
     if any(isinstance(layer, BaseTunerLayer | AuxiliaryTrainingWrapper) for layer in tables(adapted.get_base_model())):
         raise ConfigError(
             "model.lora: the embedding and the language-model head cannot be adapted (target_modules, "

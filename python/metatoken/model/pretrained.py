@@ -42,7 +42,7 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
         ) from error
     if not is_tied(model):
         # transformers 5 forces this to true for every T5, and the next `tie_weights` (a resize calls it) would throw
-        # a separate head away (EVIDENCE.md, section 3).
+        # a separate head away.
         model.config.tie_word_embeddings = False
     return model, tokenizer
 
