@@ -55,16 +55,18 @@ pub fn centres(
         return random(rows, order, k, settings, unit, progress);
     }
     let (limit, n) = (FEWEST.max(ROWS_PER_CENTRE * k), among.as_ref().map_or(rows.len(), Vec::len));
-    let picked = match among {
-        _ if n > limit => {
-            let places = sorted_sample(n, limit, settings.seed, unit);
-            Some(places.into_iter().map(|place| among.as_ref().map_or(place, |rows| rows[place as usize])).collect())
+    if n > limit {
+        let places = sorted_sample(n, limit, settings.seed, unit);
+        let row = |place: u32| among.as_ref().map_or(place, |rows| rows[place as usize]);
+        let part = gather(rows, &places.into_iter().map(row).collect::<Vec<_>>(), progress)?;
+        let found = greedy(Rows::new(&part, rows.dim()), k, settings, unit, progress)?;
+        if found.len() == k * rows.dim() {
+            return Ok(found);
         }
-        among => among,
-    };
-    let gathered = picked.map(|picked: Vec<u32>| gather(rows, &picked, progress)).transpose()?;
-    let rows = gathered.as_ref().map_or(rows, |data| Rows::new(data, rows.dim()));
-    greedy(rows, k, settings, unit, progress)
+        // Too few distinct rows among the ones looked at: all must be.
+    }
+    let part = among.map(|some| gather(rows, &some, progress)).transpose()?;
+    greedy(part.as_ref().map_or(rows, |data| Rows::new(data, rows.dim())), k, settings, unit, progress)
 }
 
 /// The rows that are not zero, if there are both kinds.

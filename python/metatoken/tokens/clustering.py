@@ -66,7 +66,9 @@ def fit(
         method: `residual`: k-means on what the levels before left. `tree`: k-means in every node, the children of all
             parents matched to one codebook of offsets. `flat+rank`: k-means, then rank by distance to the centroid.
         metric: `euclidean`, or `cosine`: rows scaled to length 1, spherical first level, Euclidean below.
-        init: `k-means++`: greedily, on at most max(4096, 64 K) of the rows. `random`: distinct rows at random.
+        init: `k-means++`: greedily, on at most max(4096, 64 K) of the rows (all, if those hold too few distinct ones);
+            with 1024 K rows and more, the best of eight such starts after five updates on 256 K rows. `random`:
+            distinct rows at random.
         seed: Seed of every random choice, at least 0.
         threads: Threads to use; all cores if None.
         max_iterations: Most Lloyd updates per run.
