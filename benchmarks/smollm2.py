@@ -95,8 +95,12 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=610, help="validated users, drawn once; 0: only pace and memory")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with ratings.csv and movies.csv")
     parser.add_argument("--output", type=Path, help="write the result as JSON, too")
+    parser.add_argument("--twin", type=Path, help="write the model with random weights into this folder, and stop")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.twin is not None:
+        print(random_twin(args.layers, args.seed, args.twin))
+        return
     if not args.data.is_dir():
         print(f"{args.data} is missing; name a folder with MovieLens' ratings.csv and movies.csv with --data")
         return

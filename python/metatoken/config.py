@@ -69,6 +69,9 @@ class TokensConfig(Section):
     negatives: int = Field(default=5, ge=1)
     epochs: int = Field(default=1, ge=1)
     hogwild: bool = False
+    learning_rate: float = Field(default=0.05, gt=0)
+    subsample: float = Field(default=0.0, ge=0)
+    dynamic_window: bool = True
     cold: Literal["none", "neighbours"] = "none"
     min_edges: int = Field(default=0, ge=0)
     item_features: str | None = None

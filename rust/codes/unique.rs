@@ -231,6 +231,7 @@ fn fits(room: &[usize], labels: &[u32]) -> bool {
 /// serves as the cost.
 fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u32], progress: &Progress) -> Result<()> {
     let free: Vec<usize> = (0..room.len()).filter(|&c| room[c] > 0).collect();
+    check_costs(rows.len(), free.len())?;
     let mut cost = Vec::with_capacity(rows.len() * free.len());
     let mut products = vec![0.0; BLOCK * packed.padded()];
     for begin in (0..rows.len()).step_by(BLOCK) {
@@ -245,6 +246,20 @@ fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u3
     let found = lap::assign(&cost, rows.len(), free.len(), progress)?;
     labels.iter_mut().zip(found).for_each(|(label, column)| *label = free[column as usize] as u32);
     Ok(())
+}
+
+/// Most costs of one exact assignment: 4 GiB of them.
+const COSTS: usize = 1 << 30;
+
+fn check_costs(rows: usize, free: usize) -> Result<()> {
+    if rows.saturating_mul(free) <= COSTS {
+        return Ok(());
+    }
+    let message = format!(
+        "{rows} rows share all codes but the last and have {free} free codewords there, too many for an exact \
+         assignment; put more tokens into the levels above, or use unique=\"nearest\""
+    );
+    Err(Error::invalid("levels", message))
 }
 
 /// Adds the level that counts rows of a kind with equal codes, in row order and from the lowest free count.
@@ -271,4 +286,16 @@ fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups, pro
         }
     }
     Ok(codes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_that_no_memory_holds_are_refused() {
+        assert!(check_costs(1 << 15, 1 << 15).is_ok());
+        assert!(check_costs((1 << 15) + 1, 1 << 15).unwrap_err().to_string().contains("nearest"));
+        assert!(check_costs(usize::MAX, 2).is_err());
+    }
 }

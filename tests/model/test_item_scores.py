@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metatoken.model import item_scores
 from metatoken.model.item_scores import ItemScores, Reordered
 from metatoken.model.objective import loss_parts
 from tests.model.test_network import _pairs, _training_batch
@@ -26,8 +27,16 @@ def plain(
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 1000), p=st.integers(1, 9), n=st.integers(1, 12), weights=st.tuples(*[st.floats(-2, 2)] * 3))
-def test_equals_plain_operations(seed: int, p: int, n: int, weights: tuple[float, float, float]) -> None:
+@given(
+    seed=st.integers(0, 1000),
+    p=st.integers(1, 9),
+    n=st.integers(1, 12),
+    weights=st.tuples(*[st.floats(-2, 2)] * 3),
+    block=st.sampled_from([1, 30, 1 << 20]),
+)
+def test_equals_plain_operations(
+    seed: int, p: int, n: int, weights: tuple[float, float, float], block: int
+) -> None:
     rng = torch.Generator().manual_seed(seed)
     states = torch.randn(p, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     vectors = torch.randn(n, 5, generator=rng, dtype=torch.float64, requires_grad=True)
@@ -35,10 +44,12 @@ def test_equals_plain_operations(seed: int, p: int, n: int, weights: tuple[float
     begin = (targets - torch.randint(0, n, (p,), generator=rng)).clamp_min(0)
     end = (targets + 1 + torch.randint(0, n, (p,), generator=rng)).clamp_max(n)
     found = []
-    for one in (ItemScores.apply, plain):
-        values = one(states, vectors, targets, begin, end)
-        loss = sum(w * (v * v).sum() for w, v in zip(weights, values, strict=True))
-        found.append((*values, *torch.autograd.grad(loss, (states, vectors))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(item_scores, "BLOCK", block)  # rows in one block, in several, and one a block
+        for one in (ItemScores.apply, plain):
+            values = one(states, vectors, targets, begin, end)
+            loss = sum(w * (v * v).sum() for w, v in zip(weights, values, strict=True))
+            found.append((*values, *torch.autograd.grad(loss, (states, vectors))))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from metatoken.cli.answer import answer
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors
 from metatoken.cli.evaluate import evaluate
@@ -18,7 +19,7 @@ from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, serve, export, doctor)
+COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, answer, serve, export, doctor)
 
 app = typer.Typer(
     name="metatoken",

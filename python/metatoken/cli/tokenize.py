@@ -105,6 +105,9 @@ def tokenize(
     hogwild: Annotated[
         bool, typer.Option("--hogwild", help="Faster, but no two runs are the same.", rich_help_panel=WALKS)
     ] = False,
+    subsample: Annotated[
+        float, typer.Option(help="Share of visits from which on nodes are left out by chance.", rich_help_panel=WALKS)
+    ] = 0.0,
     cold: Annotated[
         str, typer.Option(help="neighbours: their vectors are those of what they share; none.", rich_help_panel=COLD)
     ] = "none",
@@ -157,6 +160,7 @@ def tokenize(
         walks = {"dim": dim, "meta_paths": tuple(meta_path or META_PATHS), "walks_per_node": walks_per_node}
         walks |= {"walk_length": walk_length, "window": window, "negatives": negatives, "epochs": epochs}
         walks |= {"restart": restart, "edge_weights": edge_weights, "half_life": half_life, "hogwild": hogwild}
+        walks |= {"subsample": subsample}
         walks |= {"cold": cold, "min_edges": min_edges, "item_features": item_features, "kinds": kinds}
         walks |= {
             "attributes": named("--attribute", attribute),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metatoken.decode.text import TextOptions, write
 from metatoken.errors import ArgumentError
+from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.ratings import GlobalMean, RatingBias, rating_metrics
 from metatoken.evaluate.text import NearestPair, NearestText, text_metrics
 from metatoken.model.answers import RatingBase, rating_values
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ROWS_OF_CHOICE = 2000  # held-out ratings that choose the share of the head
 
 
@@ -60,11 +64,15 @@ class AnswerRunner:
             held = self._held(family)
             if len(held) == 0:
                 continue
-            score = self._ratings if family.answer == "rating" else self._texts
-            found += score(family, held, [q for q in self._questions(family) if q.seen or unseen])
+            found += self._score(family)(family, held, [q for q in self._questions(family) if q.seen or unseen])
             if progress is not None:
                 progress(done + 1, len(tasks))
         return found
+
+    def _score(self, family: Family) -> Callable[..., list[dict[str, Any]]]:
+        if family.answer == "rating":
+            return self._ratings
+        return self._written_ratings if family.column == "rating" else self._texts
 
     def _questions(self, family: Family) -> list[Question]:
         return [family.questions[0], *[q for q in family.questions if not q.seen]]
@@ -77,24 +85,40 @@ class AnswerRunner:
         return rows
 
     def _ratings(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        if held.ratings is None:
-            raise AssertionError("a rating task has ratings")
-        labels = {"task": family.name, "users": len(held)}
         rows = [
-            labels
-            | {"template": question.id, "model": "rating_head"}
-            | rating_metrics(self.predict(family, held, question), held.ratings)
+            {"template": question.id, "model": "rating_head"}
+            | rating_metrics(self.predict(family, held, question), _ratings_of(held))
             for question in questions
         ]
-        baselines: dict[str, GlobalMean | RatingBias] = {
-            "global_mean": GlobalMean.fit(self.rows.train),
-            "biases": RatingBias.choose(self.rows.train, self.rows.validation),
+        return self._beside_baselines(family, held, rows)
+
+    def _written_ratings(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """Numbers that are written; what is no number counts as the mean, and its share is reported."""
+        mean = GlobalMean.fit(self.rows.train).mean
+        rows = []
+        for question in questions:
+            told = np.array([number_in(text) for text in self.write(held, question)])
+            values = np.where(np.isnan(told), mean, told)
+            row = {"template": question.id, "model": "written"} | rating_metrics(values, _ratings_of(held))
+            rows.append(row | {"no_number": float(np.isnan(told).mean())})
+        return self._beside_baselines(family, held, rows)
+
+    def _beside_baselines(
+        self, family: Family, held: AnswerRows, rows: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The rows of a rating task, and behind them those of the untrained answers."""
+        train, validation = self.rows.train, self.rows.validation
+        baselines: dict[str, GlobalMean | RatingBias | Factorization] = {
+            "global_mean": GlobalMean.fit(train),
+            "biases": RatingBias.choose(train, validation),
         }
-        predicted = {name: model.predict(held.users, held.items) for name, model in baselines.items()}
-        return rows + [
-            labels | {"template": "-", "model": name} | rating_metrics(values, held.ratings)
-            for name, values in predicted.items()
+        if find_spec("lenskit") is not None:
+            baselines["matrix_factorization"] = Factorization.choose(train, validation)
+        rows = rows + [
+            {"template": "-", "model": name} | rating_metrics(model.predict(held.users, held.items), _ratings_of(held))
+            for name, model in baselines.items()
         ]
+        return [{"task": family.name, "users": len(held)} | row for row in rows]
 
     def predict(self, family: Family, rows: AnswerRows, question: Question) -> np.ndarray:
         """Ratings of the rows, float64 `[n]`: the biases and the head's part, cut to what can occur."""
@@ -158,6 +182,18 @@ class AnswerRunner:
             for row, text in zip(chosen, texts, strict=True):
                 found[row] = text
         return found
+
+
+def number_in(text: str) -> float:
+    """The first number in a text, NaN where there is none."""
+    found = _NUMBER.search(text)
+    return float(found[0]) if found else float("nan")
+
+
+def _ratings_of(held: AnswerRows) -> np.ndarray:
+    if held.ratings is None:
+        raise AssertionError("a rating task has ratings")
+    return held.ratings
 
 
 def _nearest(module: MetaTokenModule, family: Family, train: AnswerRows, held: AnswerRows) -> dict[str, list[str]]:

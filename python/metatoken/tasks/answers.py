@@ -15,7 +15,7 @@ from metatoken.errors import ArgumentError
 from metatoken.tasks.families import FIELDS, Family, Question
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from metatoken.data import Interactions
     from metatoken.tasks.prompts import PromptEncoder
@@ -118,8 +118,55 @@ class AnswerRows:
             written["title"] = [titles[item] for item in items.tolist()]
         if ratings is not None:
             written["rating"] = [f"{rating:g}" for rating in ratings.tolist()]
+        return cls.build(family, np.flatnonzero(keep), users, items, written, ratings, tokenizer, max_text)
+
+    @classmethod
+    def ask(
+        cls,
+        family: Family,
+        users: Ids,
+        items: Ids,
+        fields: Mapping[str, Sequence[str]],
+        tokenizer: Any,
+        max_text: int,
+    ) -> AnswerRows:
+        """Rows whose answers are not known.
+
+        Args:
+            family: The task.
+            users: int `[n]` user rows.
+            items: int `[n]` item rows.
+            fields: Texts `[n]` each, "" where there is none; of the answer's own column nothing is read.
+            tokenizer: Of the backbone.
+            max_text: Most tokens of a text.
+
+        Raises:
+            ArgumentError: A field is unknown, or one that every question needs is empty.
+        """
+        unknown = sorted(set(fields) - set(FIELDS))
+        if unknown:
+            raise ArgumentError("fields", f"{unknown[0]!r} is no field of a question; those are {', '.join(FIELDS)}")
+        written = {name: list(texts) for name, texts in fields.items() if name != family.column}
+        for name in sorted(family.columns - {family.column}):
+            if not all(text.strip() for text in written.get(name, [""])):
+                raise ArgumentError("fields", f"the task {family.name!r} needs a {name} in every row")
+        users, items = users.astype(np.int64), items.astype(np.int64)
+        return cls.build(family, np.arange(len(users)), users, items, written, None, tokenizer, max_text)
+
+    @classmethod
+    def build(
+        cls,
+        family: Family,
+        rows: Ids,
+        users: Ids,
+        items: Ids,
+        written: dict[str, list[str]],
+        ratings: Ids | None,
+        tokenizer: Any,
+        max_text: int,
+    ) -> AnswerRows:
+        """Rows with their texts tokenised; arguments as the attributes."""
         fields = {name: Texts.encode(tokenizer, texts, max_text) for name, texts in written.items()}
-        rows = np.flatnonzero(keep)
         return cls(family, rows, users, items, fields, ratings, {name: tuple(texts) for name, texts in written.items()})
 
     def __len__(self) -> int:

@@ -110,15 +110,20 @@ class ExampleBuilder:
         ids, starts, tokens_end, ends = self._written(items, len(words))
         leaves = np.full(len(words) + len(ids), -1, dtype=np.int64)
         leaves[tokens_end - 1] = items
-        text = [np.arange(a, b) for a, b in zip(tokens_end[first_target:], ends[first_target:], strict=True)]
         return Example(
             np.concatenate([words, ids]),
             leaves,
             # The state before item j stands where item j-1 ends, or at the last word for the first item.
             starts[first_target:] - 1,
             items[first_target:],
-            np.concatenate([np.zeros(0, dtype=np.int64), *text]),
+            self._titles(tokens_end[first_target:], ends[first_target:]),
         )
+
+    def _titles(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Positions of what is written behind OOV tokens, int64; nothing where items are written by these alone."""
+        if self.encoder.written is self.encoder.items:
+            return np.zeros(0, dtype=np.int64)
+        return np.concatenate([np.zeros(0, dtype=np.int64), *map(np.arange, begin, end)])
 
     def _written(self, items: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Ids of items in a row, and where each starts, where its OOV tokens and it end, behind `offset` ids."""

@@ -33,6 +33,9 @@ class WalkSettings:
     negatives: int = 5
     epochs: int = 1
     hogwild: bool = False
+    learning_rate: float = 0.05
+    subsample: float = 0.0
+    dynamic_window: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -77,7 +80,8 @@ def learn(
     return skipgram.fit(
         graph, paths, dim=settings.dim, window=settings.window, negatives=settings.negatives,
         walks_per_node=settings.walks_per_node, walk_length=settings.walk_length, epochs=settings.epochs, seed=seed,
-        threads=threads, hogwild=settings.hogwild, progress=progress,
+        threads=threads, hogwild=settings.hogwild, learning_rate=settings.learning_rate, subsample=settings.subsample,
+        dynamic_window=settings.dynamic_window, progress=progress,
     )  # fmt: skip
 
 

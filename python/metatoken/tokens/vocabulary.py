@@ -102,6 +102,9 @@ class Vocabulary(Names):
         negatives: int = 5,
         epochs: int = 1,
         hogwild: bool = False,
+        learning_rate: float = 0.05,
+        subsample: float = 0.0,
+        dynamic_window: bool = True,
         kinds: Kinds = "joint",
         unique: Unique = "assignment",
         max_cluster_size: int | None = None,
@@ -133,6 +136,9 @@ class Vocabulary(Names):
             negatives: Random nodes for each pair.
             epochs: Passes of skip-gram.
             hogwild: Faster skip-gram whose result differs at every run.
+            learning_rate: Of skip-gram at its start.
+            subsample: Share of visits from which on nodes are left out of walks by chance; 0 never (see `skipgram.fit`).
+            dynamic_window: Draw the reach of each position from `1..window`.
             kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own; `"items"`: users get none.
             unique: How ids become unique within a kind: `"assignment"`, `"nearest"`, `"counter"`, or `"none"`.
             max_cluster_size: Most ids of a kind with the same first token; by default as many as there are codes below.
@@ -157,7 +163,7 @@ class Vocabulary(Names):
         if embeddings is None:
             walks = WalkSettings(
                 meta_paths, edge_weights, half_life, restart, dim, walks_per_node, walk_length, window, negatives,
-                epochs, hogwild,
+                epochs, hogwild, learning_rate, subsample, dynamic_window,
             )  # fmt: skip
             settings |= {"attributes": described(attributes), **walks.to_dict()}
             embeddings = learn(train, links, walks, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9))

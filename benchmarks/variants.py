@@ -1,0 +1,136 @@
+"""Variants of one configuration against each other: the same log, split and tokens, several seeds, validation metrics.
+
+    python benchmarks/variants.py configs/musical_instruments.yaml --seeds 0 1 2 --output records.jsonl \
+        --variant none model.user_tokens=none --variant prefix model.user_tokens=prefix
+    python benchmarks/variants.py configs/musical_instruments.yaml --seeds 0 1 2 --output records.jsonl \
+        --variant joint --variant ratings 'model.tasks=[rating]'
+    python benchmarks/variants.py --report records.jsonl        # the table alone
+
+A variant is a name and overrides of keys of the configuration. What is held out for the tasks of any variant is held
+out for all of them, so a model of one task learns from the same rows as one of five. A seed changes the split's random
+rows, the tokens, the weights and the order; all variants of a seed share the first two. Every run is one line of the
+output, written when it is done. The table has mean and standard deviation (n - 1) over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import metatoken as mt
+from metatoken.config import Config, load_config
+from metatoken.decode.text import TextOptions
+from metatoken.evaluate.answers import AnswerRunner
+from metatoken.evaluate.runner import Runner
+from metatoken.held_out import hold_out
+from metatoken.run import read_log
+from metatoken.tokens.files import fit_arguments
+from metatoken.training import build, fit, make_trainer
+
+LABELS = ("task", "template", "model")
+SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")
+
+
+def run_one(config: Config, split: Any, answers: Any, vocabulary: mt.Vocabulary, part: Any) -> dict[str, Any]:
+    """Trains and scores one variant."""
+    began = time.perf_counter()
+    module, data = build(config, split, vocabulary, answers)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(make_trainer(config, Path(folder), lambda _: None), module, data, None)
+    trained = time.perf_counter() - began
+    module.to("cpu").eval()
+    runner = Runner(module, split, part, width=config.evaluate.width, batch_size=config.evaluate.batch_size)
+    rows = runner.run(runner.choose_fusion(config.evaluate.fusion_users, config.seed), unseen=False).rows
+    if answers is not None:
+        options = TextOptions(**({"max_new_tokens": config.model.max_text} | config.evaluate.writing))
+        scorer = AnswerRunner(
+            module, answers, part, limit=config.evaluate.texts, options=options, seed=config.seed
+        )
+        if module.ratings is not None:
+            chooser = AnswerRunner(module, answers, "validation")
+            module.ratings.share = {f.name: chooser.choose_share(f) for f in chooser.tasks() if f.answer == "rating"}
+        rows += scorer.run(unseen=False)
+    return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """All seeds and variants, seed by seed."""
+    records = []
+    for seed in args.seeds:
+        common = [f"seed={seed}", f"threads={args.threads}", *args.set]
+        configs = {name: load_config(args.config, common + overrides) for name, *overrides in args.variant}
+        first = next(iter(configs.values()))
+        log = read_log(first)
+        tasks = sorted({task for config in configs.values() for task in config.model.tasks})
+        split, answers = hold_out(log, tasks, seed)
+        about = first.data
+        settings = fit_arguments(
+            first.tokens.model_dump(), log, items=about.items, item=about.item, item_id=about.item_id
+        )
+        vocabulary = mt.Vocabulary.fit(split.train, **settings, seed=seed, threads=args.threads)
+        for name, config in configs.items():
+            if args.only and name not in args.only:
+                continue
+            torch.set_num_threads(args.threads)
+            record = {"variant": name, "seed": seed, "part": args.part, "config": args.config.name}
+            record |= run_one(config, split, answers, vocabulary, args.part)
+            records.append(record)
+            print(f"{name}, seed {seed}: {record['seconds']:.0f} s", flush=True)
+            if args.output:
+                with args.output.open("a", encoding="utf-8") as file:
+                    print(json.dumps(record), file=file)
+    return records
+
+
+def report(records: list[dict[str, Any]]) -> None:
+    """A table with a line for each task, model and variant."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        for row in record["rows"]:
+            found.setdefault((*(row[name] for name in LABELS), record["variant"]), []).append(row)
+    shown = [name for name in SHOWN if any(name in row for rows in found.values() for row in rows)]
+    print(f"\n| {' | '.join((*LABELS[::2], 'variant', 'seeds', *shown))} |")
+    print("|---" * (4 + len(shown)) + "|")
+    for (task, _, model, variant), rows in sorted(found.items(), key=lambda pair: (pair[0][0], pair[0][2])):
+        cells = [_spread([row[name] for row in rows if name in row]) for name in shown]
+        print(f"| {' | '.join((task, model, variant, str(len(rows)), *cells))} |")
+    for variant in dict.fromkeys(record["variant"] for record in records):
+        seconds = [record["train_seconds"] for record in records if record["variant"] == variant]
+        print(f"{variant}: trained in {max(seconds):.0f} s at most")
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{statistics.mean(values):.4f} ({statistics.stdev(values) if len(values) > 1 else 0:.4f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", type=Path)
+    parser.add_argument("--variant", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"))
+    parser.add_argument("--only", nargs="+", help="run these variants; the others still say what is held out")
+    parser.add_argument("--set", action="append", default=[], help="key=value for all variants")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, help="JSON lines to append to")
+    parser.add_argument("--report", type=Path, help="print the table of these records and run nothing")
+    args = parser.parse_args()
+    if args.report:
+        report([json.loads(line) for line in args.report.read_text(encoding="utf-8").splitlines()])
+    elif args.config is None or not args.variant:
+        parser.error("expected a configuration and at least one --variant")
+    else:
+        report(measure(args))
+
+
+if __name__ == "__main__":
+    main()

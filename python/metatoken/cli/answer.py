@@ -1,0 +1,55 @@
+"""`metatoken answer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FIELDS = "What the question may use"
+
+
+def answer(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    task: Annotated[str, typer.Argument(help="Task of the run: rating, explanation, review_summary, ...")],
+    user: Annotated[str | None, typer.Option(help="User id.")] = None,
+    item: Annotated[str | None, typer.Option(help="Item id.")] = None,
+    review: Annotated[str | None, typer.Option(help="Text of a review.", rich_help_panel=FIELDS)] = None,
+    summary: Annotated[str | None, typer.Option(help="Its summary.", rich_help_panel=FIELDS)] = None,
+    rating: Annotated[str | None, typer.Option(help="The user's rating.", rich_help_panel=FIELDS)] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Table of questions (columns user, item, fields) in place of a single one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl.")] = None,
+    template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
+) -> None:
+    """Rates, explains or summarises: answers of the rating and text tasks."""
+    from metatoken.errors import ArgumentError
+    from metatoken.recommend.answers import answer as ask
+    from metatoken.recommend.answers import answer_table, check_suffix, write_answers
+    from metatoken.run import load_run
+
+    if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
+        raise ArgumentError("--user", "expected --user and --item, or else --questions")
+    if out is not None:
+        if questions is None:
+            raise ArgumentError("--out", "is for --questions; a single answer is printed")
+        check_suffix(out)
+    loaded = load_run(run)
+    if questions is not None:
+        found = answer_table(loaded, task, questions, question=template)
+        if out is not None:
+            write_answers(found, out)
+            print(f"{found.height} answers written to {out}")
+            return
+        for row in found.iter_rows(named=True):
+            print(f"{row['user']}  {row['item']}  {_readable(row['answer'])}")
+        return
+    given = {"review": review, "summary": summary, "rating": rating}
+    fields = {name: [text] for name, text in given.items() if text is not None}
+    print(_readable(ask(loaded, task, [str(user)], [str(item)], fields, question=template)[0]))
+
+
+def _readable(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"

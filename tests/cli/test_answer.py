@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from metatoken.config import load_config
+from metatoken.run import train_run
+from tests.cli.conftest import Run
+from tests.files import write_run_config
+
+Refuse = Callable[..., str]
+DATA = {"rating": "rating", "review": "review", "summary": "summary", "explanation": "explanation"}
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("answering")
+    model = {"tasks": ["rating", "explanation"], "max_text": 8}
+    train_run(load_config(write_run_config(folder, data=DATA, model=model)), folder / "run", say=lambda _: None)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def pair(answering: Path) -> tuple[str, str]:
+    frame = pl.read_parquet(answering / "history.parquet")
+    return frame["user"][0], frame["item"][0]
+
+
+def test_a_rating_is_a_number_and_an_explanation_a_text(run: Run, answering: Path, pair: tuple[str, str]) -> None:
+    asked = ("--user", pair[0], "--item", pair[1])
+    rated = run("answer", answering, "rating", *asked)
+    assert rated.code == 0, rated.err
+    assert 1 <= float(rated.out) <= 5
+    told = run("answer", answering, "explanation", *asked, "--rating", "5", "--template", "explanation-9")
+    assert told.code == 0, told.err
+    assert len(told.out.splitlines()) == 1
+
+
+def test_a_table_of_questions(run: Run, answering: Path, pair: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "asked.csv").write_text("user,item\n" + f"{pair[0]},{pair[1]}\n" * 3)
+    printed = run("answer", answering, "rating", "--questions", tmp_path / "asked.csv")
+    assert len(printed.out.splitlines()) == 3, printed.err
+    written = run("answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "told.csv")
+    assert "3 answers written" in written.out, written.err
+    assert pl.read_csv(tmp_path / "told.csv")["answer"].n_unique() == 1
+
+
+def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "asked.csv").write_text(f"user,item\n{pair[0]},{pair[1]}\n")
+    asked = ("--user", pair[0], "--item", pair[1])
+    assert "--questions" in refuse("answer", answering, "rating")
+    assert "--questions" in refuse("answer", answering, "rating", *asked, "--questions", tmp_path / "asked.csv")
+    assert "--questions" in refuse("answer", answering, "rating", *asked, "-o", tmp_path / "told.csv")
+    assert "ends in" in refuse(
+        "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "told.xls"
+    )
+    assert "not trained on" in refuse("answer", answering, "review_text", *asked)
+    assert "nobody" in refuse("answer", answering, "rating", "--user", "nobody", "--item", pair[1])
