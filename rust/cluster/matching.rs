@@ -16,8 +16,8 @@ use super::rows::Rows;
 use crate::error::Result;
 use crate::progress::Progress;
 
-/// Alternations; the sum hardly moves after the third.
-const ROUNDS: usize = 4;
+/// Alternations; the sum hardly moves after the second.
+const ROUNDS: usize = 3;
 /// Lloyd updates for the shared offsets that the alternation starts from.
 const START_ITERATIONS: usize = 10;
 
@@ -85,7 +85,7 @@ fn map(family: &Family, shared: &Codewords, progress: &Progress) -> Result<Vec<u
         let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
         cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
     }
-    lap::assign(&cost, rows, k, progress)
+    lap::assign(&cost, rows, k, shared.isa(), progress)
 }
 
 fn update(families: &[Family], maps: &[Vec<u32>], shared: &mut [f32], dim: usize) -> usize {

@@ -120,7 +120,8 @@ fn linear_assignment<'py>(py: Python<'py>, cost: PyReadonlyArray2<'py, f64>) -> 
         Ok(data)
     };
     let data = check().map_err(|e| to_python(py, e))?;
-    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, progress))?;
+    let isa = Isa::choose(None).map_err(|e| to_python(py, e))?;
+    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, isa, progress))?;
     Ok(found.into_iter().map(|c| c as i32).collect::<Vec<_>>().into_pyarray(py))
 }
 
