@@ -5,11 +5,8 @@
 //! without a row must keep price 0. Their row reduction prices only columns that it gives away, and those are never
 //! given back, so it may run for as long as it pays. What it leaves goes through shortest augmenting paths (the
 //! rectangular form of Crouse, "On implementing 2D rectangular assignment algorithms", 2016). Inner loops run over whole
-//! rows of the cost without branches, so that the compiler vectorises them for the instruction set that was chosen; they
-//! hold no products, so the result is the same with every one.
+//! rows of the cost without branches, so that the compiler vectorises them.
 
-use super::isa::{Isa, Job};
-use super::lanes::Lanes;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -23,32 +20,14 @@ const LANES: usize = 8;
 ///
 /// # Panics
 /// If there are more rows than columns or the length does not fit.
-pub fn assign<T: Copy + Into<f64>>(
-    cost: &[T],
-    rows: usize,
-    columns: usize,
-    isa: Isa,
-    progress: &Progress,
-) -> Result<Vec<u32>> {
+pub fn assign<T: Copy + Into<f64>>(cost: &[T], rows: usize, columns: usize, progress: &Progress) -> Result<Vec<u32>> {
     assert!(rows <= columns && cost.len() == rows * columns, "{rows} rows need as many of {columns} columns");
-    isa.run(Assign { search: Search::new(cost, rows, columns), progress })
-}
-
-struct Assign<'a, T> {
-    search: Search<'a, T>,
-    progress: &'a Progress,
-}
-
-impl<T: Copy + Into<f64>> Job for Assign<'_, T> {
-    type Output = Result<Vec<u32>>;
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize>(mut self) -> Self::Output {
-        for row in self.search.reduce(self.progress)? {
-            self.search.augment(row as usize, self.progress)?;
-        }
-        Ok(self.search.column_of)
+    let mut search = Search::new(cost, rows, columns);
+    let free = search.reduce(progress)?;
+    for row in free {
+        search.augment(row as usize, progress)?;
     }
+    Ok(search.column_of)
 }
 
 struct Search<'a, T> {
@@ -77,7 +56,6 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
 
     /// Row reduction: a row takes its cheapest column, and the column's price falls until the row's second choice is as
     /// cheap. Whoever held the column looks for another one. Returns the rows that are without a column in the end.
-    #[inline(always)]
     fn reduce(&mut self, progress: &Progress) -> Result<Vec<u32>> {
         let rows = self.column_of.len();
         let mut waiting: Vec<u32> = (0..rows as u32).rev().collect();
@@ -111,7 +89,6 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
     }
 
     /// Dijkstra over reduced costs from a free row to the nearest free column, then prices and the path are updated.
-    #[inline(always)]
     fn augment(&mut self, start: usize, progress: &Progress) -> Result<()> {
         let mut open = vec![f64::INFINITY; self.columns];
         let mut price = self.price.clone();
@@ -147,7 +124,6 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
     }
 
     /// The first column at distance `reached`; a free one before all others because it ends the search.
-    #[inline(always)]
     fn nearest(&self, open: &[f64], reached: f64) -> usize {
         let first = position(open, reached, 0).expect("the least distance is the distance of a column");
         let mut next = Some(first);
@@ -162,7 +138,6 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
 }
 
 /// Offers every open column the way through a row; returns the least distance.
-#[inline(always)]
 fn relax<T: Copy + Into<f64>>(
     cost: &[T],
     price: &[f64],
@@ -194,7 +169,6 @@ fn relax<T: Copy + Into<f64>>(
 
 /// Cheapest column and its cost less the price, then the same of the second (lowest indices among equals); a lone column
 /// is its own second.
-#[inline(always)]
 fn two_cheapest<T: Copy + Into<f64>>(cost: &[T], price: &[f64], values: &mut [f64]) -> (usize, f64, usize, f64) {
     let (mut least, mut second) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
     let mut step = |cost: &[T], price: &[f64], values: &mut [f64]| {
@@ -230,7 +204,6 @@ fn two_cheapest<T: Copy + Into<f64>>(cost: &[T], price: &[f64], values: &mut [f6
 }
 
 /// First place of a value from `begin` on.
-#[inline(always)]
 fn position(values: &[f64], value: f64, begin: usize) -> Option<usize> {
     let skip = begin / 16 * 16;
     for (c, chunk) in values[skip..].chunks(16).enumerate() {
@@ -270,8 +243,7 @@ mod tests {
         for trial in 0..200 {
             let (rows, columns) = (1 + trial % 5, 5 + trial % 2);
             let cost: Vec<f64> = (0..rows * columns).map(|_| rng.below(6) as f64 - 2.0).collect();
-            let isa = Isa::available()[trial % Isa::available().len()];
-            let found = assign(&cost, rows, columns, isa, &Progress::new()).unwrap();
+            let found = assign(&cost, rows, columns, &Progress::new()).unwrap();
             let mut sorted = found.clone();
             sorted.sort_unstable();
             sorted.dedup();
@@ -285,6 +257,6 @@ mod tests {
     fn stops_when_cancelled() {
         let progress = Progress::new();
         progress.cancel();
-        assert!(assign(&[1.0, 2.0], 1, 2, Isa::Portable, &progress).is_err());
+        assert!(assign(&[1.0, 2.0], 1, 2, &progress).is_err());
     }
 }

@@ -85,7 +85,7 @@ fn map(family: &Family, shared: &Codewords, progress: &Progress) -> Result<Vec<u
         let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
         cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
     }
-    lap::assign(&cost, rows, k, shared.isa(), progress)
+    lap::assign(&cost, rows, k, progress)
 }
 
 fn update(families: &[Family], maps: &[Vec<u32>], shared: &mut [f32], dim: usize) -> usize {

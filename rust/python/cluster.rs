@@ -120,8 +120,7 @@ fn linear_assignment<'py>(py: Python<'py>, cost: PyReadonlyArray2<'py, f64>) -> 
         Ok(data)
     };
     let data = check().map_err(|e| to_python(py, e))?;
-    let isa = Isa::choose(None).map_err(|e| to_python(py, e))?;
-    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, isa, progress))?;
+    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, progress))?;
     Ok(found.into_iter().map(|c| c as i32).collect::<Vec<_>>().into_pyarray(py))
 }
 

@@ -497,9 +497,12 @@ def test_matrix_unit_gives_the_labels_of_avx512(dim: int, k: int, scale: float) 
 @pytest.mark.skipif("amx" not in native.kernels(), reason="this processor has no bf16 matrix unit")
 @pytest.mark.parametrize("method", ["residual", "tree"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_matrix_unit_gives_the_codebook_of_avx512(method: str, metric: str) -> None:
-    x = blobs(30_000, dim=40)
-    one, two = (native_fit(x, [100, 96], method, metric=metric, kernel=kernel) for kernel in ("avx512", "amx"))
+@pytest.mark.parametrize(("k", "dim"), [(23, 40), (24, 33), (64, 64), (95, 5), (100, 40)])
+def test_matrix_unit_gives_the_codebook_of_avx512(method: str, metric: str, k: int, dim: int) -> None:
+    """There are ties, zeros, and several blocks."""
+    x = blobs(30_001, dim=dim)
+    x[5::7], x[3::11] = x[5], 0
+    one, two = (native_fit(x, [k, 30], method, metric=metric, kernel=kernel) for kernel in ("avx512", "amx"))
     assert one[1].tobytes() == two[1].tobytes()
     assert [c.tobytes() for c in one[0]] == [c.tobytes() for c in two[0]]
 
