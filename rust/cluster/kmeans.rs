@@ -1,10 +1,11 @@
 //! Lloyd's algorithm.
 //!
-//! Each pass labels the rows with the fused kernel and adds them up per cluster in the same sweep. It stops when no
-//! label changes. A cluster that lost all rows takes the row farthest from its own centroid.
+//! Each pass labels the rows with the fused kernel and adds them up per cluster in the same sweep; rows whose label cannot
+//! have changed are left out where that pays. It stops when no label changes. A cluster that lost all rows takes the row farthest from its own centroid.
 
 use rayon::prelude::*;
 
+use super::bounds::{Bounds, relabel_doubtful};
 use super::kernel::{BLOCK, Codewords};
 use super::params::{Init, Metric, Settings};
 use super::rows::{Rows, block_rows, gather, normalise, squared_distance};
@@ -33,6 +34,8 @@ impl KMeans {
     }
 }
 
+/// Fewest rows per centroid for which bounds are kept.
+const BOUNDED: usize = 64;
 /// Products between two looks at the flag that stops a run: some milliseconds.
 const STRETCH: usize = 1 << 26;
 
@@ -72,15 +75,19 @@ pub fn fit(
     }
     progress.advance(rows.len() as u64)?;
     let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
-    let mut totals = Totals::new(centroids.len() / rows.dim(), rows.dim());
+    let k = centroids.len() / rows.dim();
+    let mut totals = Totals::new(k, rows.dim());
+    let mut bounds = Bounds::new(!spherical && rows.len() >= BOUNDED * k);
     for step in 0..=updates {
-        run.pass(&centroids, &mut labels, &mut totals)?;
+        run.pass(&centroids, &mut labels, &mut totals, &mut bounds)?;
         spent += rows.len() as u64;
         if totals.changed == 0 || step == updates {
             break;
         }
-        run.repair(&centroids, &mut labels, &mut totals)?;
+        run.repair(&centroids, &mut labels, &mut totals, &mut bounds)?;
+        let before = centroids.clone();
         run.update(&mut centroids, &totals);
+        bounds.moved(&before, &centroids, rows.dim());
         iterations += 1;
     }
     progress.advance(budget.saturating_sub(spent))?;
@@ -138,20 +145,83 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
-    fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) -> Result<()> {
+    fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
         let dim = self.rows.dim();
         let packed = Codewords::pack_for(self.spherical, Rows::new(centroids, dim), self.settings.isa);
         let block = block_rows(self.rows.len());
         totals.changed = 0;
+        if packed.on_matrix() {
+            return self.pass_over_all(&packed, block, labels, totals);
+        }
+        let judged = if bounds.kept() {
+            self.pass_over_doubtful(&packed, block, labels, totals, bounds)?
+        } else {
+            self.pass_over_all(&packed, block, labels, totals)?;
+            self.rows.len()
+        };
+        bounds.after(self.rows.len(), judged, totals.changed);
+        Ok(())
+    }
+
+    /// Looks at the rows whose bound leaves the label open; returns how many those are.
+    fn pass_over_doubtful(
+        &self,
+        packed: &Codewords,
+        block: usize,
+        labels: &mut [u32],
+        totals: &mut Totals,
+        bounds: &mut Bounds,
+    ) -> Result<usize> {
+        let dim = self.rows.dim();
+        bounds.begin(|| self.squares(), packed.len());
+        let (mut gaps, squares) = (std::mem::take(&mut bounds.gaps), std::mem::take(&mut bounds.squares));
+        let limits = bounds.limits(dim, packed.longest());
+        let part = |b: usize, labels: &mut [u32], gaps: &mut [f32], squares: &[f32], totals: &mut Totals| {
+            let (stride, mut judged) = (self.stride(packed), 0);
+            for (s, labels) in labels.chunks_mut(stride).enumerate() {
+                let (first, n) = (s * stride, labels.len());
+                let rows = self.rows.slice(b * block + first, b * block + first + n);
+                self.progress.advance(n as u64)?;
+                let (gaps, squares) = (&mut gaps[first..][..n], &squares[first..][..n]);
+                judged += relabel_doubtful(packed, rows, labels, gaps, squares, &limits, totals);
+            }
+            Ok(judged)
+        };
+        let judged = if labels.len() <= block {
+            part(0, labels, &mut gaps, &squares, totals)?
+        } else {
+            let parts = labels.par_chunks_mut(block).zip(gaps.par_chunks_mut(block)).zip(squares.par_chunks(block));
+            let changes: Vec<(Totals, usize)> = parts
+                .enumerate()
+                .map(|(b, ((labels, gaps), squares))| {
+                    let mut change = Totals::new(packed.len(), dim);
+                    part(b, labels, gaps, squares, &mut change).map(|judged| (change, judged))
+                })
+                .collect::<Result<_>>()?;
+            changes.iter().for_each(|(change, _)| totals.add(change));
+            changes.iter().map(|(_, judged)| judged).sum()
+        };
+        (bounds.gaps, bounds.squares) = (gaps, squares);
+        Ok(judged)
+    }
+
+    /// `|x|^2` of the rows.
+    fn squares(&self) -> Vec<f32> {
+        let dim = self.rows.dim();
+        self.rows.data().par_chunks(dim).map(|row| row.iter().map(|v| v * v).sum()).collect()
+    }
+
+    fn pass_over_all(&self, packed: &Codewords, block: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {
+        let dim = self.rows.dim();
         if labels.len() <= block {
-            return self.relabel(&packed, 0, labels, totals);
+            return self.relabel(packed, 0, labels, totals);
         }
         let changes: Vec<Totals> = labels
             .par_chunks_mut(block)
             .enumerate()
             .map(|(b, part)| {
                 let mut change = Totals::new(packed.len(), dim);
-                self.relabel(&packed, b * block, part, &mut change).map(|()| change)
+                self.relabel(packed, b * block, part, &mut change).map(|()| change)
             })
             .collect::<Result<_>>()?;
         changes.iter().for_each(|change| totals.add(change));
@@ -160,13 +230,18 @@ impl Run<'_> {
 
     /// One block from row `first`, reporting often enough to be stopped.
     fn relabel(&self, code: &Codewords, first: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {
-        let step = (STRETCH / (code.len() * code.dim())).clamp(BLOCK, 4096).next_multiple_of(BLOCK);
+        let step = self.stride(code);
         for (s, labels) in labels.chunks_mut(step).enumerate() {
             let rows = self.rows.slice(first + s * step, first + s * step + labels.len());
             self.progress.advance(labels.len() as u64)?;
             relabel(code, rows, labels, totals);
         }
         Ok(())
+    }
+
+    /// Rows between two reports.
+    fn stride(&self, code: &Codewords) -> usize {
+        (STRETCH / (code.len() * code.dim())).clamp(BLOCK, 4096).next_multiple_of(BLOCK)
     }
 
     /// Sum of squared distances to the own centroid, added in the order of the blocks.
@@ -185,7 +260,7 @@ impl Run<'_> {
 
     /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one; if
     /// spherical, no zero row, which has no direction to give.
-    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals) -> Result<()> {
+    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
         let empty: Vec<usize> = (0..totals.counts.len()).filter(|&c| totals.counts[c] == 0).collect();
         if empty.is_empty() {
             return Ok(());
@@ -204,6 +279,7 @@ impl Run<'_> {
             let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { break };
             totals.shift(self.rows.row(row), labels[row], cluster as u32);
             labels[row] = cluster as u32;
+            bounds.forget(row);
         }
         Ok(())
     }

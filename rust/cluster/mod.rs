@@ -8,6 +8,7 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 pub mod balance;
+mod bounds;
 pub mod hierarchy;
 mod isa;
 pub mod kernel;

@@ -57,8 +57,8 @@ impl Codewords {
     /// Packs codewords.
     pub fn pack(codewords: Rows<'_>, isa: Isa) -> Self {
         let packed = Self::plain(codewords, isa);
-        let greatest = packed.half_norms[..codewords.len()].iter().fold(0.0f32, |most, &h| most.max(h));
-        packed.with_tiles(codewords, (2.0 * greatest).sqrt() * 1.001)
+        let longest = packed.longest();
+        packed.with_tiles(codewords, longest * 1.001)
     }
 
     /// Adds what the matrix unit needs, where it is to be used; no codeword is longer than `longest`.
@@ -115,6 +115,19 @@ impl Codewords {
     #[cfg(target_arch = "x86_64")]
     pub(super) fn tiles(&self) -> Option<&amx::Tiles> {
         self.tiles.as_ref()
+    }
+
+    /// Whether the matrix unit compares them.
+    pub(super) fn on_matrix(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.tiles.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Length of the longest codeword, unless they are directions.
+    pub(super) fn longest(&self) -> f32 {
+        (2.0 * self.half_norms[..self.count].iter().fold(0.0f32, |most, &h| most.max(h))).sqrt()
     }
 
     /// Number of codewords.
