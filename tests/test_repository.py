@@ -128,7 +128,7 @@ def test_unsafe_code_stays_in_the_kernels() -> None:
             f"rust/cluster/{name}.rs"
             for name in ("amx", "isa", "kernel", "lanes", "lanes_x86", "pack", "peak", "place")
         ),
-        *(f"rust/cluster/{name}.rs" for name in ("potential", "sweep")),
+        *(f"rust/cluster/{name}.rs" for name in ("bounds", "potential", "sweep")),
         *(f"rust/skipgram/{name}.rs" for name in ("loss", "shared", "simd", "step")),
         "rust/codes/vector.rs",
     }

@@ -18,7 +18,7 @@ use super::sweep::Totals;
 /// Share of rows that changed cluster in a pass below which the next one begins to keep bounds.
 const CALM: f64 = 0.1;
 /// Share of rows that must be left out for bounds to go on.
-const WORTH: f64 = 0.2;
+const WORTH: f64 = 0.4;
 /// What sums and differences of bounds may lose in rounding over all passes.
 const SLACK: f32 = 1e-4;
 
@@ -194,6 +194,11 @@ impl Job for Judge<'_> {
     unsafe fn run<L: Lanes, const R: usize>(self) {
         // SAFETY: the job runs where `L` is available; panels are those of `code`, rows as wide as its codewords.
         unsafe {
+            for &row in self.which {
+                let row = self.rows.row(row as usize);
+                // Rows in between are left out, so that no prefetcher of the processor finds the next one.
+                (0..row.len()).step_by(16).for_each(|line| L::prefetch(row.as_ptr().add(line)));
+            }
             let never = L::splat(f32::INFINITY);
             let mut minima = Minima::<L> { best: [never; BLOCK], second: [never; BLOCK], index: [L::iota(0); BLOCK] };
             each_panel!(self.code, L, (0..self.code.registers()), first, C => self.panel::<L, R, C>(first, &mut minima));
