@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -205,10 +206,14 @@ def test_user_tokens_go_into_the_prompt(backbones, vocabulary, tmp_path):
         plain.recommend(raw, 5, user="nobody")
 
 
-def test_titles_stand_in_the_prompt(backbones, vocabulary, tmp_path):
+@pytest.mark.parametrize("title_tokens", [3, 12])
+def test_titles_stand_in_the_prompt(backbones, vocabulary, tmp_path, title_tokens):
+    """Cut short all titles have one length; whole ones do not, and neither have the prompts."""
     from metatoken.model.standalone import Recommender as Standalone
 
-    module = trained(vocabulary, backbones["llama-tied"], titles=True, max_history=4, title_tokens=3)
+    words = [" ".join(["steel"] * (1 + row % 4)) for row in range(vocabulary.n_items)]
+    vocabulary = replace(vocabulary, titles=words)
+    module = trained(vocabulary, backbones["llama-tied"], titles=True, max_history=4, title_tokens=title_tokens)
     export_model(module, tmp_path / "hf")
     ids, own = Standalone(tmp_path / "hf").prompt(HISTORY)
     expected = module.builder.prompt(find_template("seq-1"), None, np.array(HISTORY))
