@@ -50,9 +50,7 @@ def run_one(config: Config, split: Any, answers: Any, vocabulary: mt.Vocabulary,
     rows = runner.run(runner.choose_fusion(config.evaluate.fusion_users, config.seed), unseen=False).rows
     if answers is not None:
         options = TextOptions(**({"max_new_tokens": config.model.max_text} | config.evaluate.writing))
-        scorer = AnswerRunner(
-            module, answers, part, limit=config.evaluate.texts, options=options, seed=config.seed
-        )
+        scorer = AnswerRunner(module, answers, part, limit=config.evaluate.texts, options=options, seed=config.seed)
         if module.ratings is not None:
             chooser = AnswerRunner(module, answers, "validation")
             module.ratings.share = {f.name: chooser.choose_share(f) for f in chooser.tasks() if f.answer == "rating"}

@@ -101,13 +101,17 @@ def test_what_cannot_be_answered_is_refused(run: Run) -> None:
 
 def test_written_ratings_are_scored_as_numbers_beside_the_same_baselines(run: Run) -> None:
     rows: list[dict[str, Any]] = evaluate_run(run)["rows"]
-    found = {row["model"]: row for row in rows if row["task"] == "rating_text" and row["template"] != "rating-text-unseen"}
+    found = {
+        row["model"]: row for row in rows if row["task"] == "rating_text" and row["template"] != "rating-text-unseen"
+    }
     assert {"written", "global_mean", "biases", "matrix_factorization"} <= set(found)
     assert 0 <= found["written"]["no_number"] <= 1
     assert np.isfinite(found["written"]["rmse"])
     assert "bleu4" not in found["written"]
 
 
-@pytest.mark.parametrize(("text", "number"), [("4", 4.0), ("about 3.5 of 5", 3.5), ("5.", 5.0), ("", None), ("good", None)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("4", 4.0), ("about 3.5 of 5", 3.5), ("5.", 5.0), ("", None), ("good", None)]
+)
 def test_the_first_number_counts(text: str, number: float | None) -> None:
     assert np.isnan(number_in(text)) if number is None else number_in(text) == number

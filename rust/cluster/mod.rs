@@ -28,6 +28,7 @@ pub mod rank;
 pub mod residual;
 pub mod rows;
 pub mod seed;
+mod start;
 mod stream;
 mod sweep;
 mod transport;

@@ -34,9 +34,7 @@ def plain(
     weights=st.tuples(*[st.floats(-2, 2)] * 3),
     block=st.sampled_from([1, 30, 1 << 20]),
 )
-def test_equals_plain_operations(
-    seed: int, p: int, n: int, weights: tuple[float, float, float], block: int
-) -> None:
+def test_equals_plain_operations(seed: int, p: int, n: int, weights: tuple[float, float, float], block: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     states = torch.randn(p, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     vectors = torch.randn(n, 5, generator=rng, dtype=torch.float64, requires_grad=True)

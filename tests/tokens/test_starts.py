@@ -15,7 +15,7 @@ def test_rare_rows_are_found_among_many_equal_ones(n: int, metric: Metric) -> No
     x = np.ones((n, 4), np.float32)
     x[: n // 3] = 0
     places = rng.choice(n, 9, replace=False)
-    x[places] = rng.normal(size=(9, 4)).astype(np.float32) + [0, 4, 0, -4]
+    x[places] = rng.normal(loc=[0, 4, 0, -4], size=(9, 4))
     kinds = 11 if metric == "euclidean" else 10  # a zero row has no direction
     book = fit(x, [kinds], metric=metric)
     assert book.report.distinct == (kinds,)

@@ -103,9 +103,7 @@ class AnswerRunner:
             rows.append(row | {"no_number": float(np.isnan(told).mean())})
         return self._beside_baselines(family, held, rows)
 
-    def _beside_baselines(
-        self, family: Family, held: AnswerRows, rows: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def _beside_baselines(self, family: Family, held: AnswerRows, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows of a rating task, and behind them those of the untrained answers."""
         train, validation = self.rows.train, self.rows.validation
         baselines: dict[str, GlobalMean | RatingBias | Factorization] = {

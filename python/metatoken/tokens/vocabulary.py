@@ -137,7 +137,7 @@ class Vocabulary(Names):
             epochs: Passes of skip-gram.
             hogwild: Faster skip-gram whose result differs at every run.
             learning_rate: Of skip-gram at its start.
-            subsample: Share of visits from which on nodes are left out of walks by chance; 0 never (see `skipgram.fit`).
+            subsample: Share of visits from which on a node is left out of walks by chance (see `skipgram.fit`).
             dynamic_window: Draw the reach of each position from `1..window`.
             kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own; `"items"`: users get none.
             unique: How ids become unique within a kind: `"assignment"`, `"nearest"`, `"counter"`, or `"none"`.
