@@ -261,3 +261,69 @@ impl Judge<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::isa::Isa;
+    use crate::rng::Rng;
+
+    fn normal(rng: &mut Rng) -> f32 {
+        (0..12).map(|_| rng.uniform() as f32).sum::<f32>() - 6.0
+    }
+
+    /// Labels are those of the kernel after every movement, ties included, although most rows are not looked at.
+    #[test]
+    fn labels_are_those_of_a_full_pass() {
+        let (n, k, dim) = (3000, 20, 9);
+        for isa in Isa::available() {
+            let mut rng = Rng::new(3, 0, 0);
+            let mut centroids: Vec<f32> = (0..k * dim).map(|_| 4.0 * normal(&mut rng)).collect();
+            centroids.copy_within(0..dim, 5 * dim); // a tie for each of its rows
+            let mut data: Vec<f32> = Vec::with_capacity(n * dim);
+            for i in 0..n {
+                let centre = &centroids[i % k * dim..][..dim];
+                data.extend(centre.iter().map(|c| if i % 50 == 0 { *c } else { c + normal(&mut rng) }));
+            }
+            let rows = Rows::new(&data, dim);
+            let squares = || rows.data().chunks_exact(dim).map(|row| row.iter().map(|v| v * v).sum()).collect();
+            let mut labels = vec![0; n];
+            Codewords::pack(Rows::new(&centroids, dim), isa).nearest(rows, &mut labels);
+            let mut bounds = Bounds::new(true);
+            bounds.after(n, n, 0);
+            let (mut expected, mut judged, mut moved) = (labels.clone(), Vec::new(), 0);
+            for step in 0..12 {
+                let code = Codewords::plain(Rows::new(&centroids, dim), isa);
+                code.nearest(rows, &mut expected);
+                bounds.begin(squares, k);
+                let (mut gaps, squares) = (std::mem::take(&mut bounds.gaps), bounds.squares.clone());
+                let limits = bounds.limits(dim, code.longest());
+                let mut totals = Totals::new(k, dim);
+                let seen = relabel_doubtful(&code, rows, &mut labels, &mut gaps, &squares, &limits, &mut totals);
+                judged.push(seen);
+                moved += totals.changed;
+                bounds.gaps = gaps;
+                assert_eq!(labels, expected, "{isa:?}, step {step}");
+                bounds.after(n, seen, totals.changed);
+                let before = centroids.clone();
+                let size = if step == 6 { 3.0 } else { 0.02 };
+                centroids.iter_mut().for_each(|v| *v += size * normal(&mut rng));
+                bounds.moved(&before, &centroids, dim);
+            }
+            assert!(moved > 0 && judged[0] == n);
+            assert!(judged[3] < n / 2, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_looked_at() {
+        let mut bounds = Bounds::new(true);
+        bounds.forget(3); // nothing is known yet
+        bounds.after(10, 10, 0);
+        bounds.begin(|| vec![1.0; 10], 2);
+        bounds.gaps.fill(5.0);
+        bounds.forget(3);
+        assert!(bounds.gaps[3] == f32::NEG_INFINITY && bounds.gaps[4] == 5.0);
+        assert!(!Bounds::new(false).kept());
+    }
+}
