@@ -146,3 +146,11 @@ def test_shipped_configurations_name_files_that_exist(path: Path, shared_data: P
 
 def test_there_are_shipped_configurations() -> None:
     assert CONFIGS
+
+
+@pytest.mark.parametrize("override", [f"seed={2**63}", "seed=-1", f"tokens.dim={2**64}"])
+def test_numbers_that_the_core_cannot_take_are_refused(tmp_path: Path, override: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {path: log.csv}\n")
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        load_config(path, [override])

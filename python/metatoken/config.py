@@ -55,7 +55,7 @@ class TokensConfig(Section):
     levels: Literal["auto"] | list[int] = "auto"
     method: Literal["residual", "tree", "flat+rank"] = "residual"
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    dim: int = Field(default=64, ge=1)
+    dim: int = Field(default=64, ge=1, le=65536)
     meta_paths: list[str] = ["user-item-user", "item-user-item"]
     attributes: dict[str, str] = {}
     item_links: dict[str, str] = {}
@@ -160,7 +160,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int | None = Field(default=None, ge=1)
 
 

@@ -59,3 +59,12 @@ def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str,
     )
     assert "not trained on" in refuse("answer", answering, "review_text", *asked)
     assert "nobody" in refuse("answer", answering, "rating", "--user", "nobody", "--item", pair[1])
+
+
+def test_evaluate_prints_a_table_for_each_kind_of_answer(run: Run, answering: Path) -> None:
+    shown = run("evaluate", answering)
+    assert shown.code == 0, shown.err
+    assert shown.out.count("template") == 2
+    assert "rmse" in shown.out
+    assert "rouge1" in shown.out
+    assert "…" not in shown.out

@@ -31,7 +31,7 @@ def answer(
     from metatoken.run import load_run
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
-        raise ArgumentError("--user", "expected --user and --item, or else --questions")
+        raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
     if out is not None:
         if questions is None:
             raise ArgumentError("--out", "is for --questions; a single answer is printed")

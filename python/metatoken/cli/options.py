@@ -41,7 +41,7 @@ Categories = Annotated[
     str | None, typer.Option("--categories", help="Its column of categories.", rich_help_panel=ITEMS)
 ]
 Threads = Annotated[int | None, typer.Option("--threads", help="By default all cores.", show_default=False)]
-Seed = Annotated[int, typer.Option("--seed", help="Same seed, same bytes, for any number of threads.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Same seed, same bytes, for any threads.")]
 
 
 @dataclass(frozen=True)

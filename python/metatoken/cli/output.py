@@ -75,8 +75,14 @@ def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     elif console.width < WIDE:
-        rows = [{name: row[name] for name in (*LABELS, "hr@10", "ndcg@10") if name in row} for row in rows]
-    console.print(metrics_table(rows))
+        main = (*LABELS, "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1")
+        rows = [{name: row[name] for name in main if name in row} for row in rows]
+    # Ranking, ratings and texts have other columns, and a table each.
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        kinds.setdefault(next(name for name in row if name not in LABELS), []).append(row)
+    for part in kinds.values():
+        console.print(metrics_table(part))
 
 
 def readable(value: object) -> str:

@@ -24,6 +24,7 @@ def train(
     from metatoken.cli.output import progress_bar
     from metatoken.config import load_config
     from metatoken.run import train_run
+    from metatoken.tasks.families import answer_tasks, ranking_tasks
     from metatoken.training import is_first_process
 
     chosen = load_config(config, overrides)
@@ -32,7 +33,13 @@ def train(
     train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
     if not is_first_process():
         return
-    print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken recommend {out} --user ID")
+    steps = [f"metatoken evaluate {out}"]
+    if ranking_tasks(chosen.model.tasks):
+        steps.append(f"metatoken recommend {out} --user ID")
+    steps += [
+        f"metatoken answer {out} {family.name} --user ID --item ID" for family in answer_tasks(chosen.model.tasks)
+    ]
+    print(f"run saved to {out}; next: {', '.join(steps[:3])}")
 
 
 def _say(line: str) -> None:
