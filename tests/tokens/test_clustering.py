@@ -339,7 +339,8 @@ def test_any_data_clusters(n, dim, distinct, k, zero, method, metric, seed):
     codes = book.assign(x)
     assert (codes[:, 0] < max(1, book.report.distinct[0])).all()
     if k >= distinct and metric == "euclidean":
-        assert book.report.inertia[0] == pytest.approx(0, abs=1e-8)
+        # Two values may be nearer to each other than the rounding of a score.
+        assert book.report.inertia[0] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ class Factorization:
         users, items = np.asarray(users), np.asarray(items)
         found = np.empty(len(users))
         order = np.argsort(users, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(users[order]) != 0]) if len(users) else np.zeros(0, dtype=int)
-        for rows in np.split(order, starts[1:]):
+        starts = np.flatnonzero(np.r_[True, np.diff(users[order]) != 0])
+        for rows in np.split(order, starts[1:]) if len(users) else ():
             scored = self.scorer(int(users[rows[0]]), ItemList(item_ids=items[rows]))
             found[rows] = scored.scores()
         return np.clip(found, self.low, self.high)
