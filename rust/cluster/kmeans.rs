@@ -1,7 +1,8 @@
 //! Lloyd's algorithm.
 //!
 //! Each pass labels the rows with the fused kernel and adds them up per cluster in the same sweep; rows whose label cannot
-//! have changed are left out where that pays. It stops when no label changes. A cluster that lost all rows takes the row farthest from its own centroid.
+//! have changed are left out where that pays. It stops when no label changes. A cluster that lost all rows takes the row
+//! farthest from its own centroid.
 
 use rayon::prelude::*;
 
