@@ -26,6 +26,7 @@ class Result(NamedTuple):
 
 
 Run = Callable[..., Result]
+Refuse = Callable[..., str]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def refuse(run: Run, tmp_path: Path) -> Callable[..., str]:
+def refuse(run: Run, tmp_path: Path) -> Refuse:
     """Runs a command that must fail as a mistake of the user: exit code 2, one line, nothing written.
 
     Returns the line without `error: `. Works in `tmp_path`, which must hold the same files before and after.

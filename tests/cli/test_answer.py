@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -8,10 +7,9 @@ import pytest
 
 from metatoken.config import load_config
 from metatoken.run import train_run
-from tests.cli.conftest import Run
+from tests.cli.conftest import Refuse, Run
 from tests.files import write_run_config
 
-Refuse = Callable[..., str]
 DATA = {"rating": "rating", "review": "review", "summary": "summary", "explanation": "explanation"}
 
 

@@ -10,7 +10,7 @@ import typer
 from metatoken.cli import app as application
 from metatoken.cli.errors import clean_errors
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
-from tests.cli.conftest import Run
+from tests.cli.conftest import Refuse, Run
 
 HEAVY = ("torch", "polars", "transformers", "lightning", "numpy", "metatoken._core")
 
@@ -76,13 +76,30 @@ def test_interrupt_exits_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
     broken = typer.Typer()
     broken.command()(interrupted)
+    broken.callback()(lambda: None)  # so that the command has a name
     monkeypatch.setattr(application, "app", broken)
-    assert run().code == 130
+    assert run("interrupted").code == 130
     with pytest.raises(SystemExit) as stopped, clean_errors():
         raise KeyboardInterrupt
     assert stopped.value.code == 130
 
 
-def test_unknown_options_and_commands_exit_with_2(run: Run) -> None:
-    assert run("tokenize", "--no-such-option").code == 2
-    assert run("no-such-command").code == 2
+WRONG_USAGE = {
+    "option": (("tokenize", "--no-such-option"), "--no-such-option"),
+    "command": (("tokenise",), "did you mean 'tokenize'"),
+    "number": (("tokenize", "log.csv", "-o", "v", "--dim", "wide"), "--dim"),
+    "range": (("tokenize", "log.csv", "-o", "v", "--seed", -1), "--seed"),
+    "missing": (("tokenize", "log.csv"), "--output"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_USAGE)
+def test_wrong_usage_is_one_line(name: str, refuse: Refuse) -> None:
+    arguments, hint = WRONG_USAGE[name]
+    line = refuse(*arguments)
+    assert hint in line.lower()
+    assert line.endswith("--help)")
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    assert run().out == run("--help").out

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.cli.conftest import Run, flip_byte
+from tests.cli.conftest import Refuse, Run, flip_byte
 from tests.conftest import TrainedRun
-
-Refuse = Callable[..., str]
 
 # Every file without which a run cannot be used; each is checked when it is read.
 ALTERED = (

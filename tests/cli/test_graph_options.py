@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,9 @@ from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.quality import link_auc
 from metatoken.tokens.skipgram import Embeddings
 from metatoken.tokens.vocabulary import Vocabulary
-from tests.cli.conftest import COLUMNS, QUICK, Run
+from tests.cli.conftest import COLUMNS, QUICK, Refuse, Run
 from tests.files import write_movies
 
-Refuse = Callable[..., str]
 LEVELS = ("--levels", "8,16")
 
 

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metatoken.tokens.vocabulary import Vocabulary
-from tests.cli.conftest import COLUMNS, Run
-
-Refuse = Callable[..., str]
+from tests.cli.conftest import COLUMNS, Refuse, Run
 
 
 def test_tokenize_kept_the_scores(run: Run, vocabulary: Path, ratings: Path) -> None:

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from metatoken.run import load_run
-from tests.cli.conftest import Run
+from tests.cli.conftest import Refuse, Run
 
-Refuse = Callable[..., str]
 TINY = ("--users", 60, "--items", 40, "--epochs", 1)
 
 

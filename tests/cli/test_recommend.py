@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from metatoken.recommend import Recommender
-from tests.cli.conftest import Run, flip_byte
+from tests.cli.conftest import Refuse, Run, flip_byte
 from tests.conftest import TrainedRun
-
-Refuse = Callable[..., str]
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.cli.conftest import Refuse
 from tests.conftest import TrainedRun
-
-Refuse = Callable[..., str]
 
 
 @pytest.fixture

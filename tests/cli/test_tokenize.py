@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,8 @@ import pytest
 from metatoken.cli import tokenize
 from metatoken.errors import ArgumentError
 from metatoken.tokens.vocabulary import Vocabulary
-from tests.cli.conftest import COLUMNS, QUICK, Run
+from tests.cli.conftest import COLUMNS, QUICK, Refuse, Run
 from tests.files import write_movies, write_run_config
-
-Refuse = Callable[..., str]
 
 
 @pytest.mark.parametrize(("text", "levels"), [("auto", "auto"), ("256,64", (256, 64)), (" 8", (8,))])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,10 @@ import yaml
 
 from metatoken.config import load_config
 from metatoken.run import load_run
-from tests.cli.conftest import Run, flip_byte
+from tests.cli.conftest import Refuse, Run, flip_byte
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
-Refuse = Callable[..., str]
 HEAD = "user_id,item_id,timestamp"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, cast
 
 import typer
 
 from metatoken.cli.answer import answer
 from metatoken.cli.doctor import doctor
-from metatoken.cli.errors import clean_errors
+from metatoken.cli.errors import clean_errors, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
@@ -21,10 +22,12 @@ from metatoken.cli.train import train
 
 COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, answer, serve, export, doctor)
 
+# Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+
 app = typer.Typer(
     name="metatoken",
     help="Turn interaction logs into tokens of a language model, and the model into a recommender.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,  # a fault of ours shows Python's own traceback
 )
 for command in COMMANDS:
@@ -54,5 +57,11 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     with clean_errors():
-        app(arguments, prog_name="metatoken")
+        try:
+            code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
+        except UsageError as error:
+            command = error.ctx.command_path if error.ctx else "metatoken"
+            fail(f"{error.format_message().rstrip('.')} (see {command} --help)")
+    raise SystemExit(code)
