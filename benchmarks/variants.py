@@ -26,13 +26,12 @@ import torch
 
 import metatoken as mt
 from metatoken.config import Config, load_config
-from metatoken.decode.text import TextOptions
 from metatoken.evaluate.answers import AnswerRunner
 from metatoken.evaluate.runner import Runner
 from metatoken.held_out import hold_out
 from metatoken.run import read_log
 from metatoken.tokens.files import fit_arguments
-from metatoken.training import build, fit, make_trainer
+from metatoken.training import build, fit, make_trainer, text_options
 
 LABELS = ("task", "template", "model")
 SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")
@@ -49,12 +48,12 @@ def run_one(config: Config, split: Any, answers: Any, vocabulary: mt.Vocabulary,
     runner = Runner(module, split, part, width=config.evaluate.width, batch_size=config.evaluate.batch_size)
     rows = runner.run(runner.choose_fusion(config.evaluate.fusion_users, config.seed), unseen=False).rows
     if answers is not None:
-        options = TextOptions(**({"max_new_tokens": config.model.max_text} | config.evaluate.writing))
+        options = text_options(config)
         scorer = AnswerRunner(module, answers, part, limit=config.evaluate.texts, options=options, seed=config.seed)
         if module.ratings is not None:
             chooser = AnswerRunner(module, answers, "validation")
             module.ratings.share = {f.name: chooser.choose_share(f) for f in chooser.tasks() if f.answer == "rating"}
-        rows += scorer.run(unseen=False)
+        rows += scorer.run(unseen=False).rows
     return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
 
 

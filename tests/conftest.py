@@ -95,3 +95,17 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     yaml = write_run_config(folder)
     run = train_run(load_config(yaml), folder / "run", say=lambda _: None)
     return TrainedRun(yaml, run, evaluate_run(run))
+
+
+@pytest.fixture(scope="session")
+def answering_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """Such a run with rating and text tasks beside the sequential one."""
+    from metatoken.config import load_config
+    from metatoken.run import evaluate_run, train_run
+
+    folder = tmp_path_factory.mktemp("answering")
+    columns = {name: name for name in ("rating", "review", "summary", "explanation")}
+    model = {"tasks": ["sequential", "rating", "explanation", "review_summary", "review_rating"], "max_text": 24}
+    yaml = write_run_config(folder, data=columns, model=model, evaluate={"texts": 12})
+    run = train_run(load_config(yaml), folder / "run", say=lambda _: None)
+    return TrainedRun(yaml, run, evaluate_run(run))

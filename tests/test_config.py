@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from metatoken.config import Config, dump_config, load_config
+from metatoken.decode.text import TextOptions
 from metatoken.errors import ConfigError
 from metatoken.model.settings import ModelSettings, settings_from_dict
+from metatoken.training import text_options
 from tests.files import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -42,6 +44,9 @@ BROKEN = {
     "no such choice": ("data:\n  path: a\n  format: xml\n", 3, "'xml'"),
     "levels of letters": ("data: {path: a}\ntokens:\n  levels: 8,x\n", 3, "tokens.levels"),
     "a value for a section": ("data: {path: a}\nmodel: 3\n", 2, "model"),
+    "a value for an optional section": ("data:\n  path: a\n  texts: t.csv\n", 3, "keys of path, user, item, review"),
+    "unknown key of an optional section": ("data: {path: a, texts: {path: b, usr: u}}\n", 1, "did you mean 'user'?"),
+    "unknown way to write": ("data: {path: a}\nevaluate: {writing: {beams: 3}}\n", 2, "'num_beams'"),
     "a missing key": ("data:\n  user: u\n", 1, "'data.path' is missing"),
     "an open bracket": ("data: {path: a}\nmodel:\n  tasks: [sequential\n", 4, "broken YAML"),
     "a tab": ("data:\n\tpath: a\n", 2, "broken YAML"),
@@ -101,7 +106,22 @@ def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path: 
     ],
 )
 def test_overrides_that_cannot_be_used(override: str, hint: str, tmp_path: Path) -> None:
-    assert hint in refusal(write(tmp_path, "data: {path: a}\nseed: 1\n"), override)
+    message = refusal(write(tmp_path, "data: {path: a}\nseed: 1\ntrainer: {max_epochs: 3}\n"), override)
+    assert message.startswith(f"--set {override}: ")
+    assert hint in message
+
+
+def test_a_fault_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {path: a}\ntrainer:\n  batch_size: 0\n")
+    assert refusal(path, "trainer.max_epochs=3").startswith(f"{path}:3: ")
+    assert refusal(path, "trainer.batch_size=0", "seed=1").startswith("--set trainer.batch_size=0: ")
+
+
+def test_the_writing_section_has_the_defaults_of_the_options(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "data: {path: a}\nmodel: {max_text: 9}\n"))
+    assert text_options(config) == TextOptions(max_new_tokens=9)
+    longer = load_config(tmp_path / "run.yaml", ["evaluate.writing={max_new_tokens: 5, num_beams: 2}"])
+    assert text_options(longer) == TextOptions(max_new_tokens=5, num_beams=2)
 
 
 def test_a_dumped_configuration_is_the_same(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,9 @@ def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
     log = run.split.log
     users = [log.users.raw[u] for u in held.users]
     items = [log.items.raw[i] for i in held.items]
-    fields = {name: list(texts) for name, texts in held.written.items() if name not in (family.column, "title")}
-    found = answer(run, task, users, items, fields)
     question = family.questions[0]
+    fields = {name: list(texts) for name, texts in held.written.items() if name in question.slots - {"title"}}
+    found = answer(run, task, users, items, fields)
     if family.answer == "rating":
         np.testing.assert_allclose(found, runner.predict(family, held, question), atol=1e-6)
     else:
@@ -62,6 +64,14 @@ def test_other_words_may_be_asked_with(run: Run) -> None:
         answer(run, "rating", [user], [item], question="explanation-1")
 
 
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".csv": pl.read_csv,
+    ".tsv": partial(pl.read_csv, separator="\t"),
+    ".parquet": pl.read_parquet,
+    ".jsonl": pl.read_ndjson,
+}
+
+
 def test_a_table_gets_an_answer_a_row(run: Run, tmp_path: Path) -> None:
     log = run.split.log
     rows = [
@@ -74,7 +84,7 @@ def test_a_table_gets_an_answer_a_row(run: Run, tmp_path: Path) -> None:
     users, items = [row["user"] for row in rows], [row["item"] for row in rows]
     reviews = [row["review"].replace("&amp;", "&") for row in rows]
     assert found["answer"].to_list() == answer(run, "review_summary", users, items, {"review": reviews})
-    for suffix, read in ((".csv", pl.read_csv), (".parquet", pl.read_parquet), (".jsonl", pl.read_ndjson)):
+    for suffix, read in READERS.items():
         write_answers(found, tmp_path / f"out{suffix}")
         assert read(tmp_path / f"out{suffix}").height == 5
     with pytest.raises(ArgumentError, match="ends in"):
@@ -92,6 +102,10 @@ def test_what_cannot_be_answered_is_refused(run: Run) -> None:
         answer(run, "review_summary", [user], [item])
     with pytest.raises(ArgumentError, match="no field"):
         answer(run, "rating", [user], [item], {"colour": ["red"]})
+    with pytest.raises(ArgumentError, match=r"rating-1 does not use 'review'; no question of the task"):
+        answer(run, "rating", [user], [item], {"review": ["good"]})
+    with pytest.raises(ArgumentError, match="those that use it: explanation-9"):
+        answer(run, "explanation", [user], [item], {"rating": ["5"]})
     with pytest.raises(UnknownIdError, match="nobody"):
         answer(run, "rating", ["nobody"], [item])
     with pytest.raises(ArgumentError, match="as many as users"):

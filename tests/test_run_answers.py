@@ -15,19 +15,16 @@ from metatoken.held_out import hold_out
 from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.tasks.answer_examples import answer_examples
 from metatoken.tasks.families import families
+from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
 TASKS = ["sequential", "rating", "explanation", "review_summary", "review_rating"]
 DATA = {"rating": "rating", "review": "review", "summary": "summary", "explanation": "explanation"}
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("answers")
-    model = {"tasks": TASKS, "max_text": 24}
-    config = load_config(write_run_config(folder, data=DATA, model=model, evaluate={"texts": 12}))
-    run = train_run(config, folder / "run", say=lambda _: None)
-    return run, evaluate_run(run)
+@pytest.fixture
+def done(answering_run: TrainedRun) -> tuple[Run, dict[str, Any]]:
+    return answering_run.run, answering_run.metrics
 
 
 def test_every_task_has_rows_for_seen_and_unseen_questions_and_baselines(done: tuple[Run, dict[str, Any]]) -> None:
@@ -48,7 +45,7 @@ def test_a_head_of_one_epoch_is_not_worse_than_the_biases(done: tuple[Run, dict[
     run, _ = done
     runner = AnswerRunner(run.module, run.answers, "validation")
     for task in ("rating", "review_rating"):
-        rows = {row["model"]: row for row in runner.run(unseen=False) if row["task"] == task}
+        rows = {row["model"]: row for row in runner.run(unseen=False).rows if row["task"] == task}
         assert rows["rating_head"]["rmse"] <= rows["biases"]["rmse"] + 1e-6  # its share is chosen on these rows
 
 

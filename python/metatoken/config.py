@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -141,6 +141,17 @@ class TrainerConfig(Section):
     options: dict[str, Any] = {}
 
 
+class WritingConfig(Section):
+    """How texts are written; the keys are those of `metatoken.decode.text.TextOptions`."""
+
+    max_new_tokens: int | None = Field(default=None, ge=1)  # None: model.max_text
+    num_beams: int = Field(default=1, ge=1)
+    do_sample: bool = False
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+
+
 class EvaluateConfig(Section):
     """How the run is scored."""
 
@@ -148,7 +159,7 @@ class EvaluateConfig(Section):
     batch_size: int = Field(default=256, ge=1)
     fusion_users: int = Field(default=5000, ge=1)
     texts: int = Field(default=500, ge=1)
-    writing: dict[str, Any] = {}
+    writing: WritingConfig = WritingConfig()
 
 
 class Config(Section):
@@ -191,7 +202,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.model_fields)}")
     for override in overrides or []:
         _override(values, override)
-    return _check(values, str(path), text)
+    return _check(values, path, text, overrides or [])
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -210,30 +221,48 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
 
 
-def _check(values: dict[str, Any], where: str, text: str) -> Config:
+def _check(values: dict[str, Any], file: Path, text: str, overrides: list[str]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        line = _line_of(text, path)
-        place = where if line is None else f"{where}:{line}"
-        name = ".".join(path)
+        place, name = _place(path, file, text, overrides), ".".join(path)
         if first["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            close = difflib.get_close_matches(path[-1], known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            hint = _hint(path[-1], _known_keys(path[:-1]))
             raise ConfigError(f"{place}: unknown key {name!r}; {hint}") from error
         if first["type"] == "missing":
             raise ConfigError(f"{place}: {name!r} is missing; set it in the file or with --set {name}=...") from error
-        raise ConfigError(f"{place}: {name}: {first['msg']}, got {first['input']!r}") from error
+        if first["type"] == "model_type":
+            keys = ", ".join(_known_keys(path))
+            raise ConfigError(
+                f"{place}: {name}: expected a section with keys of {keys}; got {first['input']!r}"
+            ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{place}: {name}: {said}, got {first['input']!r}") from error
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _place(path: list[str], file: Path, text: str, overrides: list[str]) -> str:
+    """Where a value at fault comes from: the last override of it or of what it is in, or a line of the file."""
+    for override in reversed(overrides):
+        keys = override.partition("=")[0].split(".")
+        if keys == path[: len(keys)]:
+            return f"--set {override}"
+    line = _line_of(text, path)
+    return str(file) if line is None else f"{file}:{line}"
 
 
 def _known_keys(path: list[str]) -> list[str]:
     section: Any = Config
     for part in path:
         field = getattr(section, "model_fields", {}).get(part)
-        section = field.annotation if field is not None else None
+        found = field.annotation if field is not None else None
+        section = next((kind for kind in get_args(found) if kind is not type(None)), found)  # of an optional one
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
 
 

@@ -1,7 +1,7 @@
 """A run: from a configuration to a folder that holds everything needed to evaluate and to recommend.
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
-      metrics.json  predictions.parquet   (after `evaluate_run`)
+      metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
 from __future__ import annotations
@@ -25,9 +25,19 @@ from metatoken.held_out import hold_out
 from metatoken.tasks.families import answer_tasks
 from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
-from metatoken.training import LAST, build, check_checkpoint, fit, is_first_process, make_trainer
+from metatoken.training import (
+    LAST,
+    build,
+    check_checkpoint,
+    fit,
+    is_first_process,
+    make_trainer,
+    model_settings,
+    text_options,
+)  # fmt: skip
 
 if TYPE_CHECKING:
+    from metatoken.evaluate.answers import AnswerResult
     from metatoken.evaluate.fusion import Fusion
     from metatoken.evaluate.runner import Part
     from metatoken.model.module import MetaTokenModule
@@ -39,7 +49,8 @@ Bar = Callable[[str], Any]
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
 ITEMS = "items"
 KEPT = ("rating", "review", "summary", "explanation")  # columns of the log that answers are told or made from
-FUSION, METRICS, PREDICTIONS = "fusion.json", "metrics.json", "predictions.parquet"
+FUSION, METRICS = "fusion.json", "metrics.json"
+PREDICTIONS, ANSWERS = "predictions.parquet", "answers.parquet"
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,7 @@ def train_run(
         _check_place(config, out, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = _unheard, _no_bar
+    model_settings(config)  # refused before anything is read
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
@@ -171,6 +183,8 @@ def load_run(folder: str | Path) -> Run:
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
     """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
 
+    A run with rating or text tasks also gets `answers.parquet`, what was told or written beside what was true.
+
     Args:
         run: The run.
         part: Which held-out items.
@@ -180,6 +194,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     Returns:
         The content of `metrics.json`.
     """
+    from metatoken.evaluate.answer_table import write_answers_table
     from metatoken.evaluate.metrics import metrics_document
     from metatoken.evaluate.predictions import write_predictions
     from metatoken.evaluate.runner import Runner
@@ -193,17 +208,19 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
             run.module, run.split, part, width=settings.width, batch_size=settings.batch_size, progress=progress
         )
         result = runner.run(run.fusion, unseen=unseen)
-    rows = result.rows + _answers(run, part, unseen, bar or _no_bar)
+    answered = _answers(run, part, unseen, bar or _no_bar)
     log = run.split.log
     document = metrics_document(
         run.split.name if part == "test" else f"{run.split.name} ({part})",
         {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
         run.config.seed,
         time.monotonic() - started,
-        rows,
+        result.rows + (answered.rows if answered is not None else []),
         repeated_targets=run.split.repeated_targets(part),
     )
     write_predictions(result.predictions, run.folder / PREDICTIONS)
+    if answered is not None:
+        write_answers_table(answered.answers, run.folder / ANSWERS)
     with atomic_file(run.folder / METRICS) as work:
         write_json(work, document)
     return document
@@ -264,7 +281,7 @@ def _begin(
     out.mkdir(parents=True, exist_ok=True)
     with atomic_file(out / CONFIG) as work:
         work.write_text(dump_config(config), encoding="utf-8")
-    for stale in (METRICS, PREDICTIONS):
+    for stale in (METRICS, PREDICTIONS, ANSWERS):
         (out / stale).unlink(missing_ok=True)
     if resume:
         return
@@ -294,15 +311,14 @@ def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
     return replace(log, item_table=pl.DataFrame({"item": rows, "title": vocabulary.titles}))
 
 
-def _answers(run: Run, part: Part, unseen: bool, bar: Bar) -> list[dict[str, Any]]:
-    """Rows of the rating and text tasks for `metrics.json`."""
+def _answers(run: Run, part: Part, unseen: bool, bar: Bar) -> AnswerResult | None:
+    """Scores the rating and text tasks, where the run has some."""
     if run.answers is None:
-        return []
-    from metatoken.decode.text import TextOptions
+        return None
     from metatoken.evaluate.answers import AnswerRunner
 
     settings = run.config.evaluate
-    options = TextOptions(**({"max_new_tokens": run.config.model.max_text} | settings.writing))
+    options = text_options(run.config)
     runner = AnswerRunner(run.module, run.answers, part, limit=settings.texts, options=options, seed=run.config.seed)
     with bar("scoring ratings and texts") as progress:
         return runner.run(unseen=unseen, progress=progress)

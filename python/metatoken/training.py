@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from metatoken.config import Config
     from metatoken.data import RowSplit, Split
+    from metatoken.decode.text import TextOptions
     from metatoken.model.module import MetaTokenModule
+    from metatoken.model.settings import ModelSettings
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -29,6 +31,25 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and o
 def is_first_process() -> bool:
     """Whether this process is the one that writes; a distributed strategy starts the same command several times."""
     return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
+
+
+def model_settings(config: Config) -> ModelSettings:
+    """Settings of the model that a configuration describes.
+
+    Raises:
+        ConfigError: They do not go together.
+    """
+    from metatoken.model.settings import settings_from_dict
+
+    return settings_from_dict(config.model.model_dump() | {"seed": config.seed})
+
+
+def text_options(config: Config) -> TextOptions:
+    """How a run writes texts."""
+    from metatoken.decode.text import TextOptions
+
+    writing = config.evaluate.writing
+    return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})
 
 
 def build(
@@ -47,13 +68,12 @@ def build(
     from metatoken.held_out import training_texts
     from metatoken.model.answers import RatingBase
     from metatoken.model.module import MetaTokenModule
-    from metatoken.model.settings import settings_from_dict
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tasks.families import answer_tasks
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
-    settings = settings_from_dict(config.model.model_dump() | {"seed": config.seed})
+    settings = model_settings(config)
     rates = any(family.answer == "rating" for family in answer_tasks(settings.tasks))
     ratings = RatingBase.fit(answers.train, answers.validation) if rates and answers is not None else None
     texts = training_texts(answers, settings.tasks)

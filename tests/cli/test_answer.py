@@ -5,23 +5,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from metatoken.config import load_config
-from metatoken.run import train_run
 from tests.cli.conftest import Refuse, Run
-from tests.files import write_run_config
-
-DATA = {"rating": "rating", "review": "review", "summary": "summary", "explanation": "explanation"}
+from tests.conftest import TrainedRun
 
 
-@pytest.fixture(scope="module")
-def answering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("answering")
-    model = {"tasks": ["rating", "explanation"], "max_text": 8}
-    train_run(load_config(write_run_config(folder, data=DATA, model=model)), folder / "run", say=lambda _: None)
-    return folder / "run"
+@pytest.fixture
+def answering(answering_run: TrainedRun) -> Path:
+    folder: Path = answering_run.run.folder
+    return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pair(answering: Path) -> tuple[str, str]:
     frame = pl.read_parquet(answering / "history.parquet")
     return frame["user"][0], frame["item"][0]
@@ -56,6 +50,7 @@ def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str,
         "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "told.xls"
     )
     assert "not trained on" in refuse("answer", answering, "review_text", *asked)
+    assert "explanation-9" in refuse("answer", answering, "explanation", *asked, "--rating", "5")
     assert "nobody" in refuse("answer", answering, "rating", "--user", "nobody", "--item", pair[1])
 
 

@@ -21,7 +21,7 @@ def answer(
     questions: Annotated[
         Path | None, typer.Option(help="Table of questions (columns user, item, fields) in place of a single one.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
     """Rates, explains or summarises: answers of the rating and text tasks."""

@@ -29,8 +29,9 @@ def evaluate(
     import json
 
     from metatoken.cli.output import print_metrics, progress_bar
+    from metatoken.evaluate.answer_table import export_answers, read_answers_table
     from metatoken.evaluate.predictions import export_plain, read_predictions
-    from metatoken.run import PREDICTIONS, evaluate_run, load_run
+    from metatoken.run import ANSWERS, PREDICTIONS, evaluate_run, load_run
 
     loaded = load_run(run)
     document = evaluate_run(loaded, part.value, unseen=unseen, bar=progress_bar)
@@ -40,5 +41,7 @@ def evaluate(
         print_metrics(document["rows"])
     if export is not None:
         export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
+        if loaded.answers is not None:
+            export_answers(read_answers_table(run / ANSWERS), export, part=part.value)
         if not as_json:
             print(f"plain files written to {export}")

@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from metatoken.decode.text import TextOptions, write
 from metatoken.errors import ArgumentError
+from metatoken.evaluate.answer_table import SCHEMA, answers_table
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.ratings import GlobalMean, RatingBias, rating_metrics
 from metatoken.evaluate.text import NearestPair, NearestText, text_metrics
@@ -28,6 +30,40 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ROWS_OF_CHOICE = 2000  # held-out ratings that choose the share of the head
+
+
+@dataclass(frozen=True)
+class Told:
+    """Answers of one model to all held-out rows of a task.
+
+    Attributes:
+        template: Id of the question, "-" for a baseline.
+        model: Who answered.
+        answers: float64 `[n]` ratings, or texts.
+    """
+
+    template: str
+    model: str
+    answers: np.ndarray | list[str]
+
+    def texts(self) -> list[str]:
+        """The answers as text; `float` of a rating's text gives it back exactly."""
+        return (
+            [repr(float(rating)) for rating in self.answers] if isinstance(self.answers, np.ndarray) else self.answers
+        )
+
+
+@dataclass(frozen=True)
+class AnswerResult:
+    """What an evaluation found.
+
+    Attributes:
+        rows: A row for each task, question and model, keys as in `metrics.json`.
+        answers: `answers_table` of them all.
+    """
+
+    rows: list[dict[str, Any]]
+    answers: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -56,23 +92,57 @@ class AnswerRunner:
         """The rating and text tasks of the model."""
         return [families()[task] for task in self.module.tasks if task in families()]
 
-    def run(self, *, unseen: bool = True, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """Rows for `metrics.json`: the model with its first seen question and its unseen ones, and baselines."""
-        found: list[dict[str, Any]] = []
+    def run(self, *, unseen: bool = True, progress: Progress | None = None) -> AnswerResult:
+        """Scores the model with its first seen question and its unseen ones, and untrained baselines."""
+        rows: list[dict[str, Any]] = []
+        tables = [SCHEMA.to_frame()]
         tasks = self.tasks()
         for done, family in enumerate(tasks):
             held = self._held(family)
             if len(held) == 0:
                 continue
-            found += self._score(family)(family, held, [q for q in self._questions(family) if q.seen or unseen])
+            for told in self._told(family, held, [q for q in self._questions(family) if q.seen or unseen]):
+                labels = {"template": told.template, "model": told.model}
+                rows.append({"task": family.name, "users": len(held)} | labels | self._metrics(told, held))
+                tables.append(answers_table(self.rows.train, held, told.texts(), split=self.part, **labels))
             if progress is not None:
                 progress(done + 1, len(tasks))
-        return found
+        return AnswerResult(rows, pl.concat(tables))
 
-    def _score(self, family: Family) -> Callable[..., list[dict[str, Any]]]:
+    def _told(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> Iterator[Told]:
         if family.answer == "rating":
-            return self._ratings
-        return self._written_ratings if family.column == "rating" else self._texts
+            for question in questions:
+                yield Told(question.id, "rating_head", self.predict(family, held, question))
+            yield from self._rated(held)
+        elif family.column == "rating":
+            for question in questions:
+                yield Told(question.id, "written", self.write(held, question))
+            yield from self._rated(held)
+        else:
+            for question in questions:
+                yield Told(question.id, "written", self.write(held, question))
+            train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.max_text)
+            for name, texts in _nearest(self.module, family, train, held).items():
+                yield Told("-", name, texts)
+
+    def _rated(self, held: AnswerRows) -> Iterator[Told]:
+        """Ratings by baselines."""
+        train, validation = self.rows.train, self.rows.validation
+        yield Told("-", "global_mean", GlobalMean.fit(train).predict(held.users, held.items))
+        yield Told("-", "biases", RatingBias.choose(train, validation).predict(held.users, held.items))
+        if find_spec("lenskit") is not None:
+            chosen = Factorization.choose(train, validation)
+            yield Told("-", "matrix_factorization", chosen.predict(held.users, held.items))
+
+    def _metrics(self, told: Told, held: AnswerRows) -> dict[str, float]:
+        if held.family.column != "rating":
+            return text_metrics(told.texts(), held.written[held.family.column])
+        if isinstance(told.answers, np.ndarray):
+            return rating_metrics(told.answers, _ratings_of(held))
+        # What is no number counts as the mean, and its share is reported.
+        values = np.array([number_in(text) for text in told.answers])
+        filled = np.where(np.isnan(values), GlobalMean.fit(self.rows.train).mean, values)
+        return rating_metrics(filled, _ratings_of(held)) | {"no_number": float(np.isnan(values).mean())}
 
     def _questions(self, family: Family) -> list[Question]:
         return [family.questions[0], *[q for q in family.questions if not q.seen]]
@@ -83,40 +153,6 @@ class AnswerRunner:
             chosen = np.sort(np.random.default_rng(self.seed).choice(len(rows), self.limit, replace=False))
             rows = rows.take(chosen)
         return rows
-
-    def _ratings(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        rows = [
-            {"template": question.id, "model": "rating_head"}
-            | rating_metrics(self.predict(family, held, question), _ratings_of(held))
-            for question in questions
-        ]
-        return self._beside_baselines(family, held, rows)
-
-    def _written_ratings(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Numbers that are written; what is no number counts as the mean, and its share is reported."""
-        mean = GlobalMean.fit(self.rows.train).mean
-        rows = []
-        for question in questions:
-            told = np.array([number_in(text) for text in self.write(held, question)])
-            values = np.where(np.isnan(told), mean, told)
-            row = {"template": question.id, "model": "written"} | rating_metrics(values, _ratings_of(held))
-            rows.append(row | {"no_number": float(np.isnan(told).mean())})
-        return self._beside_baselines(family, held, rows)
-
-    def _beside_baselines(self, family: Family, held: AnswerRows, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows of a rating task, and behind them those of the untrained answers."""
-        train, validation = self.rows.train, self.rows.validation
-        baselines: dict[str, GlobalMean | RatingBias | Factorization] = {
-            "global_mean": GlobalMean.fit(train),
-            "biases": RatingBias.choose(train, validation),
-        }
-        if find_spec("lenskit") is not None:
-            baselines["matrix_factorization"] = Factorization.choose(train, validation)
-        rows = rows + [
-            {"template": "-", "model": name} | rating_metrics(model.predict(held.users, held.items), _ratings_of(held))
-            for name, model in baselines.items()
-        ]
-        return [{"task": family.name, "users": len(held)} | row for row in rows]
 
     def predict(self, family: Family, rows: AnswerRows, question: Question) -> np.ndarray:
         """Ratings of the rows, float64 `[n]`: the biases and the head's part, cut to what can occur."""
@@ -152,19 +188,6 @@ class AnswerRunner:
         added = values * self._base().spread
         power = float(added @ added)
         return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
-
-    def _texts(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        labels = {"task": family.name, "users": len(held)}
-        rows = [
-            labels
-            | {"template": q.id, "model": "written"}
-            | text_metrics(self.write(held, q), held.written[family.column])
-            for q in questions
-        ]
-        train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.max_text)
-        for name, texts in _nearest(self.module, family, train, held).items():
-            rows.append(labels | {"template": "-", "model": name} | text_metrics(texts, held.written[family.column]))
-        return rows
 
     def write(self, rows: AnswerRows, question: Question) -> list[str]:
         """The texts that the model writes for the rows."""

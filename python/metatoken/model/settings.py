@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,8 +10,7 @@ from metatoken.errors import ConfigError
 from metatoken.model.adaptation import TUNINGS, Tuning
 from metatoken.model.objective import Weights
 from metatoken.model.presets import PRESETS
-from metatoken.tasks.families import families, is_known
-from metatoken.tasks.prompts import TASKS
+from metatoken.tasks.families import known_tasks
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,7 @@ class ModelSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [t for t in self.tasks if not is_known(t)]
-        if unknown or not self.tasks:
-            known = ", ".join((*TASKS, *families()))
-            raise ConfigError(f"model.tasks: expected some of {known}, got {list(self.tasks)}")
+        _check_tasks(self.tasks)
         for name in ("max_history", "max_text", "title_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: expected at least 1, got {getattr(self, name)}")
@@ -99,6 +96,15 @@ class ModelSettings:
     def tuned(self) -> Tuning:
         """What of the backbone trains."""
         return self.tuning or ("full" if self.backbone in PRESETS else "lora")
+
+
+def _check_tasks(tasks: tuple[str, ...]) -> None:
+    known = known_tasks()
+    for task in tasks or ("",):
+        if task not in known:
+            close = difflib.get_close_matches(task, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected some of {', '.join(known)}"
+            raise ConfigError(f"model.tasks: {hint}, got {list(tasks)}")
 
 
 def settings_from_dict(values: dict[str, Any]) -> ModelSettings:

@@ -10,14 +10,15 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
 from metatoken.data import columns
-from metatoken.data.readers import read_table
-from metatoken.decode.text import TextOptions
+from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
 from metatoken.errors import ArgumentError, DataError
 from metatoken.evaluate.answers import AnswerRunner
 from metatoken.tasks.answers import AnswerRows
 from metatoken.tasks.families import FIELDS, Family, families
+from metatoken.training import text_options
 
 if TYPE_CHECKING:
+    from metatoken.decode.text import TextOptions
     from metatoken.run import Run
 
 
@@ -47,12 +48,17 @@ def answer(
         Ratings, or texts; the answers of `rating_text` are texts.
 
     Raises:
-        ArgumentError: The run was not trained on the task, a field is unknown, or one that the task needs is empty.
+        ArgumentError: The run was not trained on the task, a field is unknown or no part of the question, or one that
+            the task needs is empty.
         UnknownIdError: A user or an item is not known to the run.
     """
     family = _family(run, task)
     asked = family.questions[0] if question is None else family.find(question)
     fields = {name: list(texts) for name, texts in (fields or {}).items()}
+    for name in sorted(set(fields) & set(FIELDS) - asked.slots):
+        others = [q.id for q in family.questions if name in q.slots]
+        hint = f"those that use it: {', '.join(others)}" if others else f"no question of the task {task!r} does"
+        raise ArgumentError("fields", f"the question {asked.id} does not use {name!r}; {hint}")
     if len(users) != len(items) or any(len(texts) != len(users) for texts in fields.values()):
         raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
     if not users:
@@ -65,7 +71,7 @@ def answer(
         family, vocabulary.users.rows(list(users)), item_rows, fields, run.module.tokenizer, settings.model.max_text
     )
     if options is None:
-        options = TextOptions(**({"max_new_tokens": settings.model.max_text} | settings.evaluate.writing))
+        options = text_options(settings)
     if run.answers is None:
         raise AssertionError("a run with such a task keeps its rows")
     runner = AnswerRunner(run.module, run.answers, options=options, seed=settings.seed)
@@ -93,9 +99,10 @@ def answer_table(run: Run, task: str, path: str | Path, *, question: str | None 
         UnknownIdError: See `answer`.
     """
     family = _family(run, task)
+    asked = family.questions[0] if question is None else family.find(question)
     table = read_table(path, None)
     users, items = (columns.ids(table, name, name) for name in ("user", "item"))
-    own = [name for name in FIELDS if name in table.frame.columns and name != family.column]
+    own = [name for name in FIELDS if name in table.frame.columns and name in asked.slots]
     for name in sorted(family.columns - {family.column} - set(own)):
         raise DataError(f"has no column {name!r}, which the task {task!r} needs", path)
     fields = {name: columns.texts(table, name, name).to_list() for name in own}
@@ -107,10 +114,11 @@ def check_suffix(path: Path) -> None:
     """Refuses a name that says no kind of table.
 
     Raises:
-        ArgumentError: It ends in none of `.parquet`, `.csv`, `.jsonl`.
+        ArgumentError: It ends in none of `.parquet`, `.csv`, `.tsv`, `.jsonl` and their like.
     """
-    if path.suffix.lower() not in (".parquet", ".csv", ".jsonl"):
-        raise ArgumentError("out", f"expected a name that ends in .parquet, .csv or .jsonl; got {path}")
+    known = (*PARQUET, *SEPARATORS, *JSON_LINES)
+    if path.suffix.lower() not in known:
+        raise ArgumentError("out", f"expected a name that ends in {', '.join(known)}; got {path}")
 
 
 def write_answers(answers: pl.DataFrame, path: Path) -> None:
@@ -121,11 +129,12 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
         ArtifactError: The file cannot be written there.
     """
     check_suffix(path)
+    suffix = path.suffix.lower()
     with atomic_file(path) as work:
-        if path.suffix.lower() == ".parquet":
+        if suffix in PARQUET:
             write_frame(work, answers)
-        elif path.suffix.lower() == ".csv":
-            answers.write_csv(work)
+        elif suffix in SEPARATORS:
+            answers.write_csv(work, separator=SEPARATORS[suffix])
         else:
             answers.write_ndjson(work)
 

@@ -60,6 +60,11 @@ class Question:
         return tuple((kind, part) for kind, part in named if part)
 
     @property
+    def slots(self) -> frozenset[str]:
+        """All slots, those in brackets too."""
+        return frozenset(_SLOT.findall(self.text))
+
+    @property
     def required(self) -> frozenset[str]:
         """Slots that must have a value."""
         return frozenset(_SLOT.findall(_OPTIONAL.sub("", self.text)))
@@ -109,9 +114,9 @@ def families() -> dict[str, Family]:
     return {f.name[:-5]: family_from(f.name[:-5], yaml.safe_load(f.read_text(encoding="utf-8"))) for f in files}
 
 
-def is_known(task: str) -> bool:
-    """Whether a task is a ranking task or one of `families`."""
-    return task in TASKS or task in families()
+def known_tasks() -> list[str]:
+    """Names of all tasks: those of ranking, and `families`."""
+    return [*TASKS, *families()]
 
 
 def answer_tasks(tasks: Iterable[str]) -> tuple[Family, ...]:
@@ -139,9 +144,8 @@ def family_from(name: str, described: dict[str, Any]) -> Family:
     if len({q.id for q in questions}) < len(questions) or not any(q.seen for q in questions):
         raise ArgumentError("described", f"task {name}: expected distinct ids and a seen question")
     for question in questions:
-        slots = set(_SLOT.findall(question.text))
-        if slots - set(TOKENS) - set(FIELDS):
+        if question.slots - set(TOKENS) - set(FIELDS):
             raise ArgumentError("described", f"{question.id}: slots are {', '.join((*TOKENS, *FIELDS))}")
-        if described["column"] in slots:
+        if described["column"] in question.slots:
             raise ArgumentError("described", f"{question.id} tells the answer, {described['column']!r}")
     return Family(name, described["answer"], described["column"], described.get("source"), questions)
