@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 
 from metatoken.config import load_config
+from metatoken.decode.text import TextOptions
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
 from metatoken.evaluate.answers import AnswerRunner, number_in
 from metatoken.recommend.answers import answer, answer_table, write_answers
@@ -38,8 +40,6 @@ def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
     """Its rows are read from the log, these from what a user gives."""
     family = families()[task]
     options = {"max_new_tokens": 16}
-    from metatoken.decode.text import TextOptions
-
     runner = AnswerRunner(run.module, run.answers, limit=8, options=TextOptions(**options))
     held = runner._held(family)
     held = held.take(np.arange(min(8, len(held))))
@@ -53,6 +53,15 @@ def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
         np.testing.assert_allclose(found, runner.predict(family, held, question), atol=1e-6)
     else:
         assert found == runner.write(held, question)
+
+
+def test_no_ngram_comes_twice_where_that_is_asked_for(run: Run) -> None:
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = str(answer(run, "explanation", [user], [item], options=TextOptions(no_repeat_ngram_size=1))[0])
+    ids = run.module.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+    assert len(set(ids)) == len(ids) > 0
 
 
 def test_other_words_may_be_asked_with(run: Run) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,17 @@ def test_a_vocabulary_of_ones_own_is_used_as_it_is(config: Config, trained_run: 
     for file in given.iterdir():
         assert (run.folder / "vocabulary" / file.name).read_bytes() == file.read_bytes()
     assert torch.equal(scores(run)[0], scores(trained_run.run)[0])
+
+
+def test_a_vocabulary_without_titles_takes_those_of_the_log(
+    config: Config, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    vocabulary = trained_run.run.module.vocabulary
+    replace(vocabulary, titles=None).save(tmp_path / "untitled")
+    run = train(config.model_copy(update={"vocabulary": tmp_path / "untitled"}), tmp_path / "run")
+    assert run.module.vocabulary.titles == vocabulary.titles
+    assert load_run(tmp_path / "run").module.vocabulary.titles == vocabulary.titles
+    assert any(vocabulary.titles)
 
 
 def test_a_vocabulary_that_has_seen_the_targets_is_refused(config: Config, tmp_path: Path) -> None:

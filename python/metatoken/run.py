@@ -10,25 +10,24 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from metatoken.artifacts import atomic_file, read_frame, read_json, write_frame, write_json
+from metatoken.artifacts import atomic_file, read_json, write_json
 from metatoken.config import Config, dump_config, load_config
-from metatoken.data import Catalogue, IdMap, Interactions, RowSplit, Split, audit
+from metatoken.data import Catalogue, Interactions, RowSplit, Split, audit
 from metatoken.data.text_table import read_texts
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.held_out import hold_out
+from metatoken.history import read_history, write_history
 from metatoken.tasks.families import answer_tasks
-from metatoken.tokens.files import fit_arguments
 from metatoken.tokens.vocabulary import Vocabulary
 from metatoken.training import (
     LAST,
     build,
     check_checkpoint,
+    find_vocabulary,
     fit,
     is_first_process,
     make_trainer,
@@ -48,7 +47,6 @@ Bar = Callable[[str], Any]
 
 CONFIG, VOCABULARY, MODEL, HISTORY = "config.yaml", "vocabulary", "model", "history.parquet"
 ITEMS = "items"
-KEPT = ("rating", "review", "summary", "explanation")  # columns of the log that answers are told or made from
 FUSION, METRICS = "fusion.json", "metrics.json"
 PREDICTIONS, ANSWERS = "predictions.parquet", "answers.parquet"
 
@@ -121,7 +119,9 @@ def train_run(
         say(f"warning: {warning}")
     split, answers = hold_out(log, config.model.tasks, config.seed)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
-    vocabulary = _vocabulary(config, split, out, resume or not first, bar)
+    begun = out / VOCABULARY if resume or not first else None
+    with bar("learning tokens") as progress:
+        vocabulary = find_vocabulary(config, split, begun, progress)
     if vocabulary.n_users == 0 and ("direct" in config.model.tasks or config.model.user_tokens != "none"):
         raise ConfigError(
             "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
@@ -168,7 +168,7 @@ def load_run(folder: str | Path) -> Run:
         raise ArtifactError(f"{folder}: {state}")
     config = load_config(folder / CONFIG)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
-    log = _read_history(folder / HISTORY, vocabulary)
+    log = read_history(folder / HISTORY, vocabulary)
     split, answers = hold_out(log, config.model.tasks, config.seed)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{folder / HISTORY}: altered since the run was trained; train again with --overwrite")
@@ -245,34 +245,6 @@ def _check_place(config: Config, out: Path, overwrite: bool, resume: bool) -> No
             raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
 
 
-def _vocabulary(config: Config, split: Split, out: Path, resume: bool, bar: Bar) -> Vocabulary:
-    given = out / VOCABULARY if resume else config.vocabulary
-    if given is not None:
-        vocabulary = Vocabulary.load(given)
-        if vocabulary.n_users == 0 and vocabulary.learned_from is None:
-            raise ConfigError(
-                f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
-                "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
-            )
-        if not resume and (families := answer_tasks(config.model.tasks)):
-            raise ConfigError(
-                f"vocabulary: a run with the task {families[0].name} holds random rows out and learns its tokens from "
-                "the others; leave `vocabulary` out"
-            )
-        if vocabulary.learned_from != split.train.edges_checksum():
-            raise ConfigError(
-                f"vocabulary: {given} was learned from other interactions than the training part of "
-                f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
-            )
-        return vocabulary
-    about = config.data
-    settings = fit_arguments(
-        config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
-    )
-    with bar("learning tokens") as progress:
-        return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
-
-
 def _begin(
     config: Config, out: Path, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool, resume: bool
 ) -> None:
@@ -287,28 +259,7 @@ def _begin(
         return
     vocabulary.save(out / VOCABULARY)
     Catalogue.of(log, vocabulary.titles).save(out / ITEMS)
-    kept = [name for name in KEPT if name in log.frame.columns] if answer_tasks(config.model.tasks) else []
-    frame = log.frame.select("user", "item", *kept)
-    write_frame(
-        out / HISTORY,
-        frame.with_columns(user=_raw(log.users, frame["user"]), item=_raw(log.items, frame["item"])),
-    )
-
-
-def _raw(ids: IdMap, rows: pl.Series) -> pl.Series:
-    return pl.Series(ids.raw, dtype=pl.String).gather(rows)
-
-
-def _read_history(path: Path, vocabulary: Vocabulary) -> Interactions:
-    frame = read_frame(path, {"user": pl.String, "item": pl.String})
-    named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
-    log = Interactions.from_frame(frame, **named)
-    if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
-        raise ArtifactError(f"{path}: has other users or items than the vocabulary of the run")
-    if vocabulary.titles is None:
-        return log
-    rows = pl.Series("item", range(log.n_items), dtype=pl.Int32)
-    return replace(log, item_table=pl.DataFrame({"item": rows, "title": vocabulary.titles}))
+    write_history(out / HISTORY, log, answers=bool(answer_tasks(config.model.tasks)))
 
 
 def _answers(run: Run, part: Part, unseen: bool, bar: Bar) -> AnswerResult | None:

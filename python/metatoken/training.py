@@ -1,4 +1,4 @@
-"""What `train_run` trains with: the model and its data, Lightning's trainer, checkpoints, several processes."""
+"""What `train_run` trains with: vocabulary, model and data, Lightning's trainer, checkpoints, several processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import warnings
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from metatoken.model.settings import ModelSettings
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
+
+    Progress = Callable[[int, int], None]
 
 LAST = "checkpoints/last.ckpt"
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
@@ -50,6 +53,48 @@ def text_options(config: Config) -> TextOptions:
 
     writing = config.evaluate.writing
     return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})
+
+
+def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
+    """The vocabulary of a run: that of an interrupted run, the one that the configuration names, or a new one.
+
+    Args:
+        config: Of the run.
+        split: Of its log.
+        begun: Folder of the interrupted run's vocabulary, or None.
+        progress: Called with (done, all) while tokens are learned.
+
+    Raises:
+        ConfigError: The one that is named does not go with the log, its split or the tasks.
+    """
+    from metatoken.tasks.families import answer_tasks
+    from metatoken.tokens.files import fit_arguments
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    given = begun or config.vocabulary
+    if given is None:
+        about = config.data
+        settings = fit_arguments(
+            config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+        )
+        return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
+    vocabulary = Vocabulary.load(given)
+    if vocabulary.n_users == 0 and vocabulary.learned_from is None:
+        raise ConfigError(
+            f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
+            "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
+        )
+    if begun is None and (families := answer_tasks(config.model.tasks)):
+        raise ConfigError(
+            f"vocabulary: a run with the task {families[0].name} holds random rows out and learns its tokens from "
+            "the others; leave `vocabulary` out"
+        )
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ConfigError(
+            f"vocabulary: {given} was learned from other interactions than the training part of "
+            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
+        )
+    return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
 
 
 def build(

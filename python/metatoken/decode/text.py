@@ -5,6 +5,7 @@ OOV tokens have no column in the backbone's text head (their rows stand beside i
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,9 @@ def write(
     vectors = network.embed(ids.to(device), leaves.to(device), network.items())
     model: Any = network.backbone.bare()
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # An n-gram of the question may well come again in the answer, of which transformers warns.
+        warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
         found = model.generate(
             inputs_embeds=vectors,

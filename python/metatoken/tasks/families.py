@@ -103,7 +103,10 @@ class Family:
         for question in self.questions:
             if question.id == question_id:
                 return question
-        raise ArgumentError("question", f"{question_id!r} is no question of the task {self.name!r}")
+        known = ", ".join(question.id for question in self.questions)
+        raise ArgumentError(
+            "question", f"{question_id!r} is no question of the task {self.name!r}; expected one of {known}"
+        )
 
 
 @cache
