@@ -180,6 +180,12 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str, type[Exception]]] = {
 }
 
 
+def test_settings_of_the_model_are_refused_before_the_log_is_read(tmp_path: Path) -> None:
+    sections = {"data": {"path": "absent.csv"}, "model": {"tasks": ["sequental"]}}
+    with pytest.raises(ConfigError, match=r"model\.tasks: did you mean 'sequential'"):
+        train(load_config(write_run_config(tmp_path, **sections)), tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_what_cannot_be_used_leaves_no_folder_and_keeps_the_older_run(
     name: str, tmp_path: Path, finished: Path
