@@ -33,7 +33,7 @@ from metatoken.training import (
     make_trainer,
     model_settings,
     text_options,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from metatoken.evaluate.answers import AnswerResult
