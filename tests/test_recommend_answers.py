@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -53,15 +52,6 @@ def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
         np.testing.assert_allclose(found, runner.predict(family, held, question), atol=1e-6)
     else:
         assert found == runner.write(held, question)
-
-
-def test_no_ngram_comes_twice_where_that_is_asked_for(run: Run) -> None:
-    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        text = str(answer(run, "explanation", [user], [item], options=TextOptions(no_repeat_ngram_size=1))[0])
-    ids = run.module.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
-    assert len(set(ids)) == len(ids) > 0
 
 
 def test_other_words_may_be_asked_with(run: Run) -> None:

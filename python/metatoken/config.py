@@ -145,6 +145,7 @@ class WritingConfig(Section):
     """How texts are written; the keys are those of `metatoken.decode.text.TextOptions`."""
 
     max_new_tokens: int | None = Field(default=None, ge=1)  # None: model.max_text
+    min_new_tokens: int = Field(default=1, ge=0)
     num_beams: int = Field(default=1, ge=1)
     do_sample: bool = False
     temperature: float = Field(default=1.0, gt=0)

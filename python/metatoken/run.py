@@ -113,7 +113,7 @@ def train_run(
         _check_place(config, out, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = _unheard, _no_bar
-    model_settings(config)  # refused before anything is read
+    model_settings(config), text_options(config)  # refused before anything is read
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")

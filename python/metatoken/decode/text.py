@@ -27,6 +27,7 @@ class TextOptions:
 
     Attributes:
         max_new_tokens: Longest text in tokens.
+        min_new_tokens: Shortest; 1 by default, since no text that is learned from is empty.
         num_beams: Beams; 1 is greedy.
         do_sample: Draw from the distribution instead of taking its best token.
         temperature: Of the draw.
@@ -35,6 +36,7 @@ class TextOptions:
     """
 
     max_new_tokens: int = 64
+    min_new_tokens: int = 1
     num_beams: int = 1
     do_sample: bool = False
     temperature: float = 1.0
@@ -42,9 +44,12 @@ class TextOptions:
     no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("max_new_tokens", 1), ("num_beams", 1), ("no_repeat_ngram_size", 0)):
+        lowest = {"max_new_tokens": 1, "min_new_tokens": 0, "num_beams": 1, "no_repeat_ngram_size": 0}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ArgumentError(name, f"expected at least {low}, got {getattr(self, name)}")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ArgumentError("min_new_tokens", f"expected at most max_new_tokens, {self.max_new_tokens}")
         if self.temperature <= 0 or not 0 < self.top_p <= 1:
             raise ArgumentError("temperature", "expected a number above 0, and top_p in (0, 1]")
 

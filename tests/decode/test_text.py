@@ -1,0 +1,85 @@
+"""Writing behind prompts of words and OOV tokens."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metatoken.decode.text import TextOptions, write
+from metatoken.errors import ArgumentError
+from metatoken.tasks.answers import AnswerRows, QuestionEncoder
+from metatoken.tasks.families import families
+from tests.conftest import TrainedRun
+
+Prompts = list[tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture
+def prompts(answering_run: TrainedRun) -> Prompts:
+    run = answering_run.run
+    family = families()["review_summary"]
+    rows = AnswerRows.of(family, run.answers.test, run.module.tokenizer, 24)
+    encoder = QuestionEncoder(run.module.builder.encoder)
+    return [encoder.question(rows, row, family.questions[0]) for row in range(6)]
+
+
+def test_a_batch_writes_what_each_prompt_writes_alone(answering_run: TrainedRun, prompts: Prompts) -> None:
+    module = answering_run.run.module
+    options = TextOptions(max_new_tokens=8)
+    together = write(module.network, module.tokenizer, prompts, options)
+    assert len({len(ids) for ids, _ in prompts}) > 1
+    assert together == [write(module.network, module.tokenizer, [prompt], options)[0] for prompt in prompts]
+
+
+def test_a_text_is_not_empty_unless_it_may_be(answering_run: TrainedRun, prompts: Prompts) -> None:
+    """A model that would end at once: its end token is what it writes first."""
+    module = answering_run.run.module
+    tokenizer: Any = module.tokenizer
+    first = write(module.network, tokenizer, prompts[:1], TextOptions(max_new_tokens=1))[0]
+    (end,) = tokenizer(f" {first}", add_special_tokens=False)["input_ids"]
+    ending = SimpleNamespace(
+        eos_token_id=end,
+        pad_token_id=tokenizer.pad_token_id,
+        batch_decode=lambda ids, **_: ["".join("" if i == end else "x" for i in row) for row in ids.tolist()],
+    )
+    assert write(module.network, ending, prompts[:1], TextOptions(max_new_tokens=4, min_new_tokens=0)) == [""]
+    for least in (1, 3):
+        options = TextOptions(max_new_tokens=4, min_new_tokens=least)
+        assert len(write(module.network, ending, prompts[:1], options)[0]) >= least
+
+
+def test_a_seed_gives_the_same_draws(answering_run: TrainedRun, prompts: Prompts) -> None:
+    module = answering_run.run.module
+    options = TextOptions(max_new_tokens=8, do_sample=True, temperature=2.0)
+    drawn = [write(module.network, module.tokenizer, prompts, options, seed=seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_no_ngram_comes_twice_where_that_is_asked_for(answering_run: TrainedRun, prompts: Prompts) -> None:
+    module = answering_run.run.module
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        options = TextOptions(max_new_tokens=6, no_repeat_ngram_size=1)
+        (text,) = write(module.network, module.tokenizer, prompts[:1], options)
+    ids = module.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+    assert len(set(ids)) == len(ids) > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"max_new_tokens": 3, "min_new_tokens": 4}, "min_new_tokens"),
+        ({"num_beams": 0}, "num_beams"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"top_p": 1.5}, "top_p"),
+    ],
+)
+def test_options_that_cannot_be_used(values: dict[str, Any], name: str) -> None:
+    with pytest.raises(ArgumentError, match=name):
+        TextOptions(**values)
