@@ -182,7 +182,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str, type[Exception]]] = {
 
 def test_settings_of_the_model_are_refused_before_the_log_is_read(tmp_path: Path) -> None:
     sections = {"data": {"path": "absent.csv"}, "model": {"tasks": ["sequental"]}}
-    with pytest.raises(ConfigError, match=r"model\.tasks: did you mean 'sequential'"):
+    with pytest.raises(ConfigError, match=r"model\.tasks: unknown task 'sequental'; did you mean 'sequential'"):
         train(load_config(write_run_config(tmp_path, **sections)), tmp_path / "run")
 
 

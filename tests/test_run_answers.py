@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from metatoken.config import load_config
@@ -100,6 +101,31 @@ def test_a_missing_column_is_named(tmp_path: Any) -> None:
     config = load_config(write_run_config(tmp_path, model={"tasks": ["sequential", "rating"]}))
     with pytest.raises(ConfigError, match=r"data\.rating"):
         hold_out(read_log(config), config.model.tasks, 0)
+
+
+def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
+    config = load_config(write_run_config(tmp_path, data=DATA, model={"tasks": ["sequential", "review_summary"]}))
+    log = read_log(config)
+    empty = log.with_rows(log.frame.with_columns(summary=pl.lit("  ")))
+    with pytest.raises(ConfigError, match="review_summary finds no training row that has a review and a summary"):
+        hold_out(empty, config.model.tasks, 0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"review_sumary": 0.5}, "'review_sumary' is no rating or text task of the run; it has rating"),
+        ({"sequential": 0.5}, "'sequential' is no rating"),
+        ({"rating": -1.0}, "above 0 for rating"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused_before_the_log_is_read(
+    shares: dict[str, float], message: str, tmp_path: Any
+) -> None:
+    sections = {"data": DATA | {"path": "absent.csv"}, "model": {"tasks": ["sequential", "rating"]}}
+    config = load_config(write_run_config(tmp_path, **sections, trainer={"shares": shares}))
+    with pytest.raises(ConfigError, match=f"trainer.shares: .*{message}"):
+        train_run(config, tmp_path / "run", say=lambda _: None)
 
 
 def test_an_encoder_decoder_is_refused(tmp_path: Any) -> None:

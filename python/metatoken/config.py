@@ -28,6 +28,7 @@ class TextTable(Section):
     summary: str | None = None
     explanation: str | None = None
     title: str | None = None
+    add_pairs: bool = False
 
 
 class DataConfig(Section):
@@ -226,7 +227,10 @@ def _check(values: dict[str, Any], file: Path, text: str, overrides: list[str]) 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next(
+            (one for one in found if one["type"] == "extra_forbidden"), found[0]
+        )  # a typo before what it hides
         path = [str(part) for part in first["loc"]]
         place, name = _place(path, file, text, overrides), ".".join(path)
         if first["type"] == "extra_forbidden":

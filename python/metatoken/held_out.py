@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from metatoken.data import RowSplit, Split, leave_last_out, random_split
 from metatoken.errors import ArgumentError, ConfigError
 from metatoken.tasks.families import FIELDS, answer_tasks
@@ -32,7 +34,7 @@ def hold_out(log: Interactions, tasks: Sequence[str], seed: int) -> tuple[Split,
         train.
 
     Raises:
-        ConfigError: The log lacks a column that a task needs.
+        ConfigError: The log lacks a column that a task needs, or has nothing in it.
     """
     split = leave_last_out(log)
     families = answer_tasks(tasks)
@@ -47,6 +49,10 @@ def hold_out(log: Interactions, tasks: Sequence[str], seed: int) -> tuple[Split,
         rows = random_split(split, seed=seed)
     except ArgumentError as error:
         raise ConfigError(f"model.tasks: {families[0].name} has no rows to learn from ({error})") from error
+    for family in families:
+        texts = sorted(family.columns - {"rating"})
+        if rows.train.frame.filter(pl.lit(True), *(pl.col(name).str.strip_chars() != "" for name in texts)).is_empty():
+            raise ConfigError(f"model.tasks: {family.name} finds no training row that has a {' and a '.join(texts)}")
     return replace(split, train=rows.train), rows
 
 

@@ -27,6 +27,7 @@ from metatoken.training import (
     LAST,
     build,
     check_checkpoint,
+    check_tasks,
     find_vocabulary,
     fit,
     is_first_process,
@@ -113,7 +114,9 @@ def train_run(
         _check_place(config, out, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = _unheard, _no_bar
-    model_settings(config), text_options(config)  # refused before anything is read
+    # What can be refused without the log is refused before it is read.
+    model_settings(config), text_options(config)
+    check_tasks(config, begun=resume)
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")

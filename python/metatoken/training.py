@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 import zipfile
@@ -47,6 +48,32 @@ def model_settings(config: Config) -> ModelSettings:
     return settings_from_dict(config.model.model_dump() | {"seed": config.seed})
 
 
+def check_tasks(config: Config, *, begun: bool = False) -> None:
+    """Refuses what does not go with the tasks of a run, before anything is read.
+
+    Args:
+        config: Of the run.
+        begun: Whether an interrupted run goes on, with the vocabulary that it has.
+
+    Raises:
+        ConfigError: A share of a task that the run has not, or a vocabulary that has seen what the tasks hold out.
+    """
+    from metatoken.tasks.families import answer_tasks
+
+    families = [family.name for family in answer_tasks(config.model.tasks)]
+    for name, share in config.trainer.shares.items():
+        if name not in families:
+            known = ", ".join(families) or "none"
+            raise ConfigError(f"trainer.shares: {name!r} is no rating or text task of the run; it has {known}")
+        if not 0 < share < math.inf:
+            raise ConfigError(f"trainer.shares: expected a number above 0 for {name}, got {share}")
+    if families and config.vocabulary is not None and not begun:
+        raise ConfigError(
+            f"vocabulary: a run with the task {families[0]} holds random rows out and learns its tokens from the "
+            "others; leave `vocabulary` out"
+        )
+
+
 def text_options(config: Config) -> TextOptions:
     """How a run writes texts."""
     from metatoken.decode.text import TextOptions
@@ -65,9 +92,8 @@ def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: 
         progress: Called with (done, all) while tokens are learned.
 
     Raises:
-        ConfigError: The one that is named does not go with the log, its split or the tasks.
+        ConfigError: The one that is named does not go with the log or its split.
     """
-    from metatoken.tasks.families import answer_tasks
     from metatoken.tokens.files import fit_arguments
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -83,11 +109,6 @@ def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: 
         raise ConfigError(
             f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
             "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
-        )
-    if begun is None and (families := answer_tasks(config.model.tasks)):
-        raise ConfigError(
-            f"vocabulary: a run with the task {families[0].name} holds random rows out and learns its tokens from "
-            "the others; leave `vocabulary` out"
         )
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ConfigError(

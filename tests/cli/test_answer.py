@@ -49,6 +49,10 @@ def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str,
     assert "ends in" in refuse(
         "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "told.xls"
     )
+    assert "holds the questions" in refuse(
+        "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "asked.csv"
+    )
+    assert "did you mean 'rating'" in refuse("answer", answering, "ratng", *asked)
     assert "not trained on" in refuse("answer", answering, "review_text", *asked)
     assert "explanation-9" in refuse("answer", answering, "explanation", *asked, "--rating", "5")
     assert "nobody" in refuse("answer", answering, "rating", "--user", "nobody", "--item", pair[1])

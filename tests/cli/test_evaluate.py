@@ -60,6 +60,14 @@ def test_export_says_where(run: Run, finished: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "plain" / "truth.tsv").read_text().splitlines()) == 80
 
 
+def test_an_export_that_cannot_be_is_refused_before_scoring(
+    refuse: Refuse, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("metatoken.run.evaluate_run", None)  # is not reached
+    assert "is a file" in refuse("evaluate", finished, "--export", tmp_path / "file")
+
+
 @pytest.mark.parametrize("file", ALTERED)
 def test_an_altered_file(file: str, refuse: Refuse, finished: Path) -> None:
     flip_byte(finished / file)

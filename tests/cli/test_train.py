@@ -33,6 +33,16 @@ def test_a_configuration_becomes_a_run(run: Run, config: Path, tmp_path: Path) -
     assert not [line for line in result.err.splitlines() if not line.startswith("warning: ")]
 
 
+def test_the_next_steps_are_those_of_the_tasks(run: Run, tmp_path: Path) -> None:
+    columns = {name: name for name in ("review", "summary")}
+    config = write_run_config(tmp_path, n_users=60, data=columns, model={"tasks": ["review_summary"], "max_text": 8})
+    result = run("train", config, "-o", tmp_path / "run")
+    assert result.out.endswith(
+        f"next: metatoken evaluate {tmp_path / 'run'}, "
+        f"metatoken answer {tmp_path / 'run'} review_summary --user ID --item ID --review TEXT\n"
+    )
+
+
 def test_two_commands(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`tokenize` and then `train` with what it wrote, under a name that YAML would take for a number."""
     data = yaml.safe_load(config.read_text())["data"]

@@ -22,7 +22,7 @@ def write(folder: Path, rows: list[dict[str, object]]) -> Path:
 
 def test_texts_join_the_first_row_of_a_pair_and_new_pairs_come_last(tmp_path: Path) -> None:
     path = write(tmp_path, [{"u": "a", "i": "x", "why": "good"}, {"u": "b", "i": "y", "why": "new &amp; fine"}])
-    found = read_texts(log(), path, user="u", item="i", explanation="why")
+    found = read_texts(log(), path, user="u", item="i", explanation="why", add_pairs=True)
     frame = found.frame.with_columns(
         user=pl.Series([found.users.raw[row] for row in found.frame["user"]]),
         item=pl.Series([found.items.raw[row] for row in found.frame["item"]]),
@@ -35,6 +35,23 @@ def test_texts_join_the_first_row_of_a_pair_and_new_pairs_come_last(tmp_path: Pa
         ("b", "z", 1, ""),
         ("b", "y", 2, "new & fine"),
     ]
+
+
+def test_pairs_that_the_log_lacks_are_refused_unless_they_may_be_added(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"u": "a", "i": "x", "why": "good"}, {"u": "b", "i": "y", "why": "new"}])
+    with pytest.raises(DataError, match=r"1 pairs are not in the log, e.g. user 'b' and item 'y'; .*add_pairs"):
+        read_texts(log(), path, user="u", item="i", explanation="why")
+    rated = Interactions.from_frame(LOG.with_columns(rating=pl.Series([1.0, 2.0, 3.0, 4.0, 5.0])), rating="rating")
+    with pytest.raises(DataError, match="they would have none"):
+        read_texts(rated, path, user="u", item="i", explanation="why", add_pairs=True)
+
+
+def test_a_text_of_the_log_stays_where_the_table_has_none(tmp_path: Path) -> None:
+    own = LOG.with_columns(why=pl.Series(["one", "two", "three", "four", "five"]))
+    path = write(tmp_path, [{"u": "a", "i": "x", "why": "good"}, {"u": "b", "i": "x", "why": ""}])
+    found = read_texts(Interactions.from_frame(own, explanation="why"), path, user="u", item="i", explanation="why")
+    texts = {(u, i, o): w for u, i, o, w in found.frame.select("user", "item", "order", "explanation").iter_rows()}
+    assert sorted(texts.values()) == ["five", "four", "good", "three", "two"]
 
 
 def test_titles_come_along(tmp_path: Path) -> None:
@@ -57,5 +74,5 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, rows: list[dict[str,
 
 
 def test_a_text_column_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="at least one column"):
+    with pytest.raises(ArgumentError, match="texts: expected the name of a column"):
         read_texts(log(), write(tmp_path, [{"u": "a", "i": "x"}]), user="u", item="i")

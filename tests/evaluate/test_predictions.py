@@ -126,6 +126,23 @@ def test_export_names_a_file_for_each_task_template_and_model(split, lists, tmp_
     assert names == [f"{t}.seen-0.{m}.tsv" for t in ("direct", "sequential") for m in ("fused", "popularity")]
 
 
+def test_export_leaves_no_file_of_an_earlier_one(split, lists, tmp_path):
+    export_plain(frame_of(split, lists, task="sequential", template="seq-unseen"), split, tmp_path)
+    for own in ("notes.tsv", "a.b.c.tsv"):
+        (tmp_path / own).write_text("mine")
+    export_plain(frame_of(split, lists, task="sequential", template="seq-1"), split, tmp_path)
+    found = {path.name for path in tmp_path.glob("*.tsv")}
+    assert {name for name in found if name.startswith("sequential.")} == {"sequential.seq-1.fused.tsv"}
+    assert {"notes.tsv", "a.b.c.tsv"} <= found
+
+
+def test_export_refuses_a_file_for_a_folder(split, lists, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ArgumentError, match="is a file"):
+        export_plain(frame_of(split, lists), split, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize(("user", "item"), [("a b", "x"), ("a", "x\ty"), ("a", "x\ny"), ("a\u00a0b", "x")])
 def test_export_refuses_white_space_in_ids(user, item, tmp_path):
     log = Interactions.from_frame(pl.DataFrame({"user": [user] * 3, "item": [item, "one", "two"]}))

@@ -54,7 +54,7 @@ def test_building_a_model_leaves_the_callers_random_state(make_module):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"tasks": ["songs"]}, "model.tasks: expected some of"),
+        ({"tasks": ["songs"]}, "unknown task 'songs'; expected some of"),
         ({"tasks": []}, "model.tasks"),
         ({"temperature": 0.0}, "model.temperature"),
         ({"max_history": 0}, "model.max_history"),

@@ -36,6 +36,8 @@ def answer(
         if questions is None:
             raise ArgumentError("--out", "is for --questions; a single answer is printed")
         check_suffix(out)
+        if out.exists() and questions.exists() and out.samefile(questions):
+            raise ArgumentError("--out", f"{out} holds the questions; give another name")
     loaded = load_run(run)
     if questions is not None:
         found = answer_table(loaded, task, questions, question=template)

@@ -63,5 +63,6 @@ def main(arguments: list[str] | None = None) -> None:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
         except UsageError as error:
             command = error.ctx.command_path if error.ctx else "metatoken"
-            fail(f"{error.format_message().rstrip('.')} (see {command} --help)")
+            message = error.format_message().replace("Value error, ", "").rstrip(".")
+            fail(f"{message} (see {command} --help)")
     raise SystemExit(code)

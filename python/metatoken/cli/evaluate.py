@@ -30,10 +30,12 @@ def evaluate(
 
     from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.evaluate.answer_table import export_answers, read_answers_table
-    from metatoken.evaluate.predictions import export_plain, read_predictions
+    from metatoken.evaluate.predictions import check_export, export_plain, read_predictions
     from metatoken.run import ANSWERS, PREDICTIONS, evaluate_run, load_run
 
     loaded = load_run(run)
+    if export is not None:
+        check_export(loaded.split, export, part=part.value)
     document = evaluate_run(loaded, part.value, unseen=unseen, bar=progress_bar)
     if as_json:
         print(json.dumps(document, indent=2))

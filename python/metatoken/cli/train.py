@@ -36,9 +36,9 @@ def train(
     steps = [f"metatoken evaluate {out}"]
     if ranking_tasks(chosen.model.tasks):
         steps.append(f"metatoken recommend {out} --user ID")
-    steps += [
-        f"metatoken answer {out} {family.name} --user ID --item ID" for family in answer_tasks(chosen.model.tasks)
-    ]
+    for family in answer_tasks(chosen.model.tasks):
+        fields = "".join(f" --{name} TEXT" for name in sorted(family.columns & family.questions[0].required))
+        steps.append(f"metatoken answer {out} {family.name} --user ID --item ID{fields}")
     print(f"run saved to {out}; next: {', '.join(steps[:3])}")
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.errors import ArgumentError, DataError
+from metatoken.tasks.prompts import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,13 +102,27 @@ def read_predictions(path: str | Path) -> pl.DataFrame:
     return read_frame(Path(path), SCHEMA).select(SCHEMA.names())
 
 
+def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> None:
+    """Refuses what `export_plain` would refuse, before anything is scored.
+
+    Raises:
+        DataError: An id is empty or contains white space.
+        ArgumentError: `folder` is a file.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise ArgumentError("folder", f"{folder} is a file; give a folder to write to")
+    _refuse_blanks(split.log.items.raw, "item")
+    _refuse_blanks((split.log.users.raw[u] for u in split.targets(part).users), "user")
+
+
 def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *, part: Part = "test") -> list[Path]:
     """Write predictions and what they are judged by as text files, so that any script can recompute the metrics.
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
     - `history.txt`: `user item item ...`, what each of them had seen, oldest first
     - `catalogue.txt`: an item a line
-    - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`
+    - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`; those of an
+      earlier export go
 
     Args:
         predictions: Columns of `predictions_frame`; rows of the other part are ignored.
@@ -121,18 +136,20 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
     Raises:
         DataError: An id is empty or contains white space, which separates the columns of these files; nothing is
             written.
-        ArgumentError: The name of a task, template or model cannot stand in a file name.
+        ArgumentError: `folder` is a file, or the name of a task, template or model cannot stand in a file name.
     """
     folder = Path(folder)
+    check_export(split, folder, part=part)
     log, targets, history = split.log, split.targets(part), split.history(part)
-    _refuse_blanks(log.items.raw, "item")
-    _refuse_blanks((log.users.raw[u] for u in targets.users), "user")
     shares = predictions.filter(pl.col("split") == part).partition_by("task", "template", "model", as_dict=True)
     files = {_file_name(*map(str, key)): share.sort("user", "rank") for key, share in sorted(shares.items())}
     users, items = log.users.raw, log.items.raw
     _write(folder / "truth.tsv", (f"{users[u]}\t{items[i]}" for u, i in zip(targets.users, targets.items, strict=True)))
     _write(folder / "history.txt", (" ".join([users[u], *(items[i] for i in history[u])]) for u in targets.users))
     _write(folder / "catalogue.txt", items)
+    for old in folder.glob("*.tsv"):  # of an earlier export, with templates or models that this one lacks
+        if old.name.count(".") == 3 and old.name.partition(".")[0] in TASKS:
+            old.unlink()
     for name, share in files.items():
         rows = share.select("user", "rank", "item").iter_rows()
         _write(folder / name, (f"{user}\t{rank}\t{item}" for user, rank, item in rows))

@@ -18,6 +18,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def preset_size(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Size of a preset with overrides.
+
+    Raises:
+        ConfigError: Unknown key, or a width that the heads cannot share.
+    """
+    size = dict(PRESETS[name])
+    unknown = set(overrides or {}) - set(size)
+    if unknown:
+        raise ConfigError(f"model.preset: unknown keys {sorted(unknown)}; expected some of {sorted(size)}")
+    size |= dict(overrides or {})
+    if size["dim"] % size["heads"]:
+        raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
+    return size
+
+
 def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] | None = None) -> nn.Module:
     """A randomly initialised backbone from its config; nothing is downloaded.
 
@@ -27,17 +43,11 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any] |
         overrides: Any of dim, layers, heads, dropout, positions.
 
     Raises:
-        ConfigError: Unknown preset or key.
+        ConfigError: See `preset_size`.
     """
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-    size = dict(PRESETS[name])
-    unknown = set(overrides or {}) - set(size)
-    if unknown:
-        raise ConfigError(f"model.preset: unknown keys {sorted(unknown)}; expected some of {sorted(size)}")
-    size |= dict(overrides or {})
-    if size["dim"] % size["heads"]:
-        raise ConfigError(f"model.preset: dim {size['dim']} is not a multiple of heads {size['heads']}")
+    size = preset_size(name, overrides)
     if name == "t5-preset":
         config = T5Config(
             vocab_size=vocabulary_size,

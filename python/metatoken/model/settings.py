@@ -9,7 +9,7 @@ from typing import Any, Literal
 from metatoken.errors import ConfigError
 from metatoken.model.adaptation import TUNINGS, Tuning
 from metatoken.model.objective import Weights
-from metatoken.model.presets import PRESETS
+from metatoken.model.presets import PRESETS, preset_size
 from metatoken.tasks.families import known_tasks
 
 
@@ -76,6 +76,8 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         _check_tasks(self.tasks)
+        if self.backbone in PRESETS:
+            preset_size(self.backbone, self.preset)
         for name in ("max_history", "max_text", "title_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: expected at least 1, got {getattr(self, name)}")
@@ -104,7 +106,7 @@ def _check_tasks(tasks: tuple[str, ...]) -> None:
         if task not in known:
             close = difflib.get_close_matches(task, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"expected some of {', '.join(known)}"
-            raise ConfigError(f"model.tasks: {hint}, got {list(tasks)}")
+            raise ConfigError(f"model.tasks: {f'unknown task {task!r}' if task else 'no task'}; {hint}")
 
 
 def settings_from_dict(values: dict[str, Any]) -> ModelSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,6 +143,8 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
 def _family(run: Run, task: str) -> Family:
     known = [name for name in run.module.tasks if name in families()]
     if task not in known:
+        close = difflib.get_close_matches(task, known, 1)
         have = f"it has {', '.join(known)}" if known else "it has none; name one in model.tasks and train"
+        have = f"did you mean {close[0]!r}?" if close else have
         raise ArgumentError("task", f"the run was not trained on {task!r} as a task with a rating or a text; {have}")
     return families()[task]
