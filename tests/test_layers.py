@@ -1,4 +1,4 @@
-"""Imports flow one way: data, tokens, tasks, model, decode, evaluate, held_out, training, run, recommend, cli."""
+"""Imports flow one way, from data, tokens and tasks to run, recommend and cli: see LAYERS."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ LAYERS = (
     "decode",
     "evaluate",
     "held_out",
+    "history",
     "training",
     "run",
     "recommend",

@@ -143,7 +143,7 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
 def _family(run: Run, task: str) -> Family:
     known = [name for name in run.module.tasks if name in families()]
     if task not in known:
-        close = difflib.get_close_matches(task, known, 1)
+        close = [] if task in families() else difflib.get_close_matches(task, known, 1)
         have = f"it has {', '.join(known)}" if known else "it has none; name one in model.tasks and train"
         have = f"did you mean {close[0]!r}?" if close else have
         raise ArgumentError("task", f"the run was not trained on {task!r} as a task with a rating or a text; {have}")
