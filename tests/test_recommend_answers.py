@@ -49,7 +49,7 @@ def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
     fields = {name: list(texts) for name, texts in held.written.items() if name in question.slots - {"title"}}
     found = answer(run, task, users, items, fields)
     if family.answer == "rating":
-        np.testing.assert_allclose(found, runner.predict(family, held, question), atol=1e-6)
+        np.testing.assert_allclose(found, runner.predict(held, question), atol=1e-6)
     else:
         assert found == runner.write(held, question)
 

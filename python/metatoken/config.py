@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from metatoken.errors import ConfigError
+from metatoken.errors import ConfigError, hint
 
 
 class Section(BaseModel):
@@ -234,8 +233,9 @@ def _check(values: dict[str, Any], file: Path, text: str, overrides: list[str]) 
         path = [str(part) for part in first["loc"]]
         place, name = _place(path, file, text, overrides), ".".join(path)
         if first["type"] == "extra_forbidden":
-            hint = _hint(path[-1], _known_keys(path[:-1]))
-            raise ConfigError(f"{place}: unknown key {name!r}; {hint}") from error
+            known = _known_keys(path[:-1])
+            remedy = hint(path[-1], known, f"known are {', '.join(known)}")
+            raise ConfigError(f"{place}: unknown key {name!r}; {remedy}") from error
         if first["type"] == "missing":
             raise ConfigError(f"{place}: {name!r} is missing; set it in the file or with --set {name}=...") from error
         if first["type"] == "model_type":
@@ -245,11 +245,6 @@ def _check(values: dict[str, Any], file: Path, text: str, overrides: list[str]) 
             ) from error
         said = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{place}: {name}: {said}, got {first['input']!r}") from error
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
 def _place(path: list[str], file: Path, text: str, overrides: list[str]) -> str:

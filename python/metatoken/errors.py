@@ -6,6 +6,12 @@ line and exit code 2.
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class MetatokenError(Exception):
     """Base of every error that metatoken raises on purpose."""
@@ -67,3 +73,9 @@ class ConditionError(ArgumentError):
     def __init__(self, message: str, position: int) -> None:
         super().__init__("where", f"character {position}: {message}")
         self.position = position
+
+
+def hint(name: str, known: Sequence[str], otherwise: str) -> str:
+    """How to mend a name that is not known: the nearest known one, or `otherwise`."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else otherwise

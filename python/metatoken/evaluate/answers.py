@@ -110,20 +110,15 @@ class AnswerRunner:
         return AnswerResult(rows, pl.concat(tables))
 
     def _told(self, family: Family, held: AnswerRows, questions: Sequence[Question]) -> Iterator[Told]:
-        if family.answer == "rating":
-            for question in questions:
-                yield Told(question.id, "rating_head", self.predict(family, held, question))
+        model, ask = ("rating_head", self.predict) if family.answer == "rating" else ("written", self.write)
+        for question in questions:
+            yield Told(question.id, model, ask(held, question))
+        if family.column == "rating":
             yield from self._rated(held)
-        elif family.column == "rating":
-            for question in questions:
-                yield Told(question.id, "written", self.write(held, question))
-            yield from self._rated(held)
-        else:
-            for question in questions:
-                yield Told(question.id, "written", self.write(held, question))
-            train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.max_text)
-            for name, texts in _nearest(self.module, family, train, held).items():
-                yield Told("-", name, texts)
+            return
+        train = AnswerRows.of(family, self.rows.train, self.module.tokenizer, self.module.settings.max_text)
+        for name, texts in _nearest(self.module, family, train, held).items():
+            yield Told("-", name, texts)
 
     def _rated(self, held: AnswerRows) -> Iterator[Told]:
         """Ratings by baselines."""
@@ -154,10 +149,10 @@ class AnswerRunner:
             rows = rows.take(chosen)
         return rows
 
-    def predict(self, family: Family, rows: AnswerRows, question: Question) -> np.ndarray:
+    def predict(self, rows: AnswerRows, question: Question) -> np.ndarray:
         """Ratings of the rows, float64 `[n]`: the biases and the head's part, cut to what can occur."""
         values = np.concatenate([np.zeros(0), *self._values(rows, question)])
-        return self._base().predict(family.name, rows.users, rows.items, values)
+        return self._base().predict(rows.family.name, rows.users, rows.items, values)
 
     def _base(self) -> RatingBase:
         if self.module.ratings is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from metatoken.errors import ConfigError
+from metatoken.errors import ConfigError, hint
 from metatoken.model.adaptation import TUNINGS, Tuning
 from metatoken.model.objective import Weights
 from metatoken.model.presets import PRESETS, preset_size
@@ -104,9 +103,8 @@ def _check_tasks(tasks: tuple[str, ...]) -> None:
     known = known_tasks()
     for task in tasks or ("",):
         if task not in known:
-            close = difflib.get_close_matches(task, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected some of {', '.join(known)}"
-            raise ConfigError(f"model.tasks: {f'unknown task {task!r}' if task else 'no task'}; {hint}")
+            remedy = hint(task, known, f"expected some of {', '.join(known)}")
+            raise ConfigError(f"model.tasks: {f'unknown task {task!r}' if task else 'no task'}; {remedy}")
 
 
 def settings_from_dict(values: dict[str, Any]) -> ModelSettings:

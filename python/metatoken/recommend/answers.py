@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import polars as pl
 from metatoken.artifacts import atomic_file, write_frame
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
-from metatoken.errors import ArgumentError, DataError
+from metatoken.errors import ArgumentError, DataError, hint
 from metatoken.evaluate.answers import AnswerRunner
 from metatoken.tasks.answers import AnswerRows
 from metatoken.tasks.families import FIELDS, Family, families
@@ -58,8 +57,8 @@ def answer(
     fields = {name: list(texts) for name, texts in (fields or {}).items()}
     for name in sorted(set(fields) & set(FIELDS) - asked.slots):
         others = [q.id for q in family.questions if name in q.slots]
-        hint = f"those that use it: {', '.join(others)}" if others else f"no question of the task {task!r} does"
-        raise ArgumentError("fields", f"the question {asked.id} does not use {name!r}; {hint}")
+        remedy = f"those that use it: {', '.join(others)}" if others else f"no question of the task {task!r} does"
+        raise ArgumentError("fields", f"the question {asked.id} does not use {name!r}; {remedy}")
     if len(users) != len(items) or any(len(texts) != len(users) for texts in fields.values()):
         raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
     if not users:
@@ -77,7 +76,7 @@ def answer(
         raise AssertionError("a run with such a task keeps its rows")
     runner = AnswerRunner(run.module, run.answers, options=options, seed=settings.seed)
     if family.answer == "rating":
-        ratings: list[float] = runner.predict(family, rows, asked).tolist()
+        ratings: list[float] = runner.predict(rows, asked).tolist()
         return ratings
     return runner.write(rows, asked)
 
@@ -143,8 +142,8 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
 def _family(run: Run, task: str) -> Family:
     known = [name for name in run.module.tasks if name in families()]
     if task not in known:
-        close = [] if task in families() else difflib.get_close_matches(task, known, 1)
         have = f"it has {', '.join(known)}" if known else "it has none; name one in model.tasks and train"
-        have = f"did you mean {close[0]!r}?" if close else have
+        if task not in families():
+            have = hint(task, known, have)
         raise ArgumentError("task", f"the run was not trained on {task!r} as a task with a rating or a text; {have}")
     return families()[task]
