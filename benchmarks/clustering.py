@@ -44,7 +44,7 @@ def vars_of(clock: Clock) -> Record:
 
 
 def ours_flat(x: Rows, k: int, args: argparse.Namespace, seed: int, sample: int | None = None) -> Record:
-    from metatoken.tokens.clustering import fit
+    from metatoken.tokens.codes.clustering import fit
 
     with Clock() as clock:
         book = fit(x, [k], max_iterations=args.iterations, threads=args.threads, seed=seed, sample=sample)
@@ -84,7 +84,7 @@ def sampled(x: Rows, args: argparse.Namespace) -> Runs:
 
 def tree(x: Rows, args: argparse.Namespace) -> Runs:
     """Hierarchical k-means; the inertia is that of the leaves around their own centroids."""
-    from metatoken.tokens.clustering import fit
+    from metatoken.tokens.codes.clustering import fit
 
     def ours(seed: int, sample: int | None) -> Record:
         settings: Record = {"max_iterations": args.iterations, "threads": args.threads, "seed": seed, "sample": sample}
@@ -104,7 +104,7 @@ def tree(x: Rows, args: argparse.Namespace) -> Runs:
 
 def assign(x: Rows, k: int, metric: str, args: argparse.Namespace) -> Runs:
     """Nearest of `k` centroids, which are rows of the data moved by noise."""
-    from metatoken.tokens.clustering import ClusterReport, Codebook
+    from metatoken.tokens.codes.clustering import ClusterReport, Codebook
 
     rng = np.random.default_rng(1)
     picked = x[np.sort(rng.choice(len(x), k, replace=False))]

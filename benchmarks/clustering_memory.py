@@ -67,7 +67,7 @@ def write_rows(path: Path, n: int, dim: int) -> None:
 
 def child(path: Path, n: int, case: str, sample: int, threads: int) -> dict[str, Any]:
     """One case: fit, then assign the same rows."""
-    from metatoken.tokens.clustering import fit
+    from metatoken.tokens.codes.clustering import fit
 
     x = np.load(path, mmap_mode="r")[:n]
     fit(np.asarray(x[:1000]), [4], threads=threads)  # imports and thread pools

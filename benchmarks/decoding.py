@@ -31,9 +31,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from metatoken.decode.beam import beam_search
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates, best_children, best_leaves, roots
-from metatoken.decode.trie import Trie
 from metatoken.model.network import Network
 from metatoken.tasks.examples import Batch
+from metatoken.tokens.trie import Trie
 
 CASES = {
     ("100k", 2): (100_000, [512, 512]),

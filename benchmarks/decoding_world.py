@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from metatoken.decode.trie import Trie
-from metatoken.model.backbone import Backbone
+from metatoken.model.backbone.backbone import Backbone
+from metatoken.model.backbone.presets import build_preset
 from metatoken.model.network import Network
-from metatoken.model.presets import build_preset
 from metatoken.tasks.examples import Batch
+from metatoken.tokens.trie import Trie
 
 WORDS = 64  # text tokens
 ENTITY = 64  # width of the item embeddings

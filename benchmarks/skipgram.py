@@ -15,7 +15,7 @@ where we let ours end.
 Speed is pairs per second. Ours are counted. Both draw the reach of each position from 1..5, so gensim's number for the
 corpus is taken at its expectation: position i of a walk of n has sum over r = 1..5 of (min(i, r) + min(n-1-i, r)) / 5.
 
-Quality is same-group@10 on the planted graph, and on logs the AUC of held-out links (see `metatoken.tokens.quality`).
+Quality is same-group@10 on the planted graph, and on logs the AUC of held-out links (`metatoken.tokens.quality.links`).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.tokens import skipgram
-from metatoken.tokens.quality import link_auc, same_group_at
-from metatoken.tokens.skipgram import Embeddings
-from metatoken.tokens.walks import Graph, walks
+from metatoken.tokens.graph.walks import Graph, walks
+from metatoken.tokens.quality.links import link_auc, same_group_at
+from metatoken.tokens.vectors import skipgram
+from metatoken.tokens.vectors.skipgram import Embeddings
 
 DIM, WINDOW, NEGATIVES, LENGTH = 64, 5, 5, 40
 RATE, LAST_RATE = 0.025, 0.0001

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import metatoken as mt
 from metatoken.evaluate.losses import held_out_losses
-from metatoken.model import smollm2
+from metatoken.model.backbone import smollm2
 from metatoken.model.module import MetaTokenModule
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "movielens_small"

@@ -28,10 +28,10 @@ import metatoken as mt
 from metatoken.config import Config, load_config
 from metatoken.evaluate.answers import AnswerRunner
 from metatoken.evaluate.runner import Runner
-from metatoken.held_out import hold_out
-from metatoken.run import read_log
+from metatoken.run.held_out import hold_out
+from metatoken.run.train import read_log
+from metatoken.run.trainer import build, fit, make_trainer, text_options
 from metatoken.tokens.files import fit_arguments
-from metatoken.training import build, fit, make_trainer, text_options
 
 LABELS = ("task", "template", "model")
 SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")

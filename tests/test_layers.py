@@ -15,26 +15,22 @@ from tests.files import ROOT
 PACKAGE = ROOT / "python" / "metatoken"
 
 # Left to right; the longest prefix that fits a module gives its layer, and a module may import its own layer and any
-# to the left. `decode.trie` is a plain array structure that a saved vocabulary contains, hence its early place.
+# to the left.
 LAYERS = (
     "_core",
     "errors",
     "artifacts",
     "data",
-    "decode.trie",
     "tokens",
     "config",
     "tasks",
     "model",
     "decode",
+    "predict",
     "evaluate",
-    "held_out",
-    "history",
-    "training",
     "run",
     "recommend",
     "serve",
-    "report",
     "cli",
     "__main__",
 )
@@ -43,16 +39,13 @@ TORCH_USERS = (
     "tasks",
     "model",
     "decode",
-    "evaluate.baselines",
-    "evaluate.fusion",
-    "evaluate.losses",
-    "evaluate.runner",
-    "training",
+    "predict",
+    "evaluate",
     "run",
     "recommend",
     "cli",
 )
-CORE_USERS = ("tokens", "decode.trie", "cli.doctor")
+CORE_USERS = ("tokens", "decode.search", "cli.doctor")
 
 
 class Import(NamedTuple):
@@ -128,11 +121,11 @@ def test_nothing_imports_to_its_right() -> None:
 
 def test_only_layers_that_compute_with_torch_import_it() -> None:
     heavy = [i for i in IMPORTS if within(i.target, TORCH) and not i.typing_only]
-    wrong = [i for i in heavy if not within(i.module, TORCH_USERS) or i.module == "decode.trie"]
+    wrong = [i for i in heavy if not within(i.module, TORCH_USERS)]
     assert not wrong, explain(wrong)
 
 
-def test_only_tokens_and_trie_import_the_native_core() -> None:
+def test_only_tokens_and_the_search_import_the_native_core() -> None:
     wrong = [i for i in IMPORTS if within(i.target, ("metatoken._core",)) and not within(i.module, CORE_USERS)]
     assert not wrong, explain(wrong)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from metatoken.model.item_scores import ItemScores
+from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.objective import loss_parts
 from metatoken.tasks.examples import Batch

@@ -10,7 +10,7 @@ use crate::graph::csr::{Graph as CoreGraph, Link};
 use crate::graph::metapath::MetaPath;
 use crate::graph::walk;
 
-/// A typed graph; see `metatoken.tokens.walks.Graph`.
+/// A typed graph; see `metatoken.tokens.graph.walks.Graph`.
 #[pyclass(frozen, module = "metatoken._core.graph")]
 pub(super) struct Graph {
     pub(super) core: CoreGraph,

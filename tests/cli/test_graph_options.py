@@ -12,11 +12,11 @@ import pytest
 from metatoken.artifacts import read_json
 from metatoken.config import TokensConfig
 from metatoken.data import Interactions, leave_last_out
-from metatoken.tokens.cold import ORIGINS
 from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.files import fit_arguments
-from metatoken.tokens.quality import link_auc
-from metatoken.tokens.skipgram import Embeddings
+from metatoken.tokens.quality.links import link_auc
+from metatoken.tokens.vectors.cold import ORIGINS
+from metatoken.tokens.vectors.skipgram import Embeddings
 from metatoken.tokens.vocabulary import Vocabulary
 from tests.cli.conftest import COLUMNS, QUICK, Refuse, Run
 from tests.files import write_movies

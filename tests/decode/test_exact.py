@@ -229,7 +229,7 @@ def test_the_torch_steps_give_the_same_lists(modules, split, case, leaf, monkeyp
 
 @pytest.mark.parametrize("backbone", ["gpt2", "t5"])
 def test_saved_and_loaded(modules, split, tmp_path, backbone):
-    from metatoken.model.saving import load_model, save_model
+    from metatoken.model.store.saving import load_model, save_model
 
     module = modules[backbone, "ragged", "full"]
     save_model(module, tmp_path / "model")

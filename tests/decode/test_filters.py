@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.decode.filters import ItemFilter
-from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError
-from metatoken.model.index import TrieIndex
+from metatoken.model.heads.trie_index import TrieIndex
+from metatoken.tokens.trie import Trie
 
 N = 30
 ROWS = st.lists(st.integers(0, N - 1), max_size=N).map(lambda rows: np.array(rows, dtype=np.int64))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from metatoken.decode import search
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates
-from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError
-from metatoken.model.index import TrieIndex
+from metatoken.model.heads.trie_index import TrieIndex
+from metatoken.tokens.trie import Trie
 
 CODES = 5
 

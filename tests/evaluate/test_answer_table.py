@@ -12,7 +12,7 @@ from metatoken.errors import ArtifactError
 from metatoken.evaluate.answer_table import SCHEMA, export_answers, read_answers_table
 from metatoken.evaluate.ratings import rating_metrics
 from metatoken.evaluate.text import text_metrics
-from metatoken.run import ANSWERS, Run
+from metatoken.run.train import ANSWERS, Run
 from tests.conftest import TrainedRun
 
 

@@ -12,9 +12,10 @@ import pytest
 from metatoken.data.interactions import Interactions
 from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, DataError
-from metatoken.evaluate.baselines import TransitionGraph
 from metatoken.evaluate.predictions import SCHEMA, export_plain, predictions_frame, read_predictions, write_predictions
-from metatoken.evaluate.ranking import ranking_metrics, take, top_k
+from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.predict.top import take, top_k
+from metatoken.predict.transitions import TransitionGraph
 
 LABELS = {"task": "sequential", "template": "seen-0", "split": "test", "model": "fused"}
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from metatoken.decode.beam import beam_search
-from metatoken.evaluate.baselines import Popularity, TransitionGraph
-from metatoken.evaluate.fusion import Fusion
 from metatoken.evaluate.predictions import export_plain, read_predictions
-from metatoken.evaluate.ranking import ranking_metrics, take, top_k
+from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.evaluate.runner import Result, Runner, read, spread, summary
-from metatoken.model.ranking import item_scores
+from metatoken.model.heads.ranking import item_scores
+from metatoken.predict.fusion import Fusion
+from metatoken.predict.top import take, top_k
+from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.tasks.datamodule import EvaluationBatches
 from tests.conftest import TrainedRun
 

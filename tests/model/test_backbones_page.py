@@ -13,9 +13,10 @@ from metatoken.config import load_config
 from metatoken.model.module import settings_from_dict
 from metatoken.model.objective import Weights, loss_parts
 from tests.files import ROOT
-from tests.model import test_adaptation, test_export, test_pretrained
 from tests.model.architectures import ARCHITECTURES
-from tests.model.test_pretrained import _batch
+from tests.model.backbone import test_adaptation, test_pretrained
+from tests.model.backbone.test_pretrained import _batch
+from tests.model.store import test_export
 
 FEATURES = {
     "old logits unchanged": [

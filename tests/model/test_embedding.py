@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
+from metatoken.model.backbone.presets import build_preset
 from metatoken.model.embedding import MetaEmbedding, TokenTable, install
-from metatoken.model.presets import build_preset
 
 
 def _table(dim=32):

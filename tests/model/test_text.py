@@ -6,9 +6,9 @@ import torch
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArgumentError
+from metatoken.model.backbone.pretrained import load_pretrained
 from metatoken.model.features import title_features
-from metatoken.model.pretrained import load_pretrained
-from metatoken.model.saving import load_model, save_model
+from metatoken.model.store.saving import load_model, save_model
 from metatoken.model.text import _batches, text_vectors, whiten
 from metatoken.tokens.features import ItemFeatures
 from tests.conftest import SMALL

@@ -16,7 +16,7 @@ import pytest
 SETUP = """
 import numpy as np
 from metatoken._core import cluster as native
-from metatoken.tokens.clustering import ClusterReport, Codebook, assign, encode, fit, make_unique
+from metatoken.tokens.codes.clustering import ClusterReport, Codebook, assign, encode, fit, make_unique
 rng = np.random.default_rng(0)
 def rows(n, dim=64):
     part = rng.standard_normal((50_000, dim), dtype=np.float32)

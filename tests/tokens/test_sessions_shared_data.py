@@ -9,8 +9,8 @@ import pytest
 
 from metatoken.cli.app import main
 from metatoken.data import Interactions, leave_last_out
-from metatoken.tokens.quality import link_auc
-from metatoken.tokens.skipgram import Embeddings
+from metatoken.tokens.quality.links import link_auc
+from metatoken.tokens.vectors.skipgram import Embeddings
 from metatoken.tokens.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.shared_data

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from metatoken import artifacts
 from metatoken.data import Interactions, Sequences, generate_world, leave_last_out
-from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 from metatoken.tokens.neighbours import nearest
-from metatoken.tokens.scores import score
-from metatoken.tokens.skipgram import Embeddings
+from metatoken.tokens.quality.scores import score
 from metatoken.tokens.storage import read_scores
+from metatoken.tokens.trie import Trie
+from metatoken.tokens.vectors.skipgram import Embeddings
 from metatoken.tokens.vocabulary import Vocabulary
 
 FAST = {"dim": 8, "walks_per_node": 20, "walk_length": 20, "epochs": 5, "levels": (8, 64)}

@@ -28,7 +28,7 @@ def answer(
     from metatoken.errors import ArgumentError
     from metatoken.recommend.answers import answer as ask
     from metatoken.recommend.answers import answer_table, check_suffix, write_answers
-    from metatoken.run import load_run
+    from metatoken.run.train import load_run
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")

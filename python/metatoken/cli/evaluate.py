@@ -31,7 +31,7 @@ def evaluate(
     from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.evaluate.answer_table import export_answers, read_answers_table
     from metatoken.evaluate.predictions import check_export, export_plain, read_predictions
-    from metatoken.run import ANSWERS, PREDICTIONS, evaluate_run, load_run
+    from metatoken.run.train import ANSWERS, PREDICTIONS, evaluate_run, load_run
 
     loaded = load_run(run)
     if export is not None:

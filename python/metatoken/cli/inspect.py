@@ -88,7 +88,7 @@ def compute_scores(
     vocabulary: Vocabulary, train: Interactions | None, representation: str = "tokens"
 ) -> dict[str, Any]:
     """Scores as JSON values, rounded to what another processor would get too."""
-    from metatoken.tokens.scores import score
+    from metatoken.tokens.quality.scores import score
 
     known = cast("Literal['tokens', 'vectors']", representation)
     return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=known).to_dict()))
@@ -113,7 +113,7 @@ def rounded(value: Any) -> Any:
 
 def size(vocabulary: Vocabulary) -> dict[str, Any]:
     """How many of what a vocabulary holds, and where its vectors came from."""
-    from metatoken.tokens.cold import count_origins
+    from metatoken.tokens.vectors.cold import count_origins
 
     return {
         "n_users": vocabulary.n_users,
@@ -131,8 +131,8 @@ def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_jso
         ArgumentError: `kind` or `k` has no such value.
         UnknownIdError: The vocabulary has no such id.
     """
-    from metatoken.tokens.cold import ORIGINS
     from metatoken.tokens.neighbours import nearest
+    from metatoken.tokens.vectors.cold import ORIGINS
 
     found = nearest(vocabulary, cast("Literal['item', 'user']", kind), raw, k)
     is_user = kind == "user"

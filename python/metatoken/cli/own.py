@@ -43,7 +43,7 @@ def tokenize_own(files: OwnFiles, settings: dict[str, Any]) -> Vocabulary:
         ArgumentError: Options do not go together.
         DataError: A file cannot be read, or its content cannot be used.
     """
-    from metatoken.tokens.matrix import read_matrix
+    from metatoken.tokens.vectors.matrix import read_matrix
     from metatoken.tokens.vocabulary import Vocabulary
 
     path = files.embeddings

@@ -45,7 +45,7 @@ def vector_quality(
         raise ArgumentError("--negatives", "is about the pairs of --heldout")
     if options.groups is not None:
         from metatoken.tokens.files import read_groups
-        from metatoken.tokens.quality import group_quality
+        from metatoken.tokens.quality.links import group_quality
 
         own = vocabulary.trained[vocabulary.n_users :]
         links = read_groups(options.groups, vocabulary.items, "item")
@@ -61,8 +61,8 @@ def vector_quality(
 def _links(vocabulary: Vocabulary, options: QualityOptions, split: Split | None, columns: LogOptions) -> dict[str, Any]:
     import numpy as np
 
-    from metatoken.tokens.quality import link_auc
-    from metatoken.tokens.skipgram import Embeddings
+    from metatoken.tokens.quality.links import link_auc
+    from metatoken.tokens.vectors.skipgram import Embeddings
 
     if vocabulary.n_users == 0:
         raise ArgumentError("--heldout", "the vocabulary has items only, and links are between users and items")

@@ -212,7 +212,7 @@ def tokenize_split(split: Split, settings: dict[str, Any], columns: options.LogO
 
 def warn_of_cold(vocabulary: Vocabulary) -> None:
     """Says how many ids no walk reached, and what they got instead of a vector of their own."""
-    from metatoken.tokens.cold import count_origins
+    from metatoken.tokens.vectors.cold import count_origins
 
     for kind, counts in count_origins(vocabulary.origins, vocabulary.n_users).items():
         others = {name: count for name, count in counts.items() if name not in ("walked", "given")}

@@ -23,9 +23,9 @@ def train(
     """Trains a model on a log, from tokens to fusion weights."""
     from metatoken.cli.output import progress_bar
     from metatoken.config import load_config
-    from metatoken.run import train_run
+    from metatoken.run.train import train_run
+    from metatoken.run.trainer import is_first_process
     from metatoken.tasks.families import answer_tasks, ranking_tasks
-    from metatoken.training import is_first_process
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:

@@ -17,8 +17,8 @@ from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
 from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
+from metatoken.data.ragged import Sequences
 from metatoken.data.readers import read_raw, read_table
-from metatoken.data.sequences import Sequences
 from metatoken.errors import ArgumentError, DataError
 
 Format = Literal["table", "sequences", "pairs", "sessions"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
-from metatoken.data.sequences import Sequences
+from metatoken.data.ragged import Sequences
 from metatoken.errors import ArgumentError
 
 Part = Literal["validation", "test"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
-    from metatoken.model.index import TrieIndex
+    from metatoken.model.heads.trie_index import TrieIndex
 
     Rows = Sequence[np.ndarray]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor
 
-from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError
+from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

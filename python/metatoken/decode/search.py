@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from metatoken.decode import trie as core
+from metatoken._core import search as core
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from metatoken.decode.filters import ItemFilter
-    from metatoken.model.index import TrieIndex
+    from metatoken.model.heads.trie_index import TrieIndex
 
     Logits = tuple[Tensor, Tensor | None, Tensor | None]
     """By code `[R, C]`, of ending `[R]`, log-normaliser `[R]`: `GenerationHead.level_logits`."""

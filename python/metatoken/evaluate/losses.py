@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from metatoken.model.heads.ranking import target_ranks
 from metatoken.model.objective import target_scores
-from metatoken.model.ranking import target_ranks
 from metatoken.tasks.examples import collate
 from metatoken.tasks.prompts import TASKS, seen_templates
 

@@ -12,11 +12,12 @@ import torch
 
 from metatoken.data import Targets
 from metatoken.decode.beam import Recommendations, beam_search
-from metatoken.evaluate.baselines import Popularity, TransitionGraph
-from metatoken.evaluate.fusion import Candidates, Fusion, choose
 from metatoken.evaluate.predictions import SCHEMA, predictions_frame
-from metatoken.evaluate.ranking import ranking_metrics, top_k
-from metatoken.model.ranking import item_scores
+from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.model.heads.ranking import item_scores
+from metatoken.predict.fusion import Candidates, Fusion, choose
+from metatoken.predict.top import top_k
+from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.tasks.datamodule import EvaluationBatches
 from metatoken.tasks.families import ranking_tasks
 from metatoken.tasks.prompts import templates

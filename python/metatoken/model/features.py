@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from metatoken.artifacts import read_manifest
 from metatoken.errors import ArtifactError
-from metatoken.model.pretrained import load_pretrained
+from metatoken.model.backbone.pretrained import load_pretrained
 from metatoken.model.text import Progress, text_vectors, whiten
 from metatoken.tokens.features import KIND, SCHEMA, ItemFeatures, texts_checksum
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metatoken.errors import ConfigError
-from metatoken.model.adaptation import is_tied
+from metatoken.model.backbone.adaptation import is_tied
 from metatoken.model.embedding import readers
 
 if TYPE_CHECKING:

@@ -14,22 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metatoken.decode.trie import Trie
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.model.adaptation import adapt, freeze_unread
-from metatoken.model.backbone import Backbone
-from metatoken.model.checkpoints import check_weights, random_state, set_random_state, trainable_names
-from metatoken.model.depth import keep_layers
+from metatoken.model.backbone.adaptation import adapt, freeze_unread
+from metatoken.model.backbone.backbone import Backbone
+from metatoken.model.backbone.presets import PRESETS, build_preset
+from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
 from metatoken.model.objective import loss_parts
-from metatoken.model.presets import PRESETS, build_preset
-from metatoken.model.pretrained import load_pretrained
 from metatoken.model.settings import ModelSettings, settings_from_dict
+from metatoken.model.store.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.tasks.examples import Batch, ExampleBuilder
 from metatoken.tasks.families import FIELDS, TOKENS, answer_tasks, ranking_tasks
 from metatoken.tasks.prompts import PromptEncoder, templates, train_tokenizer
 from metatoken.tasks.titles import titled_rows
 from metatoken.tokens.features import ItemFeatures
+from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +214,7 @@ class MetaTokenModule(L.LightningModule):
         return parts["loss"]
 
     def validation_step(self, batch: Evaluation | Batch, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
-        from metatoken.model.ranking import item_scores, target_ranks
+        from metatoken.model.heads.ranking import item_scores, target_ranks
 
         task = self.tasks[dataloader_idx]
         if isinstance(batch, Batch):

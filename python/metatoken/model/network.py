@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.model.backbone import Backbone
+from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.embedding import TokenTable, install
-from metatoken.model.heads import GenerationHead, ItemHead, ItemVectors
-from metatoken.model.index import TrieIndex
-from metatoken.model.item_scores import Reordered
+from metatoken.model.heads.generation import GenerationHead
+from metatoken.model.heads.item_scores import Reordered
+from metatoken.model.heads.items import ItemHead, ItemVectors
+from metatoken.model.heads.rating import RatingHead
+from metatoken.model.heads.trie_index import TrieIndex
 from metatoken.model.objective import Scores, target_scores
-from metatoken.model.rating import RatingHead
 
 if TYPE_CHECKING:
-    from metatoken.decode.trie import Trie
     from metatoken.model.prefix import Prefix
     from metatoken.tasks.examples import Batch
+    from metatoken.tokens.trie import Trie
     from metatoken.tokens.vocabulary import Vocabulary
 
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metatoken.model.heads import GenerationHead, ItemHead
-from metatoken.model.item_scores import ItemScores
+from metatoken.model.heads.generation import GenerationHead
+from metatoken.model.heads.item_scores import ItemScores
+from metatoken.model.heads.items import ItemHead
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metatoken.errors import ConfigError, hint
-from metatoken.model.adaptation import TUNINGS, Tuning
+from metatoken.model.backbone.adaptation import TUNINGS, Tuning
+from metatoken.model.backbone.presets import PRESETS, preset_size
 from metatoken.model.objective import Weights
-from metatoken.model.presets import PRESETS, preset_size
 from metatoken.tasks.families import known_tasks
 
 
@@ -23,7 +23,7 @@ class ModelSettings:
         preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
         tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
             `full` for a preset, which allows nothing else. Tokens and heads always train.
-        lora: Options of `peft.LoraConfig` over `metatoken.model.adaptation.LORA`.
+        lora: Options of `peft.LoraConfig` over `metatoken.model.backbone.adaptation.LORA`.
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
         tasks: Task families: `sequential`, `direct`, and those of `metatoken.tasks.families`.
         max_text: Tokens of a text in a question or an answer at most.

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metatoken.errors import ArgumentError
-from metatoken.model.depth import keep_layers
-from metatoken.model.norm import final_norm
-from metatoken.model.pretrained import load_pretrained
+from metatoken.model.backbone.norm import final_norm
+from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16")

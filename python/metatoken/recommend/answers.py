@@ -13,13 +13,13 @@ from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
 from metatoken.errors import ArgumentError, DataError, hint
 from metatoken.evaluate.answers import AnswerRunner
+from metatoken.run.trainer import text_options
 from metatoken.tasks.answers import AnswerRows
 from metatoken.tasks.families import FIELDS, Family, families
-from metatoken.training import text_options
 
 if TYPE_CHECKING:
     from metatoken.decode.text import TextOptions
-    from metatoken.run import Run
+    from metatoken.run.train import Run
 
 
 def answer(

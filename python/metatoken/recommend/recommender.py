@@ -13,11 +13,11 @@ import torch
 from metatoken.data import Catalogue, Interactions, Sequences
 from metatoken.decode.beam import beam_search
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.baselines import TransitionGraph
-from metatoken.evaluate.fusion import Fusion
-from metatoken.evaluate.ranking import top_k
 from metatoken.evaluate.runner import DEPTH, spread
-from metatoken.model.ranking import item_scores
+from metatoken.model.heads.ranking import item_scores
+from metatoken.predict.fusion import Fusion
+from metatoken.predict.top import top_k
+from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 from metatoken.tasks.examples import collate
 from metatoken.tasks.prompts import TASKS, TokenRows, seen_templates
@@ -68,7 +68,7 @@ class Recommender:
         Raises:
             ArtifactError: A part is missing or altered.
         """
-        from metatoken.run import load_run
+        from metatoken.run.train import load_run
 
         loaded = load_run(run)
         return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue)

@@ -16,7 +16,7 @@ from metatoken.data.links import LinkKind, Links
 from metatoken.data.readers import read_table
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tokens.features import ItemFeatures
-from metatoken.tokens.matrix import read_matrix
+from metatoken.tokens.vectors.matrix import read_matrix
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions

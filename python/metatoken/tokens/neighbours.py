@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metatoken.errors import ArgumentError
-from metatoken.tokens.cold import NONE, ORIGINS
-from metatoken.tokens.memorization import unit_rows
 from metatoken.tokens.names import Kind
+from metatoken.tokens.quality.memorization import unit_rows
+from metatoken.tokens.vectors.cold import NONE, ORIGINS
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary

@@ -22,9 +22,9 @@ import metatoken._core as core
 from metatoken import artifacts
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArtifactError
-from metatoken.tokens.clustering import Codebook
-from metatoken.tokens.cold import ORIGINS, count_origins
+from metatoken.tokens.codes.clustering import Codebook
 from metatoken.tokens.fold_in import FoldIn
+from metatoken.tokens.vectors.cold import ORIGINS, count_origins
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary

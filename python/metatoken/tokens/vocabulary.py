@@ -17,17 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens import cold as filling
-from metatoken.tokens.clustering import Codebook, Method, Metric, Unique, Vectors
-from metatoken.tokens.cold import GIVEN, NONE, WALKED, Cold
-from metatoken.tokens.edges import EdgeWeights
-from metatoken.tokens.encoding import Kinds, Progress, encode_kinds, part_of
+from metatoken.tokens.codes.clustering import Codebook, Method, Metric, Unique, Vectors
+from metatoken.tokens.codes.encoding import Kinds, Progress, encode_kinds, part_of
 from metatoken.tokens.fold_in import FoldIn
-from metatoken.tokens.learn import WalkSettings, attribute_links, described, learn
-from metatoken.tokens.matrix import read_matrix
+from metatoken.tokens.graph.edges import EdgeWeights
 from metatoken.tokens.names import Kind, Names
-from metatoken.tokens.skipgram import META_PATHS, Embeddings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
+from metatoken.tokens.vectors import cold as filling
+from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED, Cold
+from metatoken.tokens.vectors.learn import WalkSettings, attribute_links, described, learn
+from metatoken.tokens.vectors.matrix import read_matrix
+from metatoken.tokens.vectors.skipgram import META_PATHS, Embeddings
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Sequences

@@ -1,0 +1,1 @@
+"""Language models as maps from token vectors to states."""

@@ -1,0 +1,183 @@
+"""Backbones: any Hugging Face causal or encoder-decoder model, whether a preset or pretrained.
+
+What the heads need from a backbone is one thing: what its final norm makes before gain and bias, at unit length
+(DESIGN decision 11, `metatoken.model.backbone.norm`). `Backbone.states` is that, for every architecture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from metatoken.model.backbone.norm import FinalNorm
+from metatoken.model.embedding import uninstall
+from metatoken.model.heads.text_loss import linear_cross_entropy
+from metatoken.model.prefix import Layout, Prefix, lay_out, selected, separate, sharable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Backbone(nn.Module):
+    """A Hugging Face model seen as a map from token vectors to unit states.
+
+    Args:
+        model: Causal or encoder-decoder model, bare or wrapped by PEFT.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        config: Any = model.config
+        self.is_encoder_decoder = bool(config.is_encoder_decoder)
+        self.dim = int(getattr(config, "d_model", None) or config.hidden_size)
+        self.max_positions: int | None = None
+        if not self.is_encoder_decoder:
+            self.max_positions = getattr(config, "max_position_embeddings", None)
+        self.norm = FinalNorm.of(self.bare())
+        self._captured: Tensor | None = None
+        self._hook = self.norm.module.register_forward_pre_hook(self._capture)
+
+    def bare(self) -> nn.Module:
+        """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
+        inner = getattr(self.model, "get_base_model", None)
+        return inner() if inner is not None else self.model
+
+    def release(self) -> nn.Module:
+        """The Hugging Face model as it came, with LoRA layers merged; this object cannot be used afterwards."""
+        merge = getattr(self.model, "merge_and_unload", None)
+        plain: nn.Module = self.model if merge is None else merge()
+        uninstall(plain)
+        self._hook.remove()
+        return plain
+
+    def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._captured = inputs[0]
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
+        layer: Any = self.bare().get_input_embeddings()  # type: ignore[operator]
+        vectors: Tensor = layer(ids)
+        return vectors
+
+    def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
+        """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
+        return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
+
+    def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
+        states, out = self._run(vectors, mask, use_cache=False)
+        return states, out.last_hidden_state
+
+    def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
+        """Logits `[T, columns]` of the backbone's own tokens, for outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        logits: Tensor = bare.get_output_embeddings()(hidden)[:, :columns]
+        cap = getattr(bare.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
+        """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""
+        bare: Any = self.bare()
+        head: Any = bare.get_output_embeddings()
+        capped = getattr(bare.config, "final_logit_softcapping", None) is not None
+        if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
+            return linear_cross_entropy(hidden, head.weight[:columns], ids)
+        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
+
+    def _run(
+        self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Any]:
+        """States and the body's output; text logits are never computed."""
+        bare: Any = self.bare()
+        if not self.is_encoder_decoder:
+            return self._captured_from(lambda: bare.base_model(inputs_embeds=vectors, attention_mask=mask, **kwargs))
+        encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+        return self._decode(encoded, mask, decoder_ids)[0], encoded
+
+    def _decode(
+        self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None, cache: Any = None
+    ) -> tuple[Tensor, Any]:
+        decoder: Any = self.bare().get_decoder()  # type: ignore[operator]
+        return self._captured_from(
+            lambda: decoder(
+                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask,
+                past_key_values=cache, use_cache=cache is not None,
+            )
+        )  # fmt: skip
+
+    def _captured_from(self, forward: Callable[[], Any]) -> tuple[Tensor, Any]:
+        """Runs `forward` and returns the unit states that the final norm saw during it, and its result."""
+        try:
+            out = forward()
+            if self._captured is None:
+                raise RuntimeError("the backbone's final norm did not run")
+            return self.norm.state(self._captured), out
+        finally:
+            self._captured = None
+
+    def start(self, vectors: Tensor, mask: Tensor) -> Prefix:
+        """Reads prompts (padded on the right) and returns the state before the first item token."""
+        lengths = mask.sum(dim=1)
+        rows = torch.arange(len(mask), device=mask.device)
+        if self.is_encoder_decoder:
+            from transformers import DynamicCache, EncoderDecoderCache
+
+            begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
+            bare: Any = self.bare()
+            encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            states, out = self._decode(encoded, mask, begin, cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
+        states, out = self._run(vectors, mask, use_cache=True)
+        prefix = Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
+        config: Any = self.bare().config
+        if sharable(prefix.cache, getattr(config, "_attn_implementation", None)):
+            prefix.owner, prefix.slots = rows, rows.new_zeros(len(rows), 0)
+        return prefix
+
+    def step(self, prefix: Prefix, source: Tensor, ids: Tensor) -> Prefix:
+        """Continues row `source[i]` of `prefix` with token `ids[i]`.
+
+        Args:
+            prefix: What was read; it stays as it is.
+            source: int64 `[R]` rows of `prefix`, repeats allowed.
+            ids: int64 `[R]` token ids.
+
+        Returns:
+            The prefix of R rows.
+        """
+        layout = lay_out(prefix, source, self.embed(ids[:1, None]).dtype)
+        if layout is not None:
+            return self._step_shared(layout, prefix.lengths[source], ids)
+        prefix = separate(prefix)
+        mask, lengths = prefix.mask[source], prefix.lengths[source]
+        cache = selected(prefix.cache, source)
+        if prefix.encoded is not None:
+            # Its keys and values are in the cache; only the shape of the encoder's output is still looked at.
+            encoded = prefix.encoded[:1].expand(len(source), -1, -1)
+            states, out = self._decode(encoded, mask, ids[:, None], cache)
+            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
+        mask = torch.cat([mask, mask.new_ones(len(source), 1)], dim=1)
+        states, out = self._run(
+            self.embed(ids[:, None]), mask, past_key_values=cache, use_cache=True, position_ids=lengths[:, None]
+        )
+        return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
+
+    def _step_shared(self, layout: Layout, lengths: Tensor, ids: Tensor) -> Prefix:
+        """The step of rows that stand side by side behind their prompts."""
+        states, out = self._run(
+            self.embed(layout.padded(ids)), layout.mask, past_key_values=layout.prefix.cache, use_cache=True,
+            position_ids=layout.padded(lengths),
+        )  # fmt: skip
+        last = states[layout.row, layout.column]
+        return Prefix(last, layout.prefix.mask, lengths + 1, out.past_key_values, owner=layout.row, slots=layout.slots)
+
+    @property
+    def decoder_start(self) -> int:
+        """Id that a decoder begins with."""
+        config: Any = self.bare().config
+        start = getattr(config, "decoder_start_token_id", None)
+        return int(config.pad_token_id if start is None else start)

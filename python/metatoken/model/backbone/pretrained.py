@@ -1,0 +1,87 @@
+"""Pretrained models: any Hugging Face causal or encoder-decoder model, by hub name or local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from metatoken.errors import ConfigError
+from metatoken.model.backbone.adaptation import is_tied
+from metatoken.model.backbone.presets import PRESETS
+from metatoken.model.backbone.smollm2 import resolve
+
+STACKS = ("layers", "h")  # names of the list of blocks: Llama, Qwen, Gemma, Mistral, Phi, GPT-NeoX; GPT-2
+
+
+def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
+    """A pretrained model in float32 and its tokenizer, by hub name, local folder, or `smollm2-135m`.
+
+    Raises:
+        ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    local = Path(resolve(name_or_path)).expanduser()
+    source = str(local) if local.exists() else name_or_path
+    try:
+        config = AutoConfig.from_pretrained(source)
+        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        with _no_bar():
+            model = loader.from_pretrained(source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
+            f"{name_or_path!r} cannot be loaded ({reason})"
+        ) from error
+    if not is_tied(model):
+        # transformers 5 forces this to true for every T5, and the next `tie_weights` (a resize calls it) would throw
+        # a separate head away.
+        model.config.tie_word_embeddings = False
+    return model, tokenizer
+
+
+def keep_layers(model: nn.Module, n: int) -> None:
+    """Drops, in place, all blocks of a causal model but the first n; its final norm and head stay.
+
+    The configuration is changed with it, so that the model can be saved and loaded as it is.
+
+    Args:
+        model: A Hugging Face causal model, not wrapped by PEFT.
+        n: Blocks to keep, from 1 to all.
+
+    Raises:
+        ConfigError: The model is an encoder-decoder, has its blocks under an unknown name, or has fewer than n.
+    """
+    config: Any = model.config
+    body: Any = model.base_model
+    name = next((name for name in STACKS if isinstance(getattr(body, name, None), nn.ModuleList)), None)
+    if config.is_encoder_decoder or name is None:
+        raise ConfigError(f"model.layers: expected a causal model with a list of blocks, got {type(model).__name__}")
+    blocks = getattr(body, name)
+    if not 1 <= n <= len(blocks):
+        raise ConfigError(f"model.layers: expected 1 to {len(blocks)}, the blocks of this backbone, got {n}")
+    setattr(body, name, blocks[:n])
+    config.num_hidden_layers = n
+    if getattr(config, "layer_types", None):  # which blocks attend to a window only
+        config.layer_types = list(config.layer_types[:n])
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keeps the bar of transformers off stderr, where it appears even without a terminal."""
+    from transformers.utils import logging
+
+    had = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if had:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Heads: what is read off the states of a backbone."""

@@ -1,0 +1,84 @@
+"""Item vectors, and the head that ranks the whole catalogue by them.
+
+The item head scores by cosine with a temperature (docs/design.md, decision 11): with `h` a unit state and `u` a unit
+vector, the logit is `h . u / tau`, under a softmax over all items. Vectors stand in trie order ("leaf order") there, so
+that the items below a node are a slice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metatoken.model.embedding import rescale
+
+if TYPE_CHECKING:
+    from metatoken.model.embedding import TokenTable
+
+
+class ItemVectors(nn.Module):
+    """Vector of every item: composed token vectors + projected entity embedding (+ features) + a free residual.
+
+    Args:
+        table: The OOV token table.
+        item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
+        entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
+        features: float `[n_items, f]` what is known of items from outside, e.g. text vectors; zeros where nothing is.
+    """
+
+    tokens: Tensor
+    entities: Tensor
+
+    features: Tensor | None
+
+    def __init__(
+        self, table: TokenTable, item_tokens: Tensor, entities: Tensor, features: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        dim = table.weight.shape[1]
+        self.table = [table]  # owned by the module that owns the backbone
+        self.register_buffer("tokens", item_tokens, persistent=False)
+        self.ragged = bool((item_tokens < 0).any())
+        self.register_buffer("entities", F.normalize(entities, dim=1))
+        self.projection = nn.Linear(entities.shape[1], dim)
+        self.residual = nn.Parameter(torch.randn(len(entities), dim) * 0.02)
+        unit = None if features is None else F.normalize(features, dim=1)
+        self.register_buffer("features", unit, persistent=False)
+        if unit is not None:
+            self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
+
+    def forward(self) -> Tensor:
+        """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
+        composed: Tensor = self.residual + self.projection(self.entities)
+        if self.features is not None:
+            composed = composed + self.feature_projection(self.features)
+        rows = self.table[0]()
+        for level in range(self.tokens.shape[1]):
+            ids = self.tokens[:, level]
+            # Through F.embedding, whose gradient is much faster than that of indexing.
+            part = F.embedding(ids.clamp_min(0), rows)
+            composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
+        return composed
+
+    def inputs(self, norm: float) -> Tensor:
+        """Vectors that stand at an item's last token at the input, `[n_items, d]`."""
+        return rescale(self(), norm)
+
+
+class ItemHead(nn.Module):
+    """Softmax over the catalogue, columns in leaf order.
+
+    Args:
+        temperature: `tau`; smaller is sharper.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, states: Tensor, vectors: Tensor) -> Tensor:
+        """Logits `[P, n_items]` of unit states `[P, d]` against item vectors `[n_items, d]`."""
+        return states @ (F.normalize(vectors, dim=-1) / self.temperature).T

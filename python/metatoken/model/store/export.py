@@ -1,0 +1,209 @@
+"""Export to a folder that plain `transformers` loads, in a process without metatoken.
+
+hf/  config.json  model.safetensors  tokenizer files     LoRA merged, OOV tokens as ordinary rows and added tokens
+     prefix.safetensors  items.jsonl  metatoken.json      which tokens name which item; the prompt; settings
+     leaf.safetensors (`leaf: on`)  users.jsonl (`user_tokens`)  recommend.py  README.md  manifest.json
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
+from metatoken.errors import ArtifactError, ConfigError
+from metatoken.model.folding import plain_model
+from metatoken.tasks.examples import collate
+from metatoken.tasks.prompts import seen_templates
+from metatoken.tokens.trie import Trie
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.network import Network
+    from metatoken.tokens.vocabulary import Vocabulary
+
+KIND, SCHEMA = "export", 1
+CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
+
+
+def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool = False) -> None:
+    """Writes a plain Hugging Face folder, whole or not at all, after checking that it scores as the module does.
+
+    Args:
+        module: Trained; put into evaluation mode.
+        folder: Where to; an older export there is replaced.
+        inplace: Spare a copy of the backbone; the module cannot be used afterwards.
+
+    Raises:
+        ConfigError: The backbone, or a model without the task `sequential`, cannot be exported.
+        ArtifactError: The folder holds something else, or the folded model does not score as the module does.
+    """
+    if "sequential" not in module.tasks:
+        raise ConfigError("export: expected a model with the task sequential, whose prompts need no user")
+    if (module.vocabulary.item_codes < 0).any():
+        raise ConfigError("export: expected items with equally many tokens; fit the vocabulary with fixed levels")
+    network, vocabulary = module.eval().network, module.vocabulary
+    trie, meta = Trie.from_codes(vocabulary.item_codes), _meta(module)
+    with atomic_folder(folder, kind=KIND) as work, torch.no_grad():
+        _tokenizer(module).save_pretrained(work)
+        write_tensors(work / "prefix.safetensors", _prefix(trie, vocabulary, network.base))
+        if network.leaf:
+            write_tensors(work / "leaf.safetensors", _leaves(network, trie))
+        _write_lines(work / "items.jsonl", _items(module))
+        if module.user_tokens != "none":
+            _write_lines(work / "users.jsonl", _users(vocabulary, network.base))
+        write_json(work / "metatoken.json", meta)
+        source = resources.files("metatoken.model.store")
+        (work / "recommend.py").write_text(source.joinpath("standalone.py").read_text("utf-8"), encoding="utf-8")
+        (work / "README.md").write_text(_readme(meta, vocabulary), encoding="utf-8")
+        probe = _Probe.of(module)
+        model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
+        probe.check(model)
+        model.save_pretrained(work)
+        write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
+
+
+def _tokenizer(module: MetaTokenModule) -> Any:
+    """The tokenizer with the OOV tokens added, in the order of their ids."""
+    from tokenizers import AddedToken
+
+    tokenizer: Any = copy.deepcopy(module.tokenizer)
+    tokens = module.vocabulary.tokens
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])
+    base = module.network.base
+    found = tokenizer.convert_tokens_to_ids(tokens)
+    if found != list(range(base, base + len(tokens))):
+        raise ConfigError(f"export: the tokenizer gives {tokens[0]} the id {found[0]}, the model has it as {base}")
+    return tokenizer
+
+
+def _meta(module: MetaTokenModule) -> dict[str, Any]:
+    builder, network = module.builder, module.network
+    template, encoder = seen_templates("sequential")[0], builder.encoder
+    meta: dict[str, Any] = {
+        "backbone": module.settings.backbone,
+        "base": network.base,
+        "depth": module.vocabulary.depth,
+        "n_tokens": module.vocabulary.n_tokens,
+        "encoder_decoder": network.backbone.is_encoder_decoder,
+        "max_history": builder.max_history,
+        "leaf": network.leaf,
+        "normaliser": module.settings.normaliser,
+        "words": template.words(with_user=False)[0],
+        "prompt": encoder.prompt(template, None).tolist(),
+        "end": encoder.end().tolist(),
+    }
+    if network.backbone.is_encoder_decoder:
+        meta["decoder_start"] = network.backbone.decoder_start
+    if module.user_tokens != "none":
+        ids = encoder.prompt(template, np.array([-1])).tolist()
+        meta["user_prompt"] = [ids[: ids.index(-1)], ids[ids.index(-1) + 1 :]]
+    return meta
+
+
+def _prefix(trie: Trie, vocabulary: Vocabulary, base: int) -> dict[str, np.ndarray]:
+    """The trie with token ids in place of codes, int64."""
+    arrays = {name: getattr(trie, name).astype(np.int64) for name in ("first_child", "leaf_begin", "leaf_end")}
+    level = np.zeros(trie.n_nodes, np.int64)
+    for node in range(trie.n_nodes):
+        level[trie.first_child[node] : trie.first_child[node + 1]] = level[node] + 1
+    token = np.where(trie.code >= 0, base + vocabulary.level_offsets[np.maximum(level - 1, 0)] + trie.code, -1)
+    return {**arrays, "leaf_items": trie.leaf_items.astype(np.int64), "token": token}
+
+
+def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
+    """Item vectors at the input `[n_items, d]` by item row; at the output, for a plain final state, by leaf."""
+    vectors = network.items()
+    units = F.normalize(vectors[torch.from_numpy(trie.leaf_items).long()], dim=-1) / network.item_head.temperature
+    outputs, bias = network.backbone.norm.fold(units, head_bias=True)
+    inputs = F.normalize(vectors, dim=-1) * network.input_norm
+    return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
+
+
+def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
+    """A line for each item row; `prompt` holds the ids that stand for it in a history, where titles follow tokens."""
+    vocabulary, encoder = module.vocabulary, module.builder.encoder
+    titles = vocabulary.titles or [""] * vocabulary.n_items
+    for row, (raw, title) in enumerate(zip(vocabulary.items.raw, titles, strict=True)):
+        line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title}
+        line |= {"ids": encoder.items.one(row).tolist()}
+        if encoder.written is not encoder.items:
+            line |= {"prompt": encoder.written.one(row).tolist()}
+        yield line
+
+
+def _users(vocabulary: Vocabulary, base: int) -> Iterable[dict[str, Any]]:
+    for raw, tokens in zip(vocabulary.users.raw, vocabulary.user_tokens.tolist(), strict=True):
+        yield {"user": raw, "ids": [base + token for token in tokens if token >= 0]}
+
+
+def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(value) + "\n" for value in values)
+
+
+def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
+    text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
+    examples = " ".join(json.dumps(item) for item in vocabulary.items.raw[:3])
+    values = {
+        "BACKBONE": Path(meta["backbone"]).name,
+        "ITEMS": f"{vocabulary.n_items:,}",
+        "TOKENS": f"{vocabulary.n_tokens:,}",
+        "LOADER": "AutoModelForSeq2SeqLM" if meta["encoder_decoder"] else "AutoModelForCausalLM",
+        "HISTORY": examples,
+        "FIRST": json.dumps(vocabulary.items.raw[:3]),
+    }
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A few prompts and the logits that a folded model must give for the tokens after them."""
+
+    vectors: Tensor
+    mask: Tensor
+    decoder_ids: Tensor | None
+    logits: Tensor
+    tokens: slice
+
+    @classmethod
+    def of(cls, module: MetaTokenModule) -> _Probe:
+        network, rng = module.network, np.random.default_rng(0)
+        template, builder = seen_templates("sequential")[0], module.builder
+        histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
+        examples = [builder.prompt(template, None, items) for items in histories]
+        batch = collate(examples, [0] * len(examples), builder.encoder.pad_id)
+        vectors = network.embed(batch.input_ids, batch.leaves, network.items())
+        state = network.backbone.start(vectors, batch.attention_mask).last
+        start = None
+        if network.backbone.is_encoder_decoder:
+            start = torch.full((len(vectors), 1), network.backbone.decoder_start)
+        units = F.normalize(network.table(), dim=-1) / network.item_head.temperature
+        tokens = slice(network.base, network.base + len(units))
+        return cls(vectors, batch.attention_mask, start, state @ units.T, tokens)
+
+    def check(self, model: Any) -> None:
+        extra = {} if self.decoder_ids is None else {"decoder_input_ids": self.decoder_ids}
+        logits = model(inputs_embeds=self.vectors, attention_mask=self.mask, **extra).logits[:, :, self.tokens]
+        # Titles make prompts unequally long; a decoder has one position.
+        last = self.mask.sum(1) - 1 if self.decoder_ids is None else torch.zeros_like(self.mask[:, 0])
+        found = logits[torch.arange(len(logits)), last]
+        error = float((found - self.logits).abs().max() / self.logits.abs().max())
+        if not error < CLOSE:
+            raise ArtifactError(
+                f"export: the folded {type(model).__name__} scores differently (relative difference {error:.1e}); "
+                "this architecture changes its states after the final norm and cannot be exported"
+            )

@@ -1,0 +1,129 @@
+"""A trained model on disk: settings, tokenizer, trainable weights; a frozen backbone is named, not copied.
+
+model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
+        features.safetensors (where the model has item features)  ratings.safetensors (where it has a rating head)
+
+After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from metatoken.artifacts import (
+    atomic_folder,
+    read_json,
+    read_manifest,
+    read_tensors,
+    write_json,
+    write_manifest,
+    write_tensors,
+)
+from metatoken.errors import ArtifactError
+from metatoken.model.answers import RatingBase
+from metatoken.model.backbone.presets import PRESETS
+from metatoken.model.module import MetaTokenModule
+from metatoken.model.settings import settings_from_dict
+from metatoken.tasks.families import answer_tasks
+
+if TYPE_CHECKING:
+    from metatoken.tokens.vocabulary import Vocabulary
+
+KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
+
+
+def save_model(module: MetaTokenModule, folder: str | Path) -> None:
+    """Writes a model folder, whole or not at all.
+
+    Args:
+        module: The model.
+        folder: Where to; an older model there is replaced.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_folder(folder, kind=KIND) as work:
+        write_json(work / "settings.json", module.settings_dict())
+        module.tokenizer.save_pretrained(work / "tokenizer")
+        if module.settings.tuned == "lora":
+            model: Any = module.network.backbone.model
+            # Not "auto", which looks the backbone up to compare its number of tokens.
+            model.save_pretrained(work / "adapter", save_embedding_layers=False)
+            (work / "adapter" / "README.md").unlink(missing_ok=True)
+        if module.item_features is not None:
+            write_tensors(work / FEATURES, {"features": module.item_features})
+        if module.ratings is not None:
+            write_tensors(work / RATINGS, module.ratings.tensors())
+        save_file(_own_weights(module), work / "weights.safetensors")
+        write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
+
+
+def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
+    """Reads a model folder.
+
+    Args:
+        folder: Written by `save_model`.
+        vocabulary: The vocabulary that it was trained with.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        ArtifactError: A file is missing or altered, or the weights are of another vocabulary.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    read_manifest(folder, KIND, SCHEMA)
+    features = None
+    if (folder / FEATURES).is_file():
+        features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
+    settings = settings_from_dict(read_json(folder / "settings.json"))
+    answers, tokenizer, ratings = answer_tasks(settings.tasks), None, None
+    if answers and settings.backbone in PRESETS:
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")  # it learned from texts of the log
+    if any(family.answer == "rating" for family in answers):
+        ratings = RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], settings.tasks)
+    module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
+    weights = load_file(folder / "weights.safetensors")
+    expected = _own_weights(module)
+    if set(weights) != set(expected):
+        odd = min(set(weights) ^ set(expected))
+        raise ArtifactError(f"{folder}: the weights do not fit this version of the model, e.g. {odd}")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise ArtifactError(
+                f"{folder}: {name} has shape {list(value.shape)}, the vocabulary needs "
+                f"{list(expected[name].shape)}; use the vocabulary that the model was trained with"
+            )
+        with torch.no_grad():
+            expected[name].copy_(value)
+    if module.settings.tuned == "lora":
+        _load_adapter(module.network.backbone.model, folder / "adapter")
+    return module.eval()
+
+
+def _load_adapter(model: Any, folder: Path) -> None:
+    from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: missing; save the model again")
+    weights = load_peft_weights(str(folder), device="cpu")
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if odd := sorted(set(weights) ^ set(expected)):
+        raise ArtifactError(f"{folder}: {len(odd)} weights are missing or unknown, e.g. {odd[0]}")
+    set_peft_model_state_dict(model, weights)
+
+
+def _own_weights(module: MetaTokenModule) -> dict[str, torch.Tensor]:
+    """Weights that are saved as tensors, each storage once: all but an untrained backbone and its adapter."""
+    whole = module.settings.tuned == "full"
+    return {
+        name: parameter.data
+        for name, parameter in module.network.named_parameters()
+        if whole or not name.startswith("backbone.")
+    }

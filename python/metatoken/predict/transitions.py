@@ -1,0 +1,188 @@
+"""Untrained baselines: what is popular, and what tends to come next.
+
+Both give each user a probability distribution over the catalogue, so that they can be printed beside a model and also
+be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are removed later, by `ranking.top_k`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from metatoken.errors import ArgumentError
+from metatoken.predict.top import user_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from metatoken.data.interactions import Interactions
+    from metatoken.data.ragged import Sequences
+
+    Float32 = NDArray[np.float32]
+
+# Users that pass through the sparse products at once; the dense result is filled block by block.
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The share of each item in the training interactions, the same for every user.
+
+    Attributes:
+        share: float32 [n_items], sums to 1 (uniform if there are no interactions).
+    """
+
+    share: Float32
+
+    @classmethod
+    def fit(cls, train: Interactions) -> Popularity:
+        """Counts the items of `train`."""
+        return cls(_shares(train.sequences().items, train.n_items))
+
+    def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
+        """Popularity for a batch of users: float32 [b, n_items]; `history` is not looked at."""
+        rows = user_rows(users, len(history))
+        return np.tile(self.share, (len(rows), 1))
+
+
+@dataclass(frozen=True)
+class TransitionGraph:
+    """Two-hop walk on the item-item transitions, started from the last items of the history.
+
+    Count the transitions of the training sequences: `C[i, j]` adds `gaps[g - 1]` whenever j comes g places after i,
+    and `backward` times that to `C[j, i]`. Scale each row by its sum to a power a, the `damping`,
+
+        T = diag(C 1)^-a C,
+
+    where a = 1 makes every item's next step weigh the same and a < 1 trusts items with more evidence more. A user
+    whose last items are x_1 (newest), x_2, ... starts from v = sum_r recency[r] e(x_r), and the graph says
+
+        g = v T + second_hop (v T) T,    p = (1 - smoothing) g / |g|_1 + smoothing popularity.
+
+    `smoothing` orders the items that two steps do not reach; a user without a known transition gets popularity alone.
+    T^2 is never formed: two sparse products for each block of users.
+
+    The defaults were chosen on the validation items of Amazon Beauty. Source of the idea: first-order Markov chain
+    recommenders, as in FPMC (Rendle et al., WWW 2010), without the factors.
+
+    Attributes:
+        transitions: T, sparse float32 [n_items, n_items].
+        popularity: The distribution that fills in.
+        recency: Weights of the last items of a history, newest first.
+        second_hop: Weight of the second step.
+        smoothing: Share of popularity in each distribution, from 0 to 1.
+    """
+
+    transitions: sparse.csr_array
+    popularity: Popularity
+    recency: tuple[float, ...]
+    second_hop: float
+    smoothing: float
+
+    @classmethod
+    def fit(
+        cls,
+        train: Interactions,
+        *,
+        gaps: Sequence[float] = (1.0, 0.7),
+        backward: float = 0.3,
+        damping: float = 0.8,
+        recency: Sequence[float] = (1.0, 0.6, 0.3),
+        second_hop: float = 0.5,
+        smoothing: float = 0.01,
+    ) -> TransitionGraph:
+        """Counts and scales the transitions of `train`; reads nothing else.
+
+        Args:
+            train: The training interactions.
+            gaps: Weight of a pair one place apart, two places apart, ...
+            backward: Weight of a transition against the order of time.
+            damping: Power of the row sum that a row is divided by.
+            recency: Weights of the last items of a history, newest first.
+            second_hop: Weight of the second step.
+            smoothing: Share of popularity in each distribution.
+
+        Raises:
+            ArgumentError: A weight is negative or not finite, or `smoothing` is above 1.
+        """
+        _check_weights(gaps=gaps, backward=backward, damping=damping, recency=recency, second_hop=second_hop)
+        if not 0.0 <= smoothing <= 1.0:
+            raise ArgumentError("smoothing", f"expected a share from 0 to 1, got {smoothing}")
+        counts = _transitions(train.sequences(), train.n_items, gaps, backward)
+        support = np.asarray(counts.sum(axis=1)).ravel()
+        scale = np.divide(1.0, support**damping, out=np.zeros_like(support), where=support > 0)
+        scaled = sparse.csr_array(sparse.diags_array(scale) @ counts).astype(np.float32)
+        return cls(scaled, Popularity.fit(train), tuple(recency), second_hop, smoothing)
+
+    def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
+        """Distribution over the items for a batch of users.
+
+        Args:
+            history: What each user has seen, oldest first, rows of the items of `fit`. The last `len(recency)` count.
+            users: Integer [b], rows of `history`.
+
+        Returns:
+            float32 [b, n_items], non-negative, each row sums to 1.
+
+        Raises:
+            ArgumentError: `users` are not rows of `history`, or its items not rows of the catalogue.
+        """
+        rows = user_rows(users, len(history))
+        out = np.empty((len(rows), self.transitions.shape[0]), dtype=np.float32)
+        for begin in range(0, len(rows), BLOCK):
+            out[begin : begin + BLOCK] = self._block(history, rows[begin : begin + BLOCK])
+        return out
+
+    def _block(self, history: Sequences, users: NDArray[np.int64]) -> Float32:
+        step = self._start(history, users) @ self.transitions
+        graph: Float32 = (step + self.second_hop * (step @ self.transitions)).toarray()
+        mass = graph.sum(axis=1, keepdims=True)
+        graph *= np.divide(1.0 - self.smoothing, mass, out=np.zeros_like(mass), where=mass > 0)
+        graph += np.where(mass > 0, np.float32(self.smoothing), np.float32(1.0)) * self.popularity.share
+        return graph
+
+    def _start(self, history: Sequences, users: NDArray[np.int64]) -> sparse.csr_array:
+        """V [b, n_items]: the recency weights at the last items of each user."""
+        ends, lengths = history.offsets[users + 1], np.diff(history.offsets)[users]
+        back = np.arange(len(self.recency))
+        user, place = np.nonzero(back < lengths[:, None])
+        items = history.items[ends[user] - 1 - place]
+        n_items = self.transitions.shape[0]
+        if len(items) and (items.min() < 0 or items.max() >= n_items):
+            raise ArgumentError("history", f"expected item rows from 0 to {n_items - 1}, got {items.max()}")
+        weights = np.asarray(self.recency, dtype=np.float32)[place]
+        return sparse.csr_array((weights, (user, items)), shape=(len(users), n_items))
+
+
+def _transitions(sequences: Sequences, n_items: int, gaps: Sequence[float], backward: float) -> sparse.csr_array:
+    """C, sparse float64 [n_items, n_items]."""
+    user = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
+    counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
+    for gap, weight in enumerate(gaps, start=1):
+        same = user[:-gap] == user[gap:]
+        earlier, later = sequences.items[:-gap][same], sequences.items[gap:][same]
+        pairs = sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(n_items, n_items))
+        counts = counts + pairs + backward * pairs.T
+    return sparse.csr_array(counts)
+
+
+def _shares(items: NDArray[np.int32], n_items: int) -> Float32:
+    if n_items < 1:
+        raise ArgumentError("train", "expected a catalogue of at least one item, got none")
+    counts = np.bincount(items, minlength=n_items).astype(np.float64)
+    if len(items) == 0:
+        counts += 1.0
+    share: Float32 = (counts / counts.sum()).astype(np.float32)
+    return share
+
+
+def _check_weights(**weights: float | Sequence[float]) -> None:
+    for name, value in weights.items():
+        array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        if array.size == 0 or not np.isfinite(array).all() or (array < 0).any():
+            raise ArgumentError(name, f"expected finite weights of at least 0, got {value}")

@@ -1,0 +1,1 @@
+"""One run: configuration, folder, training, evaluation."""

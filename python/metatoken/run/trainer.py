@@ -1,0 +1,261 @@
+"""What `train_run` trains with: vocabulary, model and data, Lightning's trainer, checkpoints, several processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metatoken.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import lightning as L
+
+    from metatoken.config import Config
+    from metatoken.data import RowSplit, Split
+    from metatoken.decode.text import TextOptions
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.settings import ModelSettings
+    from metatoken.tasks.datamodule import TaskDataModule
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    Progress = Callable[[int, int], None]
+
+LAST = "checkpoints/last.ckpt"
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes; a distributed strategy starts the same command several times."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
+
+
+def model_settings(config: Config) -> ModelSettings:
+    """Settings of the model that a configuration describes.
+
+    Raises:
+        ConfigError: They do not go together.
+    """
+    from metatoken.model.settings import settings_from_dict
+
+    return settings_from_dict(config.model.model_dump() | {"seed": config.seed})
+
+
+def check_tasks(config: Config, *, begun: bool = False) -> None:
+    """Refuses what does not go with the tasks of a run, before anything is read.
+
+    Args:
+        config: Of the run.
+        begun: Whether an interrupted run goes on, with the vocabulary that it has.
+
+    Raises:
+        ConfigError: A share of a task that the run has not, or a vocabulary that has seen what the tasks hold out.
+    """
+    from metatoken.tasks.families import answer_tasks
+
+    families = [family.name for family in answer_tasks(config.model.tasks)]
+    for name, share in config.trainer.shares.items():
+        if name not in families:
+            known = ", ".join(families) or "none"
+            raise ConfigError(f"trainer.shares: {name!r} is no rating or text task of the run; it has {known}")
+        if not 0 < share < math.inf:
+            raise ConfigError(f"trainer.shares: expected a number above 0 for {name}, got {share}")
+    if families and config.vocabulary is not None and not begun:
+        raise ConfigError(
+            f"vocabulary: a run with the task {families[0]} holds random rows out and learns its tokens from the "
+            "others; leave `vocabulary` out"
+        )
+
+
+def text_options(config: Config) -> TextOptions:
+    """How a run writes texts."""
+    from metatoken.decode.text import TextOptions
+
+    writing = config.evaluate.writing
+    return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})
+
+
+def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
+    """The vocabulary of a run: that of an interrupted run, the one that the configuration names, or a new one.
+
+    Args:
+        config: Of the run.
+        split: Of its log.
+        begun: Folder of the interrupted run's vocabulary, or None.
+        progress: Called with (done, all) while tokens are learned.
+
+    Raises:
+        ConfigError: The one that is named does not go with the log or its split.
+    """
+    from metatoken.tokens.files import fit_arguments
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    given = begun or config.vocabulary
+    if given is None:
+        about = config.data
+        settings = fit_arguments(
+            config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+        )
+        return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
+    vocabulary = Vocabulary.load(given)
+    if vocabulary.n_users == 0 and vocabulary.learned_from is None:
+        raise ConfigError(
+            f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
+            "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
+        )
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ConfigError(
+            f"vocabulary: {given} was learned from other interactions than the training part of "
+            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
+        )
+    return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
+
+
+def build(
+    config: Config, split: Split, vocabulary: Vocabulary, answers: RowSplit | None = None
+) -> tuple[MetaTokenModule, TaskDataModule]:
+    """The untrained model and its data.
+
+    Args:
+        config: Of the run.
+        split: Of its log; nothing that `answers` holds out is in its train.
+        vocabulary: Fitted on `split.train`.
+        answers: Rows of the rating and text tasks, where the run has such tasks.
+    """
+    import torch
+
+    from metatoken.model.answers import RatingBase
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.run.held_out import training_texts
+    from metatoken.tasks.datamodule import TaskDataModule
+    from metatoken.tasks.families import answer_tasks
+
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.manual_seed(config.seed)
+    settings = model_settings(config)
+    rates = any(family.answer == "rating" for family in answer_tasks(settings.tasks))
+    ratings = RatingBase.fit(answers.train, answers.validation) if rates and answers is not None else None
+    texts = training_texts(answers, settings.tasks)
+    module = MetaTokenModule(vocabulary, settings, texts=texts, ratings=ratings)
+    data = TaskDataModule(
+        split,
+        vocabulary,
+        tasks=module.tasks,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        direct_share=config.trainer.direct_share,
+        validation_users=config.trainer.validation_users,
+        answers=answers,
+        shares=config.trainer.shares,
+        mixing_temperature=config.trainer.mixing_temperature,
+    )
+    return module, data
+
+
+def make_trainer(config: Config, out: Path, say: Callable[[str], None]) -> L.Trainer:
+    """Lightning's trainer for a run.
+
+    Args:
+        config: Of the run.
+        out: Its folder, where checkpoints go.
+        say: Gets a line an epoch.
+
+    Raises:
+        ConfigError: Lightning refuses the settings.
+    """
+    import lightning as L
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
+    from metatoken.model.store.reporting import EpochLines
+
+    settings, last = config.trainer, out / LAST
+    callbacks: list[L.Callback] = [EpochLines(say)]
+    if settings.checkpoint_every_steps is not None:
+        callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))
+    callbacks.append(
+        ModelCheckpoint(
+            dirpath=last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+    )
+    # Strategies that shard a model write it in their own way.
+    sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
+    try:
+        with _quiet():
+            return L.Trainer(
+                max_epochs=settings.max_epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                strategy=settings.strategy,
+                precision=settings.precision,
+                gradient_clip_val=settings.gradient_clip_val,
+                check_val_every_n_epoch=settings.validate_every,
+                num_sanity_val_steps=0,
+                logger=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                callbacks=callbacks,
+                plugins=None if sharded else [AtomicCheckpointIO()],
+                **settings.options,
+            )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+
+
+def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last: Path | None) -> None:
+    """Trains, from a checkpoint where one is given.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which Lightning turns into an exit.
+    """
+    try:
+        with _quiet():
+            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def check_checkpoint(last: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing or damaged.
+
+    Raises:
+        ConfigError: There is none.
+        ArtifactError: It is damaged.
+    """
+    if last.is_dir():
+        return  # of a sharded strategy, which checks what it reads
+    if not last.is_file():
+        raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
+    try:
+        with zipfile.ZipFile(last) as parts:
+            sound = parts.testzip() is None
+    except zipfile.BadZipFile:
+        sound = False
+    if not sound:
+        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's advice about loaders and loggers off a user's terminal; errors still come through."""
+    import logging
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

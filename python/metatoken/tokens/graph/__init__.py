@@ -1,0 +1,1 @@
+"""From interactions to walks over the user-item graph."""

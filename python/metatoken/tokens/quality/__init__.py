@@ -1,0 +1,1 @@
+"""Whether tokens are any good: scores of vectors, codes and links."""

@@ -1,0 +1,152 @@
+"""Prefix index over code tuples as flat int32 arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metatoken._core import codes as _codes
+from metatoken.errors import ArgumentError, ArtifactError
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Which codes may follow which, and which item a tuple of codes names.
+
+    Nodes are numbered breadth-first from the root, 0, so the children of node `v` are the nodes
+    `first_child[v]..first_child[v + 1]`, in ascending code. Leaves are the items in lexicographic order of their codes,
+    so the items under a node are a slice.
+
+    Attributes:
+        code: int32 `[nodes]`, the code that leads to the node; -1 at the root.
+        first_child: int32 `[nodes + 1]`.
+        leaf_begin: int32 `[nodes]`, first leaf under the node.
+        leaf_end: int32 `[nodes]`, one past the last leaf under the node.
+        leaf_items: int32 `[items]`, the row of the item at each leaf.
+        terminal: int32 `[nodes]`, leaf of the item that ends at the node, else -1.
+        depth: Codes of the longest tuple allowed.
+    """
+
+    code: NDArray[np.int32]
+    first_child: NDArray[np.int32]
+    leaf_begin: NDArray[np.int32]
+    leaf_end: NDArray[np.int32]
+    leaf_items: NDArray[np.int32]
+    terminal: NDArray[np.int32]
+    depth: int
+
+    @classmethod
+    def from_codes(
+        cls, codes: ArrayLike, *, threads: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Trie:
+        """Builds the index.
+
+        Args:
+            codes: Integer array `[items, depth]`, one distinct tuple per row, shorter ones padded with -1 at the end.
+            threads: Threads to use; all cores if None. The result does not depend on it.
+            progress: Called with (stages done, stages in all).
+
+        Returns:
+            The index.
+
+        Raises:
+            ArgumentError: The shape or a value is wrong, or two rows have the same tuple.
+        """
+        array = np.asarray(codes)
+        if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "iu":
+            raise ArgumentError("codes", f"expected integers [items, depth], got {array.dtype} of shape {array.shape}")
+        if array.size and (array.max() > np.iinfo(np.int32).max - 1 or array.min() < -1):
+            raise ArgumentError("codes", "expected codes of at least 0 (-1 as padding) and below 2^31 - 1")
+        arrays = _codes.build_trie(np.ascontiguousarray(array, dtype=np.int32), threads, progress)
+        return cls(*arrays, depth=int(array.shape[1]))
+
+    @property
+    def n_items(self) -> int:
+        """Items in the index."""
+        return len(self.leaf_items)
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes, the root included."""
+        return len(self.code)
+
+    def children(self, node: int) -> NDArray[np.int32]:
+        """Codes that may follow `node`, ascending; the child of `children(node)[i]` is `first_child[node] + i`."""
+        return self.code[self.first_child[node] : self.first_child[node + 1]]
+
+    def find(self, codes: Sequence[int] | NDArray[np.int32]) -> int:
+        """Node that a prefix leads to, or -1; padding ends the prefix."""
+        node = 0
+        for code in codes:
+            if code == -1:
+                break
+            below = self.children(node)
+            place = int(np.searchsorted(below, code))
+            if place == len(below) or below[place] != code:
+                return -1
+            node = int(self.first_child[node]) + place
+        return node
+
+    def items(self, node: int) -> NDArray[np.int32]:
+        """Rows of the items under `node`, lexicographic by code."""
+        return self.leaf_items[self.leaf_begin[node] : self.leaf_end[node]]
+
+    def subset(self, rows: ArrayLike) -> Trie:
+        """The trie of some items only, which keep their rows; a prefix without one of them is gone.
+
+        Args:
+            rows: Item rows, int `[any]`, repeats allowed.
+
+        Raises:
+            ArgumentError: A row is not in the trie.
+        """
+        wanted = np.unique(np.asarray(rows, dtype=np.int64))
+        leaf_of = np.full(int(self.leaf_items.max(initial=-1)) + 1, -1, dtype=np.int64)
+        leaf_of[self.leaf_items] = np.arange(self.n_items)
+        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= len(leaf_of) or (leaf_of[wanted] < 0).any()):
+            raise ArgumentError("rows", f"expected rows of the {self.n_items} items of the trie")
+        part = Trie.from_codes(self.codes()[leaf_of[wanted]])
+        return replace(part, leaf_items=wanted[part.leaf_items].astype(np.int32))
+
+    def codes(self) -> NDArray[np.int32]:
+        """Codes of the item at each leaf, int32 `[items, depth]`, padded with -1; in leaf order."""
+        counts = np.diff(self.first_child)
+        parent = np.concatenate([[-1], np.repeat(np.arange(self.n_nodes), counts)])
+        node = np.empty(self.n_items, dtype=np.int64)
+        ends = np.flatnonzero(self.terminal >= 0)
+        node[self.terminal[ends]] = ends
+        columns = []
+        for _ in range(self.depth):
+            columns.append(np.where(node > 0, self.code[node], -1))
+            node = np.where(node > 0, parent[node], 0)
+        backwards = np.stack(columns, axis=1) if columns else np.empty((self.n_items, 0))
+        # A short tuple was read from its own end: its codes come first here, the padding behind them.
+        lengths = (backwards >= 0).sum(1, keepdims=True)
+        place = lengths - 1 - np.arange(self.depth)
+        found = np.take_along_axis(backwards, np.maximum(place, 0), axis=1)
+        return np.where(place >= 0, found, -1).astype(np.int32)
+
+    def tensors(self) -> dict[str, NDArray[np.int32]]:
+        """Arrays to save, by name."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "depth"}
+        return {**arrays, "depth": np.array([self.depth], dtype=np.int32)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.int32]]) -> Trie:
+        """Rebuilds what `tensors` gave.
+
+        Raises:
+            ArtifactError: An array is missing or they do not fit together.
+        """
+        names = [field.name for field in fields(cls)]
+        if set(names) != set(tensors):
+            raise ArtifactError(f"a trie holds the arrays {names}; found {sorted(tensors)}")
+        arrays = {name: np.ascontiguousarray(tensors[name], dtype=np.int32) for name in names if name != "depth"}
+        nodes = len(arrays["code"])
+        per_node = [len(arrays[name]) for name in ("leaf_begin", "leaf_end", "terminal")]
+        if nodes == 0 or len(arrays["first_child"]) != nodes + 1 or per_node != [nodes] * 3:
+            raise ArtifactError("the arrays of the trie do not fit together")
+        return cls(**arrays, depth=int(tensors["depth"].reshape(-1)[0]))

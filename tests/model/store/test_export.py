@@ -1,0 +1,250 @@
+"""Folding into plain weights, and exported folders used by a process without metatoken, for every family."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers import AutoModelForSeq2SeqLM
+
+from metatoken import MetaTokenModule
+from metatoken.artifacts import read_manifest
+from metatoken.decode.beam import beam_search
+from metatoken.errors import ArtifactError, ConfigError
+from metatoken.model.backbone.pretrained import load_pretrained
+from metatoken.model.folding import plain_model
+from metatoken.model.store.export import export_model
+from metatoken.recommend import Recommender
+from metatoken.tasks.examples import collate
+from metatoken.tasks.prompts import find_template
+from tests.files import ROOT
+from tests.model.architectures import ARCHITECTURES, UNUSED
+
+K = 10
+HISTORY = [3, 17, 42, 8, 60]
+CHILD = ROOT / "tests" / "model" / "store" / "exported_child.py"
+
+
+def trained(vocabulary, folder, **fields):
+    """A module whose every trained weight differs from its start."""
+    fields = {"max_history": 10} | fields
+    module = MetaTokenModule(vocabulary, backbone=str(folder), **fields).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, p in module.network.named_parameters():
+            if p.requires_grad:
+                p.add_(torch.randn_like(p) * (0.05 if name.startswith("backbone") else 0.3))
+    return module
+
+
+def prompts(module, histories):
+    builder = module.builder
+    examples = [builder.prompt(find_template("seq-1"), None, np.array(items)) for items in histories]
+    return collate(examples, [0] * len(examples), builder.encoder.pad_id)
+
+
+def _close(found, expected):
+    return float((found - expected).abs().max()) <= 1e-5 * max(1.0, float(expected.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def exported(backbones, vocabularies, split, tmp_path_factory):
+    """Every family with and without leaf vectors: what the package recommends, and what a plain process does."""
+    root, raw = tmp_path_factory.mktemp("exported"), split.log.items.raw
+    jobs, expected = [], {}
+    for name, folder in backbones.items():
+        for leaf in (False, True):
+            module = trained(vocabularies[3], folder, leaf=leaf)
+            place = root / f"{name}-{leaf}"
+            export_model(module, place)
+            jobs.append([str(place), [raw[row] for row in HISTORY], K])
+            beams = beam_search(module.network, prompts(module, [HISTORY]), [np.zeros(0, int)], k=K, width=K)
+            listed = Recommender(module, split.log).recommend(history=jobs[-1][1], k=K, model="generation")
+            expected[name, leaf] = module, place, beams, listed
+    done = subprocess.run(
+        [sys.executable, str(CHILD)], input=json.dumps(jobs), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    return {key: (*value, row) for (key, value), row in zip(expected.items(), found, strict=True)}
+
+
+def test_folded_logits_are_those_of_training_with_identical_beams(vocabularies, folder):
+    module = trained(vocabularies[3], folder, leaf=False)
+    network, batch = module.network, prompts(module, [HISTORY, [1, 2]])
+    before = beam_search(network, batch, [np.zeros(0, int)] * 2, k=K, width=K, leaf=False)
+    plain = plain_model(network)
+    base, n = network.base, vocabularies[3].n_tokens
+    units = F.normalize(network.table(), dim=-1) / 0.07
+    with torch.no_grad():
+        if network.backbone.is_encoder_decoder:
+            ids = torch.tensor([[0, base + 3, base + 11]] * 2)
+            vectors = network.backbone.embed(batch.input_ids)
+            states = network.backbone.states(vectors, batch.attention_mask, ids)
+            logits = plain(batch.input_ids, attention_mask=batch.attention_mask, decoder_input_ids=ids).logits
+        else:
+            states = network.backbone.states(network.backbone.embed(batch.input_ids), batch.attention_mask)
+            logits = plain(batch.input_ids, attention_mask=batch.attention_mask).logits
+            real = batch.attention_mask.bool()
+            states, logits = states[real], logits[real]
+        assert _close(logits[..., base : base + n], states @ units.T)
+    # The network was copied, not taken apart.
+    after = beam_search(network, batch, [np.zeros(0, int)] * 2, k=K, width=K, leaf=False)
+    assert torch.equal(before.items, after.items)
+    assert torch.equal(before.scores, after.scores)
+    assert not any(part._forward_pre_hooks for part in plain.modules())
+
+
+def test_text_ids_score_after_folding_as_before(vocabulary, folder):
+    module = MetaTokenModule(vocabulary, backbone=str(folder), max_history=10).eval()  # a fresh adapter changes nothing
+    original, tokenizer = load_pretrained(str(folder))
+    plain = plain_model(module.network, inplace=True)
+    ids = torch.tensor([tokenizer("what is next?")["input_ids"]])
+    extra = {"decoder_input_ids": torch.tensor([[0, 5]])} if plain.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        expected, found = original.eval()(input_ids=ids, **extra).logits, plain(input_ids=ids, **extra).logits
+    base = len(tokenizer)
+    assert expected.shape[-1] == base + UNUSED
+    assert _close(found[..., :base], expected[..., :base])
+
+
+def test_plain_transformers_generate_the_same_items(architecture, exported, vocabularies):
+    _, _, beams, _, found = exported[architecture, False]
+    raw, vocabulary = vocabularies[3].items.raw, vocabularies[3]
+    expected = [vocabulary.tokens_of(item=raw[row]) for row in beams.items[0].tolist()]
+    assert found["tokens"] == expected
+    assert found["scores"] == pytest.approx(beams.scores[0].tolist(), abs=1e-4)
+    assert found["same_ids"]  # the tokenizer reads the words and tokens of a prompt as training spliced them
+
+
+@pytest.mark.parametrize("leaf", [False, True], ids=["shared", "leaf"])
+def test_recommend_py_recommends_the_same_items(architecture, exported, leaf):
+    module, place, _, listed, found = exported[architecture, leaf]
+    assert [item for item, _, _ in found["recommended"]] == [one.item for one in listed]
+    assert [title for _, title, _ in found["recommended"]] == [one.title for one in listed]
+    assert [score for _, _, score in found["recommended"]] == pytest.approx([one.score for one in listed], rel=1e-3)
+    history = {module.vocabulary.items.raw[row] for row in HISTORY}
+    assert not history & {one.item for one in listed}
+    assert (place / "leaf.safetensors").exists() == leaf
+    raw = module.vocabulary.items.raw
+    assert found["again"] == [raw[row] for row in _wide(module)]
+
+
+def _wide(module):
+    n = module.vocabulary.n_items
+    batch = prompts(module, [HISTORY])
+    return beam_search(module.network, batch, [np.zeros(0, int)], k=min(100, n), width=K).items[0, :K].tolist()
+
+
+def test_the_separate_head_of_a_t5_survives_loading_resizing_and_export(vocabulary, backbones, tmp_path):
+    """transformers 5 calls every T5 tied; a resize then replaces a separate head by the table."""
+    folder = backbones["t5-separate"]
+    model, tokenizer = load_pretrained(str(folder))
+    head, table = model.lm_head.weight.detach().clone(), model.shared.weight.detach().clone()
+    assert not torch.equal(head, table)
+    base, rows = len(tokenizer), len(table)
+    export_model(MetaTokenModule(vocabulary, backbone=str(folder), max_history=10), tmp_path / "hf")
+    again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "hf")
+    assert torch.equal(again.lm_head.weight[:base], head[:base])
+    assert torch.equal(again.shared.weight[:base], table[:base])
+    assert again.encoder.embed_tokens.weight is again.shared.weight
+    assert again.config.scale_decoder_outputs is False
+    model.resize_token_embeddings(rows + 5, mean_resizing=False)
+    assert torch.equal(model.lm_head.weight[:rows], head)
+    assert torch.equal(model.shared.weight[:rows], table)
+
+
+def test_what_the_folder_holds(exported, vocabularies):
+    vocabulary = vocabularies[3]
+    _, place, *_ = exported["gpt2", True]
+    read_manifest(place, "export", 1)
+    lines = [json.loads(line) for line in (place / "items.jsonl").read_text().splitlines()]
+    assert [line["item"] for line in lines] == list(vocabulary.items.raw)
+    assert [line["title"] for line in lines] == list(vocabulary.titles or [""] * vocabulary.n_items)
+    assert lines[5]["tokens"] == vocabulary.tokens_of(item=vocabulary.items.raw[5])
+    assert len({tuple(line["ids"]) for line in lines}) == vocabulary.n_items
+    assert not [path for path in place.rglob("*") if path.suffix in {".bin", ".pt", ".ckpt"}]
+    code = (place / "recommend.py").read_text()
+    assert "import metatoken" not in code
+    assert "from metatoken" not in code
+
+
+def test_the_readme_of_an_export_runs(exported):
+    """Its python blocks, in the folder, in a process without metatoken."""
+    _, place, *_ = exported["qwen3", True]
+    text = (place / "README.md").read_text()
+    assert "@" not in text
+    blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
+    code = "import sys\nsys.modules['metatoken'] = None\nsys.path.insert(0, '.')\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line[:1].isdigit()]) == 5
+    assert "<a_" in done.stdout
+
+
+def test_user_tokens_go_into_the_prompt(backbones, vocabulary, tmp_path):
+    from metatoken.model.store.standalone import Recommender as Standalone
+
+    module = trained(vocabulary, backbones["llama-tied"], user_tokens="prefix")
+    export_model(module, tmp_path / "hf")
+    plain = Standalone(tmp_path / "hf")
+    user = vocabulary.users.raw[7]
+    ids, own = plain.prompt(HISTORY, user)
+    tokens = module.builder.encoder.users.one(7)
+    expected = module.builder.prompt(find_template("seq-1"), tokens, np.array(HISTORY))
+    assert ids == expected.ids.tolist()
+    assert own == expected.leaves.tolist()
+    raw = [vocabulary.items.raw[row] for row in HISTORY]
+    assert len(plain.recommend(raw, 5, user=user)) == 5
+    with pytest.raises(KeyError):
+        plain.recommend(raw, 5, user="nobody")
+
+
+@pytest.mark.parametrize("title_tokens", [3, 12])
+def test_titles_stand_in_the_prompt(backbones, vocabulary, tmp_path, title_tokens):
+    """Cut short all titles have one length; whole ones do not, and neither have the prompts."""
+    from metatoken.model.store.standalone import Recommender as Standalone
+
+    words = [" ".join(["steel"] * (1 + row % 4)) for row in range(vocabulary.n_items)]
+    vocabulary = replace(vocabulary, titles=words)
+    module = trained(vocabulary, backbones["llama-tied"], titles=True, max_history=4, title_tokens=title_tokens)
+    export_model(module, tmp_path / "hf")
+    ids, own = Standalone(tmp_path / "hf").prompt(HISTORY)
+    expected = module.builder.prompt(find_template("seq-1"), None, np.array(HISTORY))
+    assert ids == expected.ids.tolist()
+    assert own == expected.leaves.tolist()
+
+
+def test_what_cannot_be_exported(backbones, vocabulary, tmp_path):
+    with pytest.raises(ConfigError, match="task sequential"):
+        export_model(trained(vocabulary, backbones["gpt2"], tasks=["direct"]), tmp_path / "hf")
+    module = trained(vocabulary, backbones["llama-tied"])
+    module.network.backbone.bare().config.logits_scaling = 2.0
+    with pytest.raises(ConfigError, match="logits_scaling"):
+        export_model(module, tmp_path / "hf")
+    module = trained(vocabulary, backbones["llama-tied"])
+    head = module.network.backbone.bare().lm_head
+    head.register_forward_hook(lambda _module, _inputs, out: out * 1.1)
+    with pytest.raises(ArtifactError, match="scores differently"):
+        export_model(module, tmp_path / "hf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_replaces_only_an_export(backbones, vocabulary, tmp_path):
+    module = trained(vocabulary, backbones["gpt2"])
+    export_model(module, tmp_path / "hf")
+    export_model(module, tmp_path / "hf")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError):
+        export_model(module, tmp_path / "other")
+
+
+def test_every_family_is_exported(exported):
+    assert {name for name, _ in exported} == set(ARCHITECTURES)
