@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from metatoken.run.train import load_run
+from metatoken.run import load_run
 
 K = 10
 WARM_S = 5.0
@@ -53,7 +53,7 @@ def train(folder: Path, users: int, items: int) -> Path:
     """A run of one epoch on a generated world whose items have prices."""
     from metatoken.config import Config, DataConfig, ModelConfig, TrainerConfig
     from metatoken.data import generate_world
-    from metatoken.run.train import train_run
+    from metatoken.run import train_run
 
     log, table = generate_world(n_users=users, n_items=items, seed=0).write(folder / "world")
     head, *lines = table.read_text().splitlines()

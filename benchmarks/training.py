@@ -168,13 +168,8 @@ def compare(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[st
 
 def plan(module: MetaTokenModule, data: Any) -> Iterator[Batch]:
     """The batches of a first epoch, without a trainer."""
-    from metatoken.tasks.batches import TrainingBatches, training_rows
-
-    histories = data.split.train.sequences()
-    rows = training_rows(histories, module.tasks, HISTORY, per_target=False)
-    batches = TrainingBatches(
-        rows, histories, data.vocabulary, module.builder, batch_size=data.batch_size, seed=0, user_tokens="none"
-    )
+    data.connect(module.reader)
+    batches = data.training_batches()
     return (batches[0, number] for number in range(len(batches)))
 
 

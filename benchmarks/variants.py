@@ -26,34 +26,32 @@ import torch
 
 import metatoken as mt
 from metatoken.config import Config, load_config
-from metatoken.evaluate.answers import AnswerRunner
+from metatoken.data import Split, hold_out
 from metatoken.evaluate.runner import Runner
-from metatoken.run.held_out import hold_out
-from metatoken.run.train import read_log
-from metatoken.run.trainer import build, fit, make_trainer, text_options
+from metatoken.predict.fusion import choose_fusion
+from metatoken.predict.rater import choose_shares
+from metatoken.run import RunFolder, read_log
+from metatoken.run.folder import needs_of, text_options
+from metatoken.run.trainer import build, fit, make_trainer
 from metatoken.tokens.files import fit_arguments
 
 LABELS = ("task", "template", "model")
 SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")
 
 
-def run_one(config: Config, split: Any, answers: Any, vocabulary: mt.Vocabulary, part: Any) -> dict[str, Any]:
+def run_one(config: Config, split: Split, vocabulary: mt.Vocabulary, part: Any) -> dict[str, Any]:
     """Trains and scores one variant."""
     began = time.perf_counter()
-    module, data = build(config, split, vocabulary, answers)
+    module, data = build(config, split, vocabulary)
     with tempfile.TemporaryDirectory() as folder:
-        fit(make_trainer(config, Path(folder), lambda _: None), module, data, None)
+        fit(make_trainer(config, RunFolder(Path(folder)), lambda _: None), module, data, None)
     trained = time.perf_counter() - began
     module.to("cpu").eval()
-    runner = Runner(module, split, part, width=config.evaluate.width, batch_size=config.evaluate.batch_size)
-    rows = runner.run(runner.choose_fusion(config.evaluate.fusion_users, config.seed), unseen=False).rows
-    if answers is not None:
-        options = text_options(config)
-        scorer = AnswerRunner(module, answers, part, limit=config.evaluate.texts, options=options, seed=config.seed)
-        if module.ratings is not None:
-            chooser = AnswerRunner(module, answers, "validation")
-            module.ratings.share = {f.name: chooser.choose_share(f) for f in chooser.tasks() if f.answer == "rating"}
-        rows += scorer.run(unseen=False).rows
+    search = {"width": config.evaluate.width, "batch_size": config.evaluate.batch_size, "seed": config.seed}
+    fusion = choose_fusion(module, split, part, limit=config.evaluate.fusion_users, **search)
+    choose_shares(module, split)
+    runner = Runner(module, split, part, texts=config.evaluate.texts, options=text_options(config), **search)
+    rows = runner.run(fusion, unseen=False).rows
     return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
 
 
@@ -66,7 +64,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         first = next(iter(configs.values()))
         log = read_log(first)
         tasks = sorted({task for config in configs.values() for task in config.model.tasks})
-        split, answers = hold_out(log, tasks, seed)
+        split = hold_out(log, needs_of(tasks), seed)
         about = first.data
         settings = fit_arguments(
             first.tokens.model_dump(), log, items=about.items, item=about.item, item_id=about.item_id
@@ -77,7 +75,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 continue
             torch.set_num_threads(args.threads)
             record = {"variant": name, "seed": seed, "part": args.part, "config": args.config.name}
-            record |= run_one(config, split, answers, vocabulary, args.part)
+            record |= run_one(config, split, vocabulary, args.part)
             records.append(record)
             print(f"{name}, seed {seed}: {record['seconds']:.0f} s", flush=True)
             if args.output:

@@ -10,7 +10,7 @@ from metatoken.config import Config, dump_config, load_config
 from metatoken.decode.text import TextOptions
 from metatoken.errors import ConfigError
 from metatoken.model.settings import ModelSettings, settings_from_dict
-from metatoken.run.trainer import text_options
+from metatoken.run.folder import text_options
 from tests.files import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

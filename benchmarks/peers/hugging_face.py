@@ -12,7 +12,7 @@ import transformers
 from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.model.module import MetaTokenModule
-from metatoken.tasks.prompts import seen_templates
+from metatoken.tasks.task import find_task
 
 
 class Rows(torch.utils.data.Dataset[dict[str, Any]]):
@@ -21,7 +21,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
     def __init__(self, module: MetaTokenModule, split: Any, count: int, seed: int = 0) -> None:
         histories, builder, self.depth = split.train.sequences(), module.builder, module.vocabulary.depth
         pairs = [(u, j) for u, n in enumerate(histories.lengths.tolist()) for j in range(1, n)]
-        prompts = seen_templates("sequential")
+        prompts = find_task("sequential").seen
         rng = np.random.default_rng(seed)
         self.rows = []
         for number in rng.permutation(len(pairs) * len(prompts))[:count]:
@@ -100,7 +100,7 @@ def peer_loss(model: Any, module: MetaTokenModule, split: Any, limit: int) -> fl
     order = np.argsort(history.lengths[targets.users], kind="stable")
     if limit < len(order):
         order = order[np.sort(np.random.default_rng(0).choice(len(order), limit, replace=False))]
-    template, total = seen_templates("sequential")[0], 0.0
+    template, total = find_task("sequential").templates[0], 0.0
     for at in range(0, len(order), 32):
         chosen = order[at : at + 32]
         examples = []

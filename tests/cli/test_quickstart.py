@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metatoken.run.train import load_run
+from metatoken.run import load_run
 from tests.cli.conftest import Refuse, Run
 
 TINY = ("--users", 60, "--items", 40, "--epochs", 1)

@@ -6,7 +6,7 @@ import torch
 from metatoken.config import dump_config, load_config
 from metatoken.errors import ConfigError
 from metatoken.model.backbone import smollm2
-from metatoken.run.train import load_run, train_run
+from metatoken.run import load_run, train_run
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
 from tests.model.architectures import write_backbone

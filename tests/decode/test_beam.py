@@ -5,13 +5,13 @@ import torch
 from metatoken.decode.beam import beam_search
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 
 
 def _prompts(module, split, n):
     sequences = split.train.sequences()
     examples = [module.builder.prompt(find_template("seq-3"), None, sequences[u]) for u in range(n)]
-    return collate(examples, [0] * n, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
+    return collate(examples, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
 
 
 def _exact(module, split, user, leaf):
@@ -41,7 +41,7 @@ def test_wide_beam_is_the_exact_ranking(make_module, vocabularies, split, depth,
 def _prompts_like_training(module, split, n):
     sequences = split.train.sequences()
     examples = [module.builder.prompt(find_template("seq-1"), None, sequences[u]) for u in range(n)]
-    return collate(examples, [0] * n, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
+    return collate(examples, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
 
 
 @pytest.mark.parametrize("width", [1, 3, 20])

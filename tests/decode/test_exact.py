@@ -15,7 +15,7 @@ from metatoken.decode.beam import Diversity, beam_search
 from metatoken.decode.exact import exact_ranking, exact_scores
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 from tests.model.test_network import TINY_T5, _training_batch
 
 N = 100  # items of the world
@@ -58,7 +58,7 @@ def modules(vocabularies):
 def prompts(module, split, users, template="seq-1"):
     sequences = split.train.sequences()
     examples = [module.builder.prompt(find_template(template), None, sequences[u]) for u in users]
-    return collate(examples, [0] * len(examples), module.builder.encoder.pad_id)
+    return collate(examples, module.builder.encoder.pad_id)
 
 
 CASES = [(b, s, n) for b in ("gpt2", "t5") for s in ("2", "3", "ragged") for n in ("trie", "full")]

@@ -11,8 +11,8 @@ import pytest
 
 from metatoken.decode.text import TextOptions, write
 from metatoken.errors import ArgumentError
-from metatoken.tasks.answers import AnswerRows, QuestionEncoder
-from metatoken.tasks.families import families
+from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.task import find_task
 from tests.conftest import TrainedRun
 
 Prompts = list[tuple[np.ndarray, np.ndarray]]
@@ -21,10 +21,10 @@ Prompts = list[tuple[np.ndarray, np.ndarray]]
 @pytest.fixture
 def prompts(answering_run: TrainedRun) -> Prompts:
     run = answering_run.run
-    family = families()["review_summary"]
-    rows = AnswerRows.of(family, run.answers.test, run.module.tokenizer, 24)
+    task = find_task("review_summary")
+    rows = Pairs.of(task, run.split.pairs.test, run.module.tokenizer, 24)
     encoder = QuestionEncoder(run.module.builder.encoder)
-    return [encoder.question(rows, row, family.questions[0]) for row in range(6)]
+    return [encoder.question(rows, row, task.templates[0]) for row in range(6)]
 
 
 def test_a_batch_writes_what_each_prompt_writes_alone(answering_run: TrainedRun, prompts: Prompts) -> None:

@@ -10,7 +10,8 @@ import pytest
 from metatoken.data import Interactions, random_split
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.factorization import Factorization
-from metatoken.evaluate.ratings import RatingBias, rating_metrics
+from metatoken.evaluate.ratings import rating_metrics
+from metatoken.tasks.biases import RatingBias
 
 
 def two_tastes(seed: int = 0, n_users: int = 60, n_items: int = 40) -> Interactions:

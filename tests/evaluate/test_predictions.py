@@ -14,7 +14,7 @@ from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, DataError
 from metatoken.evaluate.predictions import SCHEMA, export_plain, predictions_frame, read_predictions, write_predictions
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.predict.top import take, top_k
+from metatoken.predict.top import top_k
 from metatoken.predict.transitions import TransitionGraph
 
 LABELS = {"task": "sequential", "template": "seen-0", "split": "test", "model": "fused"}
@@ -31,7 +31,7 @@ def split():
 def lists(split):
     """Top ten of the transition graph for the test users; one user has nothing, another only three."""
     users, history = split.test.users, split.history("test")
-    items, scores = top_k(TransitionGraph.fit(split.train).scores(history, users), take(history, users), 10)
+    items, scores = top_k(TransitionGraph.fit(split.train).scores(history, users), history.take(users), 10)
     items[3] = -1
     items[5, 3:] = -1
     return items, scores
@@ -163,7 +163,7 @@ def test_export_refuses_a_model_name_that_leaves_the_folder(split, lists, tmp_pa
 def test_the_independent_script_finds_the_same_metrics(shared_data, tmp_path):
     split = leave_last_out(Interactions.read(shared_data / "lastfm" / "user_sequence.txt", format="sequences"))
     users, history = split.test.users, split.history("test")
-    items, scores = top_k(TransitionGraph.fit(split.train).scores(history, users), take(history, users), 10)
+    items, scores = top_k(TransitionGraph.fit(split.train).scores(history, users), history.take(users), 10)
     items[::7] = -1  # users without recommendations are misses there, too
     (file,) = export_plain(frame_of(split, (items, scores)), split, tmp_path)
     script = shared_data.parent / "tools" / "score_recommendations.py"

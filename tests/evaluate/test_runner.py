@@ -13,12 +13,13 @@ import torch
 from metatoken.decode.beam import beam_search
 from metatoken.evaluate.predictions import export_plain, read_predictions
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.evaluate.runner import Result, Runner, read, spread, summary
+from metatoken.evaluate.runner import Result, Runner, summary
 from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.fusion import Fusion
-from metatoken.predict.top import take, top_k
+from metatoken.predict.fusion import Fusion, choose_fusion
+from metatoken.predict.ranker import Reading
+from metatoken.predict.top import TOLERANCE, settle, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
-from metatoken.tasks.datamodule import EvaluationBatches
+from metatoken.tasks.ranking import EvaluationBatches
 from tests.conftest import TrainedRun
 
 MODELS = {
@@ -90,17 +91,19 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     one = EvaluationBatches(
         "sequential", "seq-1", test.users, test.items, history, run.module.builder, batch_size=len(test)
     )[0]
-    seen = take(history, test.users)
+    seen = history.take(test.users)
     prior = TransitionGraph.fit(run.split.train).scores(history, test.users)
     with torch.no_grad():
         item = item_scores(network, one.batch)
         beams = beam_search(network, one.batch, one.seen, k=run.split.log.n_items, width=20)
         shared = beam_search(network, one.batch, one.seen, k=10, width=20, leaf=False)
+        reading = Reading(network, one.batch, one.seen, depth=run.split.log.n_items)
+        mixed = run.fusion.mix(item.exp(), reading.generated(), torch.from_numpy(prior))
     expected = {
-        "item_head": top_k(item, seen, 10)[0],
-        "generation": beams.items[:, :10].numpy(),
-        "generation_leaf_off": shared.items.numpy(),
-        "fused": top_k(run.fusion.mix(item.exp(), spread(beams, item.shape[1]), torch.from_numpy(prior)), seen, 10)[0],
+        "item_head": top_k(item, seen, 10, tolerance=TOLERANCE, log=True)[0],
+        "generation": settle(beams.items.numpy(), beams.scores.numpy())[0][:, :10],
+        "generation_leaf_off": settle(shared.items.numpy(), shared.scores.numpy())[0],
+        "fused": top_k(mixed, seen, 10, tolerance=TOLERANCE)[0],
     }
     for model, rows in expected.items():
         here = predictions.filter(model=model, task="sequential", template="seq-1")
@@ -111,7 +114,7 @@ def test_baselines_learn_from_train_alone(trained_run: TrainedRun, predictions: 
     run = trained_run.run
     history, users = run.split.history("test"), run.split.test.users
     for name, model in (("popularity", Popularity), ("transition_graph", TransitionGraph)):
-        expected, _ = top_k(model.fit(run.split.train).scores(history, users), take(history, users), 10)
+        expected, _ = top_k(model.fit(run.split.train).scores(history, users), history.take(users), 10)
         assert np.array_equal(lists(predictions.filter(model=name, task="sequential"), run), expected)
 
 
@@ -126,16 +129,16 @@ def test_fusion_beats_its_parts_where_it_was_chosen(trained_run: TrainedRun) -> 
 
 def test_fusion_weights_are_drawn_once(trained_run: TrainedRun) -> None:
     run = trained_run.run
-    runner = Runner(run.module, run.split, "validation", batch_size=7)
-    assert runner.choose_fusion() == run.fusion
-    few = runner.choose_fusion(limit=20, seed=3)
+    assert choose_fusion(run.module, run.split, batch_size=7) == run.fusion
+    few = choose_fusion(run.module, run.split, limit=20, seed=3)
     assert few.users == 20
-    assert few == runner.choose_fusion(limit=20, seed=3)
+    assert few == choose_fusion(run.module, run.split, limit=20, seed=3)
 
 
 def test_without_the_sequential_task_nothing_is_fused(make_module: Any, split: Any) -> None:
-    runner = Runner(make_module(tasks=["direct"]), split, "validation")
-    assert runner.choose_fusion() == Fusion(1.0, 0.0, 0.0)
+    module = make_module(tasks=["direct"])
+    assert choose_fusion(module, split) == Fusion(1.0, 0.0, 0.0)
+    runner = Runner(module, split, "validation")
     models = {row["model"] for row in runner.run(Fusion(1.0, 0.0, 0.0), unseen=False).rows}
     assert models == MODELS["direct"] | BASELINES["direct"]
 
@@ -161,21 +164,21 @@ def test_the_mode_of_the_model_is_given_back(make_module: Any, split: Any) -> No
     assert isinstance(result, Result)
 
 
-def test_spread_puts_generated_items_in_place(trained_run: TrainedRun) -> None:
+def test_generated_items_are_put_in_place(trained_run: TrainedRun) -> None:
     run = trained_run.run
     one = Runner(run.module, run.split, batch_size=4).batches("sequential", "seq-1")[0]
     with torch.no_grad():
-        item, beams = read(run.module.network, one.batch, one.seen, 5)
-    dense = spread(beams, item.shape[1])
+        reading = Reading(run.module.network, one.batch, one.seen, width=5)
+        dense, beams = reading.generated(), reading.beams
     for row, (rows, scores) in enumerate(zip(beams.items.tolist(), beams.scores.tolist(), strict=True)):
-        expected = np.zeros(item.shape[1])
+        expected = np.zeros(run.split.log.n_items)
         for place, score in zip(rows, scores, strict=True):
             if place >= 0:
                 expected[place] = np.exp(score)
         np.testing.assert_allclose(dense[row].numpy(), expected, rtol=1e-5)
         assert not expected[one.seen[row]].any()
         assert expected.sum() <= 1 + 1e-5
-    torch.testing.assert_close(item.exp().sum(dim=1), torch.ones(4))
+    torch.testing.assert_close(reading.probabilities.sum(dim=1), torch.ones(4))
 
 
 @pytest.mark.shared_data

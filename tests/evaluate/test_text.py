@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.text import NearestPair, NearestText, text_metrics, words
+from metatoken.evaluate.text import text_metrics, words
 
 WORDS = st.lists(st.sampled_from(["good", "bad", "tone", "string", "чай", "a"]), max_size=8).map(" ".join)
 
@@ -57,49 +57,9 @@ def test_words_of_any_script():
     assert words("Don't — Чай, 2x!") == ["don", "t", "чай", "2x"]
 
 
-@given(st.lists(WORDS, min_size=1, max_size=6), st.lists(WORDS, min_size=1, max_size=4))
-def test_nearest_text_agrees_with_dense_tf_idf(texts, questions):
-    answers = [f"answer {row}" for row in range(len(texts))]
-    kept = [(t.split(), a) for t, a in zip(texts, answers, strict=True) if t]
-    if not kept:
-        with pytest.raises(ArgumentError, match="at least one pair"):
-            NearestText.fit(texts, answers)
-        return
-    known = sorted({word for text, _ in kept for word in text})
-    idf = {w: 1 + math.log((1 + len(kept)) / (1 + sum(w in text for text, _ in kept))) for w in known}
-
-    def vector(text):
-        counts = Counter(text)
-        v = np.array([(1 + math.log(counts[w])) * idf[w] if counts[w] else 0.0 for w in known])
-        return v / max(np.linalg.norm(v), 1e-12)
-
-    for question, answer in zip(questions, NearestText.fit(texts, answers).predict(questions), strict=True):
-        similarity = np.array([vector(question.split()) @ vector(text) for text, _ in kept])
-        if similarity.max() == 0:
-            assert answer == kept[0][1]  # all answers differ, so the first in the alphabet
-        else:
-            assert similarity[[a for _, a in kept].index(answer)] == pytest.approx(similarity.max(), abs=1e-9)
-
-
-def test_nearest_pair():
-    rng = np.random.default_rng(0)
-    users, items = (rng.normal(size=(300, 8)).astype(np.float32) for _ in range(2))
-    texts = [f"text {row}" for row in range(299)] + [""]
-    book = NearestPair.fit(users, items, texts)
-    assert book.predict(3 * users[:299], items[:299]) == texts[:299]  # a pair is nearest to itself, whatever its length
-    assert book.predict(users[299:], items[299:]) != [""]
-    assert book.predict(np.zeros((1, 8), np.float32), items[7:8]) == ["text 7"]
-
-
 def test_bad_arguments(monkeypatch):
     with pytest.raises(ArgumentError, match="expected as many texts as references"):
         text_metrics(["a"], [])
-    with pytest.raises(ArgumentError, match="texts: expected one for each pair"):
-        NearestPair.fit(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32), [])
-    with pytest.raises(ArgumentError, match="at least one text with a word"):
-        NearestPair.fit(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32), ["..."])
-    with pytest.raises(ArgumentError, match="answers: expected one for each text"):
-        NearestText.fit(["a"], [])
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
     with pytest.raises(ArgumentError, match=r"pip install 'metatoken\[text\]'"):
         text_metrics(["a"], ["a"])

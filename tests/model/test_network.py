@@ -6,7 +6,7 @@ import torch
 
 from metatoken.decode.beam import beam_search
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 
 TINY_T5 = {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}}
 
@@ -23,12 +23,12 @@ def _training_batch(module, pairs):
     else:
         rows = [np.append(history, target) for history, target in pairs]
         examples = [builder.causal(template, None, items, len(items) - 1) for items in rows]
-    return collate(examples, [0] * len(pairs), builder.encoder.pad_id)
+    return collate(examples, builder.encoder.pad_id)
 
 
 def _prompts(module, pairs):
     examples = [module.builder.prompt(find_template("seq-1"), None, history) for history, _ in pairs]
-    return collate(examples, [0] * len(pairs), module.builder.encoder.pad_id)
+    return collate(examples, module.builder.encoder.pad_id)
 
 
 @pytest.mark.parametrize("leaf", [True, False])
@@ -96,11 +96,11 @@ def test_leaf_vector_is_what_stands_at_the_last_token_of_an_item(make_module, sp
     network = module.network
     batch = _prompts(module, _pairs(split, 1))
     with torch.no_grad():
-        vectors = network.embed(batch.input_ids, batch.leaves, network.items())
+        vectors = network.embed(batch.input_ids, batch.items, network.items())
         plain = network.backbone.embed(batch.input_ids)
         own = network.items.inputs(network.input_norm)
-    at = batch.leaves[0] >= 0
-    torch.testing.assert_close(vectors[0][at], own[batch.leaves[0][at]])
+    at = batch.items[0] >= 0
+    torch.testing.assert_close(vectors[0][at], own[batch.items[0][at]])
     torch.testing.assert_close(vectors[0][~at], plain[0][~at])
 
 

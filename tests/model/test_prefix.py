@@ -7,13 +7,13 @@ import torch
 
 from metatoken.model import prefix as prefixes
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 
 
 def start(module, split, n=3):
     sequences = split.train.sequences()
     examples = [module.builder.prompt(find_template("seq-1"), None, sequences[u]) for u in range(n)]
-    batch = collate(examples, [0] * n, module.builder.encoder.pad_id)
+    batch = collate(examples, module.builder.encoder.pad_id)
     return batch, module.network.start(batch)
 
 
@@ -52,7 +52,7 @@ def test_shared_equals_separate_and_whole_sequences(make_module, split, sources,
         origin = [origin[s] for s in source]
     for row, prompt in enumerate(origin):
         length = int(batch.attention_mask[prompt].sum())
-        vectors = network.embed(batch.input_ids[[prompt], :length], batch.leaves[[prompt], :length], network.items())
+        vectors = network.embed(batch.input_ids[[prompt], :length], batch.items[[prompt], :length], network.items())
         vectors = torch.cat([vectors, network.backbone.embed(torch.tensor([read[row]]))], dim=1)
         states = network.backbone.states(vectors, torch.ones(vectors.shape[:2], dtype=torch.int64))
         torch.testing.assert_close(shared.last[row], states[0, -1], rtol=1e-4, atol=1e-5)

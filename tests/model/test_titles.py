@@ -16,7 +16,7 @@ from metatoken.model.heads.text_loss import BLOCK, linear_cross_entropy
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 from tests.conftest import SMALL
 from tests.model.test_network import _pairs, _prompts, _training_batch
 
@@ -43,7 +43,7 @@ def test_a_history_reads_tokens_then_titles_and_predicts_titles_of_targets(title
     expected, starts, title_places = [], [], []
     for item in ITEMS.tolist():
         starts.append(words + len(expected))
-        expected += encoder.items.one(item).tolist()
+        expected += encoder.items[item].tolist()
         begin = words + len(expected)
         # A title is tokenised as its own string, blanks tidied, cut to six tokens, closed by a line end.
         text = f" {' '.join(titled.titles[item].split())}" if titled.titles[item] else ""
@@ -53,8 +53,8 @@ def test_a_history_reads_tokens_then_titles_and_predicts_titles_of_targets(title
     assert example.states.tolist() == [start - 1 for start in starts[1:]]
     assert example.targets.tolist() == ITEMS[1:].tolist()
     assert example.text.tolist() == [place for places in title_places[1:] for place in places]
-    assert np.flatnonzero(example.leaves >= 0).tolist() == [start + 1 for start in starts]
-    assert example.leaves[example.leaves >= 0].tolist() == ITEMS.tolist()
+    assert np.flatnonzero(example.items >= 0).tolist() == [start + 1 for start in starts]
+    assert example.items[example.items >= 0].tolist() == ITEMS.tolist()
     prompt = module.builder.prompt(find_template("seq-1"), None, ITEMS)
     assert prompt.ids.tolist() == example.ids.tolist()
     assert not len(prompt.text)
@@ -91,7 +91,7 @@ def test_the_text_loss_is_that_of_the_plain_model(titled, split):
     network = module.network
     with torch.no_grad():
         loss = network(batch).text
-        vectors = network.embed(batch.input_ids, batch.leaves, network.items())
+        vectors = network.embed(batch.input_ids, batch.items, network.items())
         logits = network.backbone.bare()(inputs_embeds=vectors, attention_mask=batch.attention_mask).logits
     wanted = batch.input_ids[batch.text_row, batch.text_position + 1]
     assert torch.equal(wanted, batch.text_ids)
@@ -186,7 +186,7 @@ def test_a_batch_without_titles_has_no_text(make_module, split):
     module = make_module()
     batch = _training_batch(module, _pairs(split)).to("cpu")
     assert len(batch.text_ids) == 0
-    assert collate([module.builder.causal(find_template("seq-1"), None, ITEMS, 1)], [0], 0).text_row.shape == (0,)
+    assert collate([module.builder.causal(find_template("seq-1"), None, ITEMS, 1)], 0).text_row.shape == (0,)
 
 
 def test_settings_that_cannot_be_used_are_refused(vocabulary, titled):

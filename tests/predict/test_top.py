@@ -90,16 +90,37 @@ def test_top_k_refuses():
         top.top_k(scores[0], None, 1)
 
 
-@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
-def test_take_equals_indexing(lists, data):
-    users = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8))
-    taken = top.take(rows(*lists), np.array(users, dtype=np.int32))
-    assert [one.tolist() for one in taken] == [lists[user] for user in users]
-    assert taken.offsets.dtype == np.int64
-    assert taken.items.dtype == np.int32
+@given(scores_and_seen(), st.sampled_from([0.3, 0.6]), st.booleans())
+def test_ties_within_a_tolerance_are_settled_by_row(case, tolerance, log):
+    """Against a walk through the ranked items of each user."""
+    scores, seen, k = case
+    scores = np.where(np.isposinf(scores), 4.0, scores).astype(np.float32)
+    items, values = top.top_k(scores, rows(*seen), k, tolerance=tolerance, log=log)
+    ranked = oracle.top_k(scores, seen, scores.shape[1])
+    for user in range(len(scores)):
+        runs, best = [], None
+        for item, score in zip(ranked[0][user].tolist(), ranked[1][user].tolist(), strict=True):
+            if item < 0:
+                break
+            bound = -np.inf if best is None else best - np.float32(tolerance) * (1 if log else abs(best))
+            if best is None or score < bound:
+                runs.append([])
+                best = np.float32(score)
+            runs[-1].append(item)
+        expected = [item for run in runs for item in sorted(run)][:k]
+        assert items[user].tolist() == expected + [-1] * (k - len(expected))
+        assert values[user, : len(expected)].tolist() == [float(scores[user, item]) for item in expected]
 
 
-def test_take_refuses_users_that_do_not_exist():
-    for users in (np.array([0, 2]), np.array([-1]), np.array([0.5]), np.array([[0]])):
-        with pytest.raises(ArgumentError, match="users"):
-            top.take(rows([1], [2]), users)
+@pytest.mark.parametrize("n_items", [40, 3000])
+def test_rounding_does_not_change_a_list(n_items):
+    """Scores that differ in the last digits, as in another place of a batch, give the same items in the same order."""
+    rng = np.random.default_rng(0)
+    scores = rng.choice(np.float32([0.5, 0.25, 0.125, 0.1]), (50, n_items))
+    other = (scores * (1 + rng.uniform(-1e-6, 1e-6, scores.shape))).astype(np.float32)
+    assert (top.top_k(scores, None, 10)[0] != top.top_k(other, None, 10)[0]).any()
+    for log in (False, True):
+        lists = [
+            top.top_k(np.log(s) if log else s, None, 10, tolerance=top.TOLERANCE, log=log)[0] for s in (scores, other)
+        ]
+        assert np.array_equal(*lists)

@@ -12,7 +12,7 @@ from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.ranking import possible, ranking_metrics
 from metatoken.predict import transitions
-from metatoken.predict.top import take, top_k
+from metatoken.predict.top import top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from tests.oracles import evaluate as oracle
 
@@ -161,7 +161,7 @@ def evaluated(model, split, part):
     lists = []
     for begin in range(0, len(targets), 2048):
         users = targets.users[begin : begin + 2048]
-        lists.append(top_k(model.scores(history, users), take(history, users), 10)[0])
+        lists.append(top_k(model.scores(history, users), history.take(users), 10)[0])
     return ranking_metrics(np.concatenate(lists), targets.items, split.log.n_items)
 
 

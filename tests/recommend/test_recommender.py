@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from metatoken import Vocabulary
-from metatoken.data import Interactions, generate_world
+from metatoken.data import Interactions, Sequences, generate_world
 from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
 from metatoken.evaluate.predictions import read_predictions
-from metatoken.evaluate.runner import DEPTH, Runner, read
 from metatoken.predict.fusion import Fusion
+from metatoken.predict.ranker import DEPTH, Reading
 from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend import Model, Recommendation, Recommender, Request
-from metatoken.recommend.recommender import _sequences
-from metatoken.tasks.datamodule import EvaluationBatches
+from metatoken.tasks.ranking import EvaluationBatches
 from tests.conftest import TrainedRun
 
 MODELS = get_args(Model)
@@ -75,12 +74,13 @@ def test_a_history_stands_for_its_user(model: Model, recommender: Recommender, u
 def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[str, ...]) -> None:
     log, module = recommender.history, recommender.module
     log_rows = log.sequences()
-    runner = Runner(module, recommender_split(recommender), "test")
-    batch = runner.batches("sequential", "seq-1", np.array([2]), np.array([0]))
-    batch.histories = log_rows
-    one = batch[0]
+    batches = EvaluationBatches(
+        "sequential", "seq-1", np.array([2]), np.array([0]), log_rows, module.builder, batch_size=1
+    )
+    one = batches[0]
     with torch.no_grad():
-        item, beams = read(module.network, one.batch, one.seen, 20)
+        reading = Reading(module.network, one.batch, one.seen)
+        item, beams = reading.item, reading.beams
     prior = TransitionGraph.fit(log).scores(log_rows, np.array([2]))[0]
     generated = {
         row: np.exp(score) for row, score in zip(beams.items[0].tolist(), beams.scores[0].tolist(), strict=True)
@@ -95,12 +95,6 @@ def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[st
         parts = (float(item[0, row].exp()), generated.get(row, 0.0), prior[row])
         expected = np.dot((weights.item, weights.generation, weights.prior), parts)
         assert found.score == pytest.approx(expected, rel=1e-4)
-
-
-def recommender_split(recommender: Recommender) -> Any:
-    from metatoken.data import leave_last_out
-
-    return leave_last_out(recommender.history)
 
 
 def test_with_the_last_item_hidden_it_is_the_evaluated_list(trained_run: TrainedRun) -> None:
@@ -233,11 +227,11 @@ def test_user_tokens_stand_in_the_prompt_where_the_model_was_trained_with_them(m
         "sequential", "seq-1", np.array([4]), np.array([0]), histories, module.builder, batch_size=1, with_user=True
     )[0].batch
     known = recommender.prepare(Request(split.log.users.raw[4]))
-    found = recommender._prompts(_sequences([histories[4]]), [known])
+    found = recommender._prompts(Sequences.of([histories[4]]), [known])
     assert torch.equal(found.input_ids, expected.input_ids)
     raw = [split.log.items.raw[row] for row in histories[4]]
-    stranger = recommender._prompts(_sequences([histories[4]]), [recommender.prepare(Request("x", raw))])
-    codes = module.vocabulary.user_codes_of(_sequences([histories[4]]))[0]
+    stranger = recommender._prompts(Sequences.of([histories[4]]), [recommender.prepare(Request("x", raw))])
+    codes = module.vocabulary.user_codes_of(Sequences.of([histories[4]]))[0]
     tokens = module.vocabulary.tokens_of_codes(codes) + module.builder.encoder.base
     assert " ".join(map(str, tokens.tolist())) in " ".join(map(str, stranger.input_ids[0].tolist()))
     assert len(recommender.recommend(history=["p0001"], k=3)) == 3

@@ -10,12 +10,14 @@ import polars as pl
 import pytest
 
 from metatoken.config import load_config
+from metatoken.data import hold_out
 from metatoken.errors import ConfigError
-from metatoken.evaluate.answers import AnswerRunner
-from metatoken.run.held_out import hold_out
-from metatoken.run.train import Run, evaluate_run, load_run, read_log, train_run
-from metatoken.tasks.answer_examples import answer_examples
-from metatoken.tasks.families import families
+from metatoken.evaluate.runner import Runner
+from metatoken.predict.writer import ModelWriter
+from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
+from metatoken.run.folder import needs_of
+from metatoken.tasks.datamodule import TaskDataModule
+from metatoken.tasks.task import find_task, tasks_of
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
@@ -44,9 +46,10 @@ def test_every_task_has_rows_for_seen_and_unseen_questions_and_baselines(done: t
 
 def test_a_head_of_one_epoch_is_not_worse_than_the_biases(done: tuple[Run, dict[str, Any]]) -> None:
     run, _ = done
-    runner = AnswerRunner(run.module, run.answers, "validation")
+    runner = Runner(run.module, run.split, "validation", texts=12)
+    found = runner.run(run.fusion, unseen=False).rows
     for task in ("rating", "review_rating"):
-        rows = {row["model"]: row for row in runner.run(unseen=False).rows if row["task"] == task}
+        rows = {row["model"]: row for row in found if row["task"] == task}
         assert rows["rating_head"]["rmse"] <= rows["biases"]["rmse"] + 1e-6  # its share is chosen on these rows
 
 
@@ -59,10 +62,8 @@ def test_a_loaded_run_answers_the_same(done: tuple[Run, dict[str, Any]]) -> None
 
 def test_no_written_text_has_an_oov_token(done: tuple[Run, dict[str, Any]]) -> None:
     run, _ = done
-    runner = AnswerRunner(run.module, run.answers, limit=12)
-    family = families()["explanation"]
-    held = runner._held(family)
-    texts = runner.write(held, family.questions[0])
+    held = Runner(run.module, run.split, texts=12).held(find_task("explanation"))
+    texts = ModelWriter(run.module).write(held)
     assert len(texts) == len(held)
     assert not any(re.search(r"<[a-z]_\d+>", text) for text in texts)
 
@@ -70,7 +71,7 @@ def test_no_written_text_has_an_oov_token(done: tuple[Run, dict[str, Any]]) -> N
 def test_a_held_out_pair_is_in_no_training_row_graph_or_baseline(done: tuple[Run, dict[str, Any]]) -> None:
     run, _ = done
     log = run.split.log
-    held = {tuple(pair) for part in (run.answers.validation, run.answers.test) for pair in _pairs(part)}
+    held = {tuple(pair) for part in (run.split.pairs.validation, run.split.pairs.test) for pair in _pairs(part)}
     held |= {
         (int(u), int(i)) for t in (run.split.validation, run.split.test) for u, i in zip(t.users, t.items, strict=True)
     }
@@ -78,11 +79,13 @@ def test_a_held_out_pair_is_in_no_training_row_graph_or_baseline(done: tuple[Run
     train = set(map(tuple, _pairs(run.split.train)))
     repeated = {pair for pair in held if list(map(tuple, _pairs(log))).count(pair) > 1}
     assert not (train & held) - repeated
-    assert run.answers.train.edges_checksum() == run.split.train.edges_checksum()
+    assert run.split.pairs.train.edges_checksum() == run.split.train.edges_checksum()
     assert run.module.vocabulary.learned_from == run.split.train.edges_checksum()
-    examples = answer_examples(run.answers, "train", run.module, TASKS, 0)
-    for table in examples.tables:
-        assert set(zip(table.users.tolist(), table.items.tolist(), strict=True)) <= train
+    data = TaskDataModule(run.split, run.module.vocabulary, tasks=TASKS)
+    data.connect(run.module.reader)
+    for task in tasks_of(TASKS, "rate", "write"):
+        pairs = data.pair_rows(task, "train").pairs
+        assert set(zip(pairs.users.tolist(), pairs.items.tolist(), strict=True)) <= train
 
 
 def _pairs(log: Any) -> list[tuple[int, int]]:
@@ -100,7 +103,7 @@ def test_a_run_of_ratings_alone_trains(tmp_path: Any) -> None:
 def test_a_missing_column_is_named(tmp_path: Any) -> None:
     config = load_config(write_run_config(tmp_path, model={"tasks": ["sequential", "rating"]}))
     with pytest.raises(ConfigError, match=r"data\.rating"):
-        hold_out(read_log(config), config.model.tasks, 0)
+        hold_out(read_log(config), needs_of(config.model.tasks), 0)
 
 
 def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
@@ -108,7 +111,7 @@ def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
     log = read_log(config)
     empty = log.with_rows(log.frame.with_columns(summary=pl.lit("  ")))
     with pytest.raises(ConfigError, match="review_summary finds no training row that has a review and a summary"):
-        hold_out(empty, config.model.tasks, 0)
+        hold_out(empty, needs_of(config.model.tasks), 0)
 
 
 @pytest.mark.parametrize(

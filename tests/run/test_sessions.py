@@ -9,7 +9,7 @@ import pytest
 from metatoken.config import load_config
 from metatoken.errors import ConfigError
 from metatoken.recommend import Recommender
-from metatoken.run.train import evaluate_run, load_run, train_run
+from metatoken.run import evaluate_run, load_run, train_run
 from tests.files import write_run_config
 
 

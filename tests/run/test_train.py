@@ -14,9 +14,10 @@ from metatoken import Vocabulary
 from metatoken.config import Config, load_config
 from metatoken.data import no_split
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
-from metatoken.evaluate.runner import Runner, read
+from metatoken.evaluate.runner import Runner
 from metatoken.predict.fusion import Fusion
-from metatoken.run.train import Run, evaluate_run, load_run, read_log, read_metrics, train_run
+from metatoken.predict.ranker import Reading
+from metatoken.run import Run, evaluate_run, load_run, read_log, read_metrics, train_run
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
@@ -34,8 +35,8 @@ def scores(run: Run) -> list[torch.Tensor]:
     runner = Runner(run.module, run.split, "test", batch_size=16)
     batch = runner.batches("sequential", "seq-1")[0]
     with torch.no_grad():
-        item, beams = read(run.module.network, batch.batch, batch.seen, 10)
-    return [item, beams.items, beams.scores]
+        reading = Reading(run.module.network, batch.batch, batch.seen, width=10)
+        return [reading.item, reading.beams.items, reading.beams.scores]
 
 
 def names(folder: Path) -> set[str]:

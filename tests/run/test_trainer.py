@@ -13,7 +13,7 @@ import torch
 
 from metatoken.config import load_config
 from metatoken.errors import ConfigError
-from metatoken.run.train import load_run, train_run
+from metatoken.run import load_run, train_run
 from metatoken.run.trainer import is_first_process
 from tests.files import write_run_config
 
@@ -21,7 +21,7 @@ TALKATIVE = """
 import sys
 from metatoken.config import load_config
 from metatoken.model.store import reporting
-from metatoken.run.train import train_run
+from metatoken.run import train_run
 
 reporting.EpochLines.__init__.__defaults__ = (0.0,)  # a line a batch
 train_run(load_config(sys.argv[1], ["threads=1"]), sys.argv[2], say=lambda line: print(line, flush=True))

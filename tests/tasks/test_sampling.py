@@ -1,22 +1,7 @@
 import pytest
-import torch
 
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.tasks.batches import DIRECT, TrainingBatches, training_rows
 from metatoken.tasks.sampling import ResumableLoader, StepSampler
-
-
-@pytest.fixture
-def batches(make_module, split):
-    module = make_module(user_tokens="prefix")
-    histories = split.train.sequences()
-    rows = training_rows(histories, ("sequential", "direct"), 20, per_target=False)
-
-    def make(**options):
-        options = {"batch_size": 16, "seed": 0, "user_tokens": "prefix"} | options
-        return TrainingBatches(rows, histories, module.vocabulary, module.builder, **options)
-
-    return make
 
 
 def rows_of(batch):
@@ -31,7 +16,7 @@ def rows_of(batch):
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_parts_hold_the_rows_of_their_step(batches, parts):
-    whole, cut = batches(), batches(parts=parts)
+    whole, cut = batches("prefix"), batches("prefix", parts=parts)
     assert len(cut) == parts * len(whole)
     for epoch, step in ((0, 0), (0, len(whole) - 1), (2, 1)):
         pieces = [cut[epoch, step * parts + part] for part in range(parts)]
@@ -43,13 +28,13 @@ def test_parts_hold_the_rows_of_their_step(batches, parts):
 
 
 def test_parts_can_be_read_in_any_order(batches):
-    one, two = batches(parts=2), batches(parts=2)
+    one, two = batches("prefix", parts=2), batches("prefix", parts=2)
     two[1, 7]
     assert rows_of(one[0, 3]) == rows_of(two[0, 3])
 
 
 def test_steps_hold_about_equally_many_rows(batches):
-    data = batches()
+    data = batches("prefix")
     sizes = [len(data[0, n].input_ids) for n in range(len(data))]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 16
@@ -57,15 +42,16 @@ def test_steps_hold_about_equally_many_rows(batches):
 
 def test_a_step_smaller_than_its_parts_is_refused(batches):
     with pytest.raises(ArgumentError, match="cannot be cut into 20 parts"):
-        batches(parts=20)
+        batches("prefix", parts=20)
 
 
 def test_rows_of_like_length_stand_together(batches):
-    data = batches(user_tokens="none")
+    data = batches()
     padding = total = 0
     for n in range(len(data)):
         batch = data[0, n]
-        sequential = batch.attention_mask[torch.unique(batch.state_row[batch.task != DIRECT])]
+        own = [place for place, (table, _) in enumerate(data.plan(0)[n].tolist()) if table == 0]
+        sequential = batch.attention_mask[own]
         padding += int((sequential == 0).sum())
         total += sequential.numel()
     assert padding / total < 0.2
@@ -100,10 +86,10 @@ def test_an_interrupted_epoch_goes_on_once():
 
 
 def test_a_place_within_an_epoch_of_another_plan_is_refused(batches):
-    loader = ResumableLoader(batches(), StepSampler(9), {"batch_size": 16, "seed": 0}, lambda: (1, 3))
+    loader = ResumableLoader(batches("prefix"), StepSampler(9), {"batch_size": 16, "seed": 0}, lambda: (1, 3))
     state = loader.state_dict()
     assert state == {"epoch": 1, "position": 3, "plan": {"batch_size": 16, "seed": 0}}
-    other = ResumableLoader(batches(), StepSampler(9), {"batch_size": 8, "seed": 0}, lambda: (0, 0))
+    other = ResumableLoader(batches("prefix"), StepSampler(9), {"batch_size": 8, "seed": 0}, lambda: (0, 0))
     with pytest.raises(ConfigError, match="batch_size 16"):
         other.load_state_dict(state)
     other.load_state_dict(state | {"position": 0})

@@ -18,7 +18,6 @@ class Spy:
     """A vocabulary whose user token is the place of its source, so that tokens tell what they were built from."""
 
     n_users = 3
-    level_offsets = np.array([0, 0])
 
     def __init__(self) -> None:
         self.sources: list[set[int]] = []
@@ -28,16 +27,21 @@ class Spy:
         self.sources += [set(items.tolist()) for items in sequences]
         return np.arange(first, len(self.sources), dtype=np.int32)[:, None]
 
+    @staticmethod
+    def tokens_of_codes(codes: np.ndarray) -> np.ndarray:
+        return codes.astype(np.int64)
+
 
 class Encoder:
     """Tokens of the vocabulary, built from everything, are 10^6 + user."""
 
     base = 1000
 
-    class users:  # noqa: N801
-        @staticmethod
-        def one(user: int) -> np.ndarray:
+    class Users:
+        def __getitem__(self, user: int) -> np.ndarray:
             return np.array([10**6 + user])
+
+    users = Users()
 
 
 def histories(lists: list[list[int]]) -> Sequences:

@@ -26,9 +26,7 @@ def answer(
 ) -> None:
     """Rates, explains or summarises: answers of the rating and text tasks."""
     from metatoken.errors import ArgumentError
-    from metatoken.recommend.answers import answer as ask
-    from metatoken.recommend.answers import answer_table, check_suffix, write_answers
-    from metatoken.run.train import load_run
+    from metatoken.recommend.answerer import Answerer, check_suffix, write_answers
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
@@ -38,9 +36,9 @@ def answer(
         check_suffix(out)
         if out.exists() and questions.exists() and out.samefile(questions):
             raise ArgumentError("--out", f"{out} holds the questions; give another name")
-    loaded = load_run(run)
+    answerer = Answerer.load(run)
     if questions is not None:
-        found = answer_table(loaded, task, questions, question=template)
+        found = answerer.answer_table(task, questions, template=template)
         if out is not None:
             write_answers(found, out)
             print(f"{found.height} answers written to {out}")
@@ -50,7 +48,7 @@ def answer(
         return
     given = {"review": review, "summary": summary, "rating": rating}
     fields = {name: [text] for name, text in given.items() if text is not None}
-    print(_readable(ask(loaded, task, [str(user)], [str(item)], fields, question=template)[0]))
+    print(_readable(answerer.answer(task, [str(user)], [str(item)], fields, template=template)[0]))
 
 
 def _readable(value: float | str) -> str:

@@ -29,9 +29,14 @@ def evaluate(
     import json
 
     from metatoken.cli.output import print_metrics, progress_bar
-    from metatoken.evaluate.answer_table import export_answers, read_answers_table
-    from metatoken.evaluate.predictions import check_export, export_plain, read_predictions
-    from metatoken.run.train import ANSWERS, PREDICTIONS, evaluate_run, load_run
+    from metatoken.evaluate.predictions import (
+        check_export,
+        export_answers,
+        export_plain,
+        read_answers,
+        read_predictions,
+    )
+    from metatoken.run import RunFolder, evaluate_run, load_run
 
     loaded = load_run(run)
     if export is not None:
@@ -42,8 +47,9 @@ def evaluate(
     else:
         print_metrics(document["rows"])
     if export is not None:
-        export_plain(read_predictions(run / PREDICTIONS), loaded.split, export, part=part.value)
-        if loaded.answers is not None:
-            export_answers(read_answers_table(run / ANSWERS), export, part=part.value)
+        folder = RunFolder(run)
+        export_plain(read_predictions(folder.predictions), loaded.split, export, part=part.value)
+        if loaded.split.pairs is not None:
+            export_answers(read_answers(folder.answers), export, part=part.value)
         if not as_json:
             print(f"plain files written to {export}")

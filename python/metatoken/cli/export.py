@@ -16,7 +16,7 @@ def export(
     """Writes a model folder that plain transformers loads: LoRA merged, tokens folded in, recommend.py beside it."""
     from metatoken.cli.output import check_output, print_facts
     from metatoken.model.store.export import export_model
-    from metatoken.run.train import load_run
+    from metatoken.run import load_run
 
     check_output(output, overwrite)
     module = load_run(run).module

@@ -22,7 +22,7 @@ def quickstart(
     from metatoken.data import generate_world
     from metatoken.errors import ConfigError
     from metatoken.recommend import Recommender
-    from metatoken.run.train import evaluate_run, train_run
+    from metatoken.run import evaluate_run, train_run
 
     run = out / "run"
     if run.exists() and not overwrite:

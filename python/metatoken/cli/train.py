@@ -23,9 +23,9 @@ def train(
     """Trains a model on a log, from tokens to fusion weights."""
     from metatoken.cli.output import progress_bar
     from metatoken.config import load_config
-    from metatoken.run.train import train_run
+    from metatoken.run import train_run
     from metatoken.run.trainer import is_first_process
-    from metatoken.tasks.families import answer_tasks, ranking_tasks
+    from metatoken.tasks.task import tasks_of
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:
@@ -34,11 +34,11 @@ def train(
     if not is_first_process():
         return
     steps = [f"metatoken evaluate {out}"]
-    if ranking_tasks(chosen.model.tasks):
+    if tasks_of(chosen.model.tasks, "rank"):
         steps.append(f"metatoken recommend {out} --user ID")
-    for family in answer_tasks(chosen.model.tasks):
-        fields = "".join(f" --{name} TEXT" for name in sorted(family.columns & family.questions[0].required))
-        steps.append(f"metatoken answer {out} {family.name} --user ID --item ID{fields}")
+    for task in tasks_of(chosen.model.tasks, "rate", "write"):
+        fields = "".join(f" --{name} TEXT" for name in sorted(task.columns & task.templates[0].required))
+        steps.append(f"metatoken answer {out} {task.name} --user ID --item ID{fields}")
     print(f"run saved to {out}; next: {', '.join(steps[:3])}")
 
 

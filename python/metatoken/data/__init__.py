@@ -4,9 +4,8 @@ from metatoken.data.audit import AuditReport, audit
 from metatoken.data.catalogue import Catalogue
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
-from metatoken.data.ragged import Sequences
-from metatoken.data.row_split import RowSplit, random_split
-from metatoken.data.split import Split, Targets, leave_last_out, no_split
+from metatoken.data.ragged import Ragged, Sequences
+from metatoken.data.split import RowSplit, Split, Targets, hold_out, leave_last_out, no_split, random_split
 from metatoken.data.world.world import DEMO_SIZE, World, generate_world
 
 __all__ = [
@@ -15,6 +14,7 @@ __all__ = [
     "Catalogue",
     "IdMap",
     "Interactions",
+    "Ragged",
     "RowSplit",
     "Sequences",
     "Split",
@@ -22,6 +22,7 @@ __all__ = [
     "World",
     "audit",
     "generate_world",
+    "hold_out",
     "leave_last_out",
     "no_split",
     "random_split",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
 
 from metatoken.errors import ArgumentError, UnknownIdError
 
@@ -77,3 +78,7 @@ class IdMap:
         if found.size and found.min() < 0:
             self.row(raw[int(np.argmin(found))])
         return found
+
+    def column(self, rows: ArrayLike) -> pl.Series:
+        """Raw ids of rows, `[len(rows)]`, as text."""
+        return pl.Series(self.raw, dtype=pl.String).gather(np.asarray(rows))

@@ -1,39 +1,122 @@
-"""Item sequences of users."""
+"""Rows of different lengths in one flat array: histories of users, token ids of items, words of texts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from metatoken.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
-    """Items of each user, oldest first, as compressed rows.
+class Ragged:
+    """Compressed rows.
 
     Attributes:
-        offsets: int64 `[n_users + 1]`; user row u owns `items[offsets[u]:offsets[u + 1]]`.
-        items: int32 `[n]`, item rows.
+        offsets: int64 `[n + 1]`; row r owns `values[offsets[r]:offsets[r + 1]]`.
+        values: `[offsets[n]]`, of any type.
     """
 
     offsets: NDArray[np.int64]
-    items: NDArray[np.int32]
+    values: NDArray[Any]
+
+    @classmethod
+    def of(cls, rows: Iterable[ArrayLike], dtype: type[np.generic] = np.int64) -> Self:
+        """Packs rows one after the other."""
+        parts = [np.asarray(row, dtype=dtype) for row in rows]
+        return cls(offsets_of(np.array([len(part) for part in parts], dtype=np.int64)), join(parts, dtype))
+
+    @classmethod
+    def padded(cls, table: NDArray[Any], base: int = 0) -> Self:
+        """Rows of a table `[n, width]` without their -1 padding, as int64 with `base` added."""
+        valid = table >= 0
+        return cls(offsets_of(valid.sum(axis=1).astype(np.int64)), table[valid].astype(np.int64) + base)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, user: int) -> NDArray[np.int32]:
-        """Item rows of one user row, int32 `[length]`, a view."""
-        if not 0 <= user < len(self):
-            raise IndexError(f"user row {user} is not in 0..{len(self) - 1}")
-        return self.items[self.offsets[user] : self.offsets[user + 1]]
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        """Values of one row, `[length]`, a view."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} is not in 0..{len(self) - 1}")
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
 
-    def __iter__(self) -> Iterator[NDArray[np.int32]]:
-        return (self[user] for user in range(len(self)))
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Items of each user, int64 `[n_users]`."""
+        """Values of each row, int64 `[n]`."""
         return np.diff(self.offsets)
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """Row of each value, int64 `[len(values)]`."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def take(self, rows: ArrayLike) -> Self:
+        """These rows in this order, repeats allowed.
+
+        Args:
+            rows: Integer `[m]`.
+
+        Raises:
+            ArgumentError: They are no rows.
+        """
+        chosen = check_rows(rows, len(self))
+        begin = self.offsets[chosen]
+        lengths = self.offsets[chosen + 1] - begin
+        offsets = offsets_of(lengths)
+        # Value n of the result lies n - offsets[its row] behind the start of that row.
+        return type(self)(offsets, self.values[np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)])
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences(Ragged):
+    """Items of each user, oldest first: rows are user rows, values item rows (int32)."""
+
+    @property
+    def items(self) -> NDArray[np.int32]:
+        """int32 `[n]`, item rows."""
+        return self.values
+
+    @classmethod
+    def of(cls, rows: Iterable[ArrayLike], dtype: type[np.generic] = np.int32) -> Self:
+        """Packs item rows of users."""
+        return super().of(rows, dtype)
+
+
+def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where rows of these lengths begin, and where the last one ends: int64 `[n + 1]`."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def join(parts: list[NDArray[Any]], dtype: type[np.generic] = np.int64) -> NDArray[Any]:
+    """Arrays one after the other; an empty array of the type where there are none."""
+    return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype=dtype)
+
+
+def check_rows(rows: ArrayLike, n: int, name: str = "users") -> NDArray[np.int64]:
+    """Row numbers as int64 `[m]`.
+
+    Args:
+        rows: Integers `[m]`.
+        n: Rows that there are.
+        name: What an error calls them.
+
+    Raises:
+        ArgumentError: They are not integers of shape `[m]` from 0 to n - 1.
+    """
+    found = np.asarray(rows)
+    if found.ndim != 1 or not (np.issubdtype(found.dtype, np.integer) or found.size == 0):
+        raise ArgumentError(name, f"expected rows, integers of shape [m], got {found.dtype} {list(found.shape)}")
+    found = found.astype(np.int64)
+    if len(found) and (found.min() < 0 or found.max() >= n):
+        raise ArgumentError(name, f"expected rows from 0 to {n - 1}, got {found.min()} to {found.max()}")
+    return found

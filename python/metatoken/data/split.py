@@ -1,16 +1,23 @@
-"""Hold interactions out. Everything that learns sees `Split.train` only."""
+"""Hold interactions out. Everything that learns sees `Split.train` only.
+
+Tasks that rank are judged by the last items of each user, tasks that rate or write by random pairs. A pair that is held
+out for one task is in no other task's training data, in no graph and in no baseline: random pairs are taken from what
+the ranking split lets everything learn from, and what is left is the train of both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
 from metatoken.data.ragged import Sequences
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, ConfigError
 
 Part = Literal["validation", "test"]
 # One item to train on, one to validate, one to test.
@@ -34,6 +41,34 @@ class Targets:
 
 
 @dataclass(frozen=True, eq=False)
+class RowSplit:
+    """A log in three parts, all over the same user and item rows.
+
+    Attributes:
+        train: What may be learned from.
+        validation: For choices during development.
+        test: For the numbers that are reported.
+        seed: Of the draw.
+    """
+
+    train: Interactions
+    validation: Interactions
+    test: Interactions
+    seed: int
+
+    def part(self, name: str) -> Interactions:
+        """The part of that name.
+
+        Raises:
+            ArgumentError: It is none of "train", "validation" and "test".
+        """
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in parts:
+            raise ArgumentError("part", f"expected one of {', '.join(parts)}, got {name!r}")
+        return parts[name]
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
     """A log and what is held out of it.
 
@@ -44,6 +79,7 @@ class Split:
         test: For the numbers that are reported.
         name: "leave-last-out" or "none".
         train_only_users: Users of the log who have too few interactions to be held out.
+        pairs: What is held out for tasks that rate or write, over the same train; None where nothing is.
     """
 
     log: Interactions
@@ -52,6 +88,12 @@ class Split:
     test: Targets
     name: str
     train_only_users: int
+    pairs: RowSplit | None = None
+
+    def with_pairs(self, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
+        """Holds random pairs of train out as well, see `random_split`; everything learns from what is left."""
+        pairs = random_split(self, validation=validation, test=test, seed=seed)
+        return replace(self, train=pairs.train, pairs=pairs)
 
     def targets(self, part: Part) -> Targets:
         """Held-out interactions of a part.
@@ -62,6 +104,16 @@ class Split:
         if part not in ("validation", "test"):
             raise ArgumentError("part", f"expected 'validation' or 'test', got {part!r}")
         return self.validation if part == "validation" else self.test
+
+    def by_length(self, part: Part) -> tuple[Targets, NDArray[np.int64]]:
+        """Targets of a part with histories of like length side by side, since a batch is padded to its longest.
+
+        Returns:
+            The targets, and int64 `[m]` places that put what is computed for them back into the order of the part.
+        """
+        targets = self.targets(part)
+        order = np.argsort(self.history(part).lengths[targets.users], kind="stable")
+        return Targets(targets.users[order], targets.items[order]), np.argsort(order)
 
     def history(self, part: Part) -> Sequences:
         """What precedes the targets of a part, for all user rows: train, and for "test" the validation item too."""
@@ -107,3 +159,84 @@ def no_split(log: Interactions) -> Split:
     """Hold nothing out: for a vocabulary or model that is to be used, not measured."""
     none = Targets(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
     return Split(log, log, none, none, "none", int((log.sequences().lengths > 0).sum()))
+
+
+def hold_out(log: Interactions, needs: Mapping[str, frozenset[str]], seed: int) -> Split:
+    """Splits a log for all tasks of a run.
+
+    Args:
+        log: The whole log.
+        needs: Columns that a row must have a value in, by task that rates or writes; empty without such tasks.
+        seed: Of the random pairs.
+
+    Raises:
+        ConfigError: The log lacks a column that a task needs, or has nothing in it.
+    """
+    split = leave_last_out(log)
+    if not needs:
+        return split
+    for task, columns in needs.items():
+        for column in sorted(columns - set(log.frame.columns)):
+            raise ConfigError(f"model.tasks: {task} needs the column {column}; name it as data.{column} of the log")
+    try:
+        split = split.with_pairs(seed=seed)
+    except ArgumentError as error:
+        raise ConfigError(f"model.tasks: {next(iter(needs))} has no rows to learn from ({error})") from error
+    for task, columns in needs.items():
+        texts = sorted(columns - {"rating"})
+        if split.train.frame.filter(pl.lit(True), *(pl.col(name).str.strip_chars() != "" for name in texts)).is_empty():
+            raise ConfigError(f"model.tasks: {task} finds no training row that has a {' and a '.join(texts)}")
+    return split
+
+
+def random_split(
+    source: Interactions | Split, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
+) -> RowSplit:
+    """Holds out random pairs of user and item, keeping every user and every item of the source in train.
+
+    The usual split of rating and review work: 80 % train, 10 % validation, 10 % test. Pairs move whole: where a user
+    met an item twice, both rows are on the same side, so that nothing held out can be read from its copy.
+
+    A pair may be held out only if train still has another pair of its user and another of its item. Pairs are offered
+    in a random order; the first of a user or of an item stays, so in a sparse log fewer may be left to hold out than
+    asked for. The parts say how many there are.
+
+    Args:
+        source: A log; or a `Split`, to hold out rows of its train: then what it holds out for ranking is in no part of
+            the result, and `result.train` is what all tasks of the run may learn from.
+        validation: Share of the pairs, at least 0.
+        test: Share of the pairs, at least 0; the two sum to less than 1.
+        seed: Of the draw, at least 0.
+
+    Raises:
+        ArgumentError: A share is out of range, or there are no interactions.
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0 <= share < 1:
+            raise ArgumentError(name, f"expected a share of at least 0 and below 1, got {share}")
+    if validation + test >= 1:
+        raise ArgumentError("test", f"expected validation and test to sum to less than 1, got {validation + test:g}")
+    if seed < 0:
+        raise ArgumentError("seed", f"expected at least 0, got {seed}")
+    log = source.train if isinstance(source, Split) else source
+    if len(log) == 0:
+        raise ArgumentError("source", "expected at least one interaction, got none")
+    users, items = (log.frame[name].to_numpy().astype(np.int64) for name in ("user", "item"))
+    keys, pair_of_row = np.unique(users * log.n_items + items, return_inverse=True)
+    free = _free_pairs(keys // log.n_items, keys % log.n_items, np.random.default_rng([seed, len(keys)]))
+    n_test, n_validation = round(test * len(keys)), round(validation * len(keys))
+    side = np.zeros(len(keys), dtype=np.int8)
+    side[free[:n_test]] = 2
+    side[free[n_test : n_test + n_validation]] = 1
+    side_of_row = side[pair_of_row]
+    train, middle, last = (log.with_rows(side_of_row == number) for number in range(3))
+    return RowSplit(train, middle, last, seed)
+
+
+def _free_pairs(users: NDArray[np.int64], items: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Pairs, in random order, that are neither the first of their user nor of their item in that order."""
+    order = rng.permutation(len(users))
+    needed = np.zeros(len(users), dtype=np.bool_)
+    for side in (users, items):
+        needed[np.unique(side[order], return_index=True)[1]] = True
+    return order[~needed]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from metatoken.data.interactions import Interactions
+    from metatoken.tasks.pairs import Pairs
 
     Float64 = NDArray[np.float64]
 
@@ -91,3 +92,7 @@ class Factorization:
             scored = self.scorer(int(users[rows[0]]), ItemList(item_ids=items[rows]))
             found[rows] = scored.scores()
         return np.clip(found, self.low, self.high)
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """Predicted ratings float64 `[n]` of pairs."""
+        return self.predict(pairs.users, pairs.items)

@@ -15,11 +15,11 @@ import torch
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.model.objective import target_scores
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import TASKS, seen_templates
+from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from metatoken.data import Split
-    from metatoken.evaluate.runner import Part
+    from metatoken.data.split import Part
     from metatoken.model.module import MetaTokenModule
     from metatoken.tasks.examples import Batch
 
@@ -50,10 +50,10 @@ def held_out_losses(
         of the item head over the full catalogue, seen items removed.
     """
     module.eval()
-    targets, history = split.targets(part), split.history(part)
-    order = np.argsort(history.lengths[targets.users], kind="stable")
+    (targets, _), history = split.by_length(part), split.history(part)
+    order = np.arange(len(targets))
     if limit is not None and limit < len(order):
-        order = order[np.sort(np.random.default_rng(0).choice(len(order), limit, replace=False))]
+        order = np.sort(np.random.default_rng(0).choice(len(order), limit, replace=False))
     sums, counts = dict.fromkeys(("item", "generation", "text", "hr@10", "ndcg@10"), 0.0), {"text": 0}
     for begin in range(0, len(order), batch_size):
         rows = order[begin : begin + batch_size]
@@ -67,7 +67,7 @@ def held_out_losses(
 
 
 def _batch(module: MetaTokenModule, histories: list[np.ndarray], items: np.ndarray) -> Batch:
-    builder, template = module.builder, seen_templates("sequential")[0]
+    builder, template = module.builder, find_task("sequential").templates[0]
     examples = []
     for history, target in zip(histories, items.tolist(), strict=True):
         if builder.encoder.encoder_decoder:
@@ -75,7 +75,7 @@ def _batch(module: MetaTokenModule, histories: list[np.ndarray], items: np.ndarr
         else:
             seen = history[max(0, len(history) - builder.max_history) :]
             examples.append(builder.causal(template, None, np.append(seen, target), len(seen)))
-    return collate(examples, [TASKS.index("sequential")] * len(examples), builder.encoder.pad_id)
+    return collate(examples, builder.encoder.pad_id)
 
 
 def _totals(module: MetaTokenModule, batch: Batch, seen: list[np.ndarray]) -> dict[str, tuple[float, int]]:

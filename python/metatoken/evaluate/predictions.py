@@ -1,4 +1,4 @@
-"""Predictions as a table of raw ids, and as plain files from which anyone can recompute the metrics."""
+"""What was scored as tables of raw ids, and as plain files from which anyone can recompute the metrics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.errors import ArgumentError, DataError
-from metatoken.tasks.prompts import TASKS
+from metatoken.tasks.task import known_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from metatoken.data.ids import IdMap
     from metatoken.data.interactions import Interactions
     from metatoken.data.split import Part, Split
+    from metatoken.tasks.pairs import Pairs
 
 SCHEMA = pl.Schema(
     {
@@ -32,6 +32,11 @@ SCHEMA = pl.Schema(
         "item": pl.String,
         "score": pl.Float32,
     }
+)
+
+
+ANSWERS = pl.Schema(
+    dict.fromkeys(("task", "template", "split", "model", "user", "item", "answer", "reference"), pl.String())
 )
 
 
@@ -71,9 +76,9 @@ def predictions_frame(
         raise ArgumentError("recommendations", f"expected shapes [m], [m, k] and [m, k], got {shapes}")
     user, place = np.nonzero((recommendations >= 0) & (recommendations < log.n_items))
     values = {
-        "user": _raw(log.users, users[user]),
+        "user": log.users.column(users[user]),
         "rank": place + 1,
-        "item": _raw(log.items, recommendations[user, place]),
+        "item": log.items.column(recommendations[user, place]),
         "score": scores[user, place],
     }
     labels = {"task": task, "template": template, "split": split, "model": model}
@@ -82,7 +87,7 @@ def predictions_frame(
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write a table of `predictions_frame` (or several, concatenated) as Parquet, whole or not at all.
+    """Writes a table of `predictions_frame` (or several, concatenated) as Parquet, whole or not at all.
 
     Raises:
         ArgumentError: A column is missing or of another type.
@@ -94,12 +99,58 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
 
 
 def read_predictions(path: str | Path) -> pl.DataFrame:
-    """Read what `write_predictions` wrote.
+    """Reads what `write_predictions` wrote.
 
     Raises:
         ArtifactError: The file is missing, is not Parquet, or lacks a column.
     """
     return read_frame(Path(path), SCHEMA).select(SCHEMA.names())
+
+
+def answers_frame(
+    log: Interactions, held: Pairs, answers: Sequence[str], *, template: str, split: str, model: str
+) -> pl.DataFrame:
+    """One row for each held-out pair that was asked about.
+
+    Args:
+        log: Has the raw ids of the rows.
+        held: The pairs and the true answers.
+        answers: Texts, or numbers as text, in the order of `held`.
+        template: Id of the template, "-" for a baseline.
+        split: Part that the pairs are of, "validation" or "test".
+        model: E.g. "written", "rating_head", "biases".
+
+    Returns:
+        The columns of `ANSWERS`, all text. Numbers are written so that `float` gives them back exactly.
+    """
+    ids = {"user": log.users.column(held.users), "item": log.items.column(held.items)}
+    texts = {"answer": list(answers), "reference": list(held.known)}
+    labels = {"task": held.task.name, "template": template, "split": split, "model": model}
+    frame = pl.DataFrame(ids | texts).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
+    return frame.select(ANSWERS.names()).cast(ANSWERS)
+
+
+def write_answers(frame: pl.DataFrame, path: str | Path) -> None:
+    """Writes a table of `answers_frame` (or several, concatenated) as Parquet, whole or not at all."""
+    with atomic_file(path) as file:
+        write_frame(file, frame.select(ANSWERS.names()))
+
+
+def read_answers(path: str | Path) -> pl.DataFrame:
+    """Reads what `write_answers` wrote.
+
+    Raises:
+        ArtifactError: The file is missing, is not Parquet, or lacks a column.
+    """
+    return read_frame(Path(path), ANSWERS).select(ANSWERS.names())
+
+
+def export_answers(frame: pl.DataFrame, folder: str | Path, *, part: str = "test") -> Path:
+    """Writes the rows of a part as JSON lines, `answers.jsonl`, beside the plain files of `export_plain`."""
+    path = Path(folder) / "answers.jsonl"
+    with atomic_file(path) as file:
+        frame.filter(pl.col("split") == part).write_ndjson(file)
+    return path
 
 
 def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> None:
@@ -116,7 +167,7 @@ def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> No
 
 
 def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *, part: Part = "test") -> list[Path]:
-    """Write predictions and what they are judged by as text files, so that any script can recompute the metrics.
+    """Writes predictions and what they are judged by as text files, so that any script can recompute the metrics.
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
     - `history.txt`: `user item item ...`, what each of them had seen, oldest first
@@ -148,16 +199,12 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
     _write(folder / "history.txt", (" ".join([users[u], *(items[i] for i in history[u])]) for u in targets.users))
     _write(folder / "catalogue.txt", items)
     for old in folder.glob("*.tsv"):  # of an earlier export, with templates or models that this one lacks
-        if old.name.count(".") == 3 and old.name.partition(".")[0] in TASKS:
+        if old.name.count(".") == 3 and old.name.partition(".")[0] in known_tasks():
             old.unlink()
     for name, share in files.items():
         rows = share.select("user", "rank", "item").iter_rows()
         _write(folder / name, (f"{user}\t{rank}\t{item}" for user, rank, item in rows))
     return [folder / name for name in sorted(files)]
-
-
-def _raw(ids: IdMap, rows: NDArray[np.int32]) -> pl.Series:
-    return pl.Series(ids.raw, dtype=pl.String).gather(rows)
 
 
 def _refuse_blanks(ids: Iterable[str], kind: str) -> None:

@@ -1,23 +1,18 @@
-"""Rating metrics, and the untrained answers that a rating model has to beat."""
+"""Metrics of ratings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metatoken.errors import ArgumentError
-from metatoken.tasks.biases import RatingBias, ratings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from metatoken.data.interactions import Interactions
-
-    Float64 = NDArray[np.float64]
-
-__all__ = ["GlobalMean", "RatingBias", "rating_metrics"]
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def rating_metrics(predicted: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
@@ -44,17 +39,7 @@ def rating_metrics(predicted: NDArray[Any], actual: NDArray[Any]) -> dict[str, f
     return {"rmse": float(np.sqrt((error**2).mean())), "mae": float(np.abs(error).mean())}
 
 
-@dataclass(frozen=True)
-class GlobalMean:
-    """The mean training rating for every pair."""
-
-    mean: float
-
-    @classmethod
-    def fit(cls, train: Interactions) -> GlobalMean:
-        """Reads the ratings of `train`."""
-        return cls(float(ratings_of(train).mean()))
-
-    def predict(self, users: NDArray[Any], items: NDArray[Any]) -> Float64:
-        """Predicted ratings float64 `[n]` of user rows and item rows `[n]`; they are not looked at."""
-        return np.full(np.broadcast_shapes(np.shape(users), np.shape(items)), self.mean)
+def number_in(text: str) -> float:
+    """The first number in a text, NaN where there is none."""
+    found = _NUMBER.search(text)
+    return float(found[0]) if found else float("nan")

@@ -1,37 +1,51 @@
-"""Scores a model and the baselines on a split: full ranking of the catalogue, every held-out user counts."""
+"""Scores a model and the baselines on what a split holds out, whatever the kind of task.
+
+Items are ranked over the full catalogue and every held-out user counts; ratings and texts are asked for held-out pairs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
 
-from metatoken.data import Targets
-from metatoken.decode.beam import Recommendations, beam_search
-from metatoken.evaluate.predictions import SCHEMA, predictions_frame
+from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
+from metatoken.evaluate.factorization import Factorization
+from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.fusion import Candidates, Fusion, choose
+from metatoken.evaluate.ratings import number_in, rating_metrics
+from metatoken.evaluate.text import text_metrics
+from metatoken.predict.ranker import WIDTH, Reading
+from metatoken.predict.rater import ModelRater
 from metatoken.predict.top import top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
-from metatoken.tasks.datamodule import EvaluationBatches
-from metatoken.tasks.families import ranking_tasks
-from metatoken.tasks.prompts import templates
+from metatoken.predict.writer import ModelWriter
+from metatoken.tasks.biases import RatingBias
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.ranking import RANKING, EvaluationBatches
+from metatoken.tasks.task import Task, tasks_of
 
 if TYPE_CHECKING:
-    from metatoken.data import Sequences, Split
-    from metatoken.model.module import MetaTokenModule
-    from metatoken.model.network import Network
-    from metatoken.tasks.examples import Batch
+    from collections.abc import Callable, Iterator, Sequence
 
-Part = Literal["validation", "test"]
-Progress = Callable[[int, int], None]
+    from metatoken.data import RowSplit, Split
+    from metatoken.data.split import Part
+    from metatoken.decode.text import TextOptions
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.predict.fusion import Fusion
+    from metatoken.predict.ranker import Lists, Ranker
+    from metatoken.predict.rater import Rater
+    from metatoken.predict.writer import Writer
+    from metatoken.tasks.task import Kind, Template
+
 K = 10
-DEPTH = 100  # generated items that enter the fusion; the rest of the catalogue has probability 0 there
+BASELINE = "-"  # template of a row that no template was asked for
+Labels = tuple[str, str, str]
+"""Task, template and model of a row."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +54,28 @@ class Result:
 
     Attributes:
         rows: A row for each scored model, keys as in `metrics.json`.
-        predictions: `predictions_frame` of all rows.
+        predictions: `predictions_frame` of the rows that rank.
+        answers: `answers_frame` of the others.
     """
 
     rows: list[dict[str, Any]]
     predictions: pl.DataFrame
+    answers: pl.DataFrame
 
 
 class Runner:
     """Evaluates one model on one part of a split.
 
     Args:
-        module: The model.
-        split: Of the log, in the rows of the model's vocabulary.
-        part: Which targets.
+        module: The model, whose settings name its tasks.
+        split: Of the log, in the rows of the model's vocabulary; baselines learn from its train.
+        part: Which held-out items and pairs.
         width: Beams at least.
         batch_size: Prompts in a batch.
-        progress: Called with (batches done, batches in all).
+        texts: Most held-out texts that are written for a template, drawn once; None writes all.
+        options: How texts are written.
+        seed: Of draws.
+        progress: Called with (steps done, steps in all).
     """
 
     def __init__(
@@ -65,180 +84,189 @@ class Runner:
         split: Split,
         part: Part = "test",
         *,
-        width: int = 20,
+        width: int = WIDTH,
         batch_size: int = 256,
-        progress: Progress | None = None,
+        texts: int | None = 500,
+        options: TextOptions | None = None,
+        seed: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.module, self.split, self.part = module, split, part
-        self.width, self.batch_size = width, batch_size
+        self.width, self.batch_size, self.texts = width, batch_size, texts
+        self.options, self.seed = options, seed
         self.progress = progress or (lambda _done, _total: None)
-        self.history: Sequences = split.history(part)
-        # Histories of like length side by side: a batch is padded to its longest.
-        targets = split.targets(part)
-        order = np.argsort(self.history.lengths[targets.users], kind="stable")
-        self.targets = Targets(targets.users[order], targets.items[order])
-        self._back = np.argsort(order)  # results are put back into the order of the split
+        self.history = split.history(part)
+        self.targets, self._back = split.by_length(part)
         self.prior = TransitionGraph.fit(split.train)
 
-    def batches(
-        self, task: str, template: str, users: np.ndarray | None = None, items: np.ndarray | None = None
-    ) -> EvaluationBatches:
-        """Prompts of one task and template, for all targets or the ones given."""
+    def run(self, fusion: Fusion, *, unseen: bool = True) -> Result:
+        """Scores every task with its first seen template and, if asked, its unseen ones; and the baselines.
+
+        Args:
+            fusion: Weights of the fused row.
+            unseen: Whether to score unseen templates, too.
+        """
+        ranked = tasks_of(self.module.tasks, "rank") if len(self.targets) else ()
+        others = tasks_of(self.module.tasks, "rate", "write") if self.split.pairs is not None else ()
+        asked = [(task, t) for task in ranked for t in task.scored if t.seen or unseen]
+        batches = -(-len(self.targets) // self.batch_size) * len(asked)
+        total, was = batches + len(others), self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            lists = self._lists(asked, fusion, total)
+            rows, frames = self._ranked_rows(lists | self._baselines(ranked))
+            tables = [ANSWERS.to_frame()]
+            for done, task in enumerate(others, batches + 1):
+                for row, table in self._answered_rows(task, unseen):
+                    rows.append(row)
+                    tables.append(table)
+                self.progress(done, total)
+        self.module.train(was)
+        return Result(rows, pl.concat([pl.DataFrame(schema=SCHEMA), *frames]), pl.concat(tables))
+
+    def batches(self, task: str, template: str) -> EvaluationBatches:
+        """Prompts of one task and template for all targets, histories of like length side by side."""
         return EvaluationBatches(
             task,
             template,
-            self.targets.users if users is None else users,
-            self.targets.items if items is None else items,
+            self.targets.users,
+            self.targets.items,
             self.history,
             self.module.builder,
             batch_size=self.batch_size,
             with_user=self.module.user_tokens != "none",
         )
 
-    def run(self, fusion: Fusion, *, unseen: bool = True) -> Result:
-        """Scores every task with its first seen template and, if asked, its unseen one; and the baselines.
-
-        Args:
-            fusion: Weights of the fused row.
-            unseen: Whether to score unseen templates, too.
-        """
-        plan = [(task, template.id) for task in ranking_tasks(self.module.tasks) for template in _chosen(task, unseen)]
-        lists: dict[tuple[str, str, str], list[Any]] = {}
-        total = len(plan) * len(self.batches(*plan[0])) if plan else 0
+    def _lists(self, asked: Sequence[tuple[Task, Template]], fusion: Fusion, total: int) -> dict[Labels, Lists]:
+        """Lists of the model, in the order of `targets`."""
+        parts: dict[Labels, list[Lists]] = {}
         done = 0
-        with _evaluating(self.module):
-            for task, template in plan:
-                for found in self._models(task, template, fusion):
-                    for model, pair in found.items():
-                        lists.setdefault((task, template, model), []).append(pair)
-                    done += 1
-                    self.progress(done, total)
-        for task in ranking_tasks(self.module.tasks):
-            for model, pair in self._baselines(task):
-                lists[(task, "-", model)] = [pair]
-        return self._result(lists)
+        for task, template in asked:
+            data = self.batches(task.name, template.id)
+            for number in range(len(data)):
+                one = data[number]
+                users = self.targets.users[number * self.batch_size :][: len(one.seen)]
+                reading = Reading(self.module.network, one.batch, one.seen, width=self.width)
+                for model, lists in self._models(task, reading, users, fusion).items():
+                    parts.setdefault((task.name, template.id, model), []).append(lists)
+                done += 1
+                self.progress(done, total)
+        return {labels: _joined(found) for labels, found in parts.items()}
 
-    def choose_fusion(self, limit: int = 5000, seed: int = 0) -> Fusion:
-        """Fusion weights from (at most `limit`, drawn once) targets of this part; needs the sequential task."""
-        if "sequential" not in self.module.tasks or len(self.targets.users) == 0:
-            return Fusion(1.0, 0.0, 0.0) if "sequential" not in self.module.tasks else Fusion()
-        chosen = np.arange(len(self.targets.users))
-        if len(chosen) > limit:
-            chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-        template = templates("sequential")[0].id
-        with _evaluating(self.module):
-            return choose(self._candidates(template, self.targets.users[chosen], self.targets.items[chosen]))
-
-    def _candidates(self, template: str, users: np.ndarray, items: np.ndarray) -> Iterator[Candidates]:
-        data = self.batches("sequential", template, users, items)
-        for number in range(len(data)):
-            one = data[number]
-            part = users[number * self.batch_size :][: len(one.seen)]
-            item, beams = read(self.module.network, one.batch, one.seen, self.width)
-            prior = torch.from_numpy(self.prior.scores(self.history, part))
-            yield item.exp(), spread(beams, item.shape[1]), prior, one.targets, one.seen
-            self.progress(number + 1, len(data))
-
-    def _models(self, task: str, template: str, fusion: Fusion) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray]]]:
-        data = self.batches(task, template)
+    def _models(self, task: Task, reading: Reading, users: np.ndarray, fusion: Fusion) -> dict[str, Lists]:
         network = self.module.network
-        for number in range(len(data)):
-            one = data[number]
-            users = self.targets.users[number * self.batch_size :][: len(one.seen)]
-            seen = _rows(self.history, users)
-            item, beams = read(network, one.batch, one.seen, self.width)
-            found = {"item_head": top_k(item, seen, K), "generation": _first(beams)}
-            if task == "sequential":
-                prior = torch.from_numpy(self.prior.scores(self.history, users))
-                found["fused"] = top_k(fusion.mix(item.exp(), spread(beams, item.shape[1]), prior), seen, K)
-            if network.leaf and self.module.settings.weights.shared > 0:
-                shared = beam_search(network, one.batch, one.seen, k=K, width=self.width, leaf=False)
-                found["generation_leaf_off"] = _first(shared)
-            yield found
+        found = {"item_head": reading.item_head(K), "generation": reading.generation(K)}
+        if RANKING[task.name].reads_history:
+            found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K)
+        if network.leaf and self.module.settings.weights.shared > 0:
+            found["generation_leaf_off"] = reading.shared_tokens(K)
+        return found
 
-    def _baselines(self, task: str) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-        models: list[tuple[str, Popularity | TransitionGraph]] = [("popularity", Popularity.fit(self.split.train))]
-        if task == "sequential":
-            models.append(("transition_graph", self.prior))
-        for name, model in models:
-            parts = []
-            for at in range(0, len(self.targets.users), self.batch_size):
-                users = self.targets.users[at : at + self.batch_size]
-                parts.append(top_k(model.scores(self.history, users), _rows(self.history, users), K))
-            yield name, (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+    def _baselines(self, tasks: Sequence[Task]) -> dict[Labels, Lists]:
+        popularity, found = Popularity.fit(self.split.train), {}
+        for task in tasks:
+            rankers: dict[str, Ranker] = {"popularity": popularity}
+            if RANKING[task.name].reads_history:
+                rankers["transition_graph"] = self.prior
+            for name, ranker in rankers.items():
+                found[task.name, BASELINE, name] = self._ranked_by(ranker)
+        return found
 
-    def _result(self, lists: dict[tuple[str, str, str], list[tuple[np.ndarray, np.ndarray]]]) -> Result:
+    def _ranked_by(self, ranker: Ranker) -> Lists:
+        starts = range(0, len(self.targets), self.batch_size)
+        parts = [self.targets.users[at : at + self.batch_size] for at in starts]
+        return _joined([top_k(ranker.scores(self.history, part), self.history.take(part), K) for part in parts])
+
+    def _ranked_rows(self, lists: dict[Labels, Lists]) -> tuple[list[dict[str, Any]], list[pl.DataFrame]]:
         rows, frames, targets = [], [], self.split.targets(self.part)
-        for (task, template, model), parts in lists.items():
-            items = np.concatenate([p[0] for p in parts])[self._back]
-            scores = np.concatenate([p[1] for p in parts])[self._back]
+        for (task, template, model), found in lists.items():
+            items, scores = found[0][self._back], found[1][self._back]
             metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
-            rows.append({"model": model, "task": task, "template": template, "users": len(items)} | metrics)
-            labels = {"task": task, "template": template, "model": model}
-            users = targets.users
-            frames.append(predictions_frame(self.split.log, users, items, scores, split=self.part, **labels))
-        return Result(rows, pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA))
+            labels = {"model": model, "task": task, "template": template}
+            rows.append(labels | {"users": len(items)} | metrics)
+            frames.append(predictions_frame(self.split.log, targets.users, items, scores, split=self.part, **labels))
+        return rows, frames
+
+    def _answered_rows(self, task: Task, unseen: bool) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+        """Rows of a task that rates or writes."""
+        split = self._pairs()
+        held = self.held(task)
+        if len(held) == 0:
+            return
+        asked = [template for template in task.scored if template.seen or unseen]
+        answers = {(template.id, MODELS[task.kind]): ANSWER[task.kind](self, held, template) for template in asked}
+        for name, found in self._found(task, held).items():
+            answers[BASELINE, name] = found
+        mean = GlobalMean.fit(split.train).mean if task.column == "rating" else 0.0
+        for (template, model), found in answers.items():
+            labels = {"template": template, "model": model}
+            row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, mean)
+            yield row, answers_frame(split.train, held, _texts(found), split=self.part, **labels)
+
+    def _found(self, task: Task, held: Pairs) -> dict[str, np.ndarray | list[str]]:
+        """Answers of the baselines."""
+        split = self._pairs()
+        if task.column == "rating":
+            raters: dict[str, Rater] = {
+                "global_mean": GlobalMean.fit(split.train),
+                "biases": RatingBias.choose(split.train, split.validation),
+            }
+            if find_spec("lenskit") is not None:
+                raters["matrix_factorization"] = Factorization.choose(split.train, split.validation)
+            return {name: rater.rate(held) for name, rater in raters.items()}
+        train = Pairs.of(task, split.train, self.module.tokenizer, self.module.settings.max_text)
+        writers: dict[str, Writer] = {"nearest_pair": NearestPair.of(self.module.vocabulary, train)}
+        if task.source is not None:
+            writers["nearest_text"] = NearestText.of(task.source, train)
+        return {name: writer.write(held) for name, writer in writers.items()}
+
+    def held(self, task: Task) -> Pairs:
+        """Held-out pairs of a task; of texts no more than `texts`."""
+        log = self._pairs().part(self.part)
+        pairs = Pairs.of(task, log, self.module.tokenizer, self.module.settings.max_text)
+        if task.kind == "write" and self.texts is not None and len(pairs) > self.texts:
+            pairs = pairs.take(np.sort(np.random.default_rng(self.seed).choice(len(pairs), self.texts, replace=False)))
+        return pairs
+
+    def _pairs(self) -> RowSplit:
+        if self.split.pairs is None:
+            raise AssertionError("asked only where pairs are held out")
+        return self.split.pairs
 
 
-def read(
-    network: Network, batch: Batch, seen: Sequence[np.ndarray], width: int, depth: int = DEPTH
-) -> tuple[torch.Tensor, Recommendations]:
-    """Reads prompts once for both heads.
+MODELS: dict[Kind, str] = {"rate": "rating_head", "write": "written"}
+ANSWER: dict[Kind, Callable[[Runner, Pairs, Template], np.ndarray | list[str]]] = {
+    "rate": lambda runner, held, template: ModelRater(runner.module, template).rate(held),
+    "write": lambda runner, held, template: ModelWriter(
+        runner.module, template, runner.options, seed=runner.seed
+    ).write(held),
+}
+
+
+def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, mean: float) -> dict[str, float]:
+    """Metrics of answers to held-out pairs.
 
     Args:
-        network: In evaluation mode.
-        batch: Prompts.
-        seen: For each prompt the item rows that must not be generated.
-        width: Beams at least.
-        depth: Items to generate.
-
-    Returns:
-        Log-probabilities of the item head, float `[B, n_items]`, and the `depth` best generated items.
+        answers: float64 `[n]` ratings, or texts.
+        held: The pairs with what is true.
+        mean: Mean training rating, which a written answer without a number counts as; the share of these is reported.
     """
-    prefix = network.start(batch)
-    item = item_scores(network, batch, prefix)
-    k = min(depth, item.shape[1])
-    return item, beam_search(network, batch, seen, k=k, width=width, prefix=prefix)
+    if isinstance(answers, np.ndarray):
+        return rating_metrics(answers, held.true_ratings())
+    if held.task.column != "rating":
+        return text_metrics(answers, held.known)
+    values = np.array([number_in(text) for text in answers])
+    filled = np.where(np.isnan(values), mean, values)
+    return rating_metrics(filled, held.true_ratings()) | {"no_number": float(np.isnan(values).mean())}
 
 
-def spread(beams: Recommendations, n_items: int) -> torch.Tensor:
-    """Generated items as probabilities over the catalogue, float `[B, n_items]`, 0 where nothing was generated."""
-    dense = beams.scores.new_zeros(len(beams.items), n_items)
-    return dense.scatter_add_(1, beams.items.clamp_min(0), beams.scores.exp().masked_fill(beams.items < 0, 0.0))
+def _texts(answers: np.ndarray | list[str]) -> list[str]:
+    """Answers as text; `float` of a rating's text gives it back exactly."""
+    return [repr(float(rating)) for rating in answers] if isinstance(answers, np.ndarray) else answers
 
 
-def _first(beams: Recommendations) -> tuple[np.ndarray, np.ndarray]:
-    pad = max(0, K - beams.items.shape[1])
-    items = torch.nn.functional.pad(beams.items[:, :K], (0, pad), value=-1)
-    scores = torch.nn.functional.pad(beams.scores[:, :K], (0, pad), value=-torch.inf)
-    return items.numpy().astype(np.int32), scores.numpy()
-
-
-def _chosen(task: str, unseen: bool) -> list[Any]:
-    known = templates(task)
-    return [known[0], *[t for t in known if not t.seen and unseen]]
-
-
-def _rows(history: Sequences, users: np.ndarray) -> Sequences:
-    parts = [history[user] for user in users]
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-    return type(history)(offsets, np.concatenate(parts) if parts else history.items[:0])
-
-
-class _evaluating:  # noqa: N801
-    """Evaluation mode without gradients, and back."""
-
-    def __init__(self, module: MetaTokenModule) -> None:
-        self.module, self.was = module, module.training
-        self.no_grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        self.module.eval()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.no_grad.__exit__(*error)
-        self.module.train(self.was)
+def _joined(parts: Sequence[Lists]) -> Lists:
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def summary(rows: Sequence[dict[str, Any]], model: str, task: str = "sequential") -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ class Network(nn.Module):
         self.items = ItemVectors(
             self.table,
             torch.from_numpy(vocabulary.item_tokens),
-            torch.from_numpy(vocabulary.vectors[vocabulary.n_users :]),
+            torch.from_numpy(vocabulary.item_vectors),
             features,
         )
         self.index = TrieIndex(trie)
@@ -80,14 +80,14 @@ class Network(nn.Module):
         self.rating_head = RatingHead(backbone.dim) if ratings else None
         self._unit: tuple[tuple[object, ...], Tensor] | None = None
 
-    def embed(self, ids: Tensor, leaves: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
-        """Input vectors `[B, L, d]`; positions with a leaf carry that item's vector.
+    def embed(self, ids: Tensor, items: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
+        """Input vectors `[B, L, d]`; where an item's last token stands, that item's vector.
 
         Items whose tuple is a prefix of another's are read by their shared tokens alone.
 
         Args:
             ids: int64 `[B, L]` token ids.
-            leaves: int64 `[B, L]` item rows or -1.
+            items: int64 `[B, L]` item rows whose last token stands there, or -1.
             item_vectors: float `[n_items, d]` of `self.items()`, of any length.
             place: int64 `[n_items]` row of `item_vectors` for each item row; None where they are the same.
         """
@@ -96,10 +96,10 @@ class Network(nn.Module):
             return vectors
         if self.index.has_end:
             # The state behind such an item is asked whether the item ends there, so it must not have read which it is.
-            leaves = leaves.masked_fill(self.index.above[leaves.clamp_min(0)], -1)
-        rows = leaves.clamp_min(0) if place is None else place[leaves.clamp_min(0)]
+            items = items.masked_fill(self.index.above[items.clamp_min(0)], -1)
+        rows = items.clamp_min(0) if place is None else place[items.clamp_min(0)]
         own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
-        return torch.where((leaves >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
+        return torch.where((items >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
@@ -136,7 +136,7 @@ class Network(nn.Module):
 
     def _states(self, batch: Batch, item_vectors: Tensor, *, text: bool) -> tuple[Tensor, Tensor | None]:
         """Unit states of all positions, `[B, L, d]`, and the mean loss of text tokens."""
-        vectors = self.embed(batch.input_ids, batch.leaves, item_vectors)
+        vectors = self.embed(batch.input_ids, batch.items, item_vectors)
         if text and len(batch.text_ids) > 0:
             states, hidden = self.backbone.read(vectors, batch.attention_mask)
             at = hidden[batch.text_row, batch.text_position]
@@ -165,7 +165,7 @@ class Network(nn.Module):
         """Reads prompts for inference."""
         if not self.leaf:
             return self.backbone.start(self.backbone.embed(batch.input_ids), batch.attention_mask)
-        vectors = self.embed(batch.input_ids, batch.leaves, self.leaf_vectors(), self.index.leaf_of)
+        vectors = self.embed(batch.input_ids, batch.items, self.leaf_vectors(), self.index.leaf_of)
         return self.backbone.start(vectors, batch.attention_mask)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from metatoken.errors import ConfigError, hint
 from metatoken.model.backbone.adaptation import TUNINGS, Tuning
 from metatoken.model.backbone.presets import PRESETS, preset_size
 from metatoken.model.objective import Weights
-from metatoken.tasks.families import known_tasks
+from metatoken.tasks.task import known_tasks
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ModelSettings:
             `full` for a preset, which allows nothing else. Tokens and heads always train.
         lora: Options of `peft.LoraConfig` over `metatoken.model.backbone.adaptation.LORA`.
         gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
-        tasks: Task families: `sequential`, `direct`, and those of `metatoken.tasks.families`.
+        tasks: Names of tasks: those of `metatoken.tasks.task.known_tasks`.
         max_text: Tokens of a text in a question or an answer at most.
         leaf: Score (and read) the last token of an item with the item's own vector.
         normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
@@ -100,7 +100,7 @@ class ModelSettings:
 
 
 def _check_tasks(tasks: tuple[str, ...]) -> None:
-    known = known_tasks()
+    known = list(known_tasks())
     for task in tasks or ("",):
         if task not in known:
             remedy = hint(task, known, f"expected some of {', '.join(known)}")

@@ -8,10 +8,11 @@ A mixture of distributions, its weights chosen on validation users by NDCG@10 an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,14 @@ from torch import Tensor
 from metatoken.artifacts import atomic_file, read_json, write_json
 from metatoken.errors import ArtifactError
 from metatoken.model.heads.ranking import target_ranks
+from metatoken.predict.ranker import WIDTH, Reading
+from metatoken.predict.transitions import TransitionGraph
+from metatoken.tasks.ranking import EvaluationBatches
+from metatoken.tasks.task import find_task
+
+if TYPE_CHECKING:
+    from metatoken.data.split import Part, Split
+    from metatoken.model.module import MetaTokenModule
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
 
@@ -90,3 +99,59 @@ def choose(batches: Iterable[Candidates]) -> Fusion:
             ranks = target_ranks(Fusion(*weights).mix(item, generation, prior), targets, seen)
             gain[n] += float(torch.where(ranks <= 10, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
     return Fusion(*grid[int(gain.argmax())], users=users) if users else Fusion()
+
+
+@torch.no_grad()
+def choose_fusion(
+    module: MetaTokenModule,
+    split: Split,
+    part: Part = "validation",
+    *,
+    limit: int = 5000,
+    width: int = WIDTH,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fusion:
+    """Weights for a model from held-out items; needs the task sequential, without which the item head is alone.
+
+    Args:
+        module: The model; it is put into evaluation mode.
+        split: Of the log.
+        part: Which held-out items.
+        limit: Users at most, drawn once.
+        width: Beams at least.
+        batch_size: Prompts in a batch.
+        seed: Of the draw.
+        progress: Called with (batches done, batches in all).
+    """
+    targets, _ = split.by_length(part)
+    if "sequential" not in module.tasks:
+        return Fusion(1.0, 0.0, 0.0)
+    if len(targets) == 0:
+        return Fusion()
+    chosen = np.arange(len(targets))
+    if len(chosen) > limit:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
+    users, history, prior = targets.users[chosen], split.history(part), TransitionGraph.fit(split.train)
+    data = EvaluationBatches(
+        "sequential",
+        find_task("sequential").templates[0].id,
+        users,
+        targets.items[chosen],
+        history,
+        module.eval().builder,
+        batch_size=batch_size,
+        with_user=module.user_tokens != "none",
+    )
+
+    def candidates() -> Iterator[Candidates]:
+        for number in range(len(data)):
+            one = data[number]
+            reading = Reading(module.network, one.batch, one.seen, width=width)
+            known = prior.scores(history, users[number * batch_size :][: len(one.seen)])
+            yield reading.probabilities, reading.generated(), torch.from_numpy(known), one.targets, one.seen
+            if progress is not None:
+                progress(number + 1, len(data))
+
+    return choose(candidates())

@@ -1,4 +1,10 @@
-"""The best items of dense scores: one selection and one rule for ties, wherever items are ranked."""
+"""The best items of dense scores: one selection and one rule for ties, wherever items are ranked.
+
+A matrix product rounds by the place of a row in its batch, so equal requests get scores that differ in the last digits,
+differently on every kind of processor. Items whose scores are that close are therefore ties, in the order of their
+rows: a list does not depend on what else is in the batch. An item stands before another unless its score is lower, or
+higher by less than the tolerance.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metatoken.data.ragged import Sequences
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from metatoken.data.ragged import Sequences
+
     Int32 = NDArray[np.int32]
     Float32 = NDArray[np.float32]
 
 NOTHING = -1
+TOLERANCE = 1e-5  # of a probability relative to itself, hence of its logarithm as it is
 
 # Users whose scores are sorted at once: small enough for the cache.
 BLOCK = 128
 
 
-def top_k(scores: NDArray[Any] | torch.Tensor, seen: Sequences | None, k: int) -> tuple[Int32, Float32]:
-    """The k best unseen items of each user; among equal scores the lowest item row comes first.
+def top_k(
+    scores: NDArray[Any] | torch.Tensor, seen: Sequences | None, k: int, *, tolerance: float = 0.0, log: bool = False
+) -> tuple[Int32, Float32]:
+    """The k best unseen items of each user; among ties the lowest item row comes first.
 
     Args:
         scores: float [b, n_items], NumPy or torch (any device), compared in float32. -inf marks an item that must
             not be listed.
         seen: CSR rows of the same b users; their items are removed. None removes nothing.
         k: Length of the lists.
+        tolerance: Scores below the best of a run of ties by no more than this share of it belong to the run; 0 takes
+            equal scores alone.
+        log: Whether scores are logarithms, so that the tolerance is a difference instead of a share.
 
     Returns:
         Item rows int32 [b, k], best first, -1 where fewer than k items remain, and their scores float32 [b, k],
@@ -54,40 +67,49 @@ def top_k(scores: NDArray[Any] | torch.Tensor, seen: Sequences | None, k: int) -
             raise ArgumentError("scores", f"user {row} of the batch has a NaN score; the model may have diverged")
         here = slice(*np.searchsorted(users, [begin, begin + BLOCK]))
         block[users[here] - begin, items[here]] = -np.inf
-        rows = _best(block, width)
-        values = np.take_along_axis(block, rows, axis=1)
+        rows, values = _settled(block, width, tolerance, log)
         items_out[begin : begin + BLOCK, :width] = np.where(np.isneginf(values), NOTHING, rows)
         scores_out[begin : begin + BLOCK, :width] = values
     return items_out, scores_out
 
 
-def take(history: Sequences, users: NDArray[Any]) -> Sequences:
-    """The rows of some users (integer [b]) in that order, as `top_k` wants them for a batch.
+def settle(
+    items: NDArray[Any], scores: Float32, *, tolerance: float = TOLERANCE, log: bool = True
+) -> tuple[NDArray[Any], Float32]:
+    """Lists, best first, with ties in the order of their item rows; arguments as those of `top_k`.
 
-    Raises:
-        ArgumentError: `users` are not rows of `history`.
+    A run of ties begins with its best score and ends before the first that is lower by more than the tolerance.
     """
-    rows = user_rows(users, len(history))
-    lengths = np.diff(history.offsets)[rows]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    # The n-th item of the result lies n - offsets[its user] after the start of that user's row.
-    places = np.arange(offsets[-1]) + np.repeat(history.offsets[rows] - offsets[:-1], lengths)
-    return Sequences(offsets, history.items[places])
+    run = np.zeros(items.shape, dtype=np.int64)
+    best = scores[:, 0].copy() if items.shape[1] else np.zeros(len(items), dtype=np.float32)
+    for place in range(1, items.shape[1]):
+        new = scores[:, place] < _bound(best, tolerance, log)
+        best[new] = scores[new, place]
+        run[:, place] = run[:, place - 1] + new
+    # What is no item stays behind: minus infinity is below every bound, and its own run has one row, -1.
+    order = np.lexsort((items, run), axis=1)
+    return np.take_along_axis(items, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def user_rows(users: NDArray[Any], n_users: int) -> NDArray[np.int64]:
-    """`users` as int64 [b].
+def _bound(best: Float32, tolerance: float, log: bool) -> Float32:
+    """The lowest score that ties with `best`."""
+    slack = np.float32(tolerance) * (np.float32(1.0) if log else np.abs(best))
+    return np.where(np.isinf(best), best, best - np.where(np.isinf(best), 0, slack)).astype(np.float32)
 
-    Raises:
-        ArgumentError: They are not integers of shape [b] from 0 to n_users - 1.
-    """
-    rows = np.asarray(users)
-    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or rows.size == 0):
-        raise ArgumentError("users", f"expected user rows, integers of shape [b], got {rows.dtype} {list(rows.shape)}")
-    rows = rows.astype(np.int64)
-    if len(rows) and (rows.min() < 0 or rows.max() >= n_users):
-        raise ArgumentError("users", f"expected user rows from 0 to {n_users - 1}, got {rows.min()} to {rows.max()}")
-    return rows
+
+def _settled(block: Float32, width: int, tolerance: float, log: bool) -> tuple[NDArray[np.int64], Float32]:
+    """Columns and scores of the best of each row, ties settled."""
+    rows = _best(block, width)
+    values = np.take_along_axis(block, rows, axis=1)
+    if tolerance <= 0.0 or width == 0:
+        return rows, values
+    # A run that crosses the end of the list is looked at whole.
+    reach = int((block >= _bound(values[:, -1], tolerance, log)[:, None]).sum(axis=1).max(initial=width))
+    if width < reach:
+        rows = _best(block, reach)
+        values = np.take_along_axis(block, rows, axis=1)
+    rows, values = settle(rows, values, tolerance=tolerance, log=log)
+    return rows[:, :width], values[:, :width]
 
 
 def _float32(scores: NDArray[Any] | torch.Tensor) -> Float32:

@@ -1,7 +1,7 @@
-"""Untrained baselines: what is popular, and what tends to come next.
+"""Rankers that are counted, not trained: what is popular, and what tends to come next.
 
 Both give each user a probability distribution over the catalogue, so that they can be printed beside a model and also
-be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are removed later, by `ranking.top_k`.
+be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are removed later, by `predict.top`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from metatoken.data.ragged import check_rows
 from metatoken.errors import ArgumentError
-from metatoken.predict.top import user_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Popularity:
 
     def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
         """Popularity for a batch of users: float32 [b, n_items]; `history` is not looked at."""
-        rows = user_rows(users, len(history))
+        rows = check_rows(users, len(history))
         return np.tile(self.share, (len(rows), 1))
 
 
@@ -132,7 +132,7 @@ class TransitionGraph:
         Raises:
             ArgumentError: `users` are not rows of `history`, or its items not rows of the catalogue.
         """
-        rows = user_rows(users, len(history))
+        rows = check_rows(users, len(history))
         out = np.empty((len(rows), self.transitions.shape[0]), dtype=np.float32)
         for begin in range(0, len(rows), BLOCK):
             out[begin : begin + BLOCK] = self._block(history, rows[begin : begin + BLOCK])
@@ -148,7 +148,7 @@ class TransitionGraph:
 
     def _start(self, history: Sequences, users: NDArray[np.int64]) -> sparse.csr_array:
         """V [b, n_items]: the recency weights at the last items of each user."""
-        ends, lengths = history.offsets[users + 1], np.diff(history.offsets)[users]
+        ends, lengths = history.offsets[users + 1], history.lengths[users]
         back = np.arange(len(self.recency))
         user, place = np.nonzero(back < lengths[:, None])
         items = history.items[ends[user] - 1 - place]
@@ -161,7 +161,7 @@ class TransitionGraph:
 
 def _transitions(sequences: Sequences, n_items: int, gaps: Sequence[float], backward: float) -> sparse.csr_array:
     """C, sparse float64 [n_items, n_items]."""
-    user = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
+    user = sequences.owners
     counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
     for gap, weight in enumerate(gaps, start=1):
         same = user[:-gap] == user[gap:]

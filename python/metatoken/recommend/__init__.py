@@ -1,6 +1,7 @@
 """From users or histories to items, with titles: one request, many at once, or a file of users."""
 
+from metatoken.recommend.answerer import Answerer
 from metatoken.recommend.recommender import Recommender
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 
-__all__ = ["Answer", "Model", "Prepared", "Recommendation", "Recommender", "Request"]
+__all__ = ["Answer", "Answerer", "Model", "Prepared", "Recommendation", "Recommender", "Request"]

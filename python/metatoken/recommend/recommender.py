@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 
-from metatoken.data import Catalogue, Interactions, Sequences
-from metatoken.decode.beam import beam_search
+from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.runner import DEPTH, spread
-from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.fusion import Fusion
-from metatoken.predict.top import top_k
+from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import TASKS, TokenRows, seen_templates
+from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from metatoken.model.module import MetaTokenModule
+    from metatoken.predict.ranker import Lists
     from metatoken.tasks.examples import Batch
-
-WIDTH = 20  # beams at least
 
 
 class Recommender:
@@ -68,7 +66,7 @@ class Recommender:
         Raises:
             ArtifactError: A part is missing or altered.
         """
-        from metatoken.run.train import load_run
+        from metatoken.run import load_run
 
         loaded = load_run(run)
         return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue)
@@ -176,7 +174,9 @@ class Recommender:
     def run(self, prepared: Sequence[Prepared]) -> list[Answer]:
         """Answers prepared requests, those that need the same search in one pass through the model.
 
-        An answer does not depend on what else is in the batch, but for the rounding of the scores.
+        An answer does not depend on what else is in the batch: the same items come in the same order, where scores that
+        differ by less than `metatoken.predict.top.TOLERANCE` of them are ties, in the order of the catalogue; scores
+        agree within that tolerance.
         """
         groups: dict[tuple[Model, int], list[int]] = {}
         for place, one in enumerate(prepared):
@@ -190,31 +190,17 @@ class Recommender:
 
     def _group(self, part: list[Prepared], model: Model, width: int) -> list[Answer]:
         """Answers to requests of one model and beam width."""
-        sequences = _sequences([one.history for one in part])
-        network, batch = self.module.network, self._prompts(sequences, part)
+        sequences = Sequences.of(one.history for one in part)
         gone, only = zip(*(self._filter(one) for one in part), strict=True)
-        blocked = [self._blocked(*each) for each in zip(gone, only, strict=True)] if model != "generation" else []
-        prefix, n_items = network.start(batch), len(self.catalogue.items)
-        k = min(max(one.request.k for one in part), n_items)
-        # Heads alone are ranked by log-probability, which does not underflow: k items come if k exist.
-        if model == "generation":
-            depth = min(max(DEPTH, width), n_items)
-            beams = beam_search(network, batch, gone, allowed=only, k=depth, width=width, prefix=prefix)
-            rows, scores = beams.items[:, :k].cpu().numpy(), beams.scores[:, :k].exp().cpu().numpy()
-        elif model == "item_head":
-            item = item_scores(network, batch, prefix)
-            rows, _ = top_k(item, _sequences(blocked), k)
-            scores = np.take_along_axis(item.exp().cpu().numpy(), rows.clip(0).astype(np.int64), axis=1)
-        else:
-            item = item_scores(network, batch, prefix).exp()
-            generated = torch.zeros_like(item)
-            if self.fusion.generation > 0:
-                depth = min(DEPTH, n_items)
-                beams = beam_search(network, batch, gone, allowed=only, k=depth, width=width, prefix=prefix)
-                generated = spread(beams, n_items)
-            prior = torch.from_numpy(self._prior.scores(sequences, np.arange(len(sequences)))).to(item.device)
-            rows, scores = top_k(self.fusion.mix(item, generated, prior), _sequences(blocked), k)
+        depth = max(DEPTH, width) if model == "generation" else DEPTH
+        reading = Reading(self.module.network, self._prompts(sequences, part), gone, only, width=width, depth=depth)
+        k = min(max(one.request.k for one in part), len(self.catalogue.items))
+        rows, scores = LISTS[model](self, reading, sequences, k)
         return [self._answer(*each) for each in zip(part, rows, scores, strict=True)]
+
+    def _fused(self, reading: Reading, sequences: Sequences, k: int) -> Lists:
+        prior = self._prior.scores(sequences, np.arange(len(sequences)))
+        return reading.fused(self.fusion, prior, k)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
         """Item rows that must not come back, and the only ones that may, or None where no filter says so."""
@@ -229,30 +215,20 @@ class Recommender:
             allowed &= self.catalogue.mask(one.request.where)
         return gone.astype(np.int32), np.flatnonzero(allowed).astype(np.int32)
 
-    def _blocked(self, gone: NDArray[np.int32], only: NDArray[np.int32] | None) -> NDArray[np.int32]:
-        """The same as item rows to leave out, for scores of the whole catalogue."""
-        if only is None:
-            return np.unique(gone)
-        blocked = np.ones(len(self.catalogue.items), dtype=bool)
-        blocked[only] = False
-        blocked[gone] = True
-        return np.flatnonzero(blocked).astype(np.int32)
-
     def _prompts(self, sequences: Sequences, part: Sequence[Prepared]) -> Batch:
         """Sequential prompts; where the model reads user tokens, strangers get theirs from their items."""
-        builder, template = self.module.builder, seen_templates("sequential")[0]
+        builder, template = self.module.builder, find_task("sequential").templates[0]
         encoder, vocabulary = builder.encoder, self.module.vocabulary
         tokens: list[NDArray[Any] | None] = [None] * len(part)
         if self.module.user_tokens != "none":
-            tokens = [None if one.user is None else encoder.users.one(one.user) for one in part]
+            tokens = [None if one.user is None else encoder.users[one.user] for one in part]
             strangers = [place for place, one in enumerate(part) if one.user is None]
-            if strangers:
-                codes = vocabulary.user_codes_of(_sequences([sequences[place] for place in strangers]))
-                folded = TokenRows(vocabulary.tokens_of_codes(codes), encoder.base)
-                for row, place in enumerate(strangers):
-                    tokens[place] = folded.one(row)
+            codes = vocabulary.user_codes_of(sequences.take(strangers))
+            folded = Ragged.padded(vocabulary.tokens_of_codes(codes), encoder.base)
+            for place, own in zip(strangers, folded, strict=True):
+                tokens[place] = own
         examples = [builder.prompt(template, own, items) for own, items in zip(tokens, sequences, strict=True)]
-        return collate(examples, [TASKS.index("sequential")] * len(examples), encoder.pad_id)
+        return collate(examples, encoder.pad_id)
 
     def _answer(self, one: Prepared, rows: NDArray[Any], scores: NDArray[Any]) -> Answer:
         raw, titles = self.catalogue.items.raw, self.catalogue.titles
@@ -297,6 +273,13 @@ def _width(k: int) -> int:
     return width
 
 
-def _sequences(parts: list[NDArray[np.int32]]) -> Sequences:
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-    return Sequences(offsets, np.concatenate(parts).astype(np.int32) if parts else np.zeros(0, dtype=np.int32))
+LISTS: dict[Model, Callable[[Recommender, Reading, Sequences, int], Lists]] = {
+    "fused": Recommender._fused,  # noqa: SLF001
+    "item_head": lambda _, reading, _sequences, k: _probabilities(reading.item_head(k)),
+    "generation": lambda _, reading, _sequences, k: _probabilities(reading.generation(k)),
+}
+
+
+def _probabilities(lists: Lists) -> Lists:
+    """Lists of log-probabilities with probabilities."""
+    return lists[0], torch.from_numpy(lists[1]).exp().numpy()

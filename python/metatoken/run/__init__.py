@@ -1,1 +1,7 @@
-"""One run: configuration, folder, training, evaluation."""
+"""One run: from a configuration to a folder that holds everything needed to evaluate and to recommend."""
+
+from metatoken.run.evaluate import evaluate_run, read_metrics
+from metatoken.run.folder import Run, RunFolder, load_run
+from metatoken.run.train import read_log, train_run
+
+__all__ = ["Run", "RunFolder", "evaluate_run", "load_run", "read_log", "read_metrics", "train_run"]

@@ -1,4 +1,4 @@
-"""What `train_run` trains with: vocabulary, model and data, Lightning's trainer, checkpoints, several processes."""
+"""What a run trains with: vocabulary, model and data, Lightning's trainer, checkpoints, several processes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     import lightning as L
 
     from metatoken.config import Config
-    from metatoken.data import RowSplit, Split
-    from metatoken.decode.text import TextOptions
+    from metatoken.data import Split
     from metatoken.model.module import MetaTokenModule
     from metatoken.model.settings import ModelSettings
+    from metatoken.run.folder import RunFolder
+    from metatoken.run.progress import Progress
     from metatoken.tasks.datamodule import TaskDataModule
     from metatoken.tokens.vocabulary import Vocabulary
 
-    Progress = Callable[[int, int], None]
-
-LAST = "checkpoints/last.ckpt"
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
 
 
@@ -58,28 +56,20 @@ def check_tasks(config: Config, *, begun: bool = False) -> None:
     Raises:
         ConfigError: A share of a task that the run has not, or a vocabulary that has seen what the tasks hold out.
     """
-    from metatoken.tasks.families import answer_tasks
+    from metatoken.tasks.task import tasks_of
 
-    families = [family.name for family in answer_tasks(config.model.tasks)]
+    names = [task.name for task in tasks_of(config.model.tasks, "rate", "write")]
     for name, share in config.trainer.shares.items():
-        if name not in families:
-            known = ", ".join(families) or "none"
+        if name not in names:
+            known = ", ".join(names) or "none"
             raise ConfigError(f"trainer.shares: {name!r} is no rating or text task of the run; it has {known}")
         if not 0 < share < math.inf:
             raise ConfigError(f"trainer.shares: expected a number above 0 for {name}, got {share}")
-    if families and config.vocabulary is not None and not begun:
+    if names and config.vocabulary is not None and not begun:
         raise ConfigError(
-            f"vocabulary: a run with the task {families[0]} holds random rows out and learns its tokens from the "
+            f"vocabulary: a run with the task {names[0]} holds random rows out and learns its tokens from the "
             "others; leave `vocabulary` out"
         )
-
-
-def text_options(config: Config) -> TextOptions:
-    """How a run writes texts."""
-    from metatoken.decode.text import TextOptions
-
-    writing = config.evaluate.writing
-    return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})
 
 
 def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
@@ -118,32 +108,27 @@ def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: 
     return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
 
 
-def build(
-    config: Config, split: Split, vocabulary: Vocabulary, answers: RowSplit | None = None
-) -> tuple[MetaTokenModule, TaskDataModule]:
+def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
     """The untrained model and its data.
 
     Args:
         config: Of the run.
-        split: Of its log; nothing that `answers` holds out is in its train.
+        split: Of its log.
         vocabulary: Fitted on `split.train`.
-        answers: Rows of the rating and text tasks, where the run has such tasks.
     """
     import torch
 
-    from metatoken.model.answers import RatingBase
     from metatoken.model.module import MetaTokenModule
-    from metatoken.run.held_out import training_texts
+    from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.datamodule import TaskDataModule
-    from metatoken.tasks.families import answer_tasks
+    from metatoken.tasks.task import tasks_of
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
-    settings = model_settings(config)
-    rates = any(family.answer == "rating" for family in answer_tasks(settings.tasks))
-    ratings = RatingBase.fit(answers.train, answers.validation) if rates and answers is not None else None
-    texts = training_texts(answers, settings.tasks)
-    module = MetaTokenModule(vocabulary, settings, texts=texts, ratings=ratings)
+    settings, pairs = model_settings(config), split.pairs
+    rates = pairs is not None and bool(tasks_of(settings.tasks, "rate"))
+    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and rates else None
+    module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
     data = TaskDataModule(
         split,
         vocabulary,
@@ -152,20 +137,30 @@ def build(
         seed=config.seed,
         direct_share=config.trainer.direct_share,
         validation_users=config.trainer.validation_users,
-        answers=answers,
         shares=config.trainer.shares,
         mixing_temperature=config.trainer.mixing_temperature,
     )
     return module, data
 
 
-def make_trainer(config: Config, out: Path, say: Callable[[str], None]) -> L.Trainer:
+def _training_texts(split: Split) -> list[str]:
+    """Texts that the tokenizer of a preset learns from: those of the training rows that a task reads or writes."""
+    from metatoken.tasks.task import FIELDS
+
+    if split.pairs is None:
+        return []
+    frame, titles = split.train.frame, split.train.titles() or []
+    columns = [name for name in FIELDS if name in frame.columns and name != "rating"]
+    return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
+
+
+def make_trainer(config: Config, folder: RunFolder, say: Callable[[str], None]) -> L.Trainer:
     """Lightning's trainer for a run.
 
     Args:
         config: Of the run.
-        out: Its folder, where checkpoints go.
-        say: Gets a line an epoch.
+        folder: Where checkpoints go.
+        say: Gets a line for each epoch.
 
     Raises:
         ConfigError: Lightning refuses the settings.
@@ -177,7 +172,7 @@ def make_trainer(config: Config, out: Path, say: Callable[[str], None]) -> L.Tra
     from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
     from metatoken.model.store.reporting import EpochLines
 
-    settings, last = config.trainer, out / LAST
+    settings, last = config.trainer, folder.checkpoint
     callbacks: list[L.Callback] = [EpochLines(say)]
     if settings.checkpoint_every_steps is not None:
         callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))

@@ -1,20 +1,21 @@
-"""User and item biases of ratings: the base that a rating head adds to, and a baseline of their own."""
+"""User and item biases of ratings, a baseline of their own, and the base that the rating head adds to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from metatoken.data.interactions import Interactions
+    from metatoken.tasks.pairs import Pairs
 
     Float64 = NDArray[np.float64]
 
@@ -119,6 +120,66 @@ class RatingBias:
         """Predicted ratings float64 `[n]` of user rows `[n]` and item rows `[n]`."""
         predicted: Float64 = np.clip(self.mean + self.user[users] + self.item[items], self.low, self.high)
         return predicted
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """Predicted ratings float64 `[n]` of pairs."""
+        return self.predict(pairs.users, pairs.items)
+
+
+@dataclass
+class RatingBase:
+    """What a rating head's value means: `rating = bias(u, i) + share * spread * value`.
+
+    Attributes:
+        biases: Fitted on training ratings.
+        spread: Standard deviation of what the biases leave over in training.
+        share: Of the head's part, by task, chosen on validation ratings; 1 before that.
+    """
+
+    biases: RatingBias
+    spread: float
+    share: dict[str, float] = field(default_factory=dict)
+    NAMES: ClassVar = ("user", "item", "numbers", "shares")
+
+    @classmethod
+    def fit(cls, train: Interactions, validation: Interactions) -> RatingBase:
+        """Biases of `train` with the damping that is best on `validation`, and what they leave over.
+
+        Raises:
+            ArgumentError: There are no ratings.
+        """
+        biases = RatingBias.choose(train, validation)
+        rest = ratings_of(train) - RatingBias.out_of_fold(train, biases.damping)
+        return cls(biases, float(max(rest.std(), 1e-6)))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Arrays to save, by name."""
+        b = self.biases
+        numbers = np.array([b.mean, b.low, b.high, b.damping, self.spread])
+        return {"user": b.user, "item": b.item, "numbers": numbers, "shares": np.array(list(self.share.values()))}
+
+    @classmethod
+    def from_tensors(cls, arrays: Mapping[str, np.ndarray], tasks: Sequence[str]) -> RatingBase:
+        """Rebuilds what `tensors` gave; `tasks` are those of the run that rate, in its order."""
+        mean, low, high, damping, spread = arrays["numbers"].tolist()
+        biases = RatingBias(mean, arrays["user"], arrays["item"], low, high, damping)
+        return cls(biases, spread, dict(zip(tasks, arrays["shares"].tolist(), strict=False)))
+
+    def out_of_fold(self, train: Interactions, seed: int) -> np.ndarray:
+        """What the biases say of training rows whose ratings they have not seen, float64 `[n]`."""
+        return RatingBias.out_of_fold(train, self.biases.damping, seed=seed)
+
+    def predict(self, task: str, users: np.ndarray, items: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Ratings float64 `[n]` within the range of training.
+
+        Args:
+            task: Whose share counts.
+            users: int `[n]` user rows.
+            items: int `[n]` item rows.
+            values: float `[n]` of the head.
+        """
+        added = self.share.get(task, 1.0) * self.spread * values
+        return np.clip(self.biases.predict(users, items) + added, self.biases.low, self.biases.high)
 
 
 def ratings_of(log: Interactions) -> Float64:

@@ -1,126 +1,49 @@
-"""Training and validation data as Lightning wants them: `TaskDataModule`, and prompts of held-out items."""
+"""Training and validation data as Lightning wants them: `TaskDataModule`."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from metatoken.errors import ArgumentError
-from metatoken.tasks.answer_examples import HeldOutAnswers, answer_examples
-from metatoken.tasks.batches import DIRECT, SEQUENTIAL, TrainingBatches, training_rows
-from metatoken.tasks.examples import Batch, ExampleBuilder, collate
-from metatoken.tasks.families import answer_tasks, ranking_tasks
-from metatoken.tasks.prompts import TASKS, find_template, seen_templates
+from metatoken.tasks.mixture import TaskRows, TrainingBatches, rows_of_ranking, rows_per_task
+from metatoken.tasks.pairs import HeldOutPairs, PairRows, Pairs
+from metatoken.tasks.ranking import RANKING, EvaluationBatches
+from metatoken.tasks.rating import RatingRows, rest_of
 from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler
+from metatoken.tasks.task import Task, find_task, tasks_of
+from metatoken.tasks.text import WritingRows
+from metatoken.tasks.user_tokens import UserTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from metatoken.data import RowSplit, Sequences, Split
+    from metatoken.data import Split
+    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.reader import Reader
+    from metatoken.tasks.task import Kind
     from metatoken.tokens.vocabulary import Vocabulary
 
-__all__ = [
-    "DIRECT", "SEQUENTIAL", "Evaluation", "EvaluationBatches", "TaskDataModule", "TrainingBatches", "training_rows",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Prompts with their held-out items.
-
-    Attributes:
-        batch: The prompts.
-        targets: int64 `[B]` item rows.
-        seen: For each prompt the item rows that may not be recommended.
-    """
-
-    batch: Batch
-    targets: torch.Tensor
-    seen: list[np.ndarray]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Evaluation:
-        """The same on a device."""
-        return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen)
-
-
-class EvaluationBatches(Dataset[Evaluation]):
-    """Prompts of held-out targets with one template, in the order of the targets.
-
-    Args:
-        task: `sequential` or `direct`.
-        template_id: Whose words to use.
-        users: int `[m]` user rows.
-        targets: int `[m]` item rows.
-        histories: What each user has seen, by user row.
-        vocabulary: Gives user tokens.
-        builder: Makes examples.
-        batch_size: Prompts in a batch.
-        with_user: Put user tokens into sequential prompts.
-    """
-
-    def __init__(
-        self,
-        task: str,
-        template_id: str,
-        users: np.ndarray,
-        targets: np.ndarray,
-        histories: Sequences,
-        builder: ExampleBuilder,
-        *,
-        batch_size: int,
-        with_user: bool = False,
-    ) -> None:
-        self.template = find_template(template_id)
-        if self.template.task != task:
-            raise ArgumentError(
-                "template_id", f"{template_id!r} belongs to the task {self.template.task!r}, not {task!r}"
-            )
-        self.task, self.users, self.targets = task, users, targets
-        self.histories, self.builder, self.batch_size = histories, builder, batch_size
-        self.with_user = with_user or task == "direct"
-
-    def __len__(self) -> int:
-        """Batches in all."""
-        return math.ceil(len(self.users) / self.batch_size)
-
-    def __getitem__(self, number: int) -> Evaluation:
-        """Batch `number`."""
-        chosen = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        users = self.users[chosen]
-        seen = [self.histories[user] for user in users]
-        examples = [
-            self.builder.prompt(
-                self.template,
-                self.builder.encoder.users.one(user) if self.with_user else None,
-                history[:0] if self.task == "direct" else history,
-            )
-            for user, history in zip(users, seen, strict=True)
-        ]
-        batch = collate(examples, [TASKS.index(self.task)] * len(examples), self.builder.encoder.pad_id)
-        return Evaluation(batch, torch.from_numpy(self.targets[chosen].astype(np.int64)), seen)
+VALIDATION_BATCH = 256  # prompts
 
 
 class TaskDataModule(L.LightningDataModule):
-    """Train and validation batches for `MetaTokenModule`, which gives it the tokenizer when it is fitted.
+    """Train and validation batches for `MetaTokenModule`, which says how it reads when it is fitted.
 
     Args:
-        split: Of the log.
+        split: Of the log; with held-out pairs (`Split.with_pairs`) where a task rates or writes.
         vocabulary: Fitted on `split.train`.
-        tasks: Task families.
-        batch_size: Rows in a step of the optimiser, over all processes and accumulated batches.
+        tasks: Names of tasks.
+        batch_size: Rows in a step of the optimizer, over all processes and accumulated batches.
         seed: Of every draw.
         direct_share: Share of the users who give a row of the direct task in an epoch. A user has one such row but many
             sequential targets, so a small share keeps the tasks in balance.
-        validation_users: How many users (drawn once) are scored after an epoch; None scores all. The rating and text
-            tasks take as many held-out rows.
-        answers: Rows of the rating and text tasks, split; its train must be that of `split`.
-        shares: Weights of the rating and text tasks in an epoch, see `metatoken.tasks.mixture`.
+        validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
+            write take as many held-out rows.
+        shares: Weights of those tasks in an epoch, see `metatoken.tasks.mixture.rows_per_task`.
         mixing_temperature: Of the same.
     """
 
@@ -134,7 +57,6 @@ class TaskDataModule(L.LightningDataModule):
         seed: int = 0,
         direct_share: float = 0.25,
         validation_users: int | None = 2000,
-        answers: RowSplit | None = None,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
     ) -> None:
@@ -143,21 +65,32 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
         if not (split.train.sequences().lengths >= 2).any():
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
-        self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(tasks)
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
+        self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
         self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
-        self.validation_users = validation_users
-        families = answer_tasks(self.tasks)
-        if families and answers is None:
-            raise ArgumentError("answers", f"the task {families[0].name!r} needs rows that are split by random_split")
-        if answers is not None and answers.train.edges_checksum() != split.train.edges_checksum():
+        self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
+        about_pairs = tasks_of(tasks, "rate", "write")
+        if about_pairs and split.pairs is None:
             raise ArgumentError(
-                "answers", "its train has other interactions than split.train, so held-out rows would be learned from"
+                "split", f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"
             )
-        self.answers, self.shares, self.mixing_temperature = answers, shares, mixing_temperature
+        self._reader: Reader | None = None
         self._loader: ResumableLoader | None = None
         self._place_to_load: dict[str, Any] | None = None
+
+    def connect(self, reader: Reader) -> None:
+        """Says how the model reads that the batches are for; `Trainer.fit` does it."""
+        self._reader = reader
+
+    @property
+    def reader(self) -> Reader:
+        """How the model reads."""
+        if self._reader is None:
+            self.connect(self._trainer().lightning_module.reader)
+        if self._reader is None:
+            raise AssertionError("connect sets it")
+        return self._reader
 
     def _trainer(self) -> Any:
         if self.trainer is None:
@@ -172,30 +105,47 @@ class TaskDataModule(L.LightningDataModule):
         over = epoch.processed == epoch.started or position >= trainer.num_training_batches
         return (epoch.started, 0) if over else (epoch.processed, position)
 
-    def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
-        trainer = self._trainer()
-        model = trainer.lightning_module
-        histories = self.split.train.sequences()
-        rows = training_rows(
-            histories,
-            ranking_tasks(self.tasks),
-            model.builder.max_history,
-            per_target=model.builder.encoder.encoder_decoder,
-        )
-        batches = TrainingBatches(
-            rows,
-            histories,
-            self.vocabulary,
-            model.builder,
+    def training_batches(self, parts: int = 1) -> TrainingBatches:
+        """Batches of all tasks; each step in `parts`."""
+        histories, reader = self.split.train.sequences(), self.reader
+        ranked = {task.name: task for task in self.tasks if task.kind == "rank"}
+        needed = reader.user_tokens != "none" or any(RANKING[name].needs_user for name in ranked)
+        tokens = UserTokens(reader.user_tokens, histories, self.vocabulary, reader.builder.encoder, needed=needed)
+        ranking = {
+            name: rows(ranked[name], histories, reader.builder, tokens)
+            for name, rows in RANKING.items()
+            if name in ranked
+        }
+        pairs = {task.name: self.pair_rows(task, "train") for task in self.tasks if task.kind != "rank"}
+        wanted = rows_of_ranking({name: len(rows) for name, rows in ranking.items()}, self.direct_share)
+        wanted |= rows_per_task({name: len(rows) for name, rows in pairs.items()}, self.shares, self.mixing_temperature)
+        tables: dict[str, TaskRows] = {**ranking, **pairs}
+        return TrainingBatches(
+            list(tables.values()),
+            [wanted[name] for name in tables],
+            tokens,
             batch_size=self.batch_size,
             seed=self.seed,
-            user_tokens=model.user_tokens,
-            direct_share=self.direct_share,
-            parts=trainer.world_size * trainer.accumulate_grad_batches,
-            answers=answer_examples(self.answers, "train", model, self.tasks, self.seed),
-            shares=self.shares,
-            mixing_temperature=self.mixing_temperature,
+            pad_id=reader.builder.encoder.pad_id,
+            parts=parts,
         )
+
+    def pair_rows(self, task: Task, part: str) -> PairRows:
+        """Rows of a task that rates or writes, of "train" or a held-out part."""
+        if self.split.pairs is None:
+            raise AssertionError("checked at the start")
+        reader, log = self.reader, self.split.pairs.part(part)
+        pairs = Pairs.of(task, log, reader.tokenizer, reader.max_text)
+        if task.kind == "write":
+            return WritingRows(pairs, reader.builder.encoder)
+        if reader.ratings is None:
+            raise ArgumentError("tasks", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
+        rest = rest_of(log, reader.ratings, fold_seed=self.seed if part == "train" else None)
+        return RatingRows(pairs, reader.builder.encoder, rest[pairs.rows])
+
+    def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
+        trainer = self._trainer()
+        batches = self.training_batches(trainer.world_size * trainer.accumulate_grad_batches)
         sampler = StepSampler(
             batches.steps,
             accumulate=trainer.accumulate_grad_batches,
@@ -203,7 +153,8 @@ class TaskDataModule(L.LightningDataModule):
             rank=trainer.global_rank,
         )
         plan = {
-            "rows": len(rows), "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
+            "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
+            "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": trainer.world_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
         }  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
@@ -224,32 +175,37 @@ class TaskDataModule(L.LightningDataModule):
         """
         self._place_to_load = state_dict
 
-    def val_dataloader(self) -> list[DataLoader[Evaluation]]:  # noqa: D102
-        trainer = self._trainer()
-        model = trainer.lightning_module
-        targets = self.split.validation
+    def val_dataloader(self) -> list[DataLoader[Any]]:  # noqa: D102
+        found = [VALIDATION[task.kind](self, task) for task in self.tasks]
+        return [DataLoader(data, batch_size=None, sampler=EvaluationSampler(len(data))) for data in found]
+
+    def held_out_items(self, task: Task) -> EvaluationBatches:
+        """Prompts of the validation items, of this process's share of the users that are scored."""
+        trainer, targets, reader = self._trainer(), self.split.validation, self.reader
         chosen = np.arange(len(targets.users))
         if self.validation_users is not None and len(chosen) > self.validation_users:
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
         if len(chosen) >= trainer.world_size:
             chosen = chosen[trainer.global_rank :: trainer.world_size]
-        histories = self.split.history("validation")
-        loaders: list[DataLoader[Any]] = []
-        answers = answer_examples(self.answers, "validation", model, self.tasks, self.seed)
-        for task in self.tasks:
-            if answers is not None and task in answers.names:
-                held = HeldOutAnswers(answers, task, limit=self.validation_users, seed=self.seed)
-                loaders.append(DataLoader(held, batch_size=None, sampler=EvaluationSampler(len(held))))
-                continue
-            batches = EvaluationBatches(
-                task,
-                seen_templates(task)[0].id,
-                targets.users[chosen],
-                targets.items[chosen],
-                histories,
-                model.builder,
-                batch_size=256,
-                with_user=model.user_tokens != "none",
-            )
-            loaders.append(DataLoader(batches, batch_size=None, sampler=EvaluationSampler(len(batches))))
-        return loaders
+        return EvaluationBatches(
+            task.name,
+            task.templates[0].id,
+            targets.users[chosen],
+            targets.items[chosen],
+            self.split.history("validation"),
+            reader.builder,
+            batch_size=VALIDATION_BATCH,
+            with_user=reader.user_tokens != "none",
+        )
+
+    def held_out_pairs(self, task: Task) -> HeldOutPairs:
+        """Questions about validation pairs."""
+        rows = self.pair_rows(task, "validation")
+        return HeldOutPairs(rows, self.reader.builder.encoder.pad_id, limit=self.validation_users, seed=self.seed)
+
+
+VALIDATION: dict[Kind, Callable[[TaskDataModule, Task], EvaluationBatches | HeldOutPairs]] = {
+    "rank": TaskDataModule.held_out_items,
+    "rate": TaskDataModule.held_out_pairs,
+    "write": TaskDataModule.held_out_pairs,
+}

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metatoken.tasks.prompts import PromptEncoder, Template
+from metatoken.tasks.prompts import PromptEncoder
+from metatoken.tasks.task import Template
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,16 @@ class Example:
 
     Attributes:
         ids: int64 `[length]` token ids (text and OOV).
-        leaves: int64 `[length]` item row whose last token stands here, else -1: where leaf vectors enter.
+        items: int64 `[length]` item row whose last OOV token stands here, else -1: where the item's vector enters.
         states: int64 `[targets]` position of the state that predicts each target.
         targets: int64 `[targets]` item rows.
         text: int64 `[any]` positions of the title tokens that are supervised, those of targets; each is predicted from
-            the position before it; in a text task those of the answer.
-        rating: float32 `[0 or 1]`, what the rating head should tell at the last position, in spreads.
+            the position before it; where a task writes, those of the answer.
+        rating: float32 `[0 or 1]`, what the rating head should give at the last position, in spreads.
     """
 
     ids: np.ndarray
-    leaves: np.ndarray
+    items: np.ndarray
     states: np.ndarray
     targets: np.ndarray
     text: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -45,28 +46,26 @@ class Batch:
     Attributes:
         input_ids: int64 `[B, L]`, padded on the right.
         attention_mask: int64 `[B, L]`.
-        leaves: int64 `[B, L]` item rows or -1.
+        items: int64 `[B, L]` item rows or -1.
         state_row: int64 `[P]` row of each target.
         state_position: int64 `[P]` position of the state before the target's first token; in an encoder-decoder
             model the position is the decoder's, hence 0.
         targets: int64 `[P]` item rows.
-        task: int64 `[P]` index into the tasks of the run.
         text_row: int64 `[T]` row of each supervised text token.
         text_position: int64 `[T]` position of the state that predicts it, the one before it.
         text_ids: int64 `[T]` its id.
         rating_row: int64 `[R]` row of each rating.
         rating_position: int64 `[R]` its last position, where the rating head reads.
-        ratings: float32 `[R]` what the head should tell.
+        ratings: float32 `[R]` what the head should give.
         normaliser: float `[3]`, what sums over targets, text tokens and ratings are divided by; None means P, T and R.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
-    leaves: Tensor
+    items: Tensor
     state_row: Tensor
     state_position: Tensor
     targets: Tensor
-    task: Tensor
     text_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -108,11 +107,11 @@ class ExampleBuilder:
         """
         words = self.encoder.prompt(template, user_ids)
         ids, starts, tokens_end, ends = self._written(items, len(words))
-        leaves = np.full(len(words) + len(ids), -1, dtype=np.int64)
-        leaves[tokens_end - 1] = items
+        at_items = np.full(len(words) + len(ids), -1, dtype=np.int64)
+        at_items[tokens_end - 1] = items
         return Example(
             np.concatenate([words, ids]),
-            leaves,
+            at_items,
             # The state before item j stands where item j-1 ends, or at the last word for the first item.
             starts[first_target:] - 1,
             items[first_target:],
@@ -127,48 +126,48 @@ class ExampleBuilder:
 
     def _written(self, items: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Ids of items in a row, and where each starts, where its OOV tokens and it end, behind `offset` ids."""
-        ids, ends = self.encoder.written.many(items)
-        starts = ends - self.encoder.written.lengths[items] + offset
-        return ids, starts, starts + self.encoder.items.lengths[items], ends + offset
+        written, own = self.encoder.written.take(items), self.encoder.items.offsets
+        starts, ends = written.offsets[:-1] + offset, written.offsets[1:] + offset
+        return written.values, starts, starts + (own[items + 1] - own[items]), ends
 
     def prompt(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, target: int = -1) -> Example:
         """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""
         items = items[max(0, len(items) - self.max_history) :]
         words = self.encoder.prompt(template, user_ids)
         ids, _, tokens_end, _ = self._written(items, len(words))
-        tail = self.encoder.end()
-        leaves = np.full(len(words) + len(ids) + len(tail), -1, dtype=np.int64)
-        leaves[tokens_end - 1] = items
+        tail = self.encoder.end
+        at_items = np.full(len(words) + len(ids) + len(tail), -1, dtype=np.int64)
+        at_items[tokens_end - 1] = items
         full = np.concatenate([words, ids, tail])
         state = 0 if self.encoder.encoder_decoder else len(full) - 1
-        return Example(full, leaves, np.array([state]), np.array([target]))
+        return Example(full, at_items, np.array([state]), np.array([target]))
 
 
-def collate(examples: list[Example], tasks: list[int], pad_id: int) -> Batch:
-    """Pads examples on the right into one batch; `tasks` holds the task index of each example."""
-    length = max(len(e.ids) for e in examples)
+def collate(examples: list[Example], pad_id: int) -> Batch:
+    """Pads examples on the right into one batch."""
+    rows = np.arange(len(examples))
+    length = max(len(example.ids) for example in examples)
     ids = np.full((len(examples), length), pad_id, dtype=np.int64)
-    leaves = np.full((len(examples), length), -1, dtype=np.int64)
+    items = np.full((len(examples), length), -1, dtype=np.int64)
     mask = np.zeros((len(examples), length), dtype=np.int64)
     for row, example in enumerate(examples):
         n = len(example.ids)
-        ids[row, :n], leaves[row, :n], mask[row, :n] = example.ids, example.leaves, 1
-    counts = [len(e.targets) for e in examples]
-    text_row = np.repeat(np.arange(len(examples)), [len(e.text) for e in examples])
+        ids[row, :n], items[row, :n], mask[row, :n] = example.ids, example.items, 1
+    text_row = np.repeat(rows, [len(e.text) for e in examples])
     text_at = np.concatenate([e.text for e in examples])
     rated = np.flatnonzero([len(e.rating) for e in examples])
-    return Batch(
-        input_ids=torch.from_numpy(ids),
-        attention_mask=torch.from_numpy(mask),
-        leaves=torch.from_numpy(leaves),
-        state_row=torch.from_numpy(np.repeat(np.arange(len(examples)), counts)),
-        state_position=torch.from_numpy(np.concatenate([e.states for e in examples])),
-        targets=torch.from_numpy(np.concatenate([e.targets for e in examples]).astype(np.int64)),
-        task=torch.from_numpy(np.repeat(np.asarray(tasks, dtype=np.int64), counts)),
-        text_row=torch.from_numpy(text_row),
-        text_position=torch.from_numpy(text_at - 1),
-        text_ids=torch.from_numpy(ids[text_row, text_at]),
-        rating_row=torch.from_numpy(rated),
-        rating_position=torch.from_numpy(np.array([len(examples[row].ids) - 1 for row in rated], dtype=np.int64)),
-        ratings=torch.from_numpy(np.concatenate([e.rating for e in examples])),
-    )
+    arrays = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "items": items,
+        "state_row": np.repeat(rows, [len(e.targets) for e in examples]),
+        "state_position": np.concatenate([e.states for e in examples]),
+        "targets": np.concatenate([e.targets for e in examples]).astype(np.int64),
+        "text_row": text_row,
+        "text_position": text_at - 1,
+        "text_ids": ids[text_row, text_at],
+        "rating_row": rated,
+        "rating_position": np.array([len(examples[row].ids) - 1 for row in rated], dtype=np.int64),
+        "ratings": np.concatenate([e.rating for e in examples]),
+    }
+    return Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -1,15 +1,130 @@
-"""How many rows of each task an epoch holds."""
+"""Training batches of all tasks, mixed.
+
+A batch is a pure function of (seed, epoch, number), so a run can be resumed or repeated exactly. Prompts, direct
+targets and user prefixes are drawn afresh every epoch.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
+from metatoken.data.ragged import offsets_of
 from metatoken.errors import ArgumentError
+from metatoken.tasks.examples import Batch, Example, collate
+from metatoken.tasks.ranking import RANKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from metatoken.tasks.task import Task
+    from metatoken.tasks.user_tokens import UserTokens
+
+POOL = 50  # batches that are shuffled together before rows of like length are put side by side
+
+
+class TaskRows(Protocol):
+    """Training rows of one task, of whatever kind."""
+
+    task: Task
+
+    def __len__(self) -> int: ...
+
+    def sizes(self) -> np.ndarray:
+        """About how long each row is, in the same unit for all tasks that are mixed, int64 `[n]`."""
+
+    def example(self, row: int, rng: np.random.Generator) -> Example:
+        """The example of a row; `rng` draws what is free."""
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Batches by (epoch, number).
+
+    A step of the optimizer reads `batch_size` rows, in `parts` batches of every `parts`-th row. All draws are made for
+    the step, so the number of parts changes nothing about it. Steps hold about equally many rows.
+
+    Args:
+        tables: Rows of every task.
+        wanted: Rows of each table in an epoch, drawn afresh where they are not all.
+        tokens: User tokens, drawn anew for every epoch.
+        batch_size: Rows in a step.
+        seed: Of every draw.
+        pad_id: Fills short rows.
+        parts: Batches in a step.
+
+    Raises:
+        ArgumentError: A step would have fewer rows than parts.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[TaskRows],
+        wanted: Sequence[int],
+        tokens: UserTokens,
+        *,
+        batch_size: int,
+        seed: int,
+        pad_id: int,
+        parts: int = 1,
+    ) -> None:
+        self.tables, self.wanted, self.tokens = tuple(tables), tuple(wanted), tokens
+        self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
+        self.steps = math.ceil(sum(self.wanted) / batch_size)
+        if sum(self.wanted) // self.steps < parts:
+            raise ArgumentError(
+                "batch_size",
+                f"a step of {sum(self.wanted) // self.steps} rows cannot be cut into {parts} parts (processes x "
+                "accumulated batches)",
+            )
+        # Rows are numbered through all tables.
+        self._first = offsets_of(np.array([len(table) for table in self.tables]))
+        self._sizes = np.concatenate([table.sizes() for table in self.tables])
+        self._epoch = -1
+        self._drawn: tuple[tuple[int, int], list[Example]] = ((-1, -1), [])
+        self._plan: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        """Batches in an epoch, over all parts."""
+        return self.steps * self.parts
+
+    def __getitem__(self, key: tuple[int, int] | int) -> Batch:
+        """Batch `number` of `epoch` (0 where only a number is given): part `number % parts` of a step."""
+        epoch, number = key if isinstance(key, tuple) else (0, key)
+        step, part = divmod(number, self.parts)
+        if self._drawn[0] != (epoch, step):
+            rows = self.plan(epoch)[step].tolist()
+            rng = np.random.default_rng([self.seed, epoch, 1 + step])
+            self._drawn = (epoch, step), [self.tables[table].example(row, rng) for table, row in rows]
+        examples = self._drawn[1]
+        batch = collate(examples[part :: self.parts], self.pad_id)
+        # The mean over a step's targets is the mean of its parts' losses when each is divided by this.
+        counts = [sum(len(getattr(e, name)) for e in examples) for name in ("targets", "text", "rating")]
+        batch.normaliser = torch.tensor(counts) / self.parts
+        return batch
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """The examples of every step of an epoch: int64 `[rows, 2]`, number of the table and row of it."""
+        if epoch != self._epoch:
+            self._plan, self._epoch = self._begin(epoch), epoch
+        return self._plan
+
+    def _begin(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng([self.seed, epoch, 0])
+        self.tokens.begin(rng, epoch)
+        ranges = [np.arange(begin, end) for begin, end in zip(self._first[:-1], self._first[1:], strict=True)]
+        order = rng.permutation(
+            np.concatenate([draw(rows, wanted, rng) for rows, wanted in zip(ranges, self.wanted, strict=True)])
+        )
+        pool = self.batch_size * POOL
+        pools = (order[at : at + pool] for at in range(0, len(order), pool))
+        flat = np.concatenate([part[np.argsort(self._sizes[part], kind="stable")] for part in pools])
+        table = np.searchsorted(self._first, flat, side="right") - 1
+        batches = np.array_split(np.stack([table, flat - self._first[table]], axis=1), self.steps)
+        return [batches[step] for step in rng.permutation(self.steps)]
 
 
 def rows_per_task(
@@ -44,6 +159,18 @@ def rows_per_task(
     powers = {task: n ** (1 / temperature) if n else 0.0 for task, n in wanted.items()}
     whole = sum(powers.values())
     return {task: max(1, round(total * powers[task] / whole)) if counts[task] else 0 for task in counts}
+
+
+def rows_of_ranking(counts: Mapping[str, int], direct_share: float) -> dict[str, int]:
+    """Rows of each task that ranks in an epoch: all, but a share of the users for tasks without a history.
+
+    A user has one such row but many sequential targets, so a small share keeps the tasks in balance; where no other
+    task ranks, every user has a row.
+    """
+    alone = not any(RANKING[task].reads_history for task in counts)
+    return {
+        task: n if alone or RANKING[task].reads_history else math.ceil(direct_share * n) for task, n in counts.items()
+    }
 
 
 def draw(rows: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,95 +1,41 @@
-"""Prompt templates: words with named slots, kept as data, encoded once and spliced with token ids.
+"""Prompts as token ids: words and OOV tokens spliced together, never strings that are tokenized again.
 
-A template is words that come *before* the items, so that a causal model can read a history in one pass and be
-supervised at every item (DESIGN decision 6). Slots:
+A ranking template is words that come *before* the items, so that a causal model can read a history in one pass and be
+supervised at every item (docs/design.md, decision 6). Items follow the words directly, one after the other, with
+nothing between them, so the state that predicts an item always stands right before that item's first token.
 
-- `{user}`  the tokens of the user. A part in `[...]` is used only where a user token is given.
-
-The history and the target are not slots: items follow the words directly, one after the other, with nothing between
-them, so the state that predicts an item always stands right before that item's first token.
+With titles an item is written as its OOV tokens, then the words of its title, then a line end. The title stands
+*behind* the tokens, so the state that predicts an item never has read its title, while every later position has. The
+line end closes every item, with a title or without, so one kind of state predicts the next item.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
-from metatoken.errors import ArgumentError
+from metatoken.data.ragged import Ragged
+from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-TASKS = ("sequential", "direct")
+    from metatoken.tasks.task import Template
+
+    Ids = np.ndarray
+    Pieces = tuple[tuple[str, str], ...]
+
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
-_OPTIONAL = re.compile(r"\[([^\]]*)\]")
-
-
-@dataclass(frozen=True)
-class Template:
-    """One way to word a task.
-
-    Attributes:
-        id: Name that is unique over all tasks, e.g. `seq-1`.
-        task: The task family.
-        seen: Whether it is used for training; an unseen one only tests that the model reads words, not ids.
-        text: The words with slots.
-    """
-
-    id: str
-    task: str
-    seen: bool
-    text: str
-
-    def words(self, with_user: bool) -> tuple[str, str | None]:
-        """The words before and after the user slot; the second is None where the prompt has no user."""
-        text = _OPTIONAL.sub(r"\1" if with_user else "", self.text)
-        before, slot, after = text.partition("{user}")
-        if slot and not with_user:
-            raise ArgumentError("with_user", f"template {self.id} cannot do without a user token")
-        return before, after if slot else None
-
-
-@cache
-def templates(task: str) -> tuple[Template, ...]:
-    """All templates of a task, seen ones first.
-
-    Raises:
-        ArgumentError: The task is unknown.
-    """
-    if task not in TASKS:
-        raise ArgumentError("task", f"expected one of {', '.join(TASKS)}, got {task!r}")
-    text = resources.files("metatoken.tasks").joinpath("templates", f"{task}.yaml").read_text(encoding="utf-8")
-    return tuple(Template(task=task, **entry) for entry in yaml.safe_load(text))
-
-
-def seen_templates(task: str) -> tuple[Template, ...]:
-    """The templates that training draws from."""
-    return tuple(t for t in templates(task) if t.seen)
-
-
-def find_template(template_id: str) -> Template:
-    """The template with this id.
-
-    Raises:
-        ArgumentError: No task has it.
-    """
-    known = {t.id: t for task in TASKS for t in templates(task)}
-    if template_id not in known:
-        raise ArgumentError("template", f"expected one of {', '.join(known)}, got {template_id!r}")
-    return known[template_id]
+ENDS = ("\n", ";", ".")  # what closes a title: the first that the tokenizer knows; a T5 has no line end
+REPEATS = 4  # prompts are few beside the texts of a log, and every one of them is read
 
 
 def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_size: int = 2048) -> Any:
     """A byte-level BPE tokenizer trained on the prompts, for presets that are not pretrained.
 
     Args:
-        tasks: Task families whose seen templates it learns from.
+        tasks: Names of the tasks whose seen templates it learns from.
         texts: Further text of the log, e.g. titles (train only).
         vocabulary_size: Largest number of text tokens.
 
@@ -108,100 +54,90 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompts = [_OPTIONAL.sub(r"\1", t.text).replace("{user}", "") for task in tasks for t in seen_templates(task)]
-    tokenizer.train_from_iterator([*prompts * 4, *texts], trainer)
+    prompts = [text for task in tasks for text in find_task(task).corpus()]
+    tokenizer.train_from_iterator([*prompts * REPEATS, *texts], trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
     )
 
 
 class PromptEncoder:
-    """Turns a template, user tokens and item tokens into ids by splicing, never by re-tokenising strings.
+    """Turns a template, user tokens and item tokens into ids by splicing.
 
-    Token id space: text ids of the tokenizer first, then OOV tokens: `base + local token id`, where `base` is the
-    length of the tokenizer before the OOV tokens are added to it.
+    Token id space: text ids of the tokenizer first, then OOV tokens: `base + OOV id`, where `base` is the length of the
+    tokenizer before the OOV tokens are added to it.
 
     Args:
         tokenizer: A Hugging Face tokenizer without the OOV tokens.
-        item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
-        user_tokens: int64 `[n_users, depth]` local token ids, -1 padded.
+        item_tokens: int64 `[n_items, depth]` OOV ids, -1 padded.
+        user_tokens: int64 `[n_users, depth]` OOV ids, -1 padded.
+        base: Added to every OOV id.
         encoder_decoder: The target goes to a decoder, so a prompt ends with the tokenizer's end token.
-        written: Ids of every item as it stands in a history, its OOV tokens first; None writes these alone.
+        titles: Titles of the items `[n_items]`, "" where unknown; they stand behind an item's tokens in histories.
+        title_tokens: Text tokens of a title at most; the rest is cut off.
+
+    Attributes:
+        depth: OOV tokens of an item at most.
+        items: Token ids of each item row.
+        written: The same with titles, or `items` itself.
+        users: Token ids of each user row.
     """
 
     def __init__(
         self,
         tokenizer: Any,
-        item_tokens: np.ndarray,
-        user_tokens: np.ndarray,
+        item_tokens: Ids,
+        user_tokens: Ids,
         *,
         base: int,
         encoder_decoder: bool,
-        written: TokenRows | None = None,
+        titles: Sequence[str] | None = None,
+        title_tokens: int = 12,
     ) -> None:
-        self.base = base
+        self.base, self.depth = base, item_tokens.shape[1]
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.end_id = int(tokenizer.eos_token_id)
         self.encoder_decoder = encoder_decoder
         self._tokenizer = tokenizer
         empty = list(tokenizer("")["input_ids"])
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
-        self._head = np.array([i for i in empty if i not in ends], dtype=np.int64)
-        self._tail = np.array([tokenizer.eos_token_id] if encoder_decoder else [], dtype=np.int64)
-        self.items = TokenRows(item_tokens, base)
-        self.written = self.items if written is None else written
-        self.users = TokenRows(user_tokens, base)
-        self._cache: dict[tuple[str, bool], tuple[np.ndarray, np.ndarray | None]] = {}
+        self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
+        self.end = np.array([tokenizer.eos_token_id] if encoder_decoder else [], dtype=np.int64)
+        self.items = Ragged.padded(item_tokens, base)
+        self.users = Ragged.padded(user_tokens, base)
+        self.written = self.items if titles is None else self._titled(titles, title_tokens)
+        self._words: dict[str, Ids] = {}
+        self._prompts: dict[tuple[str, bool], tuple[Ids, Ids | None]] = {}
 
-    def prompt(self, template: Template, user_ids: np.ndarray | None) -> np.ndarray:
-        """Ids of the words of a template, int64 `[length]`; `user_ids` are ids of this encoder's space, or None."""
+    def prompt(self, template: Template, user_ids: Ids | None) -> Ids:
+        """Ids of the words of a ranking template, int64 `[length]`; `user_ids` are the user's token ids, or None."""
         key = (template.id, user_ids is not None)
-        if key not in self._cache:
-            before, after = template.words(user_ids is not None)
-            self._cache[key] = (
-                np.concatenate([self._head, self.words(before)]),
-                None if after is None else self.words(after),
-            )
-        first, second = self._cache[key]
+        if key not in self._prompts:
+            pieces = template.pieces(frozenset() if user_ids is None else frozenset({"user"}))
+            slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), None)
+            before, after = ([self.words(text) for _, text in part] for part in _around(pieces, slot))
+            behind = None if slot is None else np.concatenate([self.head[:0], *after])
+            self._prompts[key] = np.concatenate([self.head, *before]), behind
+        first, second = self._prompts[key]
         return first if second is None or user_ids is None else np.concatenate([first, user_ids, second])
 
-    def head(self) -> np.ndarray:
-        """What opens every prompt; empty for most tokenizers."""
-        return self._head
-
-    def end(self) -> np.ndarray:
-        """What closes an encoder prompt; empty for causal models."""
-        return self._tail
-
-    def words(self, text: str) -> np.ndarray:
+    def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
-        return np.array(self._tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
+        if text not in self._words:
+            self._words[text] = np.array(_ids(self._tokenizer, [text])[0], dtype=np.int64)
+        return self._words[text]
+
+    def _titled(self, titles: Sequence[str], limit: int) -> Ragged:
+        """Every item with its title and a line end."""
+        end = next(ids[-1:] for ids in (_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
+        words = _ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
+        return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
 
 
-class TokenRows:
-    """The token ids of many entities as CSR, so that ragged codes cost nothing.
+def _around(pieces: Pieces, place: int | None) -> tuple[Pieces, Pieces]:
+    """What stands before and behind a place; all before where there is none."""
+    return (pieces, ()) if place is None else (pieces[:place], pieces[place + 1 :])
 
-    Args:
-        tokens: int64 `[n, depth]` local token ids, -1 padded at the end of a row.
-        base: Added to every id.
-    """
 
-    def __init__(self, tokens: np.ndarray, base: int) -> None:
-        valid = tokens >= 0
-        self.lengths = valid.sum(axis=1).astype(np.int64)
-        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self.ids = tokens[valid].astype(np.int64) + base
-
-    def one(self, row: int) -> np.ndarray:
-        """Ids of one entity, int64 `[its depth]`."""
-        return self.ids[self.offsets[row] : self.offsets[row + 1]]
-
-    def many(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of several entities in a row, and the end of each within them: int64 `[sum depth]`, `[len(rows)]`."""
-        rows = np.asarray(rows, dtype=np.int64)
-        lengths = self.lengths[rows]
-        ends = np.cumsum(lengths)
-        if len(rows) == 0:
-            return np.zeros(0, dtype=np.int64), ends
-        starts = np.repeat(self.offsets[rows] - (ends - lengths), lengths)
-        return self.ids[starts + np.arange(ends[-1])], ends
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []

@@ -1,4 +1,4 @@
-"""User tokens of training rows that have not seen what the row supervises (DESIGN decision 3).
+"""User tokens of training rows that have not seen what the row supervises (docs/design.md, decision 3).
 
 | mode          | tokens of a row are built from              | the row supervises                  |
 |---------------|---------------------------------------------|-------------------------------------|
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from metatoken.data.ragged import Ragged, Sequences, offsets_of
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from metatoken.data import Sequences
     from metatoken.tasks.prompts import PromptEncoder
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -66,10 +66,10 @@ class UserTokens:
             raise ArgumentError("user_tokens", "the vocabulary has no users; use user_tokens='none' without 'direct'")
         self.mode, self.histories, self.vocabulary, self.encoder = mode, histories, vocabulary, encoder
         self.needed = needed
-        self.lengths = np.diff(histories.offsets)
+        self.lengths = histories.lengths
         self._cuts = np.zeros(0, dtype=np.int64)
         self._shown = np.zeros(0, dtype=np.int64)  # the fold that a causal row of each user supervises
-        self._ids: list[np.ndarray] = []  # by fold, int64 [n_users, depth], -1 padded
+        self._ids: list[Ragged] = []  # token ids of every user, by fold
 
     def begin(self, rng: np.random.Generator, epoch: int) -> None:
         """Draws what an epoch needs."""
@@ -90,29 +90,24 @@ class UserTokens:
         if self.mode == "none":
             return Window(None, first, end)
         if self.mode == "full":
-            return Window(self.encoder.users.one(user), first, end)
+            return Window(self.encoder.users[user], first, end)
         if self.mode == "prefix":
             cut = int(self._cuts[user])
-            return Window(self._row(0, user), max(first, cut), end) if cut < end else Window(None, first, end)
+            return Window(self._ids[0][user], max(first, cut), end) if cut < end else Window(None, first, end)
         fold = self._fold_of(user, end - 1) if first == end - 1 else int(self._shown[user])
         low, high = self._fold(user, fold)
         begin, stop = max(first, low, start + 1), min(end, high)
-        return Window(self._row(fold, user), begin, stop) if begin < stop else Window(None, first, end)
+        return Window(self._ids[fold][user], begin, stop) if begin < stop else Window(None, first, end)
 
     def direct(self, user: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         """Token ids of a user and a place in the history that they have not seen."""
         length = int(self.lengths[user])
         if self.mode == "full":
-            return self.encoder.users.one(user), int(rng.integers(0, length))
+            return self.encoder.users[user], int(rng.integers(0, length))
         if self.mode == "out_of_fold":
             place = int(rng.integers(0, length))
-            return self._row(self._fold_of(user, place), user), place
-        return self._row(0, user), int(rng.integers(int(self._cuts[user]), length))
-
-    def _row(self, fold: int, user: int) -> np.ndarray:
-        ids: np.ndarray = self._ids[fold][user]
-        kept: np.ndarray = ids[ids >= 0]
-        return kept
+            return self._ids[self._fold_of(user, place)][user], place
+        return self._ids[0][user], int(rng.integers(int(self._cuts[user]), length))
 
     def _fold(self, user: int, fold: int) -> tuple[int, int]:
         length = int(self.lengths[user])
@@ -121,20 +116,17 @@ class UserTokens:
     def _fold_of(self, user: int, place: int) -> int:
         return next(fold for fold in range(FOLDS) if self._fold(user, fold)[1] > place)
 
-    def _tokens(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def _tokens(self, low: np.ndarray, high: np.ndarray) -> Ragged:
         """Token ids of users by what they took outside `low..high`."""
         codes = self.vocabulary.user_codes_of(unseen(self.histories, low, high))
-        offsets = self.vocabulary.level_offsets[:-1]
-        return np.asarray(np.where(codes >= 0, codes + offsets + self.encoder.base, -1))
+        return Ragged.padded(self.vocabulary.tokens_of_codes(codes), self.encoder.base)
 
 
 def unseen(histories: Sequences, low: np.ndarray, high: np.ndarray) -> Sequences:
     """The items of each user outside the places `low..high` of the history, without those that also stand inside."""
-    lengths = np.diff(histories.offsets)
-    users = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(users)) - np.repeat(histories.offsets[:-1], lengths)
+    users = histories.owners
+    place = np.arange(len(users)) - histories.offsets[users]
     inside = (place >= low[users]) & (place < high[users])
     keys = users * (int(histories.items.max(initial=0)) + 1) + histories.items
     keep = ~inside & ~np.isin(keys, keys[inside])
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(users[keep], minlength=len(lengths)))]).astype(np.int64)
-    return type(histories)(offsets, histories.items[keep])
+    return Sequences(offsets_of(np.bincount(users[keep], minlength=len(histories))), histories.items[keep])

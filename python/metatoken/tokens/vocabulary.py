@@ -281,6 +281,16 @@ class Vocabulary(Names):
         """Length of a vector."""
         return int(self.vectors.shape[1])
 
+    @property
+    def user_vectors(self) -> NDArray[np.float32]:
+        """Vectors of the users, `[n_users, dim]`, a view."""
+        return self.vectors[: self.n_users]
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Vectors of the items, `[n_items, dim]`, a view."""
+        return self.vectors[self.n_users :]
+
     def composed(self, kind: Kind) -> NDArray[np.float32]:
         """Sum of the centroids of the tokens of each id of a kind, float32 `[n, dim]`."""
         tokens = self.user_tokens if kind == "user" else self.item_tokens

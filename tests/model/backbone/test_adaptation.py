@@ -180,13 +180,13 @@ class _Plain(MetaTokenModule):
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(vocabulary, backbones):
     from metatoken.tasks.examples import collate
-    from metatoken.tasks.prompts import find_template
+    from metatoken.tasks.task import find_template
 
     start = _Plain(vocabulary, backbone=str(backbones["llama-tied"]), max_history=10)
     builder, rows = start.builder, torch.randint(0, 100, (8, 5), generator=torch.Generator().manual_seed(0)).numpy()
     examples = [builder.causal(find_template("seq-1"), None, items, 1) for items in rows]
-    whole = collate(examples, [0] * 8, builder.encoder.pad_id)
-    halves = [collate(part, [0] * 4, builder.encoder.pad_id) for part in (examples[:4], examples[4:])]
+    whole = collate(examples, builder.encoder.pad_id)
+    halves = [collate(part, builder.encoder.pad_id) for part in (examples[:4], examples[4:])]
     trained = []
     for batches in ([whole], halves):
         module = copy.deepcopy(start)

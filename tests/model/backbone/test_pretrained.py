@@ -9,7 +9,7 @@ from metatoken.errors import ArtifactError
 from metatoken.model.objective import Weights, loss_parts
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 
 
 def _module(vocabulary, folder, **fields):
@@ -24,7 +24,7 @@ def _batch(module, n=4):
         examples = [builder.prompt(template, None, items[:-1], int(items[-1])) for items in rows]
     else:
         examples = [builder.causal(template, None, items, 1) for items in rows]
-    return collate(examples, [0] * n, builder.encoder.pad_id)
+    return collate(examples, builder.encoder.pad_id)
 
 
 def test_only_adapters_tokens_and_heads_train(vocabulary, folder):
@@ -73,7 +73,7 @@ def test_states_are_what_the_last_norm_makes_before_its_gain(vocabulary, folder)
     backbone, batch = module.network.backbone, _batch(module)
     bare, mask = backbone.bare(), batch.attention_mask
     with torch.no_grad():
-        vectors = module.network.embed(batch.input_ids, batch.leaves, module.network.items())
+        vectors = module.network.embed(batch.input_ids, batch.items, module.network.items())
         if backbone.is_encoder_decoder:
             ids = torch.tensor([[0, 5, 9]]).expand(len(vectors), -1)
             states = backbone.states(vectors, mask, ids)

@@ -22,7 +22,7 @@ from metatoken.model.folding import plain_model
 from metatoken.model.store.export import export_model
 from metatoken.recommend import Recommender
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import find_template
+from metatoken.tasks.task import find_template
 from tests.files import ROOT
 from tests.model.architectures import ARCHITECTURES, UNUSED
 
@@ -46,7 +46,7 @@ def trained(vocabulary, folder, **fields):
 def prompts(module, histories):
     builder = module.builder
     examples = [builder.prompt(find_template("seq-1"), None, np.array(items)) for items in histories]
-    return collate(examples, [0] * len(examples), builder.encoder.pad_id)
+    return collate(examples, builder.encoder.pad_id)
 
 
 def _close(found, expected):
@@ -196,10 +196,10 @@ def test_user_tokens_go_into_the_prompt(backbones, vocabulary, tmp_path):
     plain = Standalone(tmp_path / "hf")
     user = vocabulary.users.raw[7]
     ids, own = plain.prompt(HISTORY, user)
-    tokens = module.builder.encoder.users.one(7)
+    tokens = module.builder.encoder.users[7]
     expected = module.builder.prompt(find_template("seq-1"), tokens, np.array(HISTORY))
     assert ids == expected.ids.tolist()
-    assert own == expected.leaves.tolist()
+    assert own == expected.items.tolist()
     raw = [vocabulary.items.raw[row] for row in HISTORY]
     assert len(plain.recommend(raw, 5, user=user)) == 5
     with pytest.raises(KeyError):
@@ -218,7 +218,7 @@ def test_titles_stand_in_the_prompt(backbones, vocabulary, tmp_path, title_token
     ids, own = Standalone(tmp_path / "hf").prompt(HISTORY)
     expected = module.builder.prompt(find_template("seq-1"), None, np.array(HISTORY))
     assert ids == expected.ids.tolist()
-    assert own == expected.leaves.tolist()
+    assert own == expected.items.tolist()
 
 
 def test_what_cannot_be_exported(backbones, vocabulary, tmp_path):

@@ -23,7 +23,7 @@ from metatoken.artifacts import atomic_folder, write_json, write_manifest, write
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.model.folding import plain_model
 from metatoken.tasks.examples import collate
-from metatoken.tasks.prompts import seen_templates
+from metatoken.tasks.task import find_task
 from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _tokenizer(module: MetaTokenModule) -> Any:
 
 def _meta(module: MetaTokenModule) -> dict[str, Any]:
     builder, network = module.builder, module.network
-    template, encoder = seen_templates("sequential")[0], builder.encoder
+    template, encoder = find_task("sequential").templates[0], builder.encoder
     meta: dict[str, Any] = {
         "backbone": module.settings.backbone,
         "base": network.base,
@@ -100,9 +100,9 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
         "max_history": builder.max_history,
         "leaf": network.leaf,
         "normaliser": module.settings.normaliser,
-        "words": template.words(with_user=False)[0],
+        "words": "".join(text for _, text in template.pieces(frozenset())),
         "prompt": encoder.prompt(template, None).tolist(),
-        "end": encoder.end().tolist(),
+        "end": encoder.end.tolist(),
     }
     if network.backbone.is_encoder_decoder:
         meta["decoder_start"] = network.backbone.decoder_start
@@ -137,9 +137,9 @@ def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
     titles = vocabulary.titles or [""] * vocabulary.n_items
     for row, (raw, title) in enumerate(zip(vocabulary.items.raw, titles, strict=True)):
         line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title}
-        line |= {"ids": encoder.items.one(row).tolist()}
+        line |= {"ids": encoder.items[row].tolist()}
         if encoder.written is not encoder.items:
-            line |= {"prompt": encoder.written.one(row).tolist()}
+            line |= {"prompt": encoder.written[row].tolist()}
         yield line
 
 
@@ -182,11 +182,11 @@ class _Probe:
     @classmethod
     def of(cls, module: MetaTokenModule) -> _Probe:
         network, rng = module.network, np.random.default_rng(0)
-        template, builder = seen_templates("sequential")[0], module.builder
+        template, builder = find_task("sequential").templates[0], module.builder
         histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
         examples = [builder.prompt(template, None, items) for items in histories]
-        batch = collate(examples, [0] * len(examples), builder.encoder.pad_id)
-        vectors = network.embed(batch.input_ids, batch.leaves, network.items())
+        batch = collate(examples, builder.encoder.pad_id)
+        vectors = network.embed(batch.input_ids, batch.items, network.items())
         state = network.backbone.start(vectors, batch.attention_mask).last
         start = None
         if network.backbone.is_encoder_decoder:

@@ -23,11 +23,10 @@ from metatoken.artifacts import (
     write_tensors,
 )
 from metatoken.errors import ArtifactError
-from metatoken.model.answers import RatingBase
-from metatoken.model.backbone.presets import PRESETS
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.settings import settings_from_dict
-from metatoken.tasks.families import answer_tasks
+from metatoken.tasks.biases import RatingBase
+from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
@@ -74,6 +73,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         ArtifactError: A file is missing or altered, or the weights are of another vocabulary.
     """
     from safetensors.torch import load_file
+    from transformers import AutoTokenizer
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
@@ -81,13 +81,11 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = settings_from_dict(read_json(folder / "settings.json"))
-    answers, tokenizer, ratings = answer_tasks(settings.tasks), None, None
-    if answers and settings.backbone in PRESETS:
-        from transformers import PreTrainedTokenizerFast
-
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")  # it learned from texts of the log
-    if any(family.answer == "rating" for family in answers):
-        ratings = RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], settings.tasks)
+    rated, ratings = tasks_of(settings.tasks, "rate"), None
+    if rated:
+        arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]
+        ratings = RatingBase.from_tensors(arrays, [task.name for task in rated])
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)

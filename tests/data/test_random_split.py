@@ -88,8 +88,8 @@ def test_bad_arguments(arguments, message):
 
 def test_unknown_part_and_empty_log():
     split = random_split(log_of([("u", "a"), ("v", "a")]))
-    with pytest.raises(ArgumentError, match="expected 'validation' or 'test', got 'train'"):
-        split.part("train")
+    with pytest.raises(ArgumentError, match="expected one of train, validation, test, got 'all'"):
+        split.part("all")
     with pytest.raises(ArgumentError, match="source: expected at least one interaction"):
         random_split(split.test)
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from metatoken.errors import ArtifactError
-from metatoken.evaluate.answer_table import SCHEMA, export_answers, read_answers_table
+from metatoken.evaluate.predictions import ANSWERS, export_answers, read_answers
 from metatoken.evaluate.ratings import rating_metrics
 from metatoken.evaluate.text import text_metrics
-from metatoken.run.train import ANSWERS, Run
+from metatoken.run import Run, RunFolder
 from tests.conftest import TrainedRun
 
 
 def test_the_metrics_follow_from_the_table(answering_run: TrainedRun) -> None:
-    table = read_answers_table(answering_run.run.folder / ANSWERS)
+    table = read_answers(RunFolder(answering_run.run.folder).answers)
     scored = [row for row in answering_run.metrics["rows"] if "rmse" in row or "rouge1" in row]
     groups = table.partition_by("task", "template", "model", as_dict=True)
     assert {(row["task"], row["template"], row["model"]) for row in scored} == set(groups)
@@ -34,8 +34,8 @@ def test_the_metrics_follow_from_the_table(answering_run: TrainedRun) -> None:
 
 def test_pairs_and_references_are_those_of_the_log(answering_run: TrainedRun) -> None:
     run: Run = answering_run.run
-    table = read_answers_table(run.folder / ANSWERS).filter(task="explanation", model="written")
-    log = run.answers.test
+    table = read_answers(RunFolder(run.folder).answers).filter(task="explanation", model="written")
+    log = run.split.pairs.test
     ids = (log.users.raw, log.items.raw)
     known = {
         (ids[0][user], ids[1][item], text)
@@ -46,14 +46,14 @@ def test_pairs_and_references_are_those_of_the_log(answering_run: TrainedRun) ->
 
 
 def test_export_writes_the_rows_of_a_part(answering_run: TrainedRun, tmp_path: Path) -> None:
-    table = read_answers_table(answering_run.run.folder / ANSWERS)
+    table = read_answers(RunFolder(answering_run.run.folder).answers)
     path = export_answers(table, tmp_path)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == table.height
-    assert list(lines[0]) == SCHEMA.names()
+    assert list(lines[0]) == ANSWERS.names()
     assert export_answers(table, tmp_path, part="validation").read_text() == ""
 
 
 def test_what_is_no_such_table(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
-        read_answers_table(tmp_path / "none.parquet")
+        read_answers(tmp_path / "none.parquet")

@@ -15,10 +15,13 @@ import pytest
 from metatoken.config import load_config
 from metatoken.decode.text import TextOptions
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
-from metatoken.evaluate.answers import AnswerRunner, number_in
-from metatoken.recommend.answers import answer, answer_table, write_answers
-from metatoken.run.train import Run, evaluate_run, load_run, train_run
-from metatoken.tasks.families import families
+from metatoken.evaluate.runner import Runner
+from metatoken.predict.rater import ModelRater
+from metatoken.predict.writer import ModelWriter
+from metatoken.recommend import Answerer
+from metatoken.recommend.answerer import write_answers
+from metatoken.run import Run, evaluate_run, load_run, train_run
+from metatoken.tasks.task import find_task
 from tests.files import write_run_config
 
 TASKS = ["rating", "rating_text", "explanation", "review_summary"]
@@ -34,33 +37,36 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return load_run(folder / "run")
 
 
+@pytest.fixture(scope="module")
+def answerer(run: Run) -> Answerer:
+    return Answerer.load(run.folder)
+
+
 @pytest.mark.parametrize("task", TASKS)
-def test_they_are_those_of_the_evaluation(run: Run, task: str) -> None:
+def test_they_are_those_of_the_evaluation(run: Run, answerer: Answerer, task: str) -> None:
     """Its rows are read from the log, these from what a user gives."""
-    family = families()[task]
-    options = {"max_new_tokens": 16}
-    runner = AnswerRunner(run.module, run.answers, limit=8, options=TextOptions(**options))
-    held = runner._held(family)
+    known = find_task(task)
+    held = Runner(run.module, run.split, texts=8).held(known)
     held = held.take(np.arange(min(8, len(held))))
     log = run.split.log
     users = [log.users.raw[u] for u in held.users]
     items = [log.items.raw[i] for i in held.items]
-    question = family.questions[0]
-    fields = {name: list(texts) for name, texts in held.written.items() if name in question.slots - {"title"}}
-    found = answer(run, task, users, items, fields)
-    if family.answer == "rating":
-        np.testing.assert_allclose(found, runner.predict(held, question), atol=1e-6)
+    slots = known.templates[0].slots - {"title"}
+    fields = {name: list(texts) for name, texts in held.written.items() if name in slots}
+    found = answerer.answer(task, users, items, fields)
+    if known.kind == "rate":
+        np.testing.assert_allclose(found, ModelRater(run.module).rate(held), atol=1e-6)
     else:
-        assert found == runner.write(held, question)
+        assert found == ModelWriter(run.module, options=TextOptions(max_new_tokens=16)).write(held)
 
 
-def test_other_words_may_be_asked_with(run: Run) -> None:
+def test_other_words_may_be_asked_with(run: Run, answerer: Answerer) -> None:
     log = run.split.log
     user, item = log.users.raw[0], log.items.raw[0]
-    asked = {answer(run, "rating", [user], [item], question=q.id)[0] for q in families()["rating"].questions}
+    asked = {answerer.answer("rating", [user], [item], template=t.id)[0] for t in find_task("rating").templates}
     assert len(asked) >= 1
-    with pytest.raises(ArgumentError, match="no question of the task"):
-        answer(run, "rating", [user], [item], question="explanation-1")
+    with pytest.raises(ArgumentError, match="no template of the task"):
+        answerer.answer("rating", [user], [item], template="explanation-1")
 
 
 READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
@@ -71,7 +77,7 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 }
 
 
-def test_a_table_gets_an_answer_a_row(run: Run, tmp_path: Path) -> None:
+def test_a_table_gets_an_answer_for_each_row(run: Run, answerer: Answerer, tmp_path: Path) -> None:
     log = run.split.log
     rows = [
         {"user": log.users.raw[u], "item": log.items.raw[u + 1], "review": f"good strings {u} &amp; more"}
@@ -79,10 +85,10 @@ def test_a_table_gets_an_answer_a_row(run: Run, tmp_path: Path) -> None:
     ]
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    found = answer_table(run, "review_summary", path)
+    found = answerer.answer_table("review_summary", path)
     users, items = [row["user"] for row in rows], [row["item"] for row in rows]
     reviews = [row["review"].replace("&amp;", "&") for row in rows]
-    assert found["answer"].to_list() == answer(run, "review_summary", users, items, {"review": reviews})
+    assert found["answer"].to_list() == answerer.answer("review_summary", users, items, {"review": reviews})
     for suffix, read in READERS.items():
         write_answers(found, tmp_path / f"out{suffix}")
         assert read(tmp_path / f"out{suffix}").height == 5
@@ -90,26 +96,26 @@ def test_a_table_gets_an_answer_a_row(run: Run, tmp_path: Path) -> None:
         write_answers(found, tmp_path / "out.xlsx")
     path.write_text("\n".join(json.dumps({k: row[k] for k in ("user", "item")}) for row in rows))
     with pytest.raises(DataError, match="review"):
-        answer_table(run, "review_summary", path)
+        answerer.answer_table("review_summary", path)
 
 
-def test_what_cannot_be_answered_is_refused(run: Run) -> None:
+def test_what_cannot_be_answered_is_refused(run: Run, answerer: Answerer) -> None:
     user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
     with pytest.raises(ArgumentError, match=r"not trained on 'review_text'.*it has rating"):
-        answer(run, "review_text", [user], [item])
+        answerer.answer("review_text", [user], [item])
     with pytest.raises(ArgumentError, match="needs a review"):
-        answer(run, "review_summary", [user], [item])
+        answerer.answer("review_summary", [user], [item])
     with pytest.raises(ArgumentError, match="no field"):
-        answer(run, "rating", [user], [item], {"colour": ["red"]})
-    with pytest.raises(ArgumentError, match=r"rating-1 does not use 'review'; no question of the task"):
-        answer(run, "rating", [user], [item], {"review": ["good"]})
+        answerer.answer("rating", [user], [item], {"colour": ["red"]})
+    with pytest.raises(ArgumentError, match=r"rating-1 does not use 'review'; no template of the task"):
+        answerer.answer("rating", [user], [item], {"review": ["good"]})
     with pytest.raises(ArgumentError, match="those that use it: explanation-9"):
-        answer(run, "explanation", [user], [item], {"rating": ["5"]})
+        answerer.answer("explanation", [user], [item], {"rating": ["5"]})
     with pytest.raises(UnknownIdError, match="nobody"):
-        answer(run, "rating", ["nobody"], [item])
+        answerer.answer("rating", ["nobody"], [item])
     with pytest.raises(ArgumentError, match="as many as users"):
-        answer(run, "rating", [user], [])
-    assert answer(run, "rating", [], []) == []
+        answerer.answer("rating", [user], [])
+    assert answerer.answer("rating", [], []) == []
 
 
 def test_written_ratings_are_scored_as_numbers_beside_the_same_baselines(run: Run) -> None:
@@ -121,10 +127,3 @@ def test_written_ratings_are_scored_as_numbers_beside_the_same_baselines(run: Ru
     assert 0 <= found["written"]["no_number"] <= 1
     assert np.isfinite(found["written"]["rmse"])
     assert "bleu4" not in found["written"]
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("4", 4.0), ("about 3.5 of 5", 3.5), ("5.", 5.0), ("", None), ("good", None)]
-)
-def test_the_first_number_counts(text: str, number: float | None) -> None:
-    assert np.isnan(number_in(text)) if number is None else number_in(text) == number

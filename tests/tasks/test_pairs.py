@@ -6,9 +6,9 @@ import pytest
 
 from metatoken.data import Interactions
 from metatoken.errors import ArgumentError
-from metatoken.tasks.answers import AnswerRows, QuestionEncoder, Texts
-from metatoken.tasks.families import families
+from metatoken.tasks.pairs import Pairs, QuestionEncoder, Texts
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.task import known_tasks
 
 LONG = "so good that words fail me and then some more"
 
@@ -43,10 +43,10 @@ def encoder(tokenizer: Any) -> PromptEncoder:
 
 
 def test_rows_without_a_needed_text_are_left_out(log: Interactions, tokenizer: Any) -> None:
-    known = families()
-    assert len(AnswerRows.of(known["rating"], log, tokenizer, 8)) == 4
-    assert len(AnswerRows.of(known["review_rating"], log, tokenizer, 8)) == 3
-    rows = AnswerRows.of(known["review_summary"], log, tokenizer, 8)
+    known = known_tasks()
+    assert len(Pairs.of(known["rating"], log, tokenizer, 8)) == 4
+    assert len(Pairs.of(known["review_rating"], log, tokenizer, 8)) == 3
+    rows = Pairs.of(known["review_summary"], log, tokenizer, 8)
     assert rows.written["summary"] == ("good", "ok")
     assert rows.users.tolist() == [0, 0]
     assert "summary" not in rows.present(0)
@@ -56,12 +56,12 @@ def test_rows_without_a_needed_text_are_left_out(log: Interactions, tokenizer: A
 
 def test_texts_are_cut_and_say_so(tokenizer: Any) -> None:
     texts = Texts.encode(tokenizer, [LONG, "", "fine", LONG], 4)
-    assert texts.lengths().tolist() == [4, 0, len(tokenizer(" fine")["input_ids"]), 4]
+    assert texts.tokens.lengths.tolist() == [4, 0, len(tokenizer(" fine")["input_ids"]), 4]
     assert texts.cut.tolist() == [True, False, False, True]
-    assert tokenizer.decode(texts[0]) == tokenizer.decode(tokenizer(f" {LONG}")["input_ids"][:4])
-    assert [t.tolist() for t in (texts.take(np.array([2, 0]))[0], texts.take(np.array([2, 0]))[1])] == [
-        texts[2].tolist(),
-        texts[0].tolist(),
+    assert tokenizer.decode(texts.tokens[0]) == tokenizer.decode(tokenizer(f" {LONG}")["input_ids"][:4])
+    assert [row.tolist() for row in texts.take(np.array([2, 0])).tokens] == [
+        texts.tokens[2].tolist(),
+        texts.tokens[0].tolist(),
     ]
 
 
@@ -69,25 +69,25 @@ def test_a_question_is_its_words_with_tokens_in_place(
     log: Interactions, tokenizer: Any, encoder: PromptEncoder
 ) -> None:
     """Against plain strings: OOV tokens stand for themselves, everything else decodes to the text."""
-    rows = AnswerRows.of(families()["review_summary"], log, tokenizer, 99)
-    ids, leaves = QuestionEncoder(encoder).question(rows, 0, rows.family.questions[0])
+    rows = Pairs.of(known_tasks()["review_summary"], log, tokenizer, 99)
+    ids, items = QuestionEncoder(encoder).question(rows, 0, rows.task.templates[0])
     base = encoder.base
     shown = "".join(f"<{token - base}>" if token >= base else tokenizer.decode([token]) for token in ids.tolist())
     assert shown == f"<4><5> on<0><1>: {LONG} Summary:"
-    assert leaves[ids == base + 1].tolist() == [0]
-    assert (leaves >= 0).sum() == 1
+    assert items[ids == base + 1].tolist() == [0]
+    assert (items >= 0).sum() == 1
 
 
 def test_ragged_items_and_other_user_tokens(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
-    rows = AnswerRows.of(families()["rating"], log, tokenizer, 99)
-    ids, leaves = QuestionEncoder(encoder).question(rows, 3, rows.family.questions[1], np.array([encoder.base + 9]))
+    rows = Pairs.of(known_tasks()["rating"], log, tokenizer, 99)
+    ids, items = QuestionEncoder(encoder).question(rows, 3, rows.task.templates[1], np.array([encoder.base + 9]))
     assert [t for t in (ids - encoder.base).tolist() if t >= 0] == [3, 9]
-    assert leaves[ids == encoder.base + 3].tolist() == [2]
+    assert items[ids == encoder.base + 3].tolist() == [2]
 
 
 def test_an_answer_ends_unless_it_was_cut(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
-    family = families()["review_text"]
-    whole, cut = (AnswerRows.of(family, log, tokenizer, limit) for limit in (99, 3))
+    task = known_tasks()["review_text"]
+    whole, cut = (Pairs.of(task, log, tokenizer, limit) for limit in (99, 3))
     answer = QuestionEncoder(encoder).answer(whole, 0)
     assert answer[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(answer[:-1]) == f" {LONG}"
@@ -96,11 +96,11 @@ def test_an_answer_ends_unless_it_was_cut(log: Interactions, tokenizer: Any, enc
 
 
 def test_other_scripts_survive(log: Interactions, tokenizer: Any) -> None:
-    rows = AnswerRows.of(families()["review_rating"], log, tokenizer, 99)
-    assert tokenizer.decode(rows.fields["review"][2]) == " bad \u00e9\u4f60"
+    rows = Pairs.of(known_tasks()["review_rating"], log, tokenizer, 99)
+    assert tokenizer.decode(rows.fields["review"].tokens[2]) == " bad \u00e9\u4f60"
 
 
 def test_a_log_without_the_column_is_refused(tokenizer: Any) -> None:
     log = Interactions.from_arrays(["a"], ["x"])
     with pytest.raises(ArgumentError, match="needs the column 'rating'"):
-        AnswerRows.of(families()["rating"], log, tokenizer, 8)
+        Pairs.of(known_tasks()["rating"], log, tokenizer, 8)

@@ -1,0 +1,175 @@
+"""From settings and a vocabulary to an untrained model: backbone, tokenizer, network, prompts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from metatoken.errors import ConfigError
+from metatoken.model.backbone.adaptation import adapt, freeze_unread
+from metatoken.model.backbone.backbone import Backbone
+from metatoken.model.backbone.presets import PRESETS, build_preset
+from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
+from metatoken.model.network import Network
+from metatoken.tasks.examples import ExampleBuilder
+from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.ranking import RANKING
+from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
+from metatoken.tokens.features import ItemFeatures
+from metatoken.tokens.trie import Trie
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from metatoken.model.settings import ModelSettings
+    from metatoken.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Model:
+    """The parts of a model.
+
+    Attributes:
+        network: What computes.
+        builder: Makes prompts of histories.
+        tokenizer: Of the backbone, without the OOV tokens.
+        features: float `[n_items, f]` item features, or None.
+    """
+
+    network: Network
+    builder: ExampleBuilder
+    tokenizer: Any
+    features: np.ndarray | None
+
+
+def build_model(
+    vocabulary: Vocabulary,
+    settings: ModelSettings,
+    *,
+    features: np.ndarray | None = None,
+    texts: Sequence[str] = (),
+    tokenizer: Any = None,
+) -> Model:
+    """Builds the parts; arguments as in `metatoken.MetaTokenModule`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    if features is None and settings.item_features is not None:
+        features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
+    titles = _titles(settings, vocabulary)
+    pairs = tasks_of(settings.tasks, "rate", "write")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer)
+        backbone = Backbone(bare)
+        if pairs and backbone.is_encoder_decoder:
+            raise ConfigError(
+                f"model.tasks: {pairs[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
+            )
+        written = titles is not None or bool(tasks_of(settings.tasks, "write"))
+        if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
+            freeze_unread(backbone.bare())
+        network = Network(
+            backbone,
+            vocabulary,
+            Trie.from_codes(vocabulary.item_codes),
+            base=len(tokenizer),
+            temperature=settings.temperature,
+            alpha=settings.alpha,
+            input_norm=_input_norm(settings, backbone, len(tokenizer)),
+            leaf=settings.leaf,
+            features=None if features is None else torch.from_numpy(features),
+            normaliser=settings.normaliser,
+            ratings=bool(tasks_of(settings.tasks, "rate")),
+        )
+    encoder = PromptEncoder(
+        tokenizer,
+        vocabulary.item_tokens,
+        vocabulary.user_tokens,
+        base=len(tokenizer),
+        encoder_decoder=backbone.is_encoder_decoder,
+        titles=titles,
+        title_tokens=settings.title_tokens,
+    )
+    if backbone.max_positions is not None:
+        _check_pair_positions(settings, encoder, backbone.max_positions)
+        _check_history_positions(settings, encoder, backbone.max_positions)
+    return Model(network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
+
+
+def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
+    """The language model, with what trains of it marked, and its tokenizer, which a preset learns unless given."""
+    if settings.backbone in PRESETS:
+        if tokenizer is None:
+            tokenizer = train_tokenizer(settings.tasks, texts)
+        model = build_preset(settings.backbone, len(tokenizer), settings.preset)
+    else:
+        if settings.preset:
+            raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
+        model, own = load_pretrained(settings.backbone)
+        tokenizer = own if tokenizer is None else tokenizer
+        if settings.layers is not None:
+            keep_layers(model, settings.layers)
+    checkpointing = settings.gradient_checkpointing
+    return adapt(model, settings.tuned, settings.lora, gradient_checkpointing=checkpointing), tokenizer
+
+
+def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None:
+    """The titles that prompts carry, None where they carry none."""
+    if not settings.titles:
+        return None
+    if vocabulary.titles is None or not any(vocabulary.titles):
+        raise ConfigError("model.titles: the vocabulary has no titles; name an item table with data.items")
+    return vocabulary.titles
+
+
+def _input_norm(settings: ModelSettings, backbone: Backbone, text_tokens: int) -> float:
+    if settings.input_norm is not None:
+        return settings.input_norm
+    if settings.backbone in PRESETS:
+        return 0.25 * math.sqrt(backbone.dim)
+    # Through the layer, since some architectures scale what they read.
+    with torch.no_grad():
+        return float(backbone.embed(torch.arange(text_tokens)[None])[0].float().norm(dim=1).mean())
+
+
+def _check_history_positions(settings: ModelSettings, encoder: PromptEncoder, room: int) -> None:
+    """Words, user tokens and the longest history must fit into the backbone."""
+    widest = int(encoder.written.lengths.max())
+    user = encoder.users[0] if len(encoder.users) else None
+    with_user = settings.user_tokens != "none"
+    lengths = [
+        len(encoder.prompt(template, user if with_user or RANKING[task.name].needs_user else None))
+        for task in tasks_of(settings.tasks, "rank")
+        for template in task.templates
+    ]
+    words = max(lengths, default=0)
+    needed = words + (settings.max_history + 1) * widest
+    if needed > room:
+        raise ConfigError(
+            f"model.max_history: {settings.max_history} items of {widest} tokens and {words} words need {needed} "
+            f"positions, the backbone has {room}; use max_history <= {(room - words) // widest - 1}"
+        )
+
+
+def _check_pair_positions(settings: ModelSettings, encoder: PromptEncoder, room: int) -> None:
+    """Words, tokens, and the texts of a question and its answer must fit into the backbone."""
+    limit = settings.max_text
+    for task in tasks_of(settings.tasks, "rate", "write"):
+        for template in task.templates:
+            pieces = template.pieces(frozenset((*TOKENS, *FIELDS)) - {task.column})
+            texts = sum(kind == "slot" and name in FIELDS for kind, name in pieces) + (task.kind == "write")
+            words = sum(len(encoder.words(part)) for kind, part in pieces if kind == "words")
+            needed = words + 2 * encoder.depth + texts * limit + 2
+            if needed > room:
+                raise ConfigError(
+                    f"model.max_text: {template.id} needs {needed} positions with texts of {limit} tokens, the "
+                    f"backbone has {room}; use max_text <= {limit - math.ceil((needed - room) / texts)}"
+                )

@@ -1,0 +1,109 @@
+"""What rates pairs of a user and an item: a model's head on top of biases, or a baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from metatoken.errors import ArgumentError
+from metatoken.tasks.examples import Example, collate
+from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.task import tasks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from metatoken.data import Split
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.network import Network
+    from metatoken.tasks.pairs import Prompt
+    from metatoken.tasks.task import Template
+
+    Float64 = NDArray[np.float64]
+
+BATCH = 64  # questions
+ROWS_OF_CHOICE = 2000  # held-out ratings that choose the share of the head
+
+
+class Rater(Protocol):
+    """Rates pairs."""
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """Ratings float64 `[n]` of the pairs, finite and within the range of training."""
+
+
+class ModelRater:
+    """A trained model as a rater: the biases and the head's part, cut to what can occur.
+
+    Args:
+        module: The model, with `ratings`.
+        template: How to ask; None takes the first template of the pairs' task.
+
+    Raises:
+        ArgumentError: The model has no `ratings`.
+    """
+
+    def __init__(self, module: MetaTokenModule, template: Template | None = None) -> None:
+        if module.ratings is None:
+            raise ArgumentError("module", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
+        self.module, self.template, self.base = module, template, module.ratings
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """See `Rater`."""
+        return self.base.predict(pairs.task.name, pairs.users, pairs.items, self.values(pairs))
+
+    def values(self, pairs: Pairs) -> Float64:
+        """Values of the head, float64 `[n]` in spreads."""
+        return np.concatenate([np.zeros(0), *self._values(pairs)])
+
+    def _values(self, pairs: Pairs) -> Iterator[Float64]:
+        encoder, template = self.module.builder.encoder, self.template or pairs.task.templates[0]
+        questions = QuestionEncoder(encoder)
+        for at in range(0, len(pairs), BATCH):
+            prompts = [questions.question(pairs, row, template) for row in range(at, min(at + BATCH, len(pairs)))]
+            yield rating_values(self.module.network, prompts, encoder.pad_id).double().numpy()
+
+    def choose_share(self, pairs: Pairs) -> float:
+        """The share of the head's part that is best on held-out ratings, in 0..1.
+
+        With `e` what the head adds to the biases and `r` what they leave over, `sum (r - w e)^2` is least at
+        `w = sum r e / sum e^2`. So a head that learned nothing cannot make the biases worse.
+        """
+        held = pairs.take(np.arange(min(len(pairs), ROWS_OF_CHOICE)))
+        if len(held) == 0:
+            return 0.0
+        rest = held.true_ratings() - self.base.biases.predict(held.users, held.items)
+        added = self.values(held) * self.base.spread
+        power = float(added @ added)
+        return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+
+
+def choose_shares(module: MetaTokenModule, split: Split) -> None:
+    """Chooses the share of the head's part for every task that rates, on validation ratings."""
+    if split.pairs is None or module.ratings is None:
+        return
+    rater, log = ModelRater(module), split.pairs.validation
+    for task in tasks_of(module.tasks, "rate"):
+        held = Pairs.of(task, log, module.tokenizer, module.settings.max_text)
+        module.ratings.share[task.name] = rater.choose_share(held)
+
+
+@torch.no_grad()
+def rating_values(network: Network, prompts: Sequence[Prompt], pad_id: int) -> torch.Tensor:
+    """Values of the rating head for questions, float32 `[n]`.
+
+    Args:
+        network: In evaluation mode.
+        prompts: The questions.
+        pad_id: Fills short rows.
+    """
+    if network.rating_head is None:
+        raise ArgumentError("network", "has no rating head; name a rating task in model.tasks")
+    nothing = np.zeros(0, dtype=np.int64)
+    batch = collate([Example(ids, items, nothing, nothing) for ids, items in prompts], pad_id)
+    values: torch.Tensor = network.rating_head(network.start(batch.to(network.items.tokens.device)).last).float()
+    return values

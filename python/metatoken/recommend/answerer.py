@@ -1,0 +1,175 @@
+"""`Answerer`: ratings and texts of a model for single questions about pairs, or for a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from metatoken.artifacts import atomic_file, write_frame
+from metatoken.data import columns
+from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
+from metatoken.errors import ArgumentError, DataError, hint
+from metatoken.predict.rater import ModelRater
+from metatoken.predict.writer import ModelWriter
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from metatoken.decode.text import TextOptions
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.task import Kind
+
+
+class Answerer:
+    """Answers with a trained model.
+
+    Args:
+        module: The model.
+        options: How texts are written.
+        seed: Of draws.
+    """
+
+    def __init__(self, module: MetaTokenModule, options: TextOptions | None = None, *, seed: int = 0) -> None:
+        self.module, self.options, self.seed = module.eval(), options, seed
+
+    @classmethod
+    def load(cls, run: str | Path) -> Answerer:
+        """Loads a run folder; texts are written as `evaluate.writing` of its configuration says.
+
+        Raises:
+            ArtifactError: A part is missing or altered.
+        """
+        from metatoken.run import load_run
+
+        loaded = load_run(run)
+        return cls(loaded.module, loaded.text_options, seed=loaded.config.seed)
+
+    def answer(
+        self,
+        task: str,
+        users: Sequence[str],
+        items: Sequence[str],
+        fields: Mapping[str, Sequence[str]] | None = None,
+        *,
+        template: str | None = None,
+    ) -> list[float] | list[str]:
+        """Answers for pairs of users and items.
+
+        Args:
+            task: E.g. `rating` or `explanation`.
+            users: Raw user ids `[n]`.
+            items: Raw item ids `[n]`.
+            fields: Texts that the template may use, `[n]` each, "" where there is none: `review`, `summary`, `rating`,
+                `explanation`. Titles are known to the model.
+            template: Id of the template to ask with; None takes the first.
+
+        Returns:
+            Ratings, or texts; the answers of `rating_text` are texts.
+
+        Raises:
+            ArgumentError: The model was not trained on the task, a field is unknown or no part of the template, or one
+                that the task needs is empty.
+            UnknownIdError: A user or an item is not known to the model.
+        """
+        known = self._task(task)
+        asked = known.templates[0] if template is None else known.find(template)
+        given = {name: list(texts) for name, texts in (fields or {}).items()}
+        _check_fields(known, asked, given)
+        if len(users) != len(items) or any(len(texts) != len(users) for texts in given.values()):
+            raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
+        if not users:
+            return []
+        vocabulary = self.module.vocabulary
+        item_rows = vocabulary.items.rows(list(items))
+        if vocabulary.titles is not None and "title" not in given:
+            given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
+        user_rows, limit = vocabulary.users.rows(list(users)), self.module.settings.max_text
+        pairs = Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit)
+        return ANSWER[known.kind](self, pairs, asked)
+
+    def answer_table(self, task: str, path: str | Path, *, template: str | None = None) -> pl.DataFrame:
+        """Answers every row of a table.
+
+        Args:
+            task: E.g. `rating` or `explanation`.
+            path: CSV, TSV, Parquet or JSON lines with the columns `user` and `item`, and fields of the template.
+            template: Id of the template to ask with; None takes the first.
+
+        Returns:
+            The columns `user`, `item` and `answer` (float64 or text), in the order of the table.
+
+        Raises:
+            DataError: The table cannot be read, or lacks a column.
+            ArgumentError: See `answer`.
+            UnknownIdError: See `answer`.
+        """
+        known = self._task(task)
+        asked = known.templates[0] if template is None else known.find(template)
+        table = read_table(path, None)
+        users, items = (columns.ids(table, name, name) for name in ("user", "item"))
+        own = [name for name in FIELDS if name in table.frame.columns and name in asked.slots]
+        for name in sorted(known.columns - {known.column} - set(own)):
+            raise DataError(f"has no column {name!r}, which the task {task!r} needs", path)
+        fields = {name: columns.texts(table, name, name).to_list() for name in own}
+        found = self.answer(task, users.to_list(), items.to_list(), fields, template=template)
+        return pl.DataFrame({"user": users, "item": items, "answer": found})
+
+    def _task(self, name: str) -> Task:
+        tasks = {task.name: task for task in tasks_of(self.module.tasks, "rate", "write")}
+        if name not in tasks:
+            have = f"it has {', '.join(tasks)}" if tasks else "it has none; name one in model.tasks and train"
+            if name not in known_tasks():
+                have = hint(name, list(tasks), have)
+            raise ArgumentError(
+                "task", f"the run was not trained on {name!r} as a task with a rating or a text; {have}"
+            )
+        return tasks[name]
+
+
+ANSWER: dict[Kind, Callable[[Answerer, Pairs, Template], list[float] | list[str]]] = {
+    "rate": lambda answerer, pairs, template: ModelRater(answerer.module, template).rate(pairs).tolist(),
+    "write": lambda answerer, pairs, template: ModelWriter(
+        answerer.module, template, answerer.options, seed=answerer.seed
+    ).write(pairs),
+}
+
+
+def check_suffix(path: Path) -> None:
+    """Refuses a name that says no kind of table.
+
+    Raises:
+        ArgumentError: It ends in none of `.parquet`, `.csv`, `.tsv`, `.jsonl` and their like.
+    """
+    known = (*PARQUET, *SEPARATORS, *JSON_LINES)
+    if path.suffix.lower() not in known:
+        raise ArgumentError("out", f"expected a name that ends in {', '.join(known)}; got {path}")
+
+
+def write_answers(answers: pl.DataFrame, path: Path) -> None:
+    """Writes answers by the name of the file, which appears when it is complete.
+
+    Raises:
+        ArgumentError: See `check_suffix`.
+        ArtifactError: The file cannot be written there.
+    """
+    check_suffix(path)
+    suffix = path.suffix.lower()
+    with atomic_file(path) as work:
+        if suffix in PARQUET:
+            write_frame(work, answers)
+        elif suffix in SEPARATORS:
+            answers.write_csv(work, separator=SEPARATORS[suffix])
+        else:
+            answers.write_ndjson(work)
+
+
+def _check_fields(task: Task, asked: Template, fields: Mapping[str, Sequence[str]]) -> None:
+    for name in sorted(set(fields) & set(FIELDS) - asked.slots):
+        others = [template.id for template in task.templates if name in template.slots]
+        remedy = f"those that use it: {', '.join(others)}" if others else f"no template of the task {task.name!r} does"
+        raise ArgumentError("fields", f"the template {asked.id} does not use {name!r}; {remedy}")

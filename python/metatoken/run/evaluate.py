@@ -1,0 +1,72 @@
+"""`evaluate_run`: metrics, lists and answers of a run, written into its folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metatoken.artifacts import atomic_file, read_json, write_json
+from metatoken.errors import ConfigError
+from metatoken.run.folder import Run, RunFolder
+from metatoken.run.progress import Bar, no_bar
+
+if TYPE_CHECKING:
+    from metatoken.data.split import Part
+
+
+def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
+    """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
+
+    A run with tasks that rate or write also gets `answers.parquet`, what was rated or written beside what is true.
+
+    Args:
+        run: The run.
+        part: Which held-out items.
+        unseen: Score unseen templates, too.
+        bar: Shows progress.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from metatoken.evaluate.metrics import metrics_document
+    from metatoken.evaluate.predictions import write_answers, write_predictions
+    from metatoken.evaluate.runner import Runner
+
+    if len(run.split.targets(part)) == 0 and run.split.pairs is None:
+        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
+    started, settings = time.monotonic(), run.config.evaluate
+    with (bar or no_bar)("evaluating") as progress:
+        runner = Runner(
+            run.module,
+            run.split,
+            part,
+            width=settings.width,
+            batch_size=settings.batch_size,
+            texts=settings.texts,
+            options=run.text_options,
+            seed=run.config.seed,
+            progress=progress,
+        )
+        result = runner.run(run.fusion, unseen=unseen)
+    log, folder = run.split.log, RunFolder(run.folder)
+    document = metrics_document(
+        run.split.name if part == "test" else f"{run.split.name} ({part})",
+        {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
+        run.config.seed,
+        time.monotonic() - started,
+        result.rows,
+        repeated_targets=run.split.repeated_targets(part),
+    )
+    write_predictions(result.predictions, folder.predictions)
+    if run.split.pairs is not None:
+        write_answers(result.answers, folder.answers)
+    with atomic_file(folder.metrics) as work:
+        write_json(work, document)
+    return document
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """`metrics.json` of an evaluated run."""
+    values: dict[str, Any] = read_json(RunFolder(Path(folder)).metrics)
+    return values

@@ -1,0 +1,197 @@
+"""The folder of a run: what lies where, and how it becomes a `Run` again.
+
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
+      metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from metatoken.artifacts import atomic_file, read_frame, write_frame
+from metatoken.config import Config, dump_config, load_config
+from metatoken.data import Catalogue, Interactions, Split, hold_out
+from metatoken.errors import ArtifactError
+from metatoken.tasks.task import tasks_of
+from metatoken.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metatoken.decode.text import TextOptions
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.predict.fusion import Fusion
+
+KEPT = ("rating", "review", "summary", "explanation")  # columns that answers are told or made from
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the parts of a run are.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def vocabulary(self) -> Path:
+        """The vocabulary's folder."""
+        return self.path / "vocabulary"
+
+    @property
+    def items(self) -> Path:
+        """The catalogue's folder."""
+        return self.path / "items"
+
+    @property
+    def model(self) -> Path:
+        """The model's folder, written last."""
+        return self.path / "model"
+
+    @property
+    def fusion(self) -> Path:
+        """Weights of the fused list."""
+        return self.path / "fusion.json"
+
+    @property
+    def history(self) -> Path:
+        """The log: who took what, and where tasks need it what was said of it."""
+        return self.path / "history.parquet"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What `--resume` goes on from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of the last evaluation."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Lists of the last evaluation."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def answers(self) -> Path:
+        """Ratings and texts of the last evaluation, beside what is true."""
+        return self.path / "answers.parquet"
+
+    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions) -> None:
+        """Writes what is known before training, but for what a resumed run has."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.resume(config)
+        vocabulary.save(self.vocabulary)
+        Catalogue.of(log, vocabulary.titles).save(self.items)
+        self.write_history(log, texts=bool(needs_of(config.model.tasks)))
+
+    def resume(self, config: Config) -> None:
+        """Writes the configuration, and removes what an evaluation of fewer epochs found."""
+        with atomic_file(self.config) as work:
+            work.write_text(dump_config(config), encoding="utf-8")
+        for stale in (self.metrics, self.predictions, self.answers):
+            stale.unlink(missing_ok=True)
+
+    def write_history(self, log: Interactions, *, texts: bool) -> None:
+        """Writes a log with raw ids.
+
+        Args:
+            log: The log.
+            texts: Keep ratings and texts, too.
+        """
+        kept = [name for name in KEPT if name in log.frame.columns] if texts else []
+        frame = log.frame.select("user", "item", *kept)
+        user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
+        write_frame(self.history, frame.with_columns(user=user, item=item))
+
+    def read_history(self, vocabulary: Vocabulary) -> Interactions:
+        """Reads what `write_history` wrote, with the titles of a vocabulary.
+
+        Raises:
+            ArtifactError: It is missing or broken, or has other users or items than the vocabulary.
+        """
+        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
+        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+        log = Interactions.from_frame(frame, **named)
+        if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
+            raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
+        if vocabulary.titles is None:
+            return log
+        rows = pl.Series("item", range(log.n_items), dtype=pl.Int32)
+        return replace(log, item_table=pl.DataFrame({"item": rows, "title": vocabulary.titles}))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    Attributes:
+        folder: Where it is.
+        config: Its resolved configuration.
+        split: The log it was trained on, split as then; with held-out pairs where a task rates or writes.
+        module: The model, in evaluation mode.
+        fusion: Weights of the fused list.
+        catalogue: What is known about the items; titles alone in runs of before it was stored.
+    """
+
+    folder: Path
+    config: Config
+    split: Split
+    module: MetaTokenModule
+    fusion: Fusion
+    catalogue: Catalogue
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How it writes texts."""
+        return text_options(self.config)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Loads a finished run.
+
+    Raises:
+        ArtifactError: A part is missing or altered.
+    """
+    from metatoken.model.store.saving import load_model
+    from metatoken.predict.fusion import Fusion
+
+    at = RunFolder(Path(folder))
+    if not at.model.is_dir():
+        state = "was interrupted; finish it with --resume" if at.config.exists() else "is not a run folder"
+        raise ArtifactError(f"{at.path}: {state}")
+    config = load_config(at.config)
+    vocabulary = Vocabulary.load(at.vocabulary)
+    split = hold_out(at.read_history(vocabulary), needs_of(config.model.tasks), config.seed)
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ArtifactError(f"{at.history}: altered since the run was trained; train again with --overwrite")
+    if at.items.exists():
+        catalogue = Catalogue.load(at.items, vocabulary.items)
+    else:
+        catalogue = Catalogue.of(split.log, vocabulary.titles)
+    return Run(at.path, config, split, load_model(at.model, vocabulary), Fusion.load(at.fusion), catalogue)
+
+
+def needs_of(tasks: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Columns that a row must have a value in, by task that rates or writes."""
+    return {task.name: task.columns for task in tasks_of(tasks, "rate", "write")}
+
+
+def text_options(config: Config) -> TextOptions:
+    """How a run writes texts."""
+    from metatoken.decode.text import TextOptions
+
+    writing = config.evaluate.writing
+    return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})

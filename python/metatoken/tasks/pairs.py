@@ -1,0 +1,300 @@
+"""Pairs of a user and an item that are asked about: the fields a template may use, and the answer where it is known.
+
+Texts are tokenized once; a question is spliced from ids, never from strings. A text is cut to `max_text` tokens, which
+bounds the length of every prompt, and an answer ends with the tokenizer's end token unless it was cut.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from metatoken.data.ragged import Ragged
+from metatoken.errors import ArgumentError
+from metatoken.tasks.examples import Batch, Example, collate
+from metatoken.tasks.task import FIELDS, Task, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from metatoken.data import Interactions
+    from metatoken.tasks.prompts import PromptEncoder
+
+    Ids = np.ndarray
+    Prompt = tuple[Ids, Ids]
+    """Token ids, and the item row whose last OOV token stands at each place or -1; int64 `[length]` each."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Token ids of many texts.
+
+    Attributes:
+        tokens: A row for each text.
+        cut: bool `[n]`, whether the text was longer.
+    """
+
+    tokens: Ragged
+    cut: Ids
+
+    @classmethod
+    def encode(cls, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Texts:
+        """Tokenizes each text once, with a space before it as inside a sentence; empty texts have no tokens."""
+        distinct = sorted({text for text in texts if text})
+        found = tokenizer([f" {text}" for text in distinct], add_special_tokens=False)["input_ids"] if distinct else []
+        by_text = dict(zip(distinct, found, strict=True))
+        parts = [by_text.get(text, []) for text in texts]
+        cut = np.array([len(part) > max_tokens for part in parts], dtype=np.bool_)
+        return cls(Ragged.of(part[:max_tokens] for part in parts), cut)
+
+    def take(self, rows: Ids) -> Texts:
+        """The texts with these numbers, in this order."""
+        return Texts(self.tokens.take(rows), self.cut[rows])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What can be asked in one task.
+
+    Attributes:
+        task: The task.
+        rows: int64 `[n]` rows of the log part's frame.
+        users: int64 `[n]` user rows.
+        items: int64 `[n]` item rows.
+        fields: Texts of each field that the log has, rows as in `users`.
+        ratings: float64 `[n]`, or None where they are not known.
+        written: The same fields as plain text, `[n]` each.
+    """
+
+    task: Task
+    rows: Ids
+    users: Ids
+    items: Ids
+    fields: dict[str, Texts]
+    ratings: Ids | None
+    written: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, task: Task, log: Interactions, tokenizer: Any, max_text: int) -> Pairs:
+        """Collects the rows of `log` in which every needed column has a value.
+
+        Args:
+            task: The task.
+            log: A part of a log.
+            tokenizer: Of the backbone.
+            max_text: Most tokens of a text.
+
+        Raises:
+            ArgumentError: The log lacks a column that the task needs.
+        """
+        frame = log.frame
+        for column in sorted(task.columns - set(frame.columns)):
+            raise ArgumentError(
+                "log", f"the task {task.name!r} needs the column {column!r}; name it as data.{column} of the log"
+            )
+        columns = {name: frame[name].to_list() for name in FIELDS if name in frame.columns and name != "rating"}
+        keep = np.ones(frame.height, dtype=np.bool_)
+        for name in task.columns & set(columns):
+            keep &= np.array([bool((text or "").strip()) for text in columns[name]], dtype=np.bool_)
+        users, items = (frame[name].to_numpy().astype(np.int64)[keep] for name in ("user", "item"))
+        rows = np.flatnonzero(keep)
+        written = {name: [(texts[row] or "") for row in rows] for name, texts in columns.items()}
+        if (titles := log.titles()) is not None:
+            written["title"] = [titles[item] for item in items.tolist()]
+        ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
+        if ratings is not None:
+            written["rating"] = [f"{rating:g}" for rating in ratings.tolist()]
+        return cls._encoded(task, rows, users, items, written, ratings, tokenizer, max_text)
+
+    @classmethod
+    def ask(
+        cls, task: Task, users: Ids, items: Ids, fields: Mapping[str, Sequence[str]], tokenizer: Any, max_text: int
+    ) -> Pairs:
+        """Pairs whose answers are not known.
+
+        Args:
+            task: The task.
+            users: int `[n]` user rows.
+            items: int `[n]` item rows.
+            fields: Texts `[n]` each, "" where there is none; nothing is read of the answer's own column.
+            tokenizer: Of the backbone.
+            max_text: Most tokens of a text.
+
+        Raises:
+            ArgumentError: A field is unknown, or one that every template needs is empty.
+        """
+        for name in sorted(set(fields) - set(FIELDS)):
+            raise ArgumentError("fields", f"{name!r} is no field of a question; those are {', '.join(FIELDS)}")
+        written = {name: list(texts) for name, texts in fields.items() if name != task.column}
+        for name in sorted(task.columns - {task.column}):
+            if not all(text.strip() for text in written.get(name, [""])):
+                raise ArgumentError("fields", f"the task {task.name!r} needs a {name} in every row")
+        users, items = users.astype(np.int64), items.astype(np.int64)
+        return cls._encoded(task, np.arange(len(users)), users, items, written, None, tokenizer, max_text)
+
+    @classmethod
+    def _encoded(
+        cls,
+        task: Task,
+        rows: Ids,
+        users: Ids,
+        items: Ids,
+        written: dict[str, list[str]],
+        ratings: Ids | None,
+        tokenizer: Any,
+        max_text: int,
+    ) -> Pairs:
+        fields = {name: Texts.encode(tokenizer, texts, max_text) for name, texts in written.items()}
+        return cls(task, rows, users, items, fields, ratings, {name: tuple(texts) for name, texts in written.items()})
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def known(self) -> Sequence[str]:
+        """The true answers as text, `[n]`."""
+        return self.written[str(self.task.column)]
+
+    def true_ratings(self) -> Ids:
+        """The true ratings, float64 `[n]`.
+
+        Raises:
+            ArgumentError: They are not known.
+        """
+        if self.ratings is None:
+            raise ArgumentError("pairs", "expected pairs of a log with ratings")
+        return self.ratings
+
+    def take(self, rows: Ids) -> Pairs:
+        """The pairs with these numbers, in this order."""
+        return replace(
+            self,
+            rows=self.rows[rows],
+            users=self.users[rows],
+            items=self.items[rows],
+            fields={name: texts.take(rows) for name, texts in self.fields.items()},
+            ratings=None if self.ratings is None else self.ratings[rows],
+            written={name: tuple(texts[row] for row in rows.tolist()) for name, texts in self.written.items()},
+        )
+
+    def present(self, row: int) -> frozenset[str]:
+        """Slots that have a value in a row; the answer's own column never is one of them."""
+        have = {name for name, texts in self.fields.items() if len(texts.tokens[row])}
+        return frozenset((have | {"user", "item"}) - {self.task.column})
+
+
+class QuestionEncoder:
+    """Splices questions from words, OOV tokens and texts.
+
+    Args:
+        encoder: Knows the tokenizer and the tokens of users and items.
+    """
+
+    def __init__(self, encoder: PromptEncoder) -> None:
+        self.encoder = encoder
+
+    def question(self, pairs: Pairs, row: int, template: Template, user_ids: Ids | None = None) -> Prompt:
+        """Ids of a question, and the item whose last token stands at each place.
+
+        Args:
+            pairs: The pairs of its task.
+            row: Which one.
+            template: How to ask.
+            user_ids: Token ids of the user; None takes those of the vocabulary.
+        """
+        parts = [self.encoder.head]
+        at_items = [np.full(len(self.encoder.head), -1)]
+        for kind, name in template.pieces(pairs.present(row)):
+            if kind == "words":
+                # No token for the space before a slot: OOV tokens and texts bring their own.
+                ids = self.encoder.words(name.rstrip())
+            elif name == "user":
+                ids = self.encoder.users[int(pairs.users[row])] if user_ids is None else user_ids
+            elif name == "item":
+                ids = self.encoder.items[int(pairs.items[row])]
+            else:
+                ids = pairs.fields[name].tokens[row]
+            here = np.full(len(ids), -1, dtype=np.int64)
+            if (kind, name) == ("slot", "item"):
+                here[-1] = pairs.items[row]
+            parts.append(ids)
+            at_items.append(here)
+        return np.concatenate(parts).astype(np.int64), np.concatenate(at_items).astype(np.int64)
+
+    def answer(self, pairs: Pairs, row: int) -> Ids:
+        """Ids of the written answer, closed by the end token unless it was cut, int64 `[length]`."""
+        texts = pairs.fields[str(pairs.task.column)]
+        end = [] if texts.cut[row] else [self.encoder.end_id]
+        return np.concatenate([texts.tokens[row], np.array(end, dtype=np.int64)]).astype(np.int64)
+
+
+class PairRows(ABC):
+    """Training rows of a task about pairs; each kind says what an example supervises.
+
+    Args:
+        pairs: Of the task.
+        encoder: Splices ids.
+    """
+
+    NOTHING: ClassVar = np.zeros(0, dtype=np.int64)
+
+    def __init__(self, pairs: Pairs, encoder: PromptEncoder) -> None:
+        self.task, self.pairs, self.encoder = pairs.task, pairs, QuestionEncoder(encoder)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sizes(self) -> Ids:
+        """About how long each row is in items, int64 `[n]`."""
+        items: Ids = self.lengths() // self.encoder.encoder.depth
+        return items
+
+    def lengths(self) -> Ids:
+        """About how many tokens each row takes, int64 `[n]`: its texts, which is what differs."""
+        asked = (self.task.columns | {self.task.column}) - {"rating"}
+        lengths = [texts.tokens.lengths for name, texts in self.pairs.fields.items() if name in asked]
+        total: Ids = np.sum([np.zeros(len(self), dtype=np.int64), *lengths], axis=0)
+        return total
+
+    def example(self, row: int, rng: np.random.Generator | None) -> Example:
+        """The example of a row with a seen template, drawn by `rng`; None takes the first."""
+        seen = self.task.seen
+        template = seen[0 if rng is None else int(rng.integers(len(seen)))]
+        return self.answered(row, *self.encoder.question(self.pairs, row, template))
+
+    @abstractmethod
+    def answered(self, row: int, ids: Ids, items: Ids) -> Example:
+        """The question of a row with what it supervises."""
+
+
+class HeldOutPairs(Dataset[Batch]):
+    """Batches of held-out pairs, asked with the first seen template.
+
+    Args:
+        rows: The pairs.
+        pad_id: Fills short rows.
+        limit: Pairs at most, drawn once; None takes all.
+        seed: Of the draw.
+        batch_size: Pairs in a batch.
+    """
+
+    def __init__(self, rows: PairRows, pad_id: int, *, limit: int | None, seed: int, batch_size: int = 64) -> None:
+        self.source, self.pad_id, self.batch_size = rows, pad_id, batch_size
+        chosen = np.arange(len(rows))
+        if limit is not None and len(chosen) > limit:
+            chosen = np.random.default_rng(seed).choice(chosen, limit, replace=False)
+        self.rows = chosen[np.argsort(rows.lengths()[chosen], kind="stable")]
+
+    def __len__(self) -> int:
+        """Batches in all."""
+        return math.ceil(len(self.rows) / self.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch `number`."""
+        chosen = self.rows[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+        return collate([self.source.example(row, None) for row in chosen], self.pad_id)

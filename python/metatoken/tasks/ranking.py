@@ -1,0 +1,201 @@
+"""Tasks whose answer is an item: what their prompts hold, their training rows, prompts of held-out items.
+
+A user's own tokens know what the user took, so a row with user tokens supervises only what they have not seen;
+`user_tokens` has the rules.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
+from metatoken.tasks.task import Task, find_task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metatoken.data import Sequences
+    from metatoken.tasks.task import Template
+    from metatoken.tasks.user_tokens import UserTokens
+
+    Ids = np.ndarray
+
+
+class RankingRows(ABC):
+    """Training rows of a task that ranks.
+
+    Args:
+        task: The task.
+        histories: Train items of every user.
+        builder: Makes examples.
+        tokens: User tokens of the epoch.
+
+    Attributes:
+        rows: int64 `[n, 3]`: user row, end of the window in the history, how many of its last items are targets.
+    """
+
+    reads_history: ClassVar[bool]
+    needs_user: ClassVar[bool]
+
+    def __init__(self, task: Task, histories: Sequences, builder: ExampleBuilder, tokens: UserTokens) -> None:
+        self.task, self.histories, self.builder, self.tokens = task, histories, builder, tokens
+        self.rows = np.array(self._windows(), dtype=np.int64).reshape(-1, 3)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @abstractmethod
+    def _windows(self) -> list[tuple[int, int, int]]:
+        """The rows, in the order of the users."""
+
+    @abstractmethod
+    def sizes(self) -> Ids:
+        """About how many items each row reads, int64 `[n]`."""
+
+    def example(self, row: int, rng: np.random.Generator) -> Example:
+        """The example of a row, its template and what else is free drawn by `rng`."""
+        words = self.task.seen
+        template = words[rng.integers(len(words))]
+        user, end, targets = self.rows[row].tolist()
+        return self._example(template, user, end, targets, rng)
+
+    @abstractmethod
+    def _example(self, template: Template, user: int, end: int, targets: int, rng: np.random.Generator) -> Example:
+        """The example of a window with a template."""
+
+
+class SequentialRows(RankingRows):
+    """The history is read, every item of it but the first is a target.
+
+    A history longer than `max_history` is cut into overlapping windows, so that every item but the first is a target
+    once an epoch, with at least half a window before it. An encoder-decoder model has a row for each target.
+    """
+
+    reads_history, needs_user = True, False
+
+    def _windows(self) -> list[tuple[int, int, int]]:
+        longest, per_target = self.builder.max_history, self.builder.encoder.encoder_decoder
+        stride = 1 if per_target else max(1, longest // 2)
+        rows: list[tuple[int, int, int]] = []
+        for user, length in enumerate(self.histories.lengths.tolist()):
+            end = length
+            while end >= 2:
+                whole = not per_target and end <= longest
+                rows.append((user, end, end - 1 if whole else stride))
+                end = 0 if whole else end - stride
+        return rows
+
+    def sizes(self) -> Ids:
+        """Items of the window."""
+        return np.minimum(self.rows[:, 1], self.builder.max_history)
+
+    def _example(self, template: Template, user: int, end: int, targets: int, _rng: np.random.Generator) -> Example:
+        items, alone = self.histories[user], self.builder.encoder.encoder_decoder
+        start = max(0, end - self.builder.max_history - int(alone))
+        window = self.tokens.sequential(user, start, max(start + 1, end - targets), end)
+        if alone:
+            return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
+        return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+
+
+class DirectRows(RankingRows):
+    """The user's tokens are read alone; the target is an item that they have not seen."""
+
+    reads_history, needs_user = False, True
+
+    def _windows(self) -> list[tuple[int, int, int]]:
+        lengths = self.histories.lengths
+        return [(user, int(lengths[user]), 1) for user in np.flatnonzero(lengths >= 2).tolist()]
+
+    def sizes(self) -> Ids:
+        """One item, the target."""
+        return np.ones(len(self), dtype=np.int64)
+
+    def _example(self, template: Template, user: int, _end: int, _targets: int, rng: np.random.Generator) -> Example:
+        ids, place = self.tokens.direct(user, rng)
+        target = self.histories[user][place : place + 1]
+        if self.builder.encoder.encoder_decoder:
+            return self.builder.prompt(template, ids, target[:0], int(target[0]))
+        return self.builder.causal(template, ids, target, 0)
+
+
+RANKING: dict[str, type[RankingRows]] = {"sequential": SequentialRows, "direct": DirectRows}
+"""What the prompts of each task hold, and how it is trained; in the order in which their rows are drawn."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Prompts with their held-out items.
+
+    Attributes:
+        batch: The prompts.
+        targets: int64 `[B]` item rows.
+        seen: For each prompt the item rows that may not be recommended.
+    """
+
+    batch: Batch
+    targets: torch.Tensor
+    seen: list[Ids]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Evaluation:
+        """The same on a device."""
+        return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen)
+
+
+class EvaluationBatches(Dataset[Evaluation]):
+    """Prompts of held-out targets with one template, in the order of the targets.
+
+    Args:
+        task: Name of a task that ranks.
+        template_id: Whose words to use.
+        users: int `[m]` user rows.
+        targets: int `[m]` item rows.
+        histories: What each user has seen, by user row.
+        builder: Makes examples.
+        batch_size: Prompts in a batch.
+        with_user: Put user tokens into prompts that could do without.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        template_id: str,
+        users: Ids,
+        targets: Ids,
+        histories: Sequences,
+        builder: ExampleBuilder,
+        *,
+        batch_size: int,
+        with_user: bool = False,
+    ) -> None:
+        self.template = find_task(task).find(template_id)
+        self.users, self.targets = users, targets
+        self.histories, self.builder, self.batch_size = histories, builder, batch_size
+        self.reads_history = RANKING[task].reads_history
+        self.with_user = with_user or RANKING[task].needs_user
+
+    def __len__(self) -> int:
+        """Batches in all."""
+        return math.ceil(len(self.users) / self.batch_size)
+
+    def __getitem__(self, number: int) -> Evaluation:
+        """Batch `number`."""
+        chosen = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        users = self.users[chosen]
+        seen = [self.histories[user] for user in users]
+        known = self.builder.encoder.users
+        tokens = [known[user] if self.with_user else None for user in users]
+        batch = self.prompts(seen if self.reads_history else [history[:0] for history in seen], tokens)
+        return Evaluation(batch, torch.from_numpy(self.targets[chosen].astype(np.int64)), seen)
+
+    def prompts(self, histories: Sequence[Ids], tokens: Sequence[Ids | None]) -> Batch:
+        """Prompts of histories, each with the token ids of its user or without."""
+        pairs = zip(tokens, histories, strict=True)
+        return collate([self.builder.prompt(self.template, *pair) for pair in pairs], self.builder.encoder.pad_id)

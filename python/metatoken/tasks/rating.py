@@ -1,0 +1,50 @@
+"""Tasks whose answer is a number: the rating head is asked at the last position of a question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metatoken.tasks.biases import RatingBase, ratings_of
+from metatoken.tasks.examples import Example
+from metatoken.tasks.pairs import PairRows, Pairs
+
+if TYPE_CHECKING:
+    from metatoken.data import Interactions
+    from metatoken.tasks.prompts import PromptEncoder
+
+
+class RatingRows(PairRows):
+    """Training rows of one task that rates.
+
+    Args:
+        pairs: Of the task.
+        encoder: Splices ids.
+        rest: float32 `[n]`, what the head should give for each pair, in spreads.
+    """
+
+    def __init__(self, pairs: Pairs, encoder: PromptEncoder, rest: np.ndarray) -> None:
+        super().__init__(pairs, encoder)
+        self.rest = rest
+
+    def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
+        """Nothing stands behind the question."""
+        return Example(ids, items, self.NOTHING, self.NOTHING, rating=self.rest[row : row + 1])
+
+
+def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:
+    """What biases leave over of the ratings of a log, float32 `[rows]` in spreads.
+
+    Args:
+        log: A part of a log with ratings.
+        base: Biases and spread of the training part.
+        fold_seed: Of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
+            by biases that have not (`RatingBase.out_of_fold`), since that is what it meets on held-out rows, for which
+            this is None.
+    """
+    if len(log) == 0:
+        return np.zeros(0, dtype=np.float32)
+    users, items = (log.frame[name].to_numpy() for name in ("user", "item"))
+    known = base.biases.predict(users, items) if fold_seed is None else base.out_of_fold(log, fold_seed)
+    return ((ratings_of(log) - known) / base.spread).astype(np.float32)

@@ -1,0 +1,32 @@
+"""What tasks need to know of a model: how it reads prompts, and what its ratings mean.
+
+The one door between the data module and the model that is trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.examples import ExampleBuilder
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a model reads.
+
+    Attributes:
+        builder: Makes prompts of histories.
+        tokenizer: Of the backbone.
+        user_tokens: One of `metatoken.tasks.user_tokens.MODES`.
+        max_text: Most tokens of a text.
+        ratings: What values of the rating head mean; None where no task rates.
+    """
+
+    builder: ExampleBuilder
+    tokenizer: Any
+    user_tokens: str
+    max_text: int
+    ratings: RatingBase | None = None

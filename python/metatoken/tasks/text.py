@@ -1,0 +1,19 @@
+"""Tasks whose answer is a text: the question is read, the answer's tokens are supervised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metatoken.tasks.examples import Example
+from metatoken.tasks.pairs import PairRows
+
+
+class WritingRows(PairRows):
+    """Training rows of one task that writes."""
+
+    def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
+        """The answer stands behind its question."""
+        answer = self.encoder.answer(self.pairs, row)
+        where = np.arange(len(ids), len(ids) + len(answer))
+        items = np.concatenate([items, np.full(len(answer), -1)])
+        return Example(np.concatenate([ids, answer]), items, self.NOTHING, self.NOTHING, text=where)
