@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import runpy
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
+from transformers import PreTrainedTokenizerFast
 
 import metatoken
 from tests.files import ROOT
@@ -111,3 +114,59 @@ def test_answers(task: str, expected: dict[str, Any], say: Say) -> None:
 def test_a_run_can_be_evaluated_again(place: Path, say: Say) -> None:
     document = json.loads(say("evaluate", "ranking", "--json"))
     assert {"item_head", "generation", "fused", "popularity"} <= {row["model"] for row in document["rows"]}
+
+
+def forget() -> None:
+    """Empties the caches of every function of the package, wherever it lives."""
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "metatoken"]
+    for module in modules:
+        for value in list(vars(module).values()):
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
+
+
+def reworded(value: Any) -> Any:
+    """The content of a YAML file with other words in its templates, but for those that ask for recommendations."""
+    if isinstance(value, dict) and {"id", "seen", "text"} <= set(value) and value["id"] != "seq-1":
+        return value | {"text": f"Kindly, and without undue haste: {value['text']}"}
+    if isinstance(value, dict):
+        return {name: reworded(part) for name, part in value.items()}
+    return [reworded(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A later version, which asks with other words: a tokenizer that is trained now is another one."""
+    read = yaml.safe_load
+    forget()
+    with monkeypatch.context() as patch:
+        patch.setattr(yaml, "safe_load", lambda text: reworded(read(text)))
+        yield
+    forget()
+
+
+def tokenizer_of(folder: Path) -> str:
+    """Everything that the tokenizer in a folder does, as text."""
+    text: str = PreTrainedTokenizerFast.from_pretrained(folder).backend_tokenizer.to_str()
+    return text
+
+
+@pytest.mark.usefixtures("later")
+def test_a_run_uses_the_tokenizer_that_was_saved_with_it(place: Path, expected: dict[str, Any]) -> None:
+    saved = tokenizer_of(place / "ranking" / "model" / "tokenizer")
+    fresh = metatoken.MetaTokenModule(metatoken.Vocabulary.load("ranking/vocabulary"), max_history=12)
+    assert fresh.tokenizer.backend_tokenizer.to_str() != saved  # templates were reworded, else this shows nothing
+    recommender = metatoken.Recommender.load("ranking")
+    assert recommender.module.tokenizer.backend_tokenizer.to_str() == saved
+    for model in MODELS:
+        check_lists(recommender, expected["recommendations"]["ranking"][model], model)
+
+
+def test_a_run_uses_its_tokenizer_though_that_of_the_backbone_changed(place: Path, expected: dict[str, Any]) -> None:
+    saved, file = tokenizer_of(place / "lora" / "model" / "tokenizer"), place / "llama" / "tokenizer.json"
+    changed = json.loads(file.read_text(encoding="utf-8"))
+    changed["model"]["merges"] = []  # every word is now read byte by byte
+    file.write_text(json.dumps(changed), encoding="utf-8")
+    recommender = metatoken.Recommender.load("lora")
+    assert recommender.module.tokenizer.backend_tokenizer.to_str() == saved
+    check_lists(recommender, expected["recommendations"]["lora"]["item_head"], "item_head")

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
-    """The language model, with what trains of it marked, and its tokenizer, which a preset learns unless given."""
+    """The language model, with what trains of it marked, and its tokenizer: the given one, or else its own.
+
+    A preset's own tokenizer is trained on its prompts and `texts`.
+    """
     if settings.backbone in PRESETS:
         if tokenizer is None:
             asked = [q.text for family in answer_tasks(settings.tasks) for q in family.questions if q.seen]
@@ -49,7 +52,8 @@ def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer
     else:
         if settings.preset:
             raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
-        model, tokenizer = load_pretrained(settings.backbone)
+        model, own = load_pretrained(settings.backbone)
+        tokenizer = own if tokenizer is None else tokenizer
         if settings.layers is not None:
             keep_layers(model, settings.layers)
     checkpointing = settings.gradient_checkpointing
@@ -64,7 +68,7 @@ class MetaTokenModule(L.LightningModule):
         settings: A ready `ModelSettings`; or give its fields as keyword arguments.
         features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
         texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
-        tokenizer: Of a preset, in place of training one.
+        tokenizer: Of a trained model, in place of training one (presets) or reading the backbone's.
         ratings: What the values of the rating head mean; rating tasks need it.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 

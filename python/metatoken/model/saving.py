@@ -25,7 +25,6 @@ from metatoken.artifacts import (
 from metatoken.errors import ArtifactError
 from metatoken.model.answers import RatingBase
 from metatoken.model.module import MetaTokenModule
-from metatoken.model.presets import PRESETS
 from metatoken.model.settings import settings_from_dict
 from metatoken.tasks.families import answer_tasks
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
+TOKENIZER = "tokenizer"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -46,7 +46,7 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
 
     with atomic_folder(folder, kind=KIND) as work:
         write_json(work / "settings.json", module.settings_dict())
-        module.tokenizer.save_pretrained(work / "tokenizer")
+        module.tokenizer.save_pretrained(work / TOKENIZER)
         if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
             # Not "auto", which looks the backbone up to compare its number of tokens.
@@ -81,12 +81,8 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = settings_from_dict(read_json(folder / "settings.json"))
-    answers, tokenizer, ratings = answer_tasks(settings.tasks), None, None
-    if answers and settings.backbone in PRESETS:
-        from transformers import PreTrainedTokenizerFast
-
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")  # it learned from texts of the log
-    if any(family.answer == "rating" for family in answers):
+    tokenizer, ratings = _load_tokenizer(folder / TOKENIZER), None
+    if any(family.answer == "rating" for family in answer_tasks(settings.tasks)):
         ratings = RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], settings.tasks)
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     weights = load_file(folder / "weights.safetensors")
@@ -105,6 +101,16 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    """The tokenizer that was saved with a model; None where none was, and then it is made as for a new model.
+
+    The weights belong to its tokens: templates, and the folder of a backbone, may have changed since.
+    """
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder) if folder.is_dir() else None
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
