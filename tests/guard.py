@@ -29,7 +29,8 @@ import polars as pl
 from safetensors import safe_open
 
 HERE = Path(__file__).resolve().parent
-USERS, ITEMS, DIM = 40, 30, 32
+USERS, ITEMS, DIM = 60, 120, 32
+LEVELS = "8,8,4"  # three: at the second there are more prefixes than beams, so a search must choose
 RUNS = ("ranking", "answering", "lora")
 MODELS = ("fused", "item_head", "generation")
 QUESTIONS = {
@@ -38,15 +39,27 @@ QUESTIONS = {
 }  # fmt: skip
 COLUMNS = ("--user", "user", "--item", "item", "--time", "time")
 TABLE = ("--items", "items.csv", "--item-id", "item", "--title", "title", "--categories", "categories")
-LEARN = ("--levels", "8,8", "--dim", "8", "--walks-per-node", "4", "--walk-length", "10", "--threads", "1")
+LEARN = ("--dim", "8", "--walks-per-node", "4", "--walk-length", "10", "--threads", "1")
 VOLATILE = {"seconds", "files", "checksum", "versions", "peft_version", "transformers_version"}
 SHOWN = 200
 
 
 def commands(seed: int) -> list[list[str]]:
     """Every command line, in order; paths are relative to the folder that all of them work in."""
-    world = [str(HERE / "guard_world.py"), ".", *map(str, (USERS, ITEMS, DIM, seed))]
-    tokenize = ["tokenize", "log.csv", *COLUMNS, *TABLE, *LEARN, "--seed", str(seed), "-o", "vocabulary"]
+    world = [str(HERE / "guard_world.py"), ".", *map(str, (USERS, ITEMS, DIM, seed)), LEVELS]
+    tokenize = [
+        "tokenize",
+        "log.csv",
+        *COLUMNS,
+        *TABLE,
+        *LEARN,
+        "--levels",
+        LEVELS,
+        "--seed",
+        str(seed),
+        "-o",
+        "vocabulary",
+    ]
     lines = [tokenize, ["inspect", "vocabulary", "--json"]]
     for kind, raw in (("item", "item003"), ("user", "user003")):
         lines.append(["inspect", "vocabulary", "--id", raw, "--kind", kind, "--json"])

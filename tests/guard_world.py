@@ -1,7 +1,7 @@
 """Inputs of the guard and of the old artifacts: a small log with texts, its item table, a tiny Llama, configurations.
 
 Nothing of metatoken is used here, so that a change of its own generator or tokenizer cannot change these inputs.
-Run as a script, it writes them: `python tests/guard_world.py FOLDER USERS ITEMS DIM SEED`.
+Run as a script, it writes them: `python tests/guard_world.py FOLDER USERS ITEMS DIM SEED LEVELS`.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ def write_backbone(folder: Path, items: int, dim: int) -> None:
     fast.save_pretrained(folder)
 
 
-def configurations(dim: int, seed: int) -> dict[str, dict[str, Any]]:
+def configurations(dim: int, seed: int, levels: list[int]) -> dict[str, dict[str, Any]]:
     """The three runs by name; every path is relative to the folder that `write_world` wrote."""
     data = {"path": LOG, "user": "user", "item": "item", "time": "time"}
     listed = {"items": ITEMS, "item_id": "item", "title": "title", "categories": "categories"}
     preset = {"dim": dim, "layers": 1, "heads": 2, "dropout": 0.1, "positions": 160}
     common: dict[str, Any] = {
-        "tokens": {"levels": [8, 8], "dim": 8, "walks_per_node": 4, "walk_length": 10},
+        "tokens": {"levels": levels, "dim": 8, "walks_per_node": 4, "walk_length": 10},
         "trainer": {"max_epochs": 6, "batch_size": 16, "accelerator": "cpu", "devices": 1},
         "evaluate": {"texts": 10},
         "seed": seed,
@@ -121,7 +121,7 @@ def configurations(dim: int, seed: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_world(folder: Path, users: int, items: int, dim: int, seed: int) -> None:
+def write_world(folder: Path, users: int, items: int, dim: int, seed: int, levels: list[int]) -> None:
     """Writes the log, the item table, the backbone and `<run>.yaml` of each run.
 
     Args:
@@ -130,14 +130,15 @@ def write_world(folder: Path, users: int, items: int, dim: int, seed: int) -> No
         items: How many items, at least 24.
         dim: Width of the models.
         seed: Of the log and of the runs.
+        levels: Of the tokens.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_log(folder / LOG, users, items, seed)
     write_items(folder / ITEMS, items)
     write_backbone(folder / BACKBONE, items, dim)
-    for name, config in configurations(dim, seed).items():
+    for name, config in configurations(dim, seed, levels).items():
         (folder / f"{name}.yaml").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")  # JSON is YAML
 
 
 if __name__ == "__main__":
-    write_world(Path(sys.argv[1]), *map(int, sys.argv[2:6]))
+    write_world(Path(sys.argv[1]), *map(int, sys.argv[2:6]), levels=[int(size) for size in sys.argv[6].split(",")])

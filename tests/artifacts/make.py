@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests import guard
 
-USERS, ITEMS, DIM = 24, 24, 16
+USERS, ITEMS, DIM, LEVELS = 24, 24, 16, "8,8"
 ASKED = [f"user{row:03d}" for row in (0, 5, 10, 15)]
 INSPECTED = (("item", "item003"), ("item", "item017"), ("user", "user010"))
 K = 5
@@ -41,8 +41,10 @@ def questions() -> dict[str, list[dict[str, str]]]:
 
 def commands() -> list[list[str]]:
     """Every command line, in order."""
-    world = [str(guard.HERE / "guard_world.py"), ".", *map(str, (USERS, ITEMS, DIM, 0))]
-    lines = [["tokenize", "log.csv", *guard.COLUMNS, *guard.TABLE, *guard.LEARN, "-o", "vocabulary"]]
+    world = [str(guard.HERE / "guard_world.py"), ".", *map(str, (USERS, ITEMS, DIM, 0)), LEVELS]
+    lines = [
+        ["tokenize", "log.csv", *guard.COLUMNS, *guard.TABLE, *guard.LEARN, "--levels", LEVELS, "-o", "vocabulary"]
+    ]
     for kind, raw in INSPECTED:
         lines.append(["inspect", "vocabulary", "--id", raw, "--kind", kind, "--json"])
     for run in guard.RUNS:
