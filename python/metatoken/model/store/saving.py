@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
+TOKENIZER = "tokenizer"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -45,7 +46,7 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
 
     with atomic_folder(folder, kind=KIND) as work:
         write_json(work / "settings.json", module.settings_dict())
-        module.tokenizer.save_pretrained(work / "tokenizer")
+        module.tokenizer.save_pretrained(work / TOKENIZER)
         if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
             # Not "auto", which looks the backbone up to compare its number of tokens.
@@ -73,7 +74,6 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         ArtifactError: A file is missing or altered, or the weights are of another vocabulary.
     """
     from safetensors.torch import load_file
-    from transformers import AutoTokenizer
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
@@ -85,7 +85,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if rated:
         arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]
         ratings = RatingBase.from_tensors(arrays, [task.name for task in rated])
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer = _load_tokenizer(folder / TOKENIZER)
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     weights = load_file(folder / "weights.safetensors")
     expected = _own_weights(module)
@@ -103,6 +103,16 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    """The tokenizer that was saved with a model; None where none was, and then it is made as for a new model.
+
+    The weights belong to its tokens: templates, and the folder of a backbone, may have changed since.
+    """
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder) if folder.is_dir() else None
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
