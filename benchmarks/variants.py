@@ -31,7 +31,7 @@ from metatoken.evaluate.runner import Runner
 from metatoken.run.held_out import hold_out
 from metatoken.run.train import read_log
 from metatoken.run.trainer import build, fit, make_trainer, text_options
-from metatoken.tokens.files import fit_arguments
+from metatoken.tokens.files import attribute_links
 
 LABELS = ("task", "template", "model")
 SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")
@@ -68,10 +68,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         tasks = sorted({task for config in configs.values() for task in config.model.tasks})
         split, answers = hold_out(log, tasks, seed)
         about = first.data
-        settings = fit_arguments(
-            first.tokens.model_dump(), log, items=about.items, item=about.item, item_id=about.item_id
-        )
-        vocabulary = mt.Vocabulary.fit(split.train, **settings, seed=seed, threads=args.threads)
+        links = attribute_links(first.tokens, log, items=about.items, item=about.item, item_id=about.item_id)
+        vocabulary = mt.Vocabulary.fit(split.train, first.tokens, attributes=links, seed=seed, threads=args.threads)
         for name, config in configs.items():
             if args.only and name not in args.only:
                 continue

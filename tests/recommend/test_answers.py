@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from metatoken.config import load_config
-from metatoken.decode.text import TextOptions
+from metatoken.decode.settings import TextOptions
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
 from metatoken.evaluate.answers import AnswerRunner, number_in
 from metatoken.recommend.answers import answer, answer_table, write_answers

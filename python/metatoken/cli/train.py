@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def train(
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:
-        chosen = chosen.model_copy(update={"vocabulary": vocabulary})
+        chosen = replace(chosen, vocabulary=vocabulary)
     train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
     if not is_first_process():
         return

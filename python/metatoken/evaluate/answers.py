@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from metatoken.decode.text import TextOptions, write
+from metatoken.decode.settings import TextOptions
+from metatoken.decode.text import write
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.answer_table import SCHEMA, answers_table
 from metatoken.evaluate.factorization import Factorization

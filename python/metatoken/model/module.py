@@ -21,7 +21,7 @@ from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
 from metatoken.model.objective import loss_parts
-from metatoken.model.settings import ModelSettings, settings_from_dict
+from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.tasks.examples import Batch, ExampleBuilder
 from metatoken.tasks.families import FIELDS, TOKENS, answer_tasks, ranking_tasks
@@ -87,7 +87,7 @@ class MetaTokenModule(L.LightningModule):
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
         if settings is None:
-            settings = settings_from_dict(fields)
+            settings = ModelSettings.of(None, fields)
         self.settings = settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ from metatoken.tasks.answers import AnswerRows
 from metatoken.tasks.families import FIELDS, Family, families
 
 if TYPE_CHECKING:
-    from metatoken.decode.text import TextOptions
+    from metatoken.decode.settings import TextOptions
     from metatoken.run.train import Run
 
 

@@ -77,8 +77,10 @@ class Run:
 
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
-    log = Interactions.read(**config.data.model_dump(exclude={"texts"}))
-    return log if config.data.texts is None else read_texts(log, **config.data.texts.model_dump())
+    about = dict(vars(config.data))
+    texts = about.pop("texts")
+    log = Interactions.read(**about)
+    return log if texts is None else read_texts(log, **vars(texts))
 
 
 def train_run(

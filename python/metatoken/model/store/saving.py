@@ -26,7 +26,7 @@ from metatoken.errors import ArtifactError
 from metatoken.model.answers import RatingBase
 from metatoken.model.backbone.presets import PRESETS
 from metatoken.model.module import MetaTokenModule
-from metatoken.model.settings import settings_from_dict
+from metatoken.model.settings import ModelSettings
 from metatoken.tasks.families import answer_tasks
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     features = None
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
-    settings = settings_from_dict(read_json(folder / "settings.json"))
+    settings = ModelSettings.of(None, read_json(folder / "settings.json"))
     answers, tokenizer, ratings = answer_tasks(settings.tasks), None, None
     if answers and settings.backbone in PRESETS:
         from transformers import PreTrainedTokenizerFast
