@@ -57,8 +57,8 @@ class Spec:
         gt: Largest value that is too small.
         le: Largest value.
         lt: Least value that is too large.
-        noun: What the value is called in messages; by default from the type.
-        parse: Checks a value in place of the type; raises `ValueError` with what was expected.
+        noun: What a number is called in messages; by default from the type.
+        parse: Checks a value in place of the type; raises `ValueError` with what was expected and what came.
         group: Fields that belong together; a panel of the command line's help.
         option: Option of the command line, by default `--` and the name.
         form: How a mapping is written on the command line, such as `TYPE=FILE`.
@@ -77,34 +77,39 @@ class Spec:
     form: str = ""
     key: bool = True
 
+    def bounds(self) -> str:
+        """The bounds in words: `of at least 0 and below 1`."""
+        words = {"of at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
+        return " and ".join(f"{word} {value:g}" for word, value in words.items() if value is not None)
+
+    def fits(self, value: Any) -> bool:
+        """Whether a number is finite, fits 64 bits and is within the bounds; other values fit."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
+        high = (self.le is None or value <= self.le) and (self.lt is None or value < self.lt)
+        return low and high and (abs(value) <= sys.maxsize if isinstance(value, int) else math.isfinite(value))
+
 
 def setting(default: T, help: str = "", **spec: Any) -> T:  # noqa: A002 (as in argparse and typer)
-    """A field of a `Settings` class.
-
-    Args:
-        default: Its default.
-        help: See `Spec`.
-        **spec: See `Spec`.
-    """
+    """A field of a `Settings` class; the arguments after its default are those of `Spec`."""
     metadata = {"spec": Spec(help, **spec)}
     if isinstance(default, dict):
-        empty: Any = field(default_factory=default.copy, metadata=metadata)
-        return cast("T", empty)
+        copied: Any = field(default_factory=default.copy, metadata=metadata)
+        return cast("T", copied)
     return field(default=default, metadata=metadata)
 
 
 def spec_of(one: Field[Any]) -> Spec:
     """What a field says about itself."""
-    found: Spec = one.metadata.get("spec", Spec())
-    return found
+    return cast("Spec", one.metadata.get("spec", Spec()))
 
 
 @dataclass(frozen=True)
 class Settings:
     """Base of all settings; derive a frozen dataclass and declare its fields with `setting`."""
 
-    section: ClassVar[str] = ""
-    """Stands before the names of fields in messages."""
+    section: ClassVar[str] = ""  # stands before the names of fields in messages
 
     def __post_init__(self) -> None:
         """Check every field and bring it to its type."""
@@ -132,7 +137,7 @@ class Settings:
         Raises:
             SettingError: A key is unknown or missing, or a value cannot be used.
         """
-        cls.check_names(values, cls.keys())
+        _check_names(values, cls.keys())
         for name, one in cls.keys().items():
             if one.default is MISSING and one.default_factory is MISSING and name not in values:
                 raise SettingError((name,), "is missing", "missing")
@@ -150,26 +155,20 @@ class Settings:
         Raises:
             SettingError: A name is unknown, or a value cannot be used.
         """
-        cls.check_names(changes, [one.name for one in fields(cls) if not groups or spec_of(one).group in groups])
+        _check_names(changes, [one.name for one in fields(cls) if not groups or spec_of(one).group in groups])
         return cls(**changes) if settings is None else replace(settings, **changes)
-
-    @classmethod
-    def check_names(cls, given: Collection[str], known: Collection[str]) -> None:
-        """Refuses names that are not known.
-
-        Raises:
-            SettingError: For the first of them, with the nearest known name.
-        """
-        for name in given:
-            if name not in known:
-                names = [str(one) for one in known]
-                remedy = hint(str(name), names, f"known are {', '.join(names)}")
-                raise SettingError((str(name),), remedy, "unknown")
 
     def plain(self, *groups: str) -> dict[str, Any]:
         """The keys (of some groups only, where given) with values that JSON and YAML can hold."""
-        named = {name: one for name, one in self.keys().items() if not groups or spec_of(one).group in groups}
+        named = [name for name, one in self.keys().items() if not groups or spec_of(one).group in groups]
         return {name: _plain(getattr(self, name)) for name in named}
+
+
+def _check_names(given: Collection[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            remedy = hint(str(name), [*known], f"known are {', '.join(known)}")
+            raise SettingError((str(name),), remedy, "unknown")
 
 
 def _plain(value: Any) -> Any:
@@ -189,45 +188,40 @@ def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
         SettingError: It is none, or out of bounds.
     """
     origin, inner = get_origin(kind), get_args(kind)
-    found = None
-    if spec.parse is not None:
-        found = _parsed(value, spec.parse, path)
-    elif kind is Any or (value is None and NoneType in inner):
+    if kind is Any or (value is None and NoneType in inner):
         return value
-    elif origin in (Union, UnionType):
-        found = _of_union(value, [one for one in inner if one is not NoneType], spec, path)
-    elif isinstance(kind, type) and issubclass(kind, Settings):
-        found = value if isinstance(value, kind) else _section(value, kind, path)
-    elif origin is tuple and isinstance(value, list | tuple):
-        found = tuple(_converted(one, inner[0], spec, path) for one in value)
+    if spec.parse is not None:
+        try:
+            return spec.parse(value)
+        except ValueError as error:
+            raise SettingError(path, str(error)) from error
+    if origin in (Union, UnionType):
+        return _of_union(value, [one for one in inner if one is not NoneType], spec, path)
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return _section(value, kind, path)
+    if origin is tuple and isinstance(value, list | tuple):
+        found: Any = tuple(_converted(one, inner[0], spec, path) for one in value)
     elif origin is dict and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         found = {name: _converted(one, inner[1], spec, (*path, name)) for name, one in value.items()}
     else:
-        found = _scalar(value, kind, inner)
-    if found is None or not _fits(found, spec):
-        raise SettingError(path, f"expected {expected(kind, spec)}, got {value!r}")
+        found = _scalar(value, kind)
+    if found is None or not spec.fits(found):
+        raise SettingError(path, f"expected {_expected(kind, spec)}, got {value!r}")
     return found
 
 
-def _parsed(value: Any, parse: Callable[[Any], Any], path: tuple[str, ...]) -> Any:
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise SettingError(path, str(error)) from error
-
-
 def _of_union(value: Any, kinds: list[Any], spec: Spec, path: tuple[str, ...]) -> Any:
-    # First the type that it has: "2" stays text where text may stand.
-    kinds = sorted(kinds, key=lambda kind: type(value) is not kind)
+    # First the type that the value has: "2" stays text where text may stand.
+    kinds.sort(key=lambda kind: type(value) is not kind)
     for kind in kinds[:-1]:
-        try:
+        with suppress(SettingError):
             return _converted(value, kind, spec, path)
-        except SettingError:
-            continue
     return _converted(value, kinds[-1], spec, path)
 
 
 def _section(value: Any, kind: type[Settings], path: tuple[str, ...]) -> Settings:
+    if isinstance(value, kind):
+        return value
     if not isinstance(value, Mapping):
         raise SettingError(path, f"expected a section with keys of {', '.join(kind.keys())}; got {value!r}")
     try:
@@ -236,42 +230,28 @@ def _section(value: Any, kind: type[Settings], path: tuple[str, ...]) -> Setting
         raise error.within(*path) from error.__cause__
 
 
-def _scalar(value: Any, kind: Any, choices: tuple[Any, ...]) -> Any:
+def _scalar(value: Any, kind: Any) -> Any:
     """A single value as its type, None where it is of another one."""
-    found: Any = None
     if get_origin(kind) is Literal:
-        found = value if isinstance(value, str) and value in choices else None
-    elif kind is bool:
-        found = bool(value) if isinstance(value, int) and value in (0, 1) else None
-    elif kind in (int, float) and not isinstance(value, bool):
+        return value if isinstance(value, str) and value in get_args(kind) else None
+    if kind is bool:
+        return bool(value) if isinstance(value, int) and value in (0, 1) else None
+    if kind in (int, float):
         # Text, too, since YAML reads 1e-3 as a word.
-        if isinstance(value, str | Integral) or (kind is float and isinstance(value, Real)):
-            with suppress(ValueError, OverflowError):
-                found = kind(value)
-    elif kind is Path:
-        found = Path(value) if isinstance(value, str | os.PathLike) else None
-    elif kind is str:
-        found = value if isinstance(value, str) else None
-    return found
+        known = isinstance(value, str | Integral) or (kind is float and isinstance(value, Real))
+        with suppress(ValueError, OverflowError):
+            return kind(value) if known and not isinstance(value, bool) else None
+    if kind is Path and isinstance(value, os.PathLike | str):
+        return Path(value)
+    return value if kind is str and isinstance(value, str) else None
 
 
-def _fits(value: Any, spec: Spec) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return True
-    low = (spec.ge is None or value >= spec.ge) and (spec.gt is None or value > spec.gt)
-    high = (spec.le is None or value <= spec.le) and (spec.lt is None or value < spec.lt)
-    return low and high and (abs(value) <= sys.maxsize if isinstance(value, int) else math.isfinite(value))
-
-
-def expected(kind: Any, spec: Spec) -> str:
+def _expected(kind: Any, spec: Spec) -> str:
     """What a value must be, in words: `an integer of at least 1`."""
-    origin, inner = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
     if origin is Literal:
-        return f"one of {', '.join(inner)}"
+        return f"one of {', '.join(get_args(kind))}"
     if origin in (tuple, dict):
         return "a list" if origin is tuple else "a mapping with text for keys"
-    noun = spec.noun or NOUNS.get(kind, "a value")
-    low = f"of at least {spec.ge:g}" if spec.ge is not None else f"above {spec.gt:g}" if spec.gt is not None else ""
-    high = f"at most {spec.le:g}" if spec.le is not None else f"below {spec.lt:g}" if spec.lt is not None else ""
-    bounds = " and ".join(part for part in (low, high) if part)
-    return f"{noun} {bounds}" if bounds else noun if kind is not float else f"{noun} that is finite"
+    bounds = spec.bounds() or ("that is finite" if kind is float else "")
+    return f"{spec.noun or NOUNS.get(kind, 'a value')} {bounds}".rstrip()

@@ -103,10 +103,15 @@ class TokenSettings(Settings):
     negatives: int = setting(5, "Noise nodes for each pair.", ge=1, le=31, group=WALKS)
     epochs: int = setting(1, "Passes over the walks, each with fresh ones.", ge=1, group=WALKS)
     hogwild: bool = setting(False, "Faster, but no two runs are the same.", group=WALKS)
+    # 0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not.
     learning_rate: float = setting(0.05, "Learning rate at the start.", gt=0, le=1, group=WALKS)
     min_learning_rate: float = setting(0.0001, "Learning rate at the end of its linear fall.", ge=0, le=1, group=WALKS)
     subsample: float = setting(
-        0.0, "Share of visits from which on nodes are left out by chance.", ge=0, lt=1, group=WALKS
+        0.0,
+        "Share of visits from which on nodes are left out by chance, e.g. 1e-3.",
+        ge=0,
+        lt=1,
+        group=WALKS,
     )
     dynamic_window: bool = setting(True, "Draw the reach of each position from 1 to the window.", group=WALKS)
     blocks: int | None = setting(

@@ -58,7 +58,7 @@ def fit(
         seed: Seed of every random choice, at least 0.
         threads: Threads to use; all cores if None.
         progress: Called with (rows done, rows in all), summed over levels and passes.
-        **fields: Single settings in place of, or over, ready ones.
+        **fields: Single settings over the ready ones.
 
     Fields:
         method: `residual`: k-means on what the levels before left. `tree`: k-means in every node, the children of all

@@ -88,24 +88,8 @@ def fit(
         initial_contexts: The same for `Embeddings.contexts`; rows of NaN begin at zero. Warm vectors without their
             contexts lose part of what they learned before new contexts have grown.
         progress: Called with (walks done, walks in all).
-        **fields: Single settings in place of, or over, ready ones.
-
-    Fields:
-        dim: Length of a vector.
-        restart: Chance that a walk goes back to its start, on paths that do not say their own.
-        window: Largest distance in a walk between two nodes that are paired.
-        dynamic_window: Draw the reach of each position from `1..window`; `False`: always the whole window.
-        negatives: Random nodes that each pair is told apart from, 1 to 31, drawn by visits^0.75.
-        walks_per_node: Walks from each start node in an epoch.
-        walk_length: Nodes in a walk.
-        epochs: Passes; each makes fresh walks, so it equals as many times `walks_per_node`.
-        learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
-        min_learning_rate: Rate at the end of its linear fall.
-        subsample: Share of all visits from which on a node is left out of walks by chance, as word2vec's `sample`;
-            0 never leaves one out. 1e-3 to 1e-5 where few nodes make up most of the visits.
-        blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
-            let more threads work.
-        hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
+        **fields: Single settings over the ready ones, such as `dim=64, window=5`. `epochs` makes fresh walks each time,
+            so it equals as many times `walks_per_node`; more `blocks` let more threads work.
 
     Returns:
         Embeddings; nodes that no walk visits keep their initial vector, else have a zero one, and `trained` False.
