@@ -51,20 +51,23 @@ class Question:
 
 def train(folder: Path, users: int, items: int) -> Path:
     """A run of one epoch on a generated world whose items have prices."""
-    from metatoken.config import Config, DataConfig, ModelConfig, TrainerConfig
     from metatoken.data import generate_world
+    from metatoken.data.settings import LogSettings
+    from metatoken.model.settings import ModelSettings
     from metatoken.run import train_run
+    from metatoken.run.config import Config
+    from metatoken.run.settings import TrainerSettings
 
     log, table = generate_world(n_users=users, n_items=items, seed=0).write(folder / "world")
     head, *lines = table.read_text().splitlines()
     prices = np.random.default_rng(0).integers(1, 100, len(lines))
     rows = [f"{line},{price}" for line, price in zip(lines, prices, strict=True)]
     table.write_text("\n".join([f"{head},price", *rows]) + "\n")
-    data = DataConfig(
+    data = LogSettings(
         path=log, user="user_id", item="item_id", time="timestamp", items=table, title="title", categories="categories"
     )
-    model = ModelConfig(preset={"dim": 64, "layers": 2, "heads": 2}, max_history=20, warmup_steps=20)
-    trainer = TrainerConfig(max_epochs=1, batch_size=64, accelerator="cpu")
+    model = ModelSettings(preset={"dim": 64, "layers": 2, "heads": 2}, max_history=20, warmup_steps=20)
+    trainer = TrainerSettings(max_epochs=1, batch_size=64, accelerator="cpu")
     train_run(Config(data=data, model=model, trainer=trainer), folder / "run", overwrite=True)
     return folder / "run"
 

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from metatoken.tokens.graph.walks import Graph, walks
 from metatoken.tokens.quality.links import link_auc, same_group_at
+from metatoken.tokens.settings import TokenSettings
 from metatoken.tokens.vectors import skipgram
 from metatoken.tokens.vectors.skipgram import Embeddings
 
@@ -103,7 +104,10 @@ def load(options: argparse.Namespace) -> Task:
 def corpus_of(graph: Graph, per_node: int, seed: int, path: Path) -> tuple[int, float]:
     """Writes all walks, shuffled; their tokens and the pairs to expect of them."""
     rows = np.concatenate(
-        [walks(graph, p, walks_per_node=per_node, walk_length=LENGTH, seed=seed).nodes for p in skipgram.META_PATHS]
+        [
+            walks(graph, p, walks_per_node=per_node, walk_length=LENGTH, seed=seed).nodes
+            for p in TokenSettings.meta_paths
+        ]
     )
     np.random.default_rng(seed).shuffle(rows)
     with path.open("w", encoding="ascii") as file:

@@ -25,15 +25,15 @@ from typing import Any
 import torch
 
 import metatoken as mt
-from metatoken.config import Config, load_config
 from metatoken.data import Split, hold_out
 from metatoken.evaluate.runner import Runner
 from metatoken.predict.fusion import choose_fusion
 from metatoken.predict.rater import choose_shares
 from metatoken.run import RunFolder, read_log
+from metatoken.run.config import Config, load_config
 from metatoken.run.folder import needs_of, text_options
 from metatoken.run.trainer import build, fit, make_trainer
-from metatoken.tokens.files import fit_arguments
+from metatoken.tokens.files import attribute_links
 
 LABELS = ("task", "template", "model")
 SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL", "distinct2")
@@ -66,10 +66,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         tasks = sorted({task for config in configs.values() for task in config.model.tasks})
         split = hold_out(log, needs_of(tasks), seed)
         about = first.data
-        settings = fit_arguments(
-            first.tokens.model_dump(), log, items=about.items, item=about.item, item_id=about.item_id
-        )
-        vocabulary = mt.Vocabulary.fit(split.train, **settings, seed=seed, threads=args.threads)
+        links = attribute_links(first.tokens, log, items=about.items, item=about.item, item_id=about.item_id)
+        vocabulary = mt.Vocabulary.fit(split.train, first.tokens, attributes=links, seed=seed, threads=args.threads)
         for name, config in configs.items():
             if args.only and name not in args.only:
                 continue

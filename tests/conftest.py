@@ -88,8 +88,8 @@ def make_module(vocabulary: Any) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A run of one epoch over a generated world of 80 users and 60 items, evaluated on test."""
-    from metatoken.config import load_config
     from metatoken.run import evaluate_run, train_run
+    from metatoken.run.config import load_config
 
     folder = tmp_path_factory.mktemp("trained")
     yaml = write_run_config(folder)
@@ -100,8 +100,8 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 @pytest.fixture(scope="session")
 def answering_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """Such a run with rating and text tasks beside the sequential one."""
-    from metatoken.config import load_config
     from metatoken.run import evaluate_run, train_run
+    from metatoken.run.config import load_config
 
     folder = tmp_path_factory.mktemp("answering")
     columns = {name: name for name in ("rating", "review", "summary", "explanation")}

@@ -1,176 +1,237 @@
+"""A setting is declared once: each field of a class is an argument in Python, a key in YAML and an option."""
+
 from __future__ import annotations
 
+import inspect
+import math
+import subprocess
+import sys
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
+import numpy as np
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
-from metatoken.config import Config, dump_config, load_config
-from metatoken.decode.text import TextOptions
-from metatoken.errors import ConfigError
-from metatoken.model.settings import ModelSettings, settings_from_dict
-from metatoken.run.folder import text_options
+from metatoken.cli.options import option_name, with_settings
+from metatoken.cli.tokenize import tokenize
+from metatoken.config import SettingError, Settings, setting, spec_of
+from metatoken.data import Interactions, generate_world
+from metatoken.data.settings import LogSettings, TextTableSettings
+from metatoken.data.text_table import read_texts
+from metatoken.decode.settings import TextOptions
+from metatoken.errors import ArgumentError, ConfigError
+from metatoken.evaluate.runner import Runner
+from metatoken.evaluate.settings import EvaluateSettings
+from metatoken.model.settings import ModelSettings, Weights
+from metatoken.run.config import Config, dump_config, load_config
+from metatoken.run.settings import TrainerSettings
+from metatoken.tasks.datamodule import TaskDataModule
+from metatoken.tokens.settings import TokenSettings, parse_levels
+from metatoken.tokens.vocabulary import Vocabulary
 from tests.files import ROOT
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "run.yaml"
-    path.write_text(text)
-    return path
-
-
-def refusal(path: Path, *overrides: str) -> str:
-    with pytest.raises(ConfigError) as refused:
-        load_config(path, list(overrides))
-    return str(refused.value)
-
-
-def test_a_path_alone_is_enough(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, "data: {path: log.csv}"))
-    assert config == Config.model_validate({"data": {"path": "log.csv"}})
-    assert config.data.path == Path("log.csv")
-
-
-BROKEN = {
-    "unknown section": ("data: {path: a}\n\nmodle: {}\n", 3, "unknown key 'modle'; did you mean 'model'?"),
-    "unknown key": ("data:\n  path: a\nmodel:\n  alpha: 1\n  max_histori: 3\n", 5, "did you mean 'max_history'?"),
-    "unknown deeper key": ("data: {path: a}\nmodel:\n  weights:\n    itme: 3\n", 4, "did you mean 'item'?"),
-    "unlike any key": ("data: {path: a}\nqqqq: 1\n", 2, "known are data, vocabulary, tokens"),
-    "a word for a number": ("data: {path: a}\ntrainer:\n  max_epochs: many\n", 3, "'many'"),
-    "a number out of range": ("data: {path: a}\ntrainer:\n  batch_size: 0\n", 3, "trainer.batch_size"),
-    "no such choice": ("data:\n  path: a\n  format: xml\n", 3, "'xml'"),
-    "levels of letters": ("data: {path: a}\ntokens:\n  levels: 8,x\n", 3, "tokens.levels"),
-    "a value for a section": ("data: {path: a}\nmodel: 3\n", 2, "model"),
-    "a value for an optional section": ("data:\n  path: a\n  texts: t.csv\n", 3, "keys of path, user, item, review"),
-    "unknown key of an optional section": ("data: {path: a, texts: {path: b, usr: u}}\n", 1, "did you mean 'user'?"),
-    "unknown way to write": ("data: {path: a}\nevaluate: {writing: {beams: 3}}\n", 2, "'num_beams'"),
-    "a missing key": ("data:\n  user: u\n", 1, "'data.path' is missing"),
-    "an open bracket": ("data: {path: a}\nmodel:\n  tasks: [sequential\n", 4, "broken YAML"),
-    "a tab": ("data:\n\tpath: a\n", 2, "broken YAML"),
-    "two colons": ("data:\n  path: a: b\n", 2, "broken YAML"),
+SECTIONS: dict[str, type[Settings]] = {
+    "data": LogSettings,
+    "data.texts": TextTableSettings,
+    "tokens": TokenSettings,
+    "model": ModelSettings,
+    "model.weights": Weights,
+    "trainer": TrainerSettings,
+    "evaluate": EvaluateSettings,
+    "evaluate.writing": TextOptions,
 }
+KEYS = [(section, one) for section, kind in SECTIONS.items() for one in kind.keys().values()]
+TOKENS = fields(TokenSettings)
+MINIMUM: dict[str, Any] = {"data": {"path": "log.csv", "texts": {"path": "texts.csv"}}}
+FAST: dict[str, Any] = {"levels": (4, 16), "dim": 4, "walks_per_node": 1, "walk_length": 4}
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_refusal_names_file_line_and_remedy(name: str, tmp_path: Path) -> None:
-    text, line, hint = BROKEN[name]
-    path = write(tmp_path, text)
-    message = refusal(path)
-    assert message.startswith(f"{path}:{line}: "), message
-    assert hint in message
+def name_of(value: object) -> str | None:
+    return value.name if isinstance(value, Field) else None
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words"])
-def test_what_is_no_mapping(text: str, tmp_path: Path) -> None:
-    assert "expected a mapping with the keys data" in refusal(write(tmp_path, text))
+def inside(config: Any, section: str) -> Any:
+    for part in section.split("."):
+        config = getattr(config, part)
+    return config
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    assert "cannot be read" in refusal(tmp_path / "absent.yaml")
-    assert "cannot be read" in refusal(tmp_path)
-    binary = tmp_path / "weights.yaml"
-    binary.write_bytes(b"\x93NUMPY\xff\xfe")
-    assert "not UTF-8" in refusal(binary)
-    control = write(tmp_path, "data: \x07")
-    assert str(control) in refusal(control)
+@pytest.fixture(scope="module")
+def log() -> Interactions:
+    return generate_world(n_users=30, n_items=40, n_groups=2, seed=0).interactions()
 
 
-def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path: Path) -> None:
-    path = write(tmp_path, "data: {path: a}\ntrainer: {max_epochs: 5, batch_size: 7}\n")
-    overrides = ["trainer.max_epochs=2", "trainer.max_epochs=3", "tokens.levels=8,16", "model.weights.item=0.5"]
-    overrides += ["model.tasks=[direct]", "data.path=b=c.csv", "trainer.gradient_clip_val=null", "model.preset.dim=32"]
-    config = load_config(path, overrides)
-    assert (config.trainer.max_epochs, config.trainer.batch_size) == (3, 7)
-    assert config.tokens.levels == [8, 16]
-    assert config.model.weights.item == 0.5
-    assert config.model.weights.generation == Config.model_validate({"data": {"path": "a"}}).model.weights.generation
-    assert config.model.tasks == ["direct"]
-    assert config.data.path == Path("b=c.csv")
-    assert config.trainer.gradient_clip_val is None
-    assert config.model.preset == {"dim": 32}
+@pytest.mark.parametrize(("section", "one"), KEYS, ids=name_of)
+def test_yaml_takes_every_field_with_the_default_of_the_class(section: str, one: Field[Any], tmp_path: Path) -> None:
+    config = Config.read(MINIMUM)
+    default = one.default_factory() if one.default_factory is not MISSING else one.default
+    if f"{section}.{one.name}" not in ("data.path", "data.texts", "data.texts.path"):
+        assert getattr(inside(config, section), one.name) == default
+    (tmp_path / "run.yaml").write_text(dump_config(config))
+    plain = inside(config, section).plain()[one.name]
+    override = f"{section}.{one.name}={yaml.safe_dump(plain, width=1000)}"
+    assert load_config(tmp_path / "run.yaml", [override]) == config
+
+
+@pytest.mark.parametrize("one", TOKENS, ids=name_of)
+def test_the_command_line_offers_every_field_of_tokens(one: Field[Any]) -> None:
+    offered = inspect.signature(tokenize).parameters[one.name]
+    option = next(part for part in get_args(offered.annotation) if isinstance(part, typer.models.OptionInfo))
+    assert option_name(one) in str(option.default).split("/")
+    assert option.help == spec_of(one).help != ""
+    default = getattr(TokenSettings(), one.name)
+    assert offered.default == default or (offered.default is None and one.name in ("meta_paths", *DICTS))
+
+
+DICTS = ("attributes", "item_links", "user_links")
+
+
+@pytest.mark.parametrize("one", TOKENS, ids=name_of)
+def test_fit_takes_every_field_of_tokens(one: Field[Any], log: Interactions) -> None:
+    value = FAST.get(one.name, getattr(TokenSettings(), one.name))
+    vocabulary = Vocabulary.fit(log, **FAST | {one.name: value})
+    recorded = TokenSettings(**FAST | {one.name: value}).recorded()
+    assert vocabulary.settings == recorded | {"seed": 0}
+
+
+def test_fit_takes_ready_settings_and_single_fields_over_them(log: Interactions) -> None:
+    ready = TokenSettings(**FAST)
+    one, other = Vocabulary.fit(log, ready, dim=8), Vocabulary.fit(log, **FAST | {"dim": 8})
+    assert one.settings == other.settings
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+
+
+@dataclass(frozen=True)
+class MoreSettings(TokenSettings):
+    zeal: int = setting(3, "How much more.", ge=1, group="More")
+
+
+def test_a_new_field_is_an_argument_a_key_and_an_option() -> None:
+    assert MoreSettings.of(None, {"zeal": 5}).zeal == 5
+    assert MoreSettings.read({"zeal": "5"}).zeal == 5
+    app, seen = typer.Typer(), []
+
+    @app.command()
+    @with_settings(MoreSettings)
+    def run(*, seed: Annotated[int, typer.Option()] = 0, **given: Any) -> None:
+        seen.append((seed, MoreSettings(**given)))
+
+    arguments = ["--zeal", "5", "--levels", "4,8", "--attribute", "genre", "--meta-path", "item>item", "--seed", "2"]
+    result = CliRunner().invoke(app, [*arguments, "--no-dynamic-window", "--hogwild"])
+    assert result.exit_code == 0, result.output
+    given = {"zeal": 5, "levels": (4, 8), "attributes": {"genre": "genre"}, "meta_paths": ("item>item",)}
+    assert seen == [(2, MoreSettings(**given, dynamic_window=False, hogwild=True))]
+    assert CliRunner().invoke(app, []).exit_code == 0
+    assert seen[1] == (0, MoreSettings())
 
 
 @pytest.mark.parametrize(
-    ("override", "hint"),
+    ("section", "function", "names"),
     [
-        ("trainer.max_epochs", "expected key=value"),
-        ("=3", "expected key=value"),
-        ("seed.deep=3", "seed is a value, not a section"),
-        ("model.tasks=[a", "not a YAML value"),
-        ("trainer.max_epoch=3", "did you mean 'max_epochs'?"),
-        ("trainer.max_epochs=soon", "'soon'"),
-        ("threads=0", "threads"),
+        (LogSettings, Interactions.read, ()),
+        (TextTableSettings, read_texts, ()),
+        (TrainerSettings, TaskDataModule, ("batch_size", "direct_share", "validation_users", "mixing_temperature")),
+        (EvaluateSettings, Runner, ("width", "batch_size")),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_functions_have_the_defaults_of_the_settings(section: type[Settings], function: Any, names: tuple) -> None:
+    parameters = inspect.signature(function).parameters
+    for one in fields(section):
+        if one.name in names or (not names and one.name not in ("path", "texts")):
+            assert parameters[one.name].default == one.default, one.name
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [("auto", "auto"), ("256,64", (256, 64)), (" 8", (8,)), ([4, 8], (4, 8)), (np.array([4, 8]), (4, 8))],
+)
+def test_levels(value: object, levels: object) -> None:
+    assert parse_levels(value) == levels
+
+
+@pytest.mark.parametrize("value", ["", "256,", "a,b", "2.5", "256;64", [], [0], [2.5], [True], 8, None, (2,) * 27])
+def test_levels_that_are_none(value: object) -> None:
+    with pytest.raises(ArgumentError, match=r"levels: expected"):
+        TokenSettings(levels=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dim": 0}, "dim: expected an integer of at least 1 and at most 65536, got 0"),
+        ({"dim": 2.5}, "dim: expected an integer"),
+        ({"dim": True}, "dim: expected an integer"),
+        ({"epochs": 2**70}, "epochs: expected an integer"),
+        ({"restart": 1}, "restart: expected a probability of at least 0 and below 1, got 1"),
+        ({"learning_rate": math.nan}, "learning_rate: expected a number above 0 and at most 1, got nan"),
+        ({"half_life": math.inf}, "half_life: expected a number above 0, got inf"),
+        ({"min_learning_rate": 0.5}, "min_learning_rate: expected a number of at least 0 and at most learning_rate"),
+        ({"negatives": 32}, "negatives: expected an integer of at least 1 and at most 31, got 32"),
+        ({"method": "magic"}, "method: expected one of residual, tree, flat+rank, got 'magic'"),
+        ({"hogwild": "yes"}, "hogwild: expected true or false, got 'yes'"),
+        ({"meta_paths": []}, "meta_paths: expected one or more meta-paths in a list"),
+        ({"item_links": {"maker": 3}}, "item_links.maker: expected text, got 3"),
+        ({"item_links": "maker"}, "item_links: expected a mapping"),
+        ({"item_features": 3}, "item_features: expected text, got 3"),
     ],
 )
-def test_overrides_that_cannot_be_used(override: str, hint: str, tmp_path: Path) -> None:
-    message = refusal(write(tmp_path, "data: {path: a}\nseed: 1\ntrainer: {max_epochs: 3}\n"), override)
-    assert message.startswith(f"--set {override}: ")
-    assert hint in message
+def test_a_value_that_cannot_be_used_is_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        TokenSettings(**values)
+    assert str(refused.value).startswith(message)
+    assert isinstance(refused.value, ArgumentError)
+    assert isinstance(refused.value, ConfigError)
 
 
-def test_a_fault_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None:
-    path = write(tmp_path, "data: {path: a}\ntrainer:\n  batch_size: 0\n")
-    assert refusal(path, "trainer.max_epochs=3").startswith(f"{path}:3: ")
-    assert refusal(path, "trainer.batch_size=0", "seed=1").startswith("--set trainer.batch_size=0: ")
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in (TokenSettings, ModelSettings, Weights, TextOptions)
+     for name, one in kind.keys().items() if "float" in str(one.type) and "dict" not in str(one.type)],
+    ids=str,
+)  # fmt: skip
+def test_numbers_are_finite(kind: type[Settings], name: str, bad: float) -> None:
+    with pytest.raises(SettingError, match=rf"{name}: expected a .*, got -?(nan|inf)"):
+        kind.of(None, {name: bad})
 
 
-def test_the_writing_section_has_the_defaults_of_the_options(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, "data: {path: a}\nmodel: {max_text: 9}\n"))
-    assert text_options(config) == TextOptions(max_new_tokens=9)
-    longer = load_config(tmp_path / "run.yaml", ["evaluate.writing={max_new_tokens: 5, num_beams: 2}"])
-    assert text_options(longer) == TextOptions(max_new_tokens=5, num_beams=2)
+def test_names_that_are_not_known(log: Interactions) -> None:
+    with pytest.raises(ArgumentError, match="unknown setting 'levle'; did you mean 'levels'"):
+        Vocabulary.fit(log, levle=[4])
+    with pytest.raises(ArgumentError, match="unknown setting 'window'; known are levels, "):
+        Vocabulary.from_embeddings(["a"], np.ones((1, 2)), window=3)
+    with pytest.raises(ConfigError, match=r"unknown setting 'temperatur'; did you mean 'temperature'"):
+        ModelSettings.of(None, {"temperatur": 1})
+    with pytest.raises(ConfigError, match=r"model\.weights\.item: expected a number of at least 0, got -1"):
+        ModelSettings(weights={"item": -1})  # type: ignore[arg-type]
 
 
-def test_a_dumped_configuration_is_the_same(tmp_path: Path) -> None:
-    config = load_config(
-        write(
-            tmp_path, "data: {path: a, time: t}\ntokens: {levels: [4, 8]}\nmodel: {preset: {dim: 16, dropout: .1}}\n"
-        ),
-        ["trainer.options.log_every_n_steps=5", "vocabulary=v", "model.lora.r=4"],
-    )
-    assert load_config(write(tmp_path, dump_config(config))) == config
+def test_settings_are_brought_to_their_type() -> None:
+    settings = TokenSettings(dim=np.int64(8), restart=np.float32(0.5), walk_length="9", levels="4,8")  # type: ignore[arg-type]
+    assert settings == TokenSettings(dim=8, restart=0.5, walk_length=9, levels=(4, 8))
+    assert TrainerSettings(devices="2").devices == "2"
+    assert TrainerSettings(devices=2).devices == 2
+    assert ModelSettings(learning_rate="1e-3").learning_rate == 0.001  # type: ignore[arg-type]
+    assert [*map(type, ModelSettings(preset={"dim": 8, "dropout": 0.1}).preset.values())] == [int, float]
+    assert replace(settings, dim=3).dim == 3
 
 
-def test_a_configuration_does_not_change() -> None:
-    config = Config.model_validate({"data": {"path": "a"}})
-    with pytest.raises(ValueError, match="frozen"):
-        config.seed = 3
+def test_settings_of_tokens_import_nothing_heavy() -> None:
+    code = "import sys, metatoken.tokens.settings, metatoken.cli.app; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "polars", "numpy", "pydantic", "yaml", "metatoken._core"} & set(loaded)
 
 
-def test_the_model_section_has_the_fields_and_defaults_of_the_settings() -> None:
-    section: dict[str, Any] = Config.model_validate({"data": {"path": "a"}}).model.model_dump()
-    assert settings_from_dict(section) == ModelSettings()
-    assert set(section) | {"seed"} == set(ModelSettings.__dataclass_fields__)
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_shipped_configurations_load(path: Path) -> None:
-    config = load_config(path)
-    settings = settings_from_dict(config.model.model_dump() | {"seed": config.seed})
-    assert settings.backbone == config.model.backbone
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert written["data"]["path"].startswith("../shared/data/")
-
-
-@pytest.mark.shared_data
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_shipped_configurations_name_files_that_exist(path: Path, shared_data: Path) -> None:
-    data = load_config(path).data
-    for file in (data.path, data.items):
-        assert file is None or (ROOT / file).is_file()
-    assert (ROOT / data.path).resolve().is_relative_to(shared_data.resolve())
-
-
-def test_there_are_shipped_configurations() -> None:
-    assert CONFIGS
-
-
-@pytest.mark.parametrize("override", [f"seed={2**63}", "seed=-1", f"tokens.dim={2**64}"])
-def test_numbers_that_the_core_cannot_take_are_refused(tmp_path: Path, override: str) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text("data: {path: log.csv}\n")
-    with pytest.raises(ConfigError, match=override.partition("=")[0]):
-        load_config(path, [override])
+def test_the_page_about_runs_lists_every_key() -> None:
+    page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(" `"): row for row in page.splitlines() if row.startswith("| `")}
+    for section in ("data", "tokens"):
+        assert not [name for name in SECTIONS[section].keys() if f"`{name}`" not in rows[section]]  # noqa: SIM118
+    table = page[page.index("| key of `trainer`") :]
+    assert not [name for name in TrainerSettings.keys() if f"`{name}`" not in table]  # noqa: SIM118
+    assert not [name for name in EvaluateSettings.keys() if f"`{name}`" not in rows["evaluate"]]  # noqa: SIM118

@@ -19,10 +19,10 @@ PACKAGE = ROOT / "python" / "metatoken"
 LAYERS = (
     "_core",
     "errors",
+    "config",
     "artifacts",
     "data",
     "tokens",
-    "config",
     "tasks",
     "model",
     "decode",
@@ -131,7 +131,7 @@ def test_only_tokens_and_the_search_import_the_native_core() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
-    light = ("metatoken.cli", "metatoken.errors", "typer")
+    light = ("metatoken.cli", "metatoken.errors", "metatoken.config", "metatoken.tokens.settings", "typer")
     for i in IMPORTS:
         if i.module.startswith("cli") and not i.lazy and not i.typing_only:
             root = i.target.split(".")[0]

@@ -1,286 +1,257 @@
-"""The configuration of a run: one YAML file, checked before any work, saved resolved with the run."""
+"""Settings that are declared once: a field says its type, default, bounds and meaning, and checks its own value.
+
+Arguments in Python, keys in YAML and options of the command line all become the same frozen dataclasses. This module
+imports nothing heavy, so that the command line can show its help at once.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from metatoken.errors import ArgumentError, ConfigError, hint
 
-from metatoken.errors import ConfigError, hint
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+T = TypeVar("T")
+NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
-class TextTable(Section):
-    """A table of texts by user and item beside the log; the keys are those of `metatoken.data.read_texts`."""
-
-    path: Path
-    user: str = "user"
-    item: str = "item"
-    review: str | None = None
-    summary: str | None = None
-    explanation: str | None = None
-    title: str | None = None
-    add_pairs: bool = False
-
-
-class DataConfig(Section):
-    """Where the log is and how to read it; the keys are those of `Interactions.read`."""
-
-    path: Path
-    format: Literal["table", "sequences", "pairs", "sessions"] = "table"
-    user: str = "user"
-    item: str = "item"
-    time: str | None = None
-    rating: str | None = None
-    review: str | None = None
-    summary: str | None = None
-    explanation: str | None = None
-    texts: TextTable | None = None
-    items: Path | None = None
-    item_id: str | None = None
-    title: str | None = None
-    categories: str | None = None
-
-
-class TokensConfig(Section):
-    """How tokens are learned; the keys are those of `Vocabulary.fit`, and of `tokens.files.fit_arguments` for files."""
-
-    levels: Literal["auto"] | list[int] = "auto"
-    method: Literal["residual", "tree", "flat+rank"] = "residual"
-    metric: Literal["euclidean", "cosine"] = "euclidean"
-    dim: int = Field(default=64, ge=1, le=65536)
-    meta_paths: list[str] = ["user-item-user", "item-user-item"]
-    attributes: dict[str, str] = {}
-    item_links: dict[str, str] = {}
-    user_links: dict[str, str] = {}
-    edge_weights: Literal["count", "distinct", "rating", "recency", "position"] = "count"
-    half_life: float | None = Field(default=None, gt=0)
-    restart: float = Field(default=0.0, ge=0, lt=1)
-    walks_per_node: int = Field(default=10, ge=1)
-    walk_length: int = Field(default=40, ge=2)
-    window: int = Field(default=5, ge=1)
-    negatives: int = Field(default=5, ge=1)
-    epochs: int = Field(default=1, ge=1)
-    hogwild: bool = False
-    learning_rate: float = Field(default=0.05, gt=0)
-    subsample: float = Field(default=0.0, ge=0)
-    dynamic_window: bool = True
-    cold: Literal["none", "neighbours"] = "none"
-    min_edges: int = Field(default=0, ge=0)
-    item_features: str | None = None
-    kinds: Literal["joint", "apart", "items"] = "joint"
-    unique: Literal["assignment", "nearest", "counter"] = "assignment"
-
-    @field_validator("levels", mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return [int(v) for v in value.split(",")] if isinstance(value, str) and value != "auto" else value
-
-
-class WeightsConfig(Section):
-    """Weights of the parts of the loss."""
-
-    item: float = Field(default=1.0, ge=0)
-    generation: float = Field(default=0.5, ge=0)
-    shared: float = Field(default=0.25, ge=0)
-    text: float = Field(default=0.25, ge=0)
-    rating: float = Field(default=0.5, ge=0)
-
-
-class ModelConfig(Section):
-    """The model; the keys are those of `metatoken.model.settings.ModelSettings`."""
-
-    backbone: str = "gpt2-preset"
-    layers: int | None = Field(default=None, ge=1)
-    preset: dict[str, int | float] = {}
-    tuning: Literal["lora", "full", "frozen"] | None = None
-    lora: dict[str, Any] | None = None
-    gradient_checkpointing: bool = False
-    tasks: list[str] = ["sequential", "direct"]
-    max_text: int = Field(default=64, ge=1)
-    leaf: bool = True
-    normaliser: Literal["trie", "full"] = "trie"
-    temperature: float = 0.07
-    alpha: float = 1.0
-    input_norm: float | None = None
-    item_features: str | None = None
-    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
-    max_history: int = 50
-    titles: bool = False
-    title_tokens: int = Field(default=12, ge=1)
-    weights: WeightsConfig = WeightsConfig()
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-
-
-class TrainerConfig(Section):
-    """How long and on what; `options` go to `lightning.Trainer` as they are."""
-
-    max_epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=128, ge=1)
-    direct_share: float = Field(default=0.25, gt=0, le=1)
-    shares: dict[str, float] = {}
-    mixing_temperature: float = Field(default=1.0, ge=1)
-    gradient_clip_val: float | None = 1.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    strategy: str = "auto"
-    checkpoint_every_steps: int | None = Field(default=None, ge=1)
-    validation_users: int | None = 2000
-    validate_every: int = Field(default=1, ge=1)
-    options: dict[str, Any] = {}
-
-
-class WritingConfig(Section):
-    """How texts are written; the keys are those of `metatoken.decode.text.TextOptions`."""
-
-    max_new_tokens: int | None = Field(default=None, ge=1)  # None: model.max_text
-    min_new_tokens: int = Field(default=1, ge=0)
-    num_beams: int = Field(default=1, ge=1)
-    do_sample: bool = False
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    no_repeat_ngram_size: int = Field(default=0, ge=0)
-
-
-class EvaluateConfig(Section):
-    """How the run is scored."""
-
-    width: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=256, ge=1)
-    fusion_users: int = Field(default=5000, ge=1)
-    texts: int = Field(default=500, ge=1)
-    writing: WritingConfig = WritingConfig()
-
-
-class Config(Section):
-    """Everything that defines a run."""
-
-    data: DataConfig
-    vocabulary: Path | None = None
-    tokens: TokensConfig = TokensConfig()
-    model: ModelConfig = ModelConfig()
-    trainer: TrainerConfig = TrainerConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    threads: int | None = Field(default=None, ge=1)
-
-
-def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Reads and checks a YAML file.
+class SettingError(ArgumentError, ConfigError):
+    """A setting is unknown, missing, or has a value that cannot be used.
 
     Args:
-        path: The file. Relative paths in it are relative to the working directory, as they would be on a command line.
-        overrides: `key.sub=value`, values in YAML, later ones win.
+        path: Names of the sections it stands in, then its own.
+        said: What was expected and what came.
+        kind: What is wrong with it.
+    """
+
+    def __init__(
+        self, path: tuple[str, ...], said: str, kind: Literal["unknown", "missing", "value"] = "value"
+    ) -> None:
+        super().__init__(".".join(path), said)
+        self.path, self.said, self.kind = path, said, kind
+
+    def __str__(self) -> str:
+        return f"unknown setting {self.argument!r}; {self.said}" if self.kind == "unknown" else super().__str__()
+
+    def within(self, *sections: str) -> SettingError:
+        """The same error seen from outside of a section; one that says its section already is not changed."""
+        inside = self.path[: len(sections)] == sections
+        return self if inside else SettingError((*sections, *self.path), self.said, self.kind)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a field says about itself besides its type and default.
+
+    Attributes:
+        help: One line on what it means.
+        ge: Least value.
+        gt: Largest value that is too small.
+        le: Largest value.
+        lt: Least value that is too large.
+        noun: What a number is called in messages; by default from the type.
+        parse: Checks a value in place of the type; raises `ValueError` with what was expected and what came.
+        group: Fields that belong together; a panel of the command line's help.
+        option: Option of the command line, by default `--` and the name.
+        form: How a mapping is written on the command line, such as `TYPE=FILE`.
+        key: Whether it is a key in YAML.
+    """
+
+    help: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    noun: str | None = None
+    parse: Callable[[Any], Any] | None = None
+    group: str = ""
+    option: str = ""
+    form: str = ""
+    key: bool = True
+
+    def bounds(self) -> str:
+        """The bounds in words: `of at least 0 and below 1`."""
+        words = {"of at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
+        return " and ".join(f"{word} {value:g}" for word, value in words.items() if value is not None)
+
+    def fits(self, value: Any) -> bool:
+        """Whether a number is finite, fits 64 bits and is within the bounds; other values fit."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
+        high = (self.le is None or value <= self.le) and (self.lt is None or value < self.lt)
+        return low and high and (abs(value) <= sys.maxsize if isinstance(value, int) else math.isfinite(value))
+
+
+def setting(default: T, help: str = "", **spec: Any) -> T:  # noqa: A002 (as in argparse and typer)
+    """A field of a `Settings` class; the arguments after its default are those of `Spec`."""
+    metadata = {"spec": Spec(help, **spec)}
+    if isinstance(default, dict):
+        copied: Any = field(default_factory=default.copy, metadata=metadata)
+        return cast("T", copied)
+    return field(default=default, metadata=metadata)
+
+
+def spec_of(one: Field[Any]) -> Spec:
+    """What a field says about itself."""
+    return cast("Spec", one.metadata.get("spec", Spec()))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings; derive a frozen dataclass and declare its fields with `setting`."""
+
+    section: ClassVar[str] = ""  # stands before the names of fields in messages
+
+    def __post_init__(self) -> None:
+        """Check every field and bring it to its type."""
+        types = get_type_hints(type(self))
+        try:
+            for one in fields(self):
+                value = _converted(getattr(self, one.name), types[one.name], spec_of(one), (one.name,))
+                object.__setattr__(self, one.name, value)
+            self.check()
+        except SettingError as error:
+            raise (error.within(self.section) if self.section else error) from error.__cause__
+
+    def check(self) -> None:
+        """Refuses fields that do not go together; for derived classes."""
+
+    @classmethod
+    def keys(cls) -> dict[str, Field[Any]]:
+        """The fields that are keys in YAML, by name."""
+        return {one.name: one for one in fields(cls) if spec_of(one).key}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from the plain values of a section of YAML.
+
+        Raises:
+            SettingError: A key is unknown or missing, or a value cannot be used.
+        """
+        _check_names(values, cls.keys())
+        for name, one in cls.keys().items():
+            if one.default is MISSING and one.default_factory is MISSING and name not in values:
+                raise SettingError((name,), "is missing", "missing")
+        return cls(**values)
+
+    @classmethod
+    def of(cls, settings: Self | None, changes: Mapping[str, Any], *groups: str) -> Self:
+        """Ready settings, or the defaults, with some fields changed.
+
+        Args:
+            settings: The ready ones.
+            changes: Values by the name of the field.
+            *groups: Where given, only fields of these groups may change.
+
+        Raises:
+            SettingError: A name is unknown, or a value cannot be used.
+        """
+        _check_names(changes, [one.name for one in fields(cls) if not groups or spec_of(one).group in groups])
+        return cls(**changes) if settings is None else replace(settings, **changes)
+
+    def plain(self, *groups: str) -> dict[str, Any]:
+        """The keys (of some groups only, where given) with values that JSON and YAML can hold."""
+        named = [name for name, one in self.keys().items() if not groups or spec_of(one).group in groups]
+        return {name: _plain(getattr(self, name)) for name in named}
+
+
+def _check_names(given: Collection[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            remedy = hint(str(name), [*known], f"known are {', '.join(known)}")
+            raise SettingError((str(name),), remedy, "unknown")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.plain()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
+    """A value as the type that a field declares.
 
     Raises:
-        ConfigError: The file is missing or broken, a key unknown, a value not usable; file and line where known.
+        SettingError: It is none, or out of bounds.
     """
-    path = Path(path)
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and NoneType in inner):
+        return value
+    if spec.parse is not None:
+        try:
+            return spec.parse(value)
+        except ValueError as error:
+            raise SettingError(path, str(error)) from error
+    if origin in (Union, UnionType):
+        return _of_union(value, [one for one in inner if one is not NoneType], spec, path)
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return _section(value, kind, path)
+    if origin is tuple and isinstance(value, list | tuple):
+        found: Any = tuple(_converted(one, inner[0], spec, path) for one in value)
+    elif origin is dict and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        found = {name: _converted(one, inner[1], spec, (*path, name)) for name, one in value.items()}
+    else:
+        found = _scalar(value, kind)
+    if found is None or not spec.fits(found):
+        raise SettingError(path, f"expected {_expected(kind, spec)}, got {value!r}")
+    return found
+
+
+def _of_union(value: Any, kinds: list[Any], spec: Spec, path: tuple[str, ...]) -> Any:
+    # First the type that the value has: "2" stays text where text may stand.
+    kinds.sort(key=lambda kind: type(value) is not kind)
+    for kind in kinds[:-1]:
+        with suppress(SettingError):
+            return _converted(value, kind, spec, path)
+    return _converted(value, kinds[-1], spec, path)
+
+
+def _section(value: Any, kind: type[Settings], path: tuple[str, ...]) -> Settings:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise SettingError(path, f"expected a section with keys of {', '.join(kind.keys())}; got {value!r}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected a YAML text file, got bytes that are not UTF-8") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.model_fields)}")
-    for override in overrides or []:
-        _override(values, override)
-    return _check(values, path, text, overrides or [])
+        return kind.read(value)
+    except SettingError as error:
+        raise error.within(*path) from error.__cause__
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: expected key=value, e.g. trainer.max_epochs=20")
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
-        values = inner
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
+def _scalar(value: Any, kind: Any) -> Any:
+    """A single value as its type, None where it is of another one."""
+    if get_origin(kind) is Literal:
+        return value if isinstance(value, str) and value in get_args(kind) else None
+    if kind is bool:
+        return bool(value) if isinstance(value, int) and value in (0, 1) else None
+    if kind in (int, float):
+        # Text, too, since YAML reads 1e-3 as a word.
+        known = isinstance(value, str | Integral) or (kind is float and isinstance(value, Real))
+        with suppress(ValueError, OverflowError):
+            return kind(value) if known and not isinstance(value, bool) else None
+    if kind is Path and isinstance(value, os.PathLike | str):
+        return Path(value)
+    return value if kind is str and isinstance(value, str) else None
 
 
-def _check(values: dict[str, Any], file: Path, text: str, overrides: list[str]) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        found = error.errors()
-        first = next(
-            (one for one in found if one["type"] == "extra_forbidden"), found[0]
-        )  # a typo before what it hides
-        path = [str(part) for part in first["loc"]]
-        place, name = _place(path, file, text, overrides), ".".join(path)
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            remedy = hint(path[-1], known, f"known are {', '.join(known)}")
-            raise ConfigError(f"{place}: unknown key {name!r}; {remedy}") from error
-        if first["type"] == "missing":
-            raise ConfigError(f"{place}: {name!r} is missing; set it in the file or with --set {name}=...") from error
-        if first["type"] == "model_type":
-            keys = ", ".join(_known_keys(path))
-            raise ConfigError(
-                f"{place}: {name}: expected a section with keys of {keys}; got {first['input']!r}"
-            ) from error
-        said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{place}: {name}: {said}, got {first['input']!r}") from error
-
-
-def _place(path: list[str], file: Path, text: str, overrides: list[str]) -> str:
-    """Where a value at fault comes from: the last override of it or of what it is in, or a line of the file."""
-    for override in reversed(overrides):
-        keys = override.partition("=")[0].split(".")
-        if keys == path[: len(keys)]:
-            return f"--set {override}"
-    line = _line_of(text, path)
-    return str(file) if line is None else f"{file}:{line}"
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    section: Any = Config
-    for part in path:
-        field = getattr(section, "model_fields", {}).get(part)
-        found = field.annotation if field is not None else None
-        section = next((kind for kind in get_args(found) if kind is not type(None)), found)  # of an optional one
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
-
-
-def _line_of(text: str, path: list[str]) -> int | None:
-    """Line (from 1) of a key in the file, None where it is not there."""
-    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
-    for part in path:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        for key, value in node.value:
-            if key.value == part:
-                node, line = value, key.start_mark.line + 1
-                break
-        else:
-            break
-    return line
-
-
-def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def _expected(kind: Any, spec: Spec) -> str:
+    """What a value must be, in words: `an integer of at least 1`."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if origin in (tuple, dict):
+        return "a list" if origin is tuple else "a mapping with text for keys"
+    bounds = spec.bounds() or ("that is finite" if kind is float else "")
+    return f"{spec.noun or NOUNS.get(kind, 'a value')} {bounds}".rstrip()

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from metatoken.artifacts import read_json
-from metatoken.config import TokensConfig
 from metatoken.data import Interactions, leave_last_out
 from metatoken.tokens.features import ItemFeatures
-from metatoken.tokens.files import fit_arguments
+from metatoken.tokens.files import attribute_links
 from metatoken.tokens.quality.links import link_auc
+from metatoken.tokens.settings import TokenSettings
 from metatoken.tokens.vectors.cold import ORIGINS
 from metatoken.tokens.vectors.skipgram import Embeddings
 from metatoken.tokens.vocabulary import Vocabulary
@@ -53,7 +53,7 @@ def test_attributes_weights_and_paths_from_the_command_line(run: Run, ratings: P
 
 
 def test_yaml_says_the_same(run: Run, ratings: Path, files: Path) -> None:
-    tokens = TokensConfig.model_validate(
+    tokens = TokenSettings.read(
         {"levels": [8, 16], "dim": 8, "walks_per_node": 2, "walk_length": 8, "attributes": {"genre": "genres"},
          "item_links": {"maker": str(files / "makers.txt")}, "meta_paths": ["item-genre-item", "item-maker-item"],
          "cold": "neighbours", "min_edges": 2}
@@ -61,8 +61,9 @@ def test_yaml_says_the_same(run: Run, ratings: Path, files: Path) -> None:
     log = Interactions.read(
         ratings, user="userId", item="movieId", time="timestamp", items=files / "movies.csv", item_id="movieId"
     )
-    arguments = fit_arguments(tokens.model_dump(), log, items=files / "movies.csv", item="movieId", item_id=None)
-    Vocabulary.fit(leave_last_out(log).train, source=log.checksum(), **arguments).save(files / "a")
+    links = attribute_links(tokens, log, items=files / "movies.csv", item="movieId", item_id=None)
+    train = leave_last_out(log).train
+    Vocabulary.fit(train, tokens, attributes=links, source=log.checksum()).save(files / "a")
     result = run(
         "tokenize", ratings, *COLUMNS, *QUICK, *LEVELS, "-o", files / "b", "--items", files / "movies.csv",
         "--attribute", "genre=genres", "--item-links", f"maker={files / 'makers.txt'}",
@@ -166,8 +167,8 @@ def test_link_auc_and_groups_of_a_vocabulary(run: Run, ratings: Path, vocabulary
         (("--restart", "1"), "restart: expected a probability"),
         (("--min-edges", "3"), "it needs cold='neighbours' or features"),
         (("--item-features", "x.csv"), "expected a folder, a .parquet file or FILE.npy:IDS.txt"),
-        (("--cold", "warm"), "cold: expected 'none' or 'neighbours'"),
-        (("--kinds", "users"), "kinds: expected 'joint', 'apart' or 'items'"),
+        (("--cold", "warm"), "cold: expected one of none, neighbours, got 'warm'"),
+        (("--kinds", "users"), "kinds: expected one of joint, apart, items"),
     ],
 )
 def test_mistakes_in_the_graph(refuse: Refuse, ratings: Path, tmp_path: Path, options: tuple, reason: str) -> None:

@@ -1,12 +1,14 @@
 """`metatoken text-vectors` and a run that uses what it wrote."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from metatoken.config import dump_config, load_config
 from metatoken.errors import ConfigError
 from metatoken.model.backbone import smollm2
 from metatoken.run import load_run, train_run
+from metatoken.run.config import dump_config, load_config
 from metatoken.tokens.features import ItemFeatures
 from tests.files import write_movies, write_run_config
 from tests.model.architectures import write_backbone
@@ -71,8 +73,8 @@ def test_a_run_trains_with_titles_and_text_vectors(run, tmp_path, backbone):
         "backbone": backbone, "layers": 1, "preset": {}, "titles": True, "item_features": str(out), "max_history": 10,
         "lora": {"r": 2}, "title_tokens": 4,
     }  # fmt: skip
-    config = config.model_copy(update={"model": config.model.model_copy(update=model)})
-    trained = train_run(type(config).model_validate(config.model_dump()), tmp_path / "run", say=lambda _: None)
+    config = replace(config, model=replace(config.model, **model))
+    trained = train_run(config, tmp_path / "run", say=lambda _: None)
     loaded = load_run(tmp_path / "run")
     assert len(loaded.module.network.backbone.bare().model.layers) == 1
     with torch.no_grad():

@@ -8,22 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metatoken.cli import tokenize
-from metatoken.errors import ArgumentError
 from metatoken.tokens.vocabulary import Vocabulary
 from tests.cli.conftest import COLUMNS, QUICK, Refuse, Run
 from tests.files import write_movies, write_run_config
-
-
-@pytest.mark.parametrize(("text", "levels"), [("auto", "auto"), ("256,64", (256, 64)), (" 8", (8,))])
-def test_levels(text: str, levels: object) -> None:
-    assert tokenize.parse_levels(text) == levels
-
-
-@pytest.mark.parametrize("text", ["", "256,", "a,b", "2.5", "256;64"])
-def test_levels_that_are_no_numbers(text: str) -> None:
-    with pytest.raises(ArgumentError, match="--levels"):
-        tokenize.parse_levels(text)
 
 
 def test_a_log_becomes_a_vocabulary(run: Run, ratings: Path, tmp_path: Path) -> None:
@@ -156,6 +143,7 @@ def test_a_file_that_is_not_what_its_name_says(name: str, refuse: Refuse, tmp_pa
 
 
 WRONG_OPTIONS = {
+    "levels that are no numbers": (("--levels", "8,x"), 'levels: expected "auto" or sizes'),
     "levels over the rows": (("--levels", "1000,8"), "1000"),
     "too few codes": (("--levels", "2,2"), "levels"),
     "no such method": (("--method", "magic"), "magic"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metatoken.config import load_config
 from metatoken.run import load_run
+from metatoken.run.config import load_config
 from tests.cli.conftest import Refuse, Run, flip_byte
 from tests.conftest import TrainedRun
 from tests.files import write_run_config

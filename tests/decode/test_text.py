@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metatoken.decode.text import TextOptions, write
+from metatoken.decode.settings import TextOptions
+from metatoken.decode.text import write
 from metatoken.errors import ArgumentError
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
 from metatoken.tasks.task import find_task

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from metatoken import MetaTokenModule
-from metatoken.config import load_config
-from metatoken.model.module import settings_from_dict
-from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.objective import loss_parts
+from metatoken.model.settings import Weights
+from metatoken.run.config import load_config
 from tests.files import ROOT
 from tests.model.architectures import ARCHITECTURES
 from tests.model.backbone import test_adaptation, test_pretrained
@@ -61,7 +62,7 @@ def test_there_is_one_example_config_a_family():
 def test_the_example_config_trains_its_family(vocabulary, architecture, folder):
     """As it stands, but for the weights, which come from the tiny model of the family."""
     config = load_config(CONFIGS / f"{architecture}.yaml", [f"model.backbone={folder}"])
-    module = MetaTokenModule(vocabulary, settings_from_dict(config.model.model_dump() | {"seed": config.seed}))
+    module = MetaTokenModule(vocabulary, replace(config.model, seed=config.seed))
     with torch.autocast("cpu", torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed"):
         loss = loss_parts(module.network(_batch(module)), Weights())["loss"]
     loss.backward()

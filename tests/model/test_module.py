@@ -76,7 +76,7 @@ def test_settings_come_once(make_module, vocabulary):
 
     with pytest.raises(ArgumentError, match="settings"):
         MetaTokenModule(vocabulary, ModelSettings(), alpha=2.0)
-    with pytest.raises(ConfigError, match="unexpected keyword"):
+    with pytest.raises(ConfigError, match="unknown setting 'colour'"):
         MetaTokenModule(vocabulary, colour="red")
 
 

@@ -13,7 +13,8 @@ from metatoken.evaluate.losses import held_out_losses
 from metatoken.evaluate.runner import Runner
 from metatoken.model.heads.ranking import item_scores, target_ranks
 from metatoken.model.heads.text_loss import BLOCK, linear_cross_entropy
-from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.objective import loss_parts
+from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.examples import collate
 from metatoken.tasks.task import find_template

@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metatoken.config import load_config
-from metatoken.decode.text import TextOptions
+from metatoken.decode.settings import TextOptions
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
 from metatoken.evaluate.runner import Runner
 from metatoken.predict.rater import ModelRater
@@ -21,6 +20,7 @@ from metatoken.predict.writer import ModelWriter
 from metatoken.recommend import Answerer
 from metatoken.recommend.answerer import write_answers
 from metatoken.run import Run, evaluate_run, load_run, train_run
+from metatoken.run.config import load_config
 from metatoken.tasks.task import find_task
 from tests.files import write_run_config
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from metatoken.config import load_config
 from metatoken.data import hold_out
 from metatoken.errors import ConfigError
 from metatoken.evaluate.runner import Runner
 from metatoken.predict.writer import ModelWriter
 from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
+from metatoken.run.config import load_config
 from metatoken.run.folder import needs_of
 from metatoken.tasks.datamodule import TaskDataModule
 from metatoken.tasks.task import find_task, tasks_of
@@ -142,6 +143,6 @@ def test_an_encoder_decoder_is_refused(tmp_path: Any) -> None:
 def test_a_vocabulary_from_elsewhere_is_refused(done: tuple[Run, dict[str, Any]], tmp_path: Any) -> None:
     """It saw rows that this run holds out."""
     config = load_config(write_run_config(tmp_path, data=DATA, model={"tasks": ["rating"]}))
-    given = config.model_copy(update={"vocabulary": done[0].folder / "vocabulary"})
+    given = replace(config, vocabulary=done[0].folder / "vocabulary")
     with pytest.raises(ConfigError, match="leave `vocabulary` out"):
         train_run(given, tmp_path / "run", say=lambda _: None)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from metatoken.config import load_config
 from metatoken.errors import ConfigError
 from metatoken.recommend import Recommender
 from metatoken.run import evaluate_run, load_run, train_run
+from metatoken.run.config import load_config
 from tests.files import write_run_config
 
 

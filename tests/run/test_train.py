@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from metatoken import Vocabulary
-from metatoken.config import Config, load_config
 from metatoken.data import no_split
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
 from metatoken.evaluate.runner import Runner
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import Reading
 from metatoken.run import Run, evaluate_run, load_run, read_log, read_metrics, train_run
+from metatoken.run.config import Config, load_config
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
@@ -104,13 +104,13 @@ def test_one_seed_one_result(config: Config, trained_run: TrainedRun, tmp_path: 
 
 
 def test_another_seed_gives_other_weights(config: Config, trained_run: TrainedRun, tmp_path: Path) -> None:
-    other = train(config.model_copy(update={"seed": 1}), tmp_path / "other")
+    other = train(replace(config, seed=1), tmp_path / "other")
     assert not torch.equal(scores(other)[0], scores(trained_run.run)[0])
 
 
 def test_a_vocabulary_of_ones_own_is_used_as_it_is(config: Config, trained_run: TrainedRun, tmp_path: Path) -> None:
     given = trained_run.run.folder / "vocabulary"
-    run = train(config.model_copy(update={"vocabulary": given}), tmp_path / "run")
+    run = train(replace(config, vocabulary=given), tmp_path / "run")
     assert np.array_equal(run.module.vocabulary.item_codes, trained_run.run.module.vocabulary.item_codes)
     for file in given.iterdir():
         assert (run.folder / "vocabulary" / file.name).read_bytes() == file.read_bytes()
@@ -122,7 +122,7 @@ def test_a_vocabulary_without_titles_takes_those_of_the_log(
 ) -> None:
     vocabulary = trained_run.run.module.vocabulary
     replace(vocabulary, titles=None).save(tmp_path / "untitled")
-    run = train(config.model_copy(update={"vocabulary": tmp_path / "untitled"}), tmp_path / "run")
+    run = train(replace(config, vocabulary=tmp_path / "untitled"), tmp_path / "run")
     assert run.module.vocabulary.titles == vocabulary.titles
     assert load_run(tmp_path / "run").module.vocabulary.titles == vocabulary.titles
     assert any(vocabulary.titles)
@@ -132,7 +132,7 @@ def test_a_vocabulary_that_has_seen_the_targets_is_refused(config: Config, tmp_p
     everything = no_split(read_log(config)).train
     Vocabulary.fit(everything, levels=[8, 16], dim=8, walks_per_node=2, walk_length=8).save(tmp_path / "leaking")
     with pytest.raises(ConfigError, match="leave-last-out"):
-        train(config.model_copy(update={"vocabulary": tmp_path / "leaking"}), tmp_path / "run")
+        train(replace(config, vocabulary=tmp_path / "leaking"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -205,9 +205,7 @@ def test_a_log_with_nothing_to_learn_from(config: Config, tmp_path: Path) -> Non
     log.write_text(
         "user_id,item_id,timestamp\n" + "".join(f"u{u},i{(u + t) % 20},{t}\n" for u in range(30) for t in range(3))
     )
-    short = config.model_copy(
-        update={"data": config.data.model_copy(update={"path": log, "items": None, "title": None, "categories": None})}
-    )
+    short = replace(config, data=replace(config.data, path=log, items=None, title=None, categories=None))
     with pytest.raises(ArgumentError, match="two training interactions"):
         train(short, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -252,7 +250,7 @@ def test_interrupted_before_the_first_checkpoint_nothing_stays(config: Config, t
 
 
 def test_a_finished_run_can_train_longer(config: Config, finished: Path) -> None:
-    longer = config.model_copy(update={"trainer": config.trainer.model_copy(update={"max_epochs": 2})})
+    longer = replace(config, trainer=replace(config.trainer, max_epochs=2))
     lines: list[str] = []
     run = train(longer, finished, resume=True, say=lines.append)
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 2/2"]
@@ -260,9 +258,9 @@ def test_a_finished_run_can_train_longer(config: Config, finished: Path) -> None
 
 
 def test_what_cannot_be_resumed(config: Config, finished: Path, tmp_path: Path) -> None:
-    for changed in ({"seed": 5}, {"model": config.model.model_copy(update={"alpha": 0.5})}):
+    for changed in ({"seed": 5}, {"model": replace(config.model, alpha=0.5)}):
         with pytest.raises(ConfigError, match="--resume"):
-            train(config.model_copy(update=changed), finished, resume=True)
+            train(replace(config, **changed), finished, resume=True)
     with pytest.raises(ConfigError, match="no checkpoint"):
         train(config, tmp_path / "nowhere", resume=True)
     last = finished / "checkpoints" / "last.ckpt"

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from metatoken.config import load_config
 from metatoken.errors import ConfigError
 from metatoken.run import load_run, train_run
+from metatoken.run.config import load_config
 from metatoken.run.trainer import is_first_process
 from tests.files import write_run_config
 
 TALKATIVE = """
 import sys
-from metatoken.config import load_config
+from metatoken.run.config import load_config
 from metatoken.model.store import reporting
 from metatoken.run import train_run
 

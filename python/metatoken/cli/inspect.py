@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -11,10 +11,13 @@ import typer
 
 from metatoken.cli import options
 from metatoken.cli.output import print_facts, warn
-from metatoken.cli.quality import QualityOptions, vector_quality
+from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from metatoken.data import Interactions
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from metatoken.data import Interactions, Split
     from metatoken.tokens.vocabulary import Vocabulary
 
 NEAR = "Neighbours of one id"
@@ -73,7 +76,12 @@ def inspect(
     columns = options.LogOptions(form, user, item, time, rating, split)
     part = options.read_split(log, columns) if log is not None else None
     facts = size(loaded)
-    facts |= vector_quality(loaded, QualityOptions(heldout, negatives, groups, k, seed), part, columns)
+    if heldout is not None:
+        facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
+    elif negatives is not None:
+        raise ArgumentError("--negatives", "is about the pairs of --heldout")
+    if groups is not None:
+        facts |= same_groups(loaded, groups, k)
     if part is not None:
         scores = compute_scores(loaded, part.train, representation)
     else:
@@ -122,6 +130,75 @@ def size(vocabulary: Vocabulary) -> dict[str, Any]:
         "level_sizes": list(vocabulary.levels),
         "vectors": count_origins(vocabulary.origins, vocabulary.n_users),
     }
+
+
+def same_groups(vocabulary: Vocabulary, groups: str, k: int) -> dict[str, Any]:
+    """How many of the k nearest items share a group of a file, as JSON values."""
+    from metatoken.tokens.files import read_groups
+    from metatoken.tokens.quality.links import group_quality
+
+    own = vocabulary.trained[vocabulary.n_users :]
+    links = read_groups(groups, vocabulary.items, "item")
+    links = replace(links, rows=links.rows[own[links.rows]], values=links.values[own[links.rows]])
+    quality = group_quality(vocabulary.vectors[vocabulary.n_users :], links, k)
+    return {f"same_group_at_{k}": round(quality.same, 6), "same_group_by_chance": round(quality.chance, 6)}
+
+
+def link_quality(
+    vocabulary: Vocabulary,
+    heldout: str,
+    split: Split | None,
+    columns: options.LogOptions,
+    negatives: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Link AUC on held-out pairs, as JSON values.
+
+    Raises:
+        ArgumentError: Options do not go together, or the vocabulary has no users to link.
+        DataError: A file cannot be read.
+    """
+    from metatoken.tokens.quality.links import link_auc
+    from metatoken.tokens.vectors.skipgram import Embeddings
+
+    if vocabulary.n_users == 0:
+        raise ArgumentError("--heldout", "the vocabulary has items only, and links are between users and items")
+    if split is not None and (vocabulary.users, vocabulary.items) != (split.log.users, split.log.items):
+        raise ArgumentError("--log", "has other users or items than the vocabulary; give the log that made it")
+    users, items = held_out_rows(vocabulary, heldout, split, columns)
+    known = None if split is None else split.train.sequences()
+    if known is None:
+        warn("without --log, training edges count as non-edges, which lowers the AUC")
+    n = vocabulary.n_users
+    vectors = Embeddings(vocabulary.vectors, n, vocabulary.n_items, vocabulary.trained)
+    walked = vocabulary.trained[:n][users] & vocabulary.trained[n:][items]
+    auc = link_auc(vectors, users, items, seed, known=known, negatives="all" if negatives is None else negatives)
+    return {"link_auc": round(auc, 6), "link_pairs": len(users), "link_pairs_without_vector": int((~walked).sum())}
+
+
+def held_out_rows(
+    vocabulary: Vocabulary, heldout: str, split: Split | None, columns: options.LogOptions
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """User and item rows of held-out pairs: a part of the split, or those of a file that the vocabulary knows."""
+    import numpy as np
+
+    from metatoken.data import Interactions
+
+    if heldout in ("validation", "test"):
+        if split is None:
+            raise ArgumentError("--heldout", f"{heldout} is a part of the log; give it with --log")
+        targets = split.targets("validation" if heldout == "validation" else "test")
+        return targets.users.astype(np.int64), targets.items.astype(np.int64)
+    log = Interactions.read(heldout, cast("Any", columns.form), user=columns.user, item=columns.item)
+    users, items = (
+        np.array([ids.row(raw) if raw in ids else -1 for raw in theirs.raw])[log.frame[name].to_numpy()]
+        for name, ids, theirs in (("user", vocabulary.users, log.users), ("item", vocabulary.items, log.items))
+    )
+    known = (users >= 0) & (items >= 0)
+    if not known.all():
+        left = f"{int((~known).sum()):,} of {len(known):,} held-out pairs are left out"
+        warn(f"{left}: their ids are not in the vocabulary")
+    return users[known].astype(np.int64), items[known].astype(np.int64)
 
 
 def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:

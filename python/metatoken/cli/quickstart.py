@@ -18,11 +18,14 @@ def quickstart(
 ) -> None:
     """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""
     from metatoken.cli.output import print_metrics, progress_bar
-    from metatoken.config import Config, DataConfig, ModelConfig, TrainerConfig
     from metatoken.data import generate_world
+    from metatoken.data.settings import LogSettings
     from metatoken.errors import ConfigError
+    from metatoken.model.settings import ModelSettings
     from metatoken.recommend import Recommender
     from metatoken.run import evaluate_run, train_run
+    from metatoken.run.config import Config
+    from metatoken.run.settings import TrainerSettings
 
     run = out / "run"
     if run.exists() and not overwrite:
@@ -31,12 +34,12 @@ def quickstart(
     world.write(out / "world")
     print(f"a world of {users} users and {items} items, written to {out / 'world'}")
     config = Config(
-        data=DataConfig(
+        data=LogSettings(
             path=out / "world" / "interactions.csv", user="user_id", item="item_id", time="timestamp",
             items=out / "world" / "items.csv", title="title", categories="categories",
         ),
-        model=ModelConfig(preset={"dropout": 0.2}, learning_rate=2e-3, max_history=20, warmup_steps=20),
-        trainer=TrainerConfig(max_epochs=epochs, batch_size=64),
+        model=ModelSettings(preset={"dropout": 0.2}, learning_rate=2e-3, max_history=20, warmup_steps=20),
+        trainer=TrainerSettings(max_epochs=epochs, batch_size=64),
         seed=seed,
     )  # fmt: skip
     done = train_run(config, run, overwrite=overwrite, say=lambda line: print(line, flush=True), bar=progress_bar)

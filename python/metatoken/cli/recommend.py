@@ -60,9 +60,9 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
-    from metatoken.cli.own import read_ids
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
+    from metatoken.tokens.files import read_ids
 
     if bool(user or users) == (history is not None):
         raise ArgumentError("--user", "expected --user or --users, or else --history")

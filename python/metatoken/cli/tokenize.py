@@ -11,23 +11,18 @@ import typer
 from metatoken.cli import options
 from metatoken.cli.inspect import compute_scores
 from metatoken.cli.output import check_output, print_facts, progress_bar, warn
-from metatoken.cli.own import OwnFiles, tokenize_own
 from metatoken.errors import ArgumentError
+from metatoken.tokens.settings import TokenSettings
 
 if TYPE_CHECKING:
     from metatoken.data.split import Split
+    from metatoken.tokens.files import VectorFiles
     from metatoken.tokens.vocabulary import Vocabulary
 
-IDS = "Ids"
-GRAPH = "The graph that is walked"
-COLD = "Ids with few or no training edges"
-WALKS = "Walks and embeddings"
 OWN = "Your own embeddings, in place of a log"
 
-META_PATHS = ("user-item-user", "item-user-item")
-PATH_HELP = f"Repeatable, e.g. 'item>item share=0.5'; by default {' and '.join(META_PATHS)}."
 
-
+@options.with_settings(TokenSettings)
 def tokenize(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the vocabulary; appears when complete.")],
@@ -42,86 +37,6 @@ def tokenize(
     item_id: options.ItemId = None,
     title: options.Title = None,
     categories: options.Categories = None,
-    levels: Annotated[
-        str,
-        typer.Option(help='Tokens at each level, e.g. "256,256"; "auto" counts users and items.', rich_help_panel=IDS),
-    ] = "auto",
-    method: Annotated[
-        str, typer.Option(help="residual, tree or flat+rank (the published scheme).", rich_help_panel=IDS)
-    ] = "residual",
-    metric: Annotated[str, typer.Option(help="euclidean or cosine.", rich_help_panel=IDS)] = "euclidean",
-    unique: Annotated[
-        str,
-        typer.Option(help="Ids made unique by assignment, nearest or counter; none leaves them.", rich_help_panel=IDS),
-    ] = "assignment",
-    max_cluster_size: Annotated[
-        int | None,
-        typer.Option(help="Most ids of a kind with the same first token.", show_default=False, rich_help_panel=IDS),
-    ] = None,
-    kinds: Annotated[
-        str,
-        typer.Option(
-            help="joint: users and items share tokens; apart: each has its own; items: users get none.",
-            rich_help_panel=IDS,
-        ),
-    ] = "joint",
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="TYPE=COLUMN of --items: its values become nodes; repeatable.", rich_help_panel=GRAPH),
-    ] = None,
-    item_links: Annotated[
-        list[str] | None,
-        typer.Option(help="TYPE=FILE[:IDCOLUMN:COLUMN]: values of items in a file; repeatable.", rich_help_panel=GRAPH),
-    ] = None,
-    user_links: Annotated[
-        list[str] | None, typer.Option(help="The same of users; repeatable.", rich_help_panel=GRAPH)
-    ] = None,
-    edge_weights: Annotated[
-        str, typer.Option(help="count, distinct, rating, recency or position.", rich_help_panel=GRAPH)
-    ] = "count",
-    half_life: Annotated[
-        float | None,
-        typer.Option(
-            help="In which a weight halves: of recency in the unit of --time, of position in interactions.",
-            rich_help_panel=GRAPH,
-        ),
-    ] = None,
-    dim: Annotated[int, typer.Option(help="Length of the embeddings.", rich_help_panel=WALKS)] = 64,
-    meta_path: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=PATH_HELP,
-            rich_help_panel=WALKS,
-        ),
-    ] = None,
-    restart: Annotated[
-        float, typer.Option(help="Chance that a walk goes back to its start.", rich_help_panel=WALKS)
-    ] = 0.0,
-    walks_per_node: Annotated[int, typer.Option(help="Walks from each node.", rich_help_panel=WALKS)] = 10,
-    walk_length: Annotated[int, typer.Option(help="Nodes in a walk.", rich_help_panel=WALKS)] = 40,
-    window: Annotated[int, typer.Option(help="Nodes to each side that count as near.", rich_help_panel=WALKS)] = 5,
-    negatives: Annotated[int, typer.Option(help="Noise nodes for each pair.", rich_help_panel=WALKS)] = 5,
-    epochs: Annotated[int, typer.Option(help="Passes over the walks.", rich_help_panel=WALKS)] = 1,
-    hogwild: Annotated[
-        bool, typer.Option("--hogwild", help="Faster, but no two runs are the same.", rich_help_panel=WALKS)
-    ] = False,
-    subsample: Annotated[
-        float, typer.Option(help="Share of visits from which on nodes are left out by chance.", rich_help_panel=WALKS)
-    ] = 0.0,
-    cold: Annotated[
-        str, typer.Option(help="neighbours: their vectors are those of what they share; none.", rich_help_panel=COLD)
-    ] = "none",
-    min_edges: Annotated[
-        int, typer.Option(help="Ids with fewer training edges count as cold, too.", rich_help_panel=COLD)
-    ] = 0,
-    item_features: Annotated[
-        str | None,
-        typer.Option(
-            help="A folder of text-vectors, FILE.parquet[:IDCOLUMN:COLUMN] or FILE.npy:IDS.txt to map to vectors.",
-            show_default=False,
-            rich_help_panel=COLD,
-        ),
-    ] = None,
     embeddings: Annotated[
         Path | None,
         typer.Option(help="A .npy file, one row of floats an item, or a .parquet file.", rich_help_panel=OWN),
@@ -137,6 +52,7 @@ def tokenize(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,
+    **fields: Any,
 ) -> None:
     """Give every user and item a short tuple of shared tokens.
 
@@ -144,70 +60,56 @@ def tokenize(
     """
     began = clock.perf_counter()
     check_output(output, overwrite)
-    codes: dict[str, Any] = {"levels": parse_levels(levels), "method": method, "metric": metric, "unique": unique}
-    codes |= {"seed": seed, "threads": threads, "max_cluster_size": max_cluster_size}
-    scores = None
+    settings, scores = TokenSettings(**fields), None
     if embeddings is not None:
         if log is not None:
             raise ArgumentError("--embeddings", f"expected either a log or embeddings, got both ({log}, {embeddings})")
-        vocabulary = tokenize_own(OwnFiles(embeddings, vectors, ids, item, items, item_id, title), codes)
+        from metatoken.tokens.files import VectorFiles
+
+        files = VectorFiles(embeddings, vectors, ids, item, items, item_id, title)
+        vocabulary = tokenize_vectors(files, settings, seed, threads)
     elif log is None:
         raise ArgumentError("LOG", "expected a file of interactions, or --embeddings x.npy; got neither")
     elif ids is not None or vectors is not None:
         option = "--ids" if ids is not None else "--vectors"
         raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")
     else:
-        walks = {"dim": dim, "meta_paths": tuple(meta_path or META_PATHS), "walks_per_node": walks_per_node}
-        walks |= {"walk_length": walk_length, "window": window, "negatives": negatives, "epochs": epochs}
-        walks |= {"restart": restart, "edge_weights": edge_weights, "half_life": half_life, "hogwild": hogwild}
-        walks |= {"subsample": subsample}
-        walks |= {"cold": cold, "min_edges": min_edges, "item_features": item_features, "kinds": kinds}
-        walks |= {
-            "attributes": named("--attribute", attribute),
-            "item_links": named("--item-links", item_links),
-            "user_links": named("--user-links", user_links),
-        }
         columns = options.LogOptions(
             form, user, item, time, rating, split, items=items, item_id=item_id, title=title, categories=categories
         )
         part = options.read_split(log, columns)
-        vocabulary = tokenize_split(part, codes | walks, columns)
+        vocabulary = tokenize_split(part, settings, columns, seed, threads)
         warn_of_cold(vocabulary)
         scores = compute_scores(vocabulary, part.train)
     vocabulary.save(output, scores=scores)
     print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
 
 
-def parse_levels(text: str) -> str | tuple[int, ...]:
-    """`"auto"`, or `"256,64"` as `(256, 64)`."""
-    if text == "auto":
-        return text
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentError("--levels", f'expected "auto" or whole numbers such as "256,256", got "{text}"') from None
-
-
-def named(option: str, texts: list[str] | None) -> dict[str, str]:
-    """`["brand=b.csv"]` as `{"brand": "b.csv"}`; a name alone stands for itself."""
-    found: dict[str, str] = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not name or (equals and not value) or name in found or (not equals and option != "--attribute"):
-            form = "TYPE=COLUMN or TYPE" if option == "--attribute" else "TYPE=FILE"
-            raise ArgumentError(option, f"expected {form}, each type once, got {text!r}")
-        found[name] = value or name
-    return found
-
-
-def tokenize_split(split: Split, settings: dict[str, Any], columns: options.LogOptions) -> Vocabulary:
+def tokenize_split(
+    split: Split, settings: TokenSettings, columns: options.LogOptions, seed: int, threads: int | None
+) -> Vocabulary:
     """Fits a vocabulary on the training part of a split."""
-    from metatoken.tokens.files import fit_arguments
+    from metatoken.tokens.files import attribute_links
     from metatoken.tokens.vocabulary import Vocabulary
 
-    arguments = fit_arguments(settings, split.log, items=columns.items, item=columns.item, item_id=columns.item_id)
+    links = attribute_links(settings, split.log, items=columns.items, item=columns.item, item_id=columns.item_id)
     with progress_bar("tokens") as progress:
-        return Vocabulary.fit(split.train, source=split.log.checksum(), progress=progress, **arguments)
+        return Vocabulary.fit(
+            split.train, settings, attributes=links, seed=seed, threads=threads, source=split.log.checksum(),
+            progress=progress,
+        )  # fmt: skip
+
+
+def tokenize_vectors(files: VectorFiles, settings: TokenSettings, seed: int, threads: int | None) -> Vocabulary:
+    """Makes a vocabulary of items from the vectors that a person brings."""
+    from metatoken.tokens.vocabulary import Vocabulary
+
+    with files.blamed():
+        names, matrix, titles = files.read()
+        with progress_bar("tokens") as progress:
+            return Vocabulary.from_embeddings(
+                names, matrix, settings=settings, titles=titles, seed=seed, threads=threads, progress=progress
+            )
 
 
 def warn_of_cold(vocabulary: Vocabulary) -> None:

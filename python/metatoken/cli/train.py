@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +23,14 @@ def train(
 ) -> None:
     """Trains a model on a log, from tokens to fusion weights."""
     from metatoken.cli.output import progress_bar
-    from metatoken.config import load_config
     from metatoken.run import train_run
+    from metatoken.run.config import load_config
     from metatoken.run.trainer import is_first_process
     from metatoken.tasks.task import tasks_of
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:
-        chosen = chosen.model_copy(update={"vocabulary": vocabulary})
+        chosen = replace(chosen, vocabulary=vocabulary)
     train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
     if not is_first_process():
         return

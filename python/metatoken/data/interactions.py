@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,9 +18,9 @@ from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.ragged import Sequences
 from metatoken.data.readers import read_raw, read_table
+from metatoken.data.settings import Format
 from metatoken.errors import ArgumentError, DataError
 
-Format = Literal["table", "sequences", "pairs", "sessions"]
 TEXTS = ("review", "summary", "explanation")
 
 

@@ -6,12 +6,11 @@ OOV tokens have no column in the backbone's text head (their rows stand beside i
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metatoken.errors import ArgumentError
+from metatoken.decode.settings import TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,48 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from metatoken.model.network import Network
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """How to write; the names are those of `transformers.GenerationConfig`.
-
-    Attributes:
-        max_new_tokens: Longest text in tokens.
-        min_new_tokens: Shortest; 1 by default, since no text that is learned from is empty.
-        num_beams: Beams; 1 is greedy.
-        do_sample: Draw from the distribution instead of taking its best token.
-        temperature: Of the draw.
-        top_p: Share of the probability that is drawn from.
-        no_repeat_ngram_size: No n-gram of this length twice in a text; 0 allows all.
-    """
-
-    max_new_tokens: int = 64
-    min_new_tokens: int = 1
-    num_beams: int = 1
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
-    no_repeat_ngram_size: int = 0
-
-    def __post_init__(self) -> None:
-        lowest = {"max_new_tokens": 1, "min_new_tokens": 0, "num_beams": 1, "no_repeat_ngram_size": 0}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise ArgumentError(name, f"expected at least {low}, got {getattr(self, name)}")
-        if self.min_new_tokens > self.max_new_tokens:
-            raise ArgumentError("min_new_tokens", f"expected at most max_new_tokens, {self.max_new_tokens}")
-        if self.temperature <= 0 or not 0 < self.top_p <= 1:
-            raise ArgumentError("temperature", "expected a number above 0, and top_p in (0, 1]")
-
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of `generate`; those of drawing only where it draws."""
-        given = asdict(self)
-        if not self.do_sample:
-            del given["temperature"], given["top_p"]
-        if self.no_repeat_ngram_size == 0:
-            del given["no_repeat_ngram_size"]
-        return given
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
-    from metatoken.decode.text import TextOptions
+    from metatoken.decode.settings import TextOptions
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
     from metatoken.predict.ranker import Lists, Ranker

@@ -17,7 +17,7 @@ from metatoken.errors import ArgumentError
 from metatoken.model.build import build_model
 from metatoken.model.objective import loss_parts
 from metatoken.model.schedule import make_optimizer, rate
-from metatoken.model.settings import ModelSettings, settings_from_dict
+from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.model.validation import VALIDATION
 from metatoken.tasks.reader import Reader
@@ -62,7 +62,7 @@ class MetaTokenModule(L.LightningModule):
         super().__init__()
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
-        self.settings = settings_from_dict(fields) if settings is None else settings
+        self.settings = ModelSettings.of(None, fields) if settings is None else settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings

@@ -20,17 +20,7 @@ from torch.nn import functional as F
 from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.heads.items import ItemHead
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the parts of the loss; a part of weight 0 is not computed."""
-
-    item: float = 1.0
-    generation: float = 0.5
-    shared: float = 0.25
-    text: float = 0.25
-    rating: float = 0.5
+from metatoken.model.settings import Weights
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from metatoken.config import SettingError, Settings, setting
 from metatoken.errors import ConfigError, hint
-from metatoken.model.backbone.adaptation import TUNINGS, Tuning
 from metatoken.model.backbone.presets import PRESETS, preset_size
-from metatoken.model.objective import Weights
 from metatoken.tasks.task import known_tasks
+
+Tuning = Literal["lora", "full", "frozen"]
 
 
 @dataclass(frozen=True)
-class ModelSettings:
+class Weights(Settings):
+    """Weights of the parts of the loss; a part of weight 0 is not computed."""
+
+    item: float = setting(1.0, "The item head.", ge=0)
+    generation: float = setting(0.5, "Tokens, with the item's own vector at the last one.", ge=0)
+    shared: float = setting(0.25, "The last token by its shared vector.", ge=0)
+    text: float = setting(0.25, "Words of titles and written answers.", ge=0)
+    rating: float = setting(0.5, "The rating head.", ge=0)
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
     """What a model is made of; saved beside its weights.
 
     Attributes:
@@ -34,9 +46,9 @@ class ModelSettings:
         alpha: Weight of the projected centroids.
         input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
             the text rows for a pretrained backbone.
-        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
         item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
             those of the items.
+        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
         max_history: Items in a prompt.
         titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
         title_tokens: Text tokens of a title at most.
@@ -45,80 +57,57 @@ class ModelSettings:
         weight_decay: Of AdamW, on matrices only.
         warmup_steps: Steps of linear warm-up, at most a tenth of the run.
         schedule: `constant` or `cosine` to zero over the run, after the warm-up.
-        seed: Of the initial weights.
+        seed: Of the initial weights; in a run, that of the run.
     """
 
+    section: ClassVar[str] = "model"
+
     backbone: str = "gpt2-preset"
-    layers: int | None = None
-    preset: dict[str, Any] = field(default_factory=dict)
+    layers: int | None = setting(None, ge=1)
+    preset: dict[str, int | float] = setting({})
     tuning: Tuning | None = None
     lora: dict[str, Any] | None = None
     gradient_checkpointing: bool = False
     tasks: tuple[str, ...] = ("sequential", "direct")
-    max_text: int = 64
+    max_text: int = setting(64, ge=1)
     leaf: bool = True
     normaliser: Literal["trie", "full"] = "trie"
-    temperature: float = 0.07
+    temperature: float = setting(0.07, gt=0)
     alpha: float = 1.0
     input_norm: float | None = None
     item_features: str | None = None
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
-    max_history: int = 50
+    max_history: int = setting(50, ge=1)
     titles: bool = False
-    title_tokens: int = 12
+    title_tokens: int = setting(12, ge=1)
     weights: Weights = field(default_factory=Weights)
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
+    learning_rate: float = setting(1e-3, gt=0)
+    weight_decay: float = setting(0.01, ge=0)
+    warmup_steps: int = setting(100, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
-    seed: int = 0
+    seed: int = setting(0, ge=0, key=False)
 
-    def __post_init__(self) -> None:
-        _check_tasks(self.tasks)
+    def check(self) -> None:
+        """Refuses unknown tasks, and what a preset cannot have."""
+        known = list(known_tasks())
+        for task in self.tasks or ("",):
+            if task not in known:
+                remedy = hint(task, known, f"expected some of {', '.join(known)}")
+                raise SettingError(("tasks",), f"{f'unknown task {task!r}' if task else 'no task'}; {remedy}")
         if self.backbone in PRESETS:
-            preset_size(self.backbone, self.preset)
-        for name in ("max_history", "max_text", "title_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name}: expected at least 1, got {getattr(self, name)}")
-        if self.normaliser not in ("trie", "full"):
-            raise ConfigError(f"model.normaliser: expected trie or full, got {self.normaliser!r}")
-        if self.temperature <= 0:
-            raise ConfigError(f"model.temperature: expected a number above 0, got {self.temperature}")
-        if self.layers is not None and self.backbone in PRESETS:
-            raise ConfigError("model.layers: a preset has its layers under model.preset; leave model.layers out")
-        if self.tuning not in (None, *TUNINGS):
-            raise ConfigError(f"model.tuning: expected one of {', '.join(TUNINGS)}, got {self.tuning!r}")
-        if self.backbone in PRESETS and (self.lora is not None or self.tuning not in (None, "full")):
-            raise ConfigError("model.lora, model.tuning: a preset has no pretrained weights to adapt; leave them out")
+            try:
+                preset_size(self.backbone, self.preset)
+            except ConfigError as error:
+                raise SettingError(("preset",), str(error).removeprefix("model.preset: ")) from error
+            if self.layers is not None:
+                raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
+            if self.lora is not None or self.tuning not in (None, "full"):
+                name = "tuning" if self.lora is None else "lora"
+                raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
         if self.lora is not None and self.tuned != "lora":
-            raise ConfigError(f"model.lora: only for tuning lora, not for {self.tuning}")
+            raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
 
     @property
     def tuned(self) -> Tuning:
         """What of the backbone trains."""
         return self.tuning or ("full" if self.backbone in PRESETS else "lora")
-
-
-def _check_tasks(tasks: tuple[str, ...]) -> None:
-    known = list(known_tasks())
-    for task in tasks or ("",):
-        if task not in known:
-            remedy = hint(task, known, f"expected some of {', '.join(known)}")
-            raise ConfigError(f"model.tasks: {f'unknown task {task!r}' if task else 'no task'}; {remedy}")
-
-
-def settings_from_dict(values: dict[str, Any]) -> ModelSettings:
-    """Settings from plain values.
-
-    Raises:
-        ConfigError: A key is unknown.
-    """
-    values = dict(values)
-    if "weights" in values and not isinstance(values["weights"], Weights):
-        values["weights"] = Weights(**values["weights"])
-    if "tasks" in values:
-        values["tasks"] = tuple(values["tasks"])
-    try:
-        return ModelSettings(**values)
-    except TypeError as error:
-        raise ConfigError(f"model: {error}") from error

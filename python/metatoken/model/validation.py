@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metatoken.model.network import Network
-    from metatoken.model.objective import Weights
+    from metatoken.model.settings import Weights
     from metatoken.tasks.examples import Batch
     from metatoken.tasks.ranking import Evaluation
     from metatoken.tasks.task import Kind

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from metatoken.decode.text import TextOptions, write
+from metatoken.decode.settings import TextOptions
+from metatoken.decode.text import write
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
 
 if TYPE_CHECKING:

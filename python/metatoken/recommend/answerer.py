@@ -20,7 +20,7 @@ from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from metatoken.decode.text import TextOptions
+    from metatoken.decode.settings import TextOptions
     from metatoken.model.module import MetaTokenModule
     from metatoken.tasks.task import Kind
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
-from metatoken.config import Config, dump_config, load_config
 from metatoken.data import Catalogue, Interactions, Split, hold_out
 from metatoken.errors import ArtifactError
+from metatoken.run.config import Config, dump_config, load_config
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from metatoken.decode.text import TextOptions
+    from metatoken.decode.settings import TextOptions
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
 
@@ -191,7 +191,5 @@ def needs_of(tasks: Sequence[str]) -> dict[str, frozenset[str]]:
 
 def text_options(config: Config) -> TextOptions:
     """How a run writes texts."""
-    from metatoken.decode.text import TextOptions
-
     writing = config.evaluate.writing
-    return TextOptions(**writing.model_dump() | {"max_new_tokens": writing.max_new_tokens or config.model.max_text})
+    return replace(writing, max_new_tokens=writing.max_new_tokens or config.model.max_text)

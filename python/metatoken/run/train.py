@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatoken.config import Config, load_config
 from metatoken.data import Catalogue, Interactions, Split, audit, hold_out
 from metatoken.data.text_table import read_texts
 from metatoken.errors import ConfigError
+from metatoken.run.config import Config, load_config
 from metatoken.run.folder import Run, RunFolder, needs_of, text_options
 from metatoken.run.progress import Bar, Say, no_bar, silent
 from metatoken.run.trainer import (
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
-    log = Interactions.read(**config.data.model_dump(exclude={"texts"}))
-    return log if config.data.texts is None else read_texts(log, **config.data.texts.model_dump())
+    about = dict(vars(config.data))
+    texts = about.pop("texts")
+    log = Interactions.read(**about)
+    return log if texts is None else read_texts(log, **vars(texts))
 
 
 def train_run(

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     import lightning as L
 
-    from metatoken.config import Config
     from metatoken.data import Split
     from metatoken.model.module import MetaTokenModule
     from metatoken.model.settings import ModelSettings
+    from metatoken.run.config import Config
     from metatoken.run.folder import RunFolder
     from metatoken.run.progress import Progress
     from metatoken.tasks.datamodule import TaskDataModule
@@ -41,9 +41,7 @@ def model_settings(config: Config) -> ModelSettings:
     Raises:
         ConfigError: They do not go together.
     """
-    from metatoken.model.settings import settings_from_dict
-
-    return settings_from_dict(config.model.model_dump() | {"seed": config.seed})
+    return replace(config.model, seed=config.seed)
 
 
 def check_tasks(config: Config, *, begun: bool = False) -> None:
@@ -84,16 +82,16 @@ def find_vocabulary(config: Config, split: Split, begun: Path | None, progress: 
     Raises:
         ConfigError: The one that is named does not go with the log or its split.
     """
-    from metatoken.tokens.files import fit_arguments
+    from metatoken.tokens.files import attribute_links
     from metatoken.tokens.vocabulary import Vocabulary
 
     given = begun or config.vocabulary
     if given is None:
         about = config.data
-        settings = fit_arguments(
-            config.tokens.model_dump(), split.log, items=about.items, item=about.item, item_id=about.item_id
+        links = attribute_links(config.tokens, split.log, items=about.items, item=about.item, item_id=about.item_id)
+        return Vocabulary.fit(
+            split.train, config.tokens, attributes=links, seed=config.seed, threads=config.threads, progress=progress
         )
-        return Vocabulary.fit(split.train, **settings, seed=config.seed, threads=config.threads, progress=progress)
     vocabulary = Vocabulary.load(given)
     if vocabulary.n_users == 0 and vocabulary.learned_from is None:
         raise ConfigError(

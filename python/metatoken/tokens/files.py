@@ -1,69 +1,87 @@
-"""What a person names on a command line or in YAML for the graph: attributes, links and features in files."""
+"""What a person names on a command line or in YAML: attributes, links, features, and vectors of their own in files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from metatoken.data import columns
+from metatoken.data import columns as data
 from metatoken.data.ids import IdMap
-from metatoken.data.items import item_columns
+from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.links import LinkKind, Links
 from metatoken.data.readers import read_table
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tokens.features import ItemFeatures
-from metatoken.tokens.vectors.matrix import read_matrix
+from metatoken.tokens.graph.walks import column_links
+from metatoken.tokens.settings import TokenSettings
+from metatoken.tokens.vectors.matrix import Matrix, read_matrix
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
 
 
-def fit_arguments(
-    settings: Mapping[str, Any], log: Interactions, *, items: Path | None, item: str, item_id: str | None
-) -> dict[str, Any]:
-    """Arguments of `Vocabulary.fit` from settings that name files.
+def attribute_links(
+    settings: TokenSettings, log: Interactions, *, items: Path | None, item: str, item_id: str | None
+) -> dict[str, Links]:
+    """The attributes that settings name, from columns of the file of an item table.
 
     Args:
-        settings: Arguments of `Vocabulary.fit`, where `attributes` maps a node type to a column of the file `items`;
-            besides `item_links`, `user_links` (node type -> `FILE` or `FILE:IDCOLUMN:COLUMN`) and `item_features` (a
-            folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` or `FILE.npy:IDS.txt`).
+        settings: Whose `attributes` map a node type to a column.
         log: Gives the rows.
         items: The item table.
         item: Column of items in the log, which the item table may use too.
         item_id: Column of ids of the item table.
 
     Raises:
-        ArgumentError: A setting cannot be used, or a node type is named twice.
+        ArgumentError: There is no item table.
         DataError: A file cannot be read.
     """
-    found = dict(settings)
-    names = found.pop("attributes", None) or {}
-    item_links, user_links = (found.pop(key, None) or {} for key in ("item_links", "user_links"))
-    attributes: dict[str, Links] = {}
-    if names:
-        if items is None:
-            raise ArgumentError("attributes", "are columns of an item table; name its file with items")
-        about = item_columns(item, item_id, None, None)
-        raw = read_table(items, [*about.item_id, *names.values()])
-        key = next((name for name in about.item_id if name in raw.frame.columns), about.item_id[0])
-        attributes = {name: Links.of_table(raw, log.items, "item", key, column) for name, column in names.items()}
+    names = settings.attributes
+    if not names:
+        return {}
+    if items is None:
+        raise ArgumentError("attributes", "are columns of an item table; name its file with items")
+    about = item_columns(item, item_id, None, None)
+    raw = read_table(items, [*about.item_id, *names.values()])
+    key = next((name for name in about.item_id if name in raw.frame.columns), about.item_id[0])
+    return {name: Links.of_table(raw, log.items, "item", key, column) for name, column in names.items()}
+
+
+def graph_links(
+    settings: TokenSettings, train: Interactions, attributes: Mapping[str, str | Links] | None = None
+) -> dict[str, Links]:
+    """All links of a graph by node type: attributes, then those of `item_links` and `user_links` from their files.
+
+    Args:
+        settings: Name columns of the log's own item table, and files as `FILE` or `FILE:IDCOLUMN:COLUMN`.
+        train: Gives the rows.
+        attributes: Columns or links in place of those of the settings.
+
+    Raises:
+        ArgumentError: The item table has no such column, a setting cannot be used, or a node type is named twice.
+        DataError: A file cannot be read.
+    """
+    found = {
+        name: source if isinstance(source, Links) else column_links(train, name, source)
+        for name, source in (settings.attributes if attributes is None else attributes).items()
+    }
     kinds: tuple[tuple[LinkKind, IdMap, Mapping[str, str]], ...] = (
-        ("item", log.items, item_links),
-        ("user", log.users, user_links),
+        ("item", train.items, settings.item_links),
+        ("user", train.users, settings.user_links),
     )
     for kind, ids, files in kinds:
         for name, spec in files.items():
-            if name in attributes:
+            if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
             path, id_column, column = _parts(f"{kind}_links", spec)
-            attributes[name] = Links.read(path, ids, kind=kind, id_column=id_column, column=column)
-    features = found.pop("item_features", None)
-    found["attributes"] = attributes or None
-    found["features"] = None if features is None else read_features(features, log.items)
+            found[name] = Links.read(path, ids, kind=kind, id_column=id_column, column=column)
     return found
 
 
@@ -71,7 +89,8 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     """Features of each id, float32 `[len(ids), f]`; NaN where the file has none.
 
     Args:
-        spec: See `fit_arguments`; the id column of a Parquet file is by default its first, the other its second.
+        spec: A folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
+            the other) or `FILE.npy:IDS.txt`.
         ids: The ids of the rows.
 
     Raises:
@@ -87,7 +106,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     if path.endswith(".npy"):
         if len(rest) != 1:
             raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id a line, got {spec!r}")
-        column, names = None, _lines(Path(rest[0]))
+        column, names = None, read_ids(Path(rest[0]))
     else:
         file, id_column, column = _parts("item_features", spec)
         if not str(file).endswith(".parquet"):
@@ -97,7 +116,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         raw = read_table(file, [])
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
-        names = columns.ids(raw, id_column, "item").to_list()
+        names = data.ids(raw, id_column, "item").to_list()
     return _placed(read_matrix(Path(path), column).whole(), names, ids, Path(path))
 
 
@@ -120,14 +139,106 @@ def _parts(argument: str, spec: str) -> tuple[Path, str | None, str | None]:
     return Path(path), *(names or (None, None))
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError("cannot be read as lines of ids", path) from error
-
-
 def read_groups(spec: str, ids: IdMap, kind: LinkKind) -> Links:
     """Groups of ids from `FILE` or `FILE:IDCOLUMN:COLUMN`; see `Links.read`."""
     path, id_column, column = _parts("groups", spec)
     return Links.read(path, ids, kind=kind, id_column=id_column, column=column)
+
+
+@dataclass(frozen=True)
+class VectorFiles:
+    """Vectors of items that a person brings, with their ids and titles.
+
+    Attributes:
+        embeddings: A .npy file, or a .parquet file with a column of vectors.
+        vectors: That column; by default the only one of lists.
+        ids: A text file of raw item ids, one per line.
+        item: In a Parquet file, the column of ids if `ids` is not given; without such a column rows are numbered.
+        items: A table about items.
+        item_id: Its column of ids.
+        title: Its column of titles.
+    """
+
+    embeddings: Path
+    vectors: str | None = None
+    ids: Path | None = None
+    item: str = "item"
+    items: Path | None = None
+    item_id: str | None = None
+    title: str | None = None
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turns an error about an argument that came from a file into one about the file."""
+        try:
+            yield
+        except ArgumentError as error:
+            places = {"x": self.embeddings, "column": self.embeddings, "ids": self.ids or self.embeddings}
+            if error.argument not in places:
+                raise
+            raise DataError(str(error).removeprefix(f"{error.argument}: "), places[error.argument]) from error
+
+    def read(self) -> tuple[list[str], Matrix, list[str] | None]:
+        """Raw ids, vectors, and titles where there is a table of them.
+
+        Raises:
+            ArgumentError: Options do not go together.
+            DataError: A file cannot be read, or its content cannot be used.
+        """
+        columns, column = self._columns(), self.vectors
+        if column is not None and columns is None:
+            raise ArgumentError("--vectors", f"names a column of a .parquet file; {self.embeddings} has none")
+        others = [name for name in columns or [] if name != self.item]
+        if column is None and len(others) == 1:
+            column = others[0]
+        matrix = read_matrix(self.embeddings, column)
+        names = self._names(columns, len(matrix))
+        return names, matrix, None if self.items is None else self._titles(self.items, names)
+
+    def _columns(self) -> list[str] | None:
+        """Names of the columns of a Parquet file; None for another file."""
+        if self.embeddings.suffix != ".parquet":
+            return None
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return list(pq.read_schema(self.embeddings).names)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"cannot be read as Parquet: {error}", self.embeddings) from error
+
+    def _names(self, columns: list[str] | None, n: int) -> list[str]:
+        if self.ids is not None:
+            return read_ids(self.ids)
+        if columns is not None and self.item in columns:
+            raw = data.RawTable(pl.read_parquet(self.embeddings, columns=[self.item]), self.embeddings)
+            return data.ids(raw, self.item, "item").to_list()
+        if columns is not None and self.item != "item":
+            raise DataError(f"no column {self.item!r} for item; the columns are {', '.join(columns)}", self.embeddings)
+        return [str(row) for row in range(n)]
+
+    def _titles(self, table: Path, names: list[str]) -> list[str]:
+        """A title for each row, "" where the table has none."""
+        about = item_columns(self.item, self.item_id, self.title or "title", None)
+        known = IdMap(sorted(names), "item")
+        frame = read_item_table(read_table(table, about.wanted), about, known)
+        titles = {known.raw[row]: title for row, title in frame.select("item", "title").iter_rows()}
+        return [titles.get(name, "") for name in names]
+
+
+def read_ids(path: Path) -> list[str]:
+    """Reads one raw id per line.
+
+    Raises:
+        DataError: The file is missing, is not text, or has an empty line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path) from error
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8 text; expected one item id a line", path) from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise DataError("empty id; expected one item id a line", path, number)
+    return lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,22 +17,21 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.clustering import Codebook, Method, Metric, Unique, Vectors
-from metatoken.tokens.codes.encoding import Kinds, Progress, encode_kinds, part_of
+from metatoken.tokens.codes.clustering import Codebook, Vectors
+from metatoken.tokens.codes.encoding import Progress, encode_kinds, part_of
+from metatoken.tokens.files import graph_links, read_features
 from metatoken.tokens.fold_in import FoldIn
-from metatoken.tokens.graph.edges import EdgeWeights
 from metatoken.tokens.names import Kind, Names
+from metatoken.tokens.settings import CLUSTERS, COLD, IDS, TokenSettings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
 from metatoken.tokens.vectors import cold as filling
-from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED, Cold
-from metatoken.tokens.vectors.learn import WalkSettings, attribute_links, described, learn
+from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED
+from metatoken.tokens.vectors.learn import described, learn
 from metatoken.tokens.vectors.matrix import read_matrix
-from metatoken.tokens.vectors.skipgram import META_PATHS, Embeddings
+from metatoken.tokens.vectors.skipgram import Embeddings
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Sequences
-
-Levels = Sequence[int] | Literal["auto"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,108 +83,75 @@ class Vocabulary(Names):
     def fit(
         cls,
         train: Interactions,
+        settings: TokenSettings | None = None,
         *,
-        levels: Levels = "auto",
-        method: Method = "residual",
-        metric: Metric = "euclidean",
-        dim: int = 64,
         seed: int = 0,
         threads: int | None = None,
-        meta_paths: Sequence[str] = META_PATHS,
         attributes: Mapping[str, str | Links] | None = None,
-        edge_weights: EdgeWeights = "count",
-        half_life: float | None = None,
-        restart: float = 0.0,
-        walks_per_node: int = 10,
-        walk_length: int = 40,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 1,
-        hogwild: bool = False,
-        learning_rate: float = 0.05,
-        subsample: float = 0.0,
-        dynamic_window: bool = True,
-        kinds: Kinds = "joint",
-        unique: Unique = "assignment",
-        max_cluster_size: int | None = None,
         embeddings: Embeddings | None = None,
-        cold: Cold = "none",
-        min_edges: int = 0,
+        initial: ArrayLike | None = None,
+        initial_contexts: ArrayLike | None = None,
         features: ArrayLike | None = None,
         source: str | None = None,
         progress: Progress | None = None,
+        **fields: Any,
     ) -> Self:
         """Make a vocabulary from interactions: walks, skip-gram vectors, clusters, codes.
 
         Args:
             train: What may be learned from (never validation or test edges).
-            levels: Tokens of each level, or `"auto"`: room for at least twice the ids of each kind.
-            method: `"residual"`, `"tree"` or `"flat+rank"` (see `clustering.fit`).
-            metric: `"euclidean"` or `"cosine"`.
-            dim: Length of a vector.
+            settings: Ready settings; single fields go over them.
             seed: Seed of every random choice.
             threads: Number of threads (`None`: all cores). Does not change the result.
-            meta_paths: Paths of the walks, with options such as `share=0.5` (see `walks`).
-            attributes: Attributes for the walks: node type -> column of the item table, or `Links`.
-            edge_weights: What an interaction weighs (see `Graph.from_interactions`).
-            half_life: Of `edge_weights` "recency" and "position".
-            restart: Chance that a walk goes back to its start, on paths that do not say their own.
-            walks_per_node: Walks from each start node in an epoch.
-            walk_length: Nodes in a walk.
-            window: Largest distance of a pair in a walk.
-            negatives: Random nodes for each pair.
-            epochs: Passes of skip-gram.
-            hogwild: Faster skip-gram whose result differs at every run.
-            learning_rate: Of skip-gram at its start.
-            subsample: Share of visits from which on a node is left out of walks by chance (see `skipgram.fit`).
-            dynamic_window: Draw the reach of each position from `1..window`.
-            kinds: `"joint"`: users and items share tokens; `"apart"`: each kind has its own; `"items"`: users get none.
-            unique: How ids become unique within a kind: `"assignment"`, `"nearest"`, `"counter"`, or `"none"`.
-            max_cluster_size: Most ids of a kind with the same first token; by default as many as there are codes below.
+            attributes: Attributes for the walks, in place of those of the settings: node type -> column of the item
+                table, or `Links`.
             embeddings: Vectors to use in place of walks and skip-gram; users, then items, in the rows of `train`.
-            cold: `"neighbours"` gives ids without a vector that of their neighbours (see `cold.fill`).
-            min_edges: Ids with fewer training interactions are cold, too.
-            features: Features of each item for those that are cold, `[n_items, f]`; NaN rows have none.
+            initial: Vectors that skip-gram begins with, see `skipgram.fit`; so are `initial_contexts`.
+            initial_contexts: See `initial`.
+            features: Features of each item for those that are cold, `[n_items, f]`, in place of `item_features`; NaN
+                rows have none.
             source: Checksum to record of the log that `train` is a part of (default: that of `train`).
             progress: Called with (done, total) over all stages.
+            **fields: Fields of `metatoken.tokens.settings.TokenSettings`, such as `levels=[64, 64], dim=16`.
 
         Raises:
-            ArgumentError: An argument cannot be used.
+            ArgumentError: An argument is unknown or cannot be used.
+            DataError: A file that a setting names cannot be read.
         """
-        if kinds not in ("joint", "apart", "items"):
-            raise ArgumentError("kinds", f"expected 'joint', 'apart' or 'items', got {kinds!r}")
-        clusters: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
-        settings: dict[str, Any] = {
-            "levels": levels if levels == "auto" else list(levels), "kinds": kinds, "unique": unique,
-            "max_cluster_size": max_cluster_size, "cold": cold, "min_edges": min_edges, **clusters,
-        }  # fmt: skip
-        links, given = attribute_links(train, attributes), embeddings is not None
+        if attributes is not None:
+            fields["attributes"] = {name: source for name, source in attributes.items() if isinstance(source, str)}
+        settings = TokenSettings.of(settings, fields)
+        links, given = graph_links(settings, train, attributes), embeddings is not None
+        if features is None and settings.item_features is not None:
+            features = read_features(settings.item_features, train.items)
         if embeddings is None:
-            walks = WalkSettings(
-                meta_paths, edge_weights, half_life, restart, dim, walks_per_node, walk_length, window, negatives,
-                epochs, hogwild, learning_rate, subsample, dynamic_window,
+            embeddings = learn(
+                train, links, settings, seed=seed, threads=threads, initial=initial, initial_contexts=initial_contexts,
+                progress=part_of(progress, 0, 10, 9),
             )  # fmt: skip
-            settings |= {"attributes": described(attributes), **walks.to_dict()}
-            embeddings = learn(train, links, walks, seed=seed, threads=threads, progress=part_of(progress, 0, 10, 9))
         elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
             found = f"{embeddings.n_users} users and {embeddings.n_items} items"
             raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {found}")
-        filled = filling.fill(embeddings, train, links, cold=cold, min_edges=min_edges, features=features, given=given)
-        first = train.n_users if kinds == "items" else 0
+        filled = filling.fill(
+            embeddings, train, links, cold=settings.cold, min_edges=settings.min_edges, features=features, given=given
+        )
+        first = train.n_users if settings.kinds == "items" else 0
         vectors, trained, origins = filled.vectors[first:], filled.trained[first:], filled.origins[first:]
         n = train.n_users - first
         coding = encode_kinds(
-            vectors, trained, n, levels=levels, kinds="joint" if kinds == "items" else kinds, unique=unique,
-            max_cluster_size=max_cluster_size, threads=threads, progress=part_of(progress, 9, 10), **clusters,
-        )  # fmt: skip
+            vectors, trained, n, settings, seed=seed, threads=threads, progress=part_of(progress, 9, 10)
+        )
         if n:
             fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
         else:
             fold_in = FoldIn.identity(vectors, trained)
+        recorded = settings.recorded(*((IDS, CLUSTERS, COLD) if given else ()))
+        if not given:
+            recorded |= described(settings, links)
         parts = vars(coding) | {"report": coding.report | ({"features": filled.report} if filled.report else {})}
         return cls(
-            users=IdMap((), "user") if kinds == "items" else train.users, items=train.items, vectors=vectors,
-            trained=trained, origins=origins, fold_in=fold_in, titles=train.titles(), settings=settings,
+            users=IdMap((), "user") if first else train.users, items=train.items, vectors=vectors, trained=trained,
+            origins=origins, fold_in=fold_in, titles=train.titles(), settings=recorded | {"seed": seed},
             source=source or train.checksum(), learned_from=train.edges_checksum(), **parts,
         )  # fmt: skip
 
@@ -194,16 +160,14 @@ class Vocabulary(Names):
         cls,
         ids: Sequence[str],
         x: Vectors,
-        levels: Levels = "auto",
+        levels: Any = TokenSettings.levels,
         *,
+        settings: TokenSettings | None = None,
         titles: Sequence[str] | None = None,
-        method: Method = "residual",
-        metric: Metric = "euclidean",
         seed: int = 0,
         threads: int | None = None,
-        unique: Unique = "assignment",
-        max_cluster_size: int | None = None,
         progress: Progress | None = None,
+        **fields: Any,
     ) -> Self:
         """Make a vocabulary of items from your own vectors; it has no users.
 
@@ -211,17 +175,15 @@ class Vocabulary(Names):
             ids: Raw id of each row, each once.
             x: Vectors, finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes.
             levels: Tokens of each level, or `"auto"`.
+            settings: Ready settings, in place of `levels`; single fields go over them.
             titles: Title of each row.
-            method: See `fit`, also for the arguments below.
-            metric: See `fit`.
-            seed: See `fit`.
-            threads: See `fit`.
-            unique: See `fit`.
-            max_cluster_size: See `fit`.
+            seed: Seed of every random choice.
+            threads: Number of threads; does not change the result.
             progress: Called with (done, total).
+            **fields: Fields of `metatoken.tokens.settings.TokenSettings` about ids and clustering.
 
         Raises:
-            ArgumentError: Ids repeat, or shapes or values cannot be used.
+            ArgumentError: Ids repeat, an argument is unknown, or shapes or values cannot be used.
         """
         rows = read_matrix(x).whole()
         if len(rows) == 0:
@@ -234,24 +196,12 @@ class Vocabulary(Names):
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
         items = IdMap((ids[row] for row in order), "item")
         vectors, trained = np.ascontiguousarray(rows[order]), np.ones(len(ids), bool)
-        settings: dict[str, Any] = {"method": method, "metric": metric, "seed": seed}
-        coding = encode_kinds(
-            vectors,
-            trained,
-            0,
-            levels=levels,
-            kinds="joint",
-            unique=unique,
-            max_cluster_size=max_cluster_size,
-            threads=threads,
-            progress=progress,
-            **settings,
-        )
-        settings |= {"levels": levels if levels == "auto" else list(levels), "kinds": "joint", "unique": unique}
-        settings["max_cluster_size"] = max_cluster_size
+        chosen = TokenSettings.of(settings, fields if settings else {"levels": levels} | fields, IDS, CLUSTERS)
+        coding = encode_kinds(vectors, trained, 0, chosen, seed=seed, threads=threads, progress=progress)
+        recorded = chosen.recorded(IDS, CLUSTERS) | {"kinds": "joint", "seed": seed}
         titles = None if titles is None else [titles[row] for row in order]
         return cls(
-            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=settings,
+            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=recorded,
             fold_in=FoldIn.identity(vectors, trained), origins=np.full(len(ids), GIVEN, np.uint8), **vars(coding),
         )  # fmt: skip
 

@@ -12,7 +12,8 @@ from transformers.pytorch_utils import Conv1D
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ConfigError
-from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.objective import loss_parts
+from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from tests.model.backbone.test_pretrained import _batch
 

@@ -6,7 +6,8 @@ import torch
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArtifactError
-from metatoken.model.objective import Weights, loss_parts
+from metatoken.model.objective import loss_parts
+from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.examples import collate
 from metatoken.tasks.task import find_template

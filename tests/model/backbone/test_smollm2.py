@@ -145,7 +145,8 @@ def test_it_still_speaks(real):
 
 def test_one_block_trains_saves_and_comes_back(real, vocabulary, tmp_path):
     from metatoken import MetaTokenModule
-    from metatoken.model.objective import Weights, loss_parts
+    from metatoken.model.objective import loss_parts
+    from metatoken.model.settings import Weights
     from metatoken.model.store.saving import load_model, save_model
     from tests.model.backbone.test_pretrained import _batch
 

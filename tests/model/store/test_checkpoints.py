@@ -14,7 +14,8 @@ import torch
 
 from metatoken import TaskDataModule
 from metatoken.errors import ConfigError
-from metatoken.model.objective import Scores, Weights, loss_parts
+from metatoken.model.objective import Scores, loss_parts
+from metatoken.model.settings import Weights
 from metatoken.model.store.checkpoints import AtomicCheckpointIO, check_weights, random_state, set_random_state
 
 

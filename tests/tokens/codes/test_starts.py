@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metatoken.tokens.codes.clustering import Metric, fit
+from metatoken.tokens.codes.clustering import fit
+from metatoken.tokens.settings import Metric
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

@@ -6,15 +6,15 @@ The OOV rows, their projection and the item vectors live outside the backbone an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.norm import final_norm
 
-Tuning = Literal["lora", "full", "frozen"]
-TUNINGS: tuple[Tuning, ...] = ("lora", "full", "frozen")
+if TYPE_CHECKING:
+    from metatoken.model.settings import Tuning
 
 # Every linear layer of the blocks, whatever the architecture calls them; never the language-model head.
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}

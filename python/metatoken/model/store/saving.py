@@ -24,7 +24,7 @@ from metatoken.artifacts import (
 )
 from metatoken.errors import ArtifactError
 from metatoken.model.module import MetaTokenModule
-from metatoken.model.settings import settings_from_dict
+from metatoken.model.settings import ModelSettings
 from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.task import tasks_of
 
@@ -80,7 +80,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     features = None
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
-    settings = settings_from_dict(read_json(folder / "settings.json"))
+    settings = ModelSettings.of(None, read_json(folder / "settings.json"))
     rated, ratings = tasks_of(settings.tasks, "rate"), None
     if rated:
         arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,14 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken._core import codes as _codes
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.codebook import Codebook, Progress, Vectors, part_progress
+from metatoken.tokens.settings import TokenSettings, Unique
 from metatoken.tokens.vectors.matrix import read_matrix
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     Batch = TypeVar("Batch", pa.RecordBatch, pa.Table)
-
-Unique = Literal["assignment", "nearest", "counter", "none"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def encode(
     x: Vectors,
     *,
     kinds: ArrayLike | None = None,
-    unique: Unique = "assignment",
-    max_cluster_size: int | None = None,
+    unique: Unique = TokenSettings.unique,
+    max_cluster_size: int | None = TokenSettings.max_cluster_size,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Encoding:
@@ -133,8 +132,8 @@ def make_unique(
     occupied: NDArray[np.int32] | None = None,
     kinds: ArrayLike | None = None,
     occupied_kinds: ArrayLike | None = None,
-    unique: Unique = "assignment",
-    max_cluster_size: int | None = None,
+    unique: Unique = TokenSettings.unique,
+    max_cluster_size: int | None = TokenSettings.max_cluster_size,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Encoding:

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from metatoken._core import cluster as _cluster
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.assign import Encoding, Unique, assign, assign_batches, check_integer, encode, make_unique
-from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Method, Metric, Progress, Vectors
+from metatoken.tokens.codes.assign import Encoding, assign, assign_batches, check_integer, encode, make_unique
+from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
+from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
 from metatoken.tokens.vectors.matrix import read_matrix
 
 __all__ = [
     "ClusterReport",
     "Codebook",
     "Encoding",
-    "Init",
-    "Method",
-    "Metric",
     "Progress",
-    "Unique",
     "Vectors",
     "assign",
     "assign_batches",
@@ -37,22 +34,16 @@ __all__ = [
     "make_unique",
 ]
 
-Init = Literal["k-means++", "random"]
-
 
 def fit(
     x: Vectors,
     levels: Sequence[int],
+    settings: TokenSettings | None = None,
     *,
-    method: Method = "residual",
-    metric: Metric = "euclidean",
-    init: Init = "k-means++",
     seed: int = 0,
     threads: int | None = None,
-    max_iterations: int = 20,
-    sample: int | None = None,
-    max_cluster_size: int | None = None,
     progress: Progress | None = None,
+    **fields: Any,
 ) -> Codebook:
     """Learns a codebook with `levels[l]` tokens at level l.
 
@@ -63,14 +54,19 @@ def fit(
         x: Rows `[n, d]` in any form that `matrix` reads, also a path to a .npy or .parquet file; copied to float32 as a
             whole unless it is C-contiguous float32 (in memory or mapped).
         levels: Tokens per level; for `flat+rank` exactly `[K, R]`.
+        settings: Ready settings, of which those of clustering count.
+        seed: Seed of every random choice, at least 0.
+        threads: Threads to use; all cores if None.
+        progress: Called with (rows done, rows in all), summed over levels and passes.
+        **fields: Single settings over the ready ones.
+
+    Fields:
         method: `residual`: k-means on what the levels before left. `tree`: k-means in every node, the children of all
             parents matched to one codebook of offsets. `flat+rank`: k-means, then rank by distance to the centroid.
         metric: `euclidean`, or `cosine`: rows scaled to length 1, spherical first level, Euclidean below.
         init: `k-means++`: greedily, on at most max(4096, 64 K) of the rows (all, if those hold too few distinct ones);
             with 1024 K rows and more, the best of eight such starts after five updates on 256 K rows. `random`:
             distinct rows at random.
-        seed: Seed of every random choice, at least 0.
-        threads: Threads to use; all cores if None.
         max_iterations: Most Lloyd updates per run.
         sample: Train each run that has more rows than this on that many of them (at least K), drawn without
             replacement; then one pass over all its rows moves each centroid to their mean, and another labels them.
@@ -78,7 +74,6 @@ def fit(
         max_cluster_size: Most rows with one first-level token. After the first level's k-means, rows are labelled
             within the cap and centroids moved to their means in turn, at most ten times; labels are the cheapest within
             the cap where the case is small (about 2^31 steps), else found greedily, and the report says which.
-        progress: Called with (rows done, rows in all), summed over levels and passes.
 
     Returns:
         The codebook.
@@ -92,30 +87,28 @@ def fit(
     rows = read_matrix(x).whole()
     if len(rows) == 0:
         raise ArgumentError("x", "expected at least one row, got none")
-    sizes = _levels(levels)
+    sizes = _sizes(levels)
     check_integer("seed", seed, 0)
-    check_integer("max_iterations", max_iterations, 0)
-    for argument, value in (("sample", sample), ("max_cluster_size", max_cluster_size)):
-        if value is not None:
-            check_integer(argument, value, 1)
+    chosen = TokenSettings.of(settings, fields, CLUSTERS)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
-        rows, sizes, method, metric, init, seed, max_iterations, sample, max_cluster_size, threads, None, progress
-    )
+        rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, chosen.sample,
+        chosen.max_cluster_size, threads, None, progress,
+    )  # fmt: skip
     moved, exact = (0, None) if capped is None else capped
     report = ClusterReport(
         rows=len(rows),
-        sample=sample if sample is not None and sample < len(rows) else None,
+        sample=chosen.sample if chosen.sample is not None and chosen.sample < len(rows) else None,
         inertia=tuple(inertia),
         iterations=tuple(iterations),
         distinct=tuple(distinct),
         small_nodes=small_nodes,
         sizes=tuple(np.bincount(codes[:, 0], minlength=sizes[0]).tolist()),
-        max_cluster_size=max_cluster_size,
+        max_cluster_size=chosen.max_cluster_size,
         moved=moved,
         balance=None if exact is None else "exact" if exact else "greedy",
         kernel=kernel,
     )
-    return Codebook(method, metric, tuple(centroids), report)
+    return Codebook(chosen.method, chosen.metric, tuple(centroids), report)
 
 
 def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
@@ -146,9 +139,12 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 << share for share in (first, *shares))
 
 
-def _levels(levels: Any) -> list[int]:
-    if not isinstance(levels, (list, tuple, np.ndarray)) or len(levels) == 0:
-        raise ArgumentError("levels", f"expected a sequence of level sizes like [256, 64], got {levels!r}")
-    for size in levels:
-        check_integer("levels", size, 1)
-    return [int(size) for size in levels]
+def _sizes(levels: Any) -> list[int]:
+    """Level sizes of one codebook, which has no counts of ids to choose them by."""
+    try:
+        sizes = parse_levels(levels)
+    except ValueError as error:
+        raise ArgumentError("levels", str(error)) from error
+    if sizes == "auto":
+        raise ArgumentError("levels", "expected sizes such as [256, 64], got 'auto'; see auto_levels")
+    return list(sizes)

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import codes as _codes
 from metatoken.errors import ArgumentError, ArtifactError
+from metatoken.tokens.settings import Method, Metric
 from metatoken.tokens.vectors.matrix import Matrix, read_matrix
 
-Method = Literal["residual", "tree", "flat+rank"]
-Metric = Literal["euclidean", "cosine"]
 Progress = Callable[[int, int], None]
 Vectors = ArrayLike | str | os.PathLike[str] | Matrix
 """Rows of real numbers `[n, d]`: an array, a CPU tensor, Arrow or polars data, or a path to a .npy or .parquet file."""

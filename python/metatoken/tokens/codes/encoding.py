@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.errors import ArgumentError
 from metatoken.tokens.codes import clustering
-from metatoken.tokens.codes.clustering import Codebook, Unique
-from metatoken.tokens.names import LETTERS
+from metatoken.tokens.codes.clustering import Codebook
+from metatoken.tokens.settings import TokenSettings
 
-Kinds = Literal["joint", "apart", "items"]
 Progress = Callable[[int, int], None]
 
 
@@ -45,13 +43,11 @@ def encode_kinds(
     x: NDArray[np.float32],
     trained: NDArray[np.bool_],
     n_users: int,
+    settings: TokenSettings,
     *,
-    levels: Sequence[int] | Literal["auto"],
-    kinds: Kinds,
-    unique: Unique,
-    max_cluster_size: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
     progress: Progress | None = None,
-    **settings: Any,
 ) -> Coding:
     """Cluster and encode users and items.
 
@@ -59,18 +55,16 @@ def encode_kinds(
         x: float32 `[n_users + n_items, dim]`.
         trained: Rows that the centroids are fitted on, bool `[n_users + n_items]`; all are encoded.
         n_users: Number of users, the first rows.
-        levels: Tokens of each level, or `"auto"`.
-        kinds: `"joint"`: users and items share every token. `"apart"`: they share none.
-        unique: How ids become unique within a kind (see `clustering.encode`).
-        max_cluster_size: Most ids of a kind with the same first token (of a codebook). The fit keeps to as many for
-            each kind that it sees.
+        settings: Levels, clustering, and how ids become unique within a kind. `kinds="apart"`: users and items share no
+            token; else they share every one. `max_cluster_size` holds for each kind that a codebook sees.
+        seed: Seed of every random choice.
+        threads: Number of threads; does not change the result.
         progress: Called with (done, total).
-        settings: Of `clustering.fit`.
     """
     kind_of = np.repeat(np.array([0, 1], np.int32), [n_users, len(x) - n_users])
     parts = [np.flatnonzero(kind_of == kind) for kind in (1, 0)]
     names = ["item", "user"]
-    if kinds == "joint" or n_users == 0:
+    if settings.kinds != "apart" or n_users == 0:
         parts, names = [np.arange(len(x))], ["joint"]
     books, codes, report = [], [], {}
     stages = iter(range(2 * len(parts)))
@@ -80,22 +74,26 @@ def encode_kinds(
 
     for name, rows in zip(names, parts, strict=True):
         counts = [int(count) for count in np.bincount(kind_of[rows]) if count]
-        sizes = clustering.auto_levels(counts) if levels == "auto" else tuple(int(size) for size in levels)
-        if len(sizes) > len(LETTERS):
-            raise ArgumentError("levels", f"expected at most {len(LETTERS)} levels (a to z), got {len(sizes)}")
+        sizes = clustering.auto_levels(counts) if settings.levels == "auto" else settings.levels
         fit_on = rows[trained[rows]]
         if len(fit_on) < sizes[0]:
             fit_on = rows
-        cap = None if max_cluster_size is None else max_cluster_size * len(counts)
-        settings |= {"max_cluster_size": cap}
-        book = clustering.fit(np.ascontiguousarray(x[fit_on]), sizes, progress=stage(), **settings)
+        cap = settings.max_cluster_size
+        book = clustering.fit(
+            np.ascontiguousarray(x[fit_on]),
+            sizes,
+            replace(settings, max_cluster_size=None if cap is None else cap * len(counts)),
+            seed=seed,
+            threads=threads,
+            progress=stage(),
+        )
         coded = clustering.encode(
             book,
             np.ascontiguousarray(x[rows]),
             kinds=np.ascontiguousarray(kind_of[rows]),
-            unique=unique,
-            max_cluster_size=max_cluster_size,
-            threads=settings.get("threads"),
+            unique=settings.unique,
+            max_cluster_size=cap,
+            threads=threads,
             progress=stage(),
         )
         books.append(book)

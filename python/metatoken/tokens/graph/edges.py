@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.errors import ArgumentError
+from metatoken.tokens.settings import EdgeWeights
 
 if TYPE_CHECKING:
     import polars as pl
 
-EdgeWeights = Literal["count", "distinct", "rating", "recency", "position"]
 # Older interactions than this many half-lives weigh the same, so that no weight becomes zero.
 MOST_HALF_LIVES = 500.0
 

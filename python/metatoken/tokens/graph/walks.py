@@ -22,7 +22,7 @@ from metatoken._core import graph as core
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph import edges
-from metatoken.tokens.graph.edges import EdgeWeights
+from metatoken.tokens.settings import EdgeWeights, TokenSettings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,8 +79,8 @@ class Graph:
         train: Log,
         *,
         attributes: Mapping[str, Attribute] | None = None,
-        edge_weights: EdgeWeights = "count",
-        half_life: float | None = None,
+        edge_weights: EdgeWeights = TokenSettings.edge_weights,
+        half_life: float | None = TokenSettings.half_life,
         order: bool = False,
     ) -> Self:
         """Build the graph of a training log.
@@ -202,8 +202,8 @@ def walks(
     graph: Graph,
     meta_path: str,
     *,
-    walks_per_node: int = 10,
-    walk_length: int = 40,
+    walks_per_node: int = TokenSettings.walks_per_node,
+    walk_length: int = TokenSettings.walk_length,
     seed: int = 0,
     threads: int | None = None,
     progress: Progress | None = None,

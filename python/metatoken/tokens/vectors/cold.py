@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +23,12 @@ from scipy import sparse
 
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
+from metatoken.tokens.settings import Cold, TokenSettings
 from metatoken.tokens.vectors.skipgram import Embeddings
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
 
-Cold = Literal["none", "neighbours"]
 ORIGINS = ("none", "walked", "given", "neighbours", "features")
 NONE, WALKED, GIVEN, NEIGHBOURS, FEATURES = range(len(ORIGINS))
 # Ridges tried, in units of the mean of S.
@@ -59,8 +59,8 @@ def fill(
     train: Interactions,
     links: Mapping[str, Links],
     *,
-    cold: Cold = "none",
-    min_edges: int = 0,
+    cold: Cold = TokenSettings.cold,
+    min_edges: int = TokenSettings.min_edges,
     features: ArrayLike | None = None,
     given: bool = False,
 ) -> Filled:

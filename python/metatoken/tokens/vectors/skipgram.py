@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken._core import skipgram as core
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
-
-META_PATHS = ("user-item-user", "item-user-item")
+from metatoken.tokens.settings import WALKS, TokenSettings
 
 
 @dataclass(frozen=True)
@@ -65,53 +65,31 @@ class Embeddings:
 
 def fit(
     graph: Graph,
-    meta_paths: Sequence[str] = META_PATHS,
-    dim: int = 64,
-    window: int = 5,
-    negatives: int = 5,
-    walks_per_node: int = 10,
-    walk_length: int = 40,
-    epochs: int = 1,
+    meta_paths: Sequence[str] | None = None,
+    settings: TokenSettings | None = None,
+    *,
     seed: int = 0,
     threads: int | None = None,
-    hogwild: bool = False,
-    *,
-    learning_rate: float = 0.05,
-    min_learning_rate: float = 0.0001,
-    dynamic_window: bool = True,
-    subsample: float = 0.0,
-    blocks: int | None = None,
     initial: ArrayLike | None = None,
     initial_contexts: ArrayLike | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **fields: Any,
 ) -> Embeddings:
     """Train one vector per user and item (and attribute value) of a graph.
 
     Args:
         graph: The graph of the training edges.
         meta_paths: Paths to walk; each walk starts at every node of the path's first type.
-        dim: Length of a vector.
-        window: Largest distance in a walk between two nodes that are paired; each position draws its own from
-            `1..window`.
-        negatives: Random nodes that each pair is told apart from, 1 to 31, drawn by visits^0.75.
-        walks_per_node: Walks from each start node in an epoch.
-        walk_length: Nodes in a walk.
-        epochs: Passes; each makes fresh walks, so it equals as many times `walks_per_node`.
+        settings: Ready settings, of which those of walks and skip-gram count.
         seed: Seed of walks, windows, negatives and initial vectors.
         threads: Number of threads (`None`: all cores). Does not change the result.
-        hogwild: Let threads write to the same rows at once: faster, different at every run with two threads or more.
-        learning_rate: Rate at the start (0.05 finds more held-out links on sparse logs than 0.025, as 0.1 does not).
-        min_learning_rate: Rate at the end of its linear fall.
-        dynamic_window: Draw the reach of each position; `False`: always the whole window.
-        subsample: Share of all visits from which on a node is left out of walks by chance, as word2vec's `sample`;
-            0 never leaves one out. 1e-3 to 1e-5 where few nodes make up most of the visits.
-        blocks: Blocks of nodes that train apart (`None`: from the number of nodes). Changes the result; more blocks
-            let more threads work.
         initial: Vectors to begin with, `[n_nodes, dim]` in node order (users, items, attribute values), such as those
             of an earlier fit with rows of NaN for nodes that are new: these begin at random.
         initial_contexts: The same for `Embeddings.contexts`; rows of NaN begin at zero. Warm vectors without their
             contexts lose part of what they learned before new contexts have grown.
         progress: Called with (walks done, walks in all).
+        **fields: Single settings over the ready ones, such as `dim=64, window=5`. `epochs` makes fresh walks each time,
+            so it equals as many times `walks_per_node`; more `blocks` let more threads work.
 
     Returns:
         Embeddings; nodes that no walk visits keep their initial vector, else have a zero one, and `trained` False.
@@ -120,26 +98,28 @@ def fit(
         ArgumentError: The graph cannot walk a meta-path, a number is out of range, or initial rows have another shape
             or are not finite.
     """
-    if isinstance(meta_paths, str) or not meta_paths:
-        raise ArgumentError("meta_paths", f"expected one or more meta-paths in a list, got {meta_paths!r}")
+    if meta_paths is not None:
+        fields["meta_paths"] = meta_paths
+    chosen = TokenSettings.of(settings, fields, WALKS)
+    shape = (graph.n_nodes, chosen.dim)
     vectors, contexts, trained, pairs = core.fit(
         graph.native,
-        list(meta_paths),
-        dim=dim,
-        window=window,
-        negatives=negatives,
-        walks_per_node=walks_per_node,
-        walk_length=walk_length,
-        epochs=epochs,
+        chosen.walked,
+        dim=chosen.dim,
+        window=chosen.window,
+        negatives=chosen.negatives,
+        walks_per_node=chosen.walks_per_node,
+        walk_length=chosen.walk_length,
+        epochs=chosen.epochs,
         seed=seed,
-        learning_rate=learning_rate,
-        min_learning_rate=min_learning_rate,
-        dynamic_window=dynamic_window,
-        subsample=subsample,
-        hogwild=hogwild,
-        vectors=_given("initial", initial, (graph.n_nodes, dim)),
-        contexts=_given("initial_contexts", initial_contexts, (graph.n_nodes, dim)),
-        blocks=blocks,
+        learning_rate=chosen.learning_rate,
+        min_learning_rate=chosen.min_learning_rate,
+        dynamic_window=chosen.dynamic_window,
+        subsample=chosen.subsample,
+        hogwild=chosen.hogwild,
+        vectors=_given("initial", initial, shape),
+        contexts=_given("initial_contexts", initial_contexts, shape),
+        blocks=chosen.blocks,
         threads=threads,
         callback=progress,
     )

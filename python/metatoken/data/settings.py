@@ -1,0 +1,45 @@
+"""Where a log is and how to read it, as a configuration says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from metatoken.config import Settings, setting
+
+Format = Literal["table", "sequences", "pairs", "sessions"]
+
+
+@dataclass(frozen=True)
+class TextTableSettings(Settings):
+    """A table of texts by user and item beside the log; the keys are those of `data.text_table.read_texts`."""
+
+    path: Path = field()
+    user: str = setting("user", "Column of user ids.")
+    item: str = setting("item", "Column of item ids.")
+    review: str | None = setting(None, "Column of reviews.")
+    summary: str | None = setting(None, "Column of their summaries.")
+    explanation: str | None = setting(None, "Column of explanations.")
+    title: str | None = setting(None, "Column of item titles.")
+    add_pairs: bool = setting(False, "Whether pairs that the log does not have are added to it.")
+
+
+@dataclass(frozen=True)
+class LogSettings(Settings):
+    """The files of a log; the keys are those of `Interactions.read`."""
+
+    path: Path = field()
+    format: Format = setting("table", "table, sequences, pairs or sessions.")
+    user: str = setting("user", "Column of user ids (tables only).")
+    item: str = setting("item", "Column of item ids (tables only).")
+    time: str | None = setting(None, "Column of times; without it the order of the file counts.")
+    rating: str | None = setting(None, "Column of ratings.")
+    review: str | None = setting(None, "Column of reviews.")
+    summary: str | None = setting(None, "Column of their summaries.")
+    explanation: str | None = setting(None, "Column of explanations.")
+    texts: TextTableSettings | None = setting(None, "Texts in a table of their own.")
+    items: Path | None = setting(None, "A table about items.")
+    item_id: str | None = setting(None, "Its column of item ids.")
+    title: str | None = setting(None, "Its column of titles.")
+    categories: str | None = setting(None, "Its column of categories.")

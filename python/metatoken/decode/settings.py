@@ -1,0 +1,37 @@
+"""How texts are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from metatoken.config import SettingError, Settings, setting
+from metatoken.model.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class TextOptions(Settings):
+    """How to write; the names are those of `transformers.GenerationConfig`."""
+
+    max_new_tokens: int | None = setting(None, "Longest text in tokens; by default model.max_text of a run.", ge=1)
+    min_new_tokens: int = setting(1, "Shortest text; 1, since no text that is learned from is empty.", ge=0)
+    num_beams: int = setting(1, "Beams; 1 is greedy.", ge=1)
+    do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
+    temperature: float = setting(1.0, "Of the draw.", gt=0)
+    top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)
+    no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
+
+    def check(self) -> None:
+        """Refuses a shortest text that is longer than the longest."""
+        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
+            said = f"expected at most max_new_tokens, {self.max_new_tokens}, got {self.min_new_tokens}"
+            raise SettingError(("min_new_tokens",), said)
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `generate`; those of drawing only where it draws."""
+        given = self.plain() | {"max_new_tokens": self.max_new_tokens or ModelSettings.max_text}
+        if not self.do_sample:
+            del given["temperature"], given["top_p"]
+        if self.no_repeat_ngram_size == 0:
+            del given["no_repeat_ngram_size"]
+        return given

@@ -1,0 +1,115 @@
+"""The configuration of a run: one YAML file, checked before any work, saved resolved with the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metatoken.config import SettingError, Settings, setting
+from metatoken.data.settings import LogSettings
+from metatoken.errors import ConfigError
+from metatoken.evaluate.settings import EvaluateSettings
+from metatoken.model.settings import ModelSettings
+from metatoken.run.settings import TrainerSettings
+from metatoken.tokens.settings import TokenSettings
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Everything that defines a run; each section is declared beside what it sets."""
+
+    data: LogSettings = field()
+    vocabulary: Path | None = setting(None, "A folder of `metatoken tokenize`; without it tokens are learned first.")
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    seed: int = setting(0, "Of every random choice.", ge=0)
+    threads: int | None = setting(None, "By default all cores.", ge=1)
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Reads and checks a YAML file.
+
+    Args:
+        path: The file. Relative paths in it are relative to the working directory, as they would be on a command line.
+        overrides: `key.sub=value`, values in YAML, later ones win.
+
+    Raises:
+        ConfigError: The file is missing or broken, a key unknown, a value not usable; file and line where known.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected a YAML text file, got bytes that are not UTF-8") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}")
+    for override in overrides or []:
+        _override(values, override)
+    try:
+        return Config.read(values)
+    except SettingError as error:
+        place, name = _place(error.path, path, text, overrides or []), error.argument
+        said = {
+            "unknown": f"unknown key {name!r}; {error.said}",
+            "missing": f"{name!r} is missing; set it in the file or with --set {name}=...",
+        }
+        raise ConfigError(f"{place}: {said.get(error.kind, str(error))}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key=value, e.g. trainer.max_epochs=20")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
+
+
+def _place(path: tuple[str, ...], file: Path, text: str, overrides: list[str]) -> str:
+    """Where a value at fault comes from: the last override of it, in it or around it, or a line of the file."""
+    for override in reversed(overrides):
+        keys = tuple(override.partition("=")[0].split("."))
+        if keys[: len(path)] == path[: len(keys)]:
+            return f"--set {override}"
+    line = _line_of(text, path)
+    return str(file) if line is None else f"{file}:{line}"
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int | None:
+    """Line (from 1) of a key in the file, None where it is not there."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == part:
+                node, line = value, key.start_mark.line + 1
+                break
+        else:
+            break
+    return line
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)

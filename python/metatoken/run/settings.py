@@ -1,0 +1,28 @@
+"""How long a run trains, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metatoken.config import Settings, setting
+
+
+@dataclass(frozen=True)
+class TrainerSettings(Settings):
+    """Settings of training; most go to `lightning.Trainer` under their own names."""
+
+    max_epochs: int = setting(10, "Passes over the training data.", ge=1)
+    batch_size: int = setting(128, "Rows in a step of the optimiser.", ge=1)
+    direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
+    shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.")
+    mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
+    gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most.")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting("32-true", "Of the numbers.")
+    accelerator: str = setting("auto", "As Lightning names it.")
+    devices: int | str = setting("auto", "As Lightning names them.")
+    strategy: str = setting("auto", "As Lightning names it.")
+    checkpoint_every_steps: int | None = setting(None, "Also save within epochs, every so many steps.", ge=1)
+    validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.")
+    validate_every: int = setting(1, "Epochs between validations.", ge=1)
+    options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")
