@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
+
+# Libraries read these when they are imported, and child processes inherit them. Models here are tiny and workers share
+# the cores: more threads would only wait for each other. The native core keeps two, so that they can race.
+os.environ.update(OMP_NUM_THREADS="1", POLARS_MAX_THREADS="1", RAYON_NUM_THREADS="2")
+os.environ["HF_HUB_OFFLINE"] = "1"  # a name that is no local folder fails at once instead of after several tries
 
 from tests.files import write_run_config
 
