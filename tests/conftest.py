@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ from tests.files import write_run_config
 # A loaded machine is slow, not wrong: no example is timed.
 settings.register_profile("metatoken", deadline=None)
 settings.load_profile("metatoken")
+
+# A background job of a shell ignores Ctrl-C, and so would the processes that are to be stopped by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
