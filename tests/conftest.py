@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +11,19 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
+# Libraries read these when they are imported, and child processes inherit them. Models here are tiny and workers share
+# the cores: more threads would only wait for each other. The native core keeps two, so that they can race.
+os.environ.update(OMP_NUM_THREADS="1", POLARS_MAX_THREADS="1", RAYON_NUM_THREADS="2")
+os.environ["HF_HUB_OFFLINE"] = "1"  # a name that is no local folder fails at once instead of after several tries
+
 from tests.files import write_run_config
 
 # A loaded machine is slow, not wrong: no example is timed.
 settings.register_profile("metatoken", deadline=None)
 settings.load_profile("metatoken")
+
+# A background job of a shell ignores Ctrl-C, and so would the processes that are to be stopped by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

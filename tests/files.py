@@ -59,6 +59,7 @@ def write_run_config(folder: Path, n_users: int = 80, n_items: int = 60, **secti
         },
         "trainer": {"max_epochs": 1, "batch_size": 32, "accelerator": "cpu"},
         "seed": 0,
+        "threads": 1,
     }  # fmt: skip
     for name, values in sections.items():
         config.setdefault(name, {}).update(values)

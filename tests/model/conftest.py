@@ -14,14 +14,16 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write_backbone(name, root / name) for name in ARCHITECTURES}
 
 
-@pytest.fixture(scope="session", params=ARCHITECTURES)
+# Not of the session: pytest groups tests by a parameter of the session, across files, and would make the module
+# fixtures of each file again for each family.
+@pytest.fixture(scope="module", params=ARCHITECTURES)
 def architecture(request: pytest.FixtureRequest) -> str:
     """Each family in turn."""
     name: str = request.param
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(architecture: str, backbones: dict[str, Path]) -> Path:
     """The tiny model of each family in turn."""
     return backbones[architecture]

@@ -65,8 +65,7 @@ def test_building_a_model_leaves_the_callers_random_state(make_module):
         ({"backbone": "no/such-folder-or-name", "preset": {}}, "cannot be loaded"),
     ],
 )
-def test_settings_are_checked(make_module, fields, message, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_settings_are_checked(make_module, fields, message):
     with pytest.raises(ConfigError, match=message):
         make_module(**fields)
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from metatoken.recommend import Answer, Recommender
 from metatoken.serve.app import create_app
+from tests.lists import assert_same_list
 from tests.serve.conftest import LIMITS
 
 
@@ -29,15 +29,15 @@ def error_of(response: Any, status: int, code: str) -> dict[str, Any]:
     return error
 
 
-def as_json(answer: Answer) -> list[tuple[int, str, str]]:
-    return [(one.rank, one.item, one.title) for one in answer.items]
-
-
 def same(found: dict[str, Any], expected: Answer) -> None:
-    """The same items in the same order; scores but for rounding."""
-    assert [(i["rank"], i["item"], i["title"]) for i in found["items"]] == as_json(expected)
-    scores = [i["score"] for i in found["items"]]
-    np.testing.assert_allclose(scores, [one.score for one in expected.items], rtol=1e-4, atol=1e-6)
+    """The same items in the same order, but for rounding."""
+    assert [i["rank"] for i in found["items"]] == [one.rank for one in expected.items]
+    assert_same_list(
+        [(i["item"], i["title"]) for i in found["items"]],
+        [i["score"] for i in found["items"]],
+        [(one.item, one.title) for one in expected.items],
+        [one.score for one in expected.items],
+    )
 
 
 def ask(body: dict[str, Any], recommender: Recommender) -> Answer:

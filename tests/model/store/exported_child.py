@@ -3,9 +3,13 @@
 Reads `[[folder, history, k], ...]` from stdin, writes what was found in each folder as JSON.
 """
 
+import contextlib
 import importlib.util
+import io
 import json
+import os
 import sys
+from pathlib import Path
 
 sys.modules["metatoken"] = None  # any import of it now fails
 
@@ -41,8 +45,19 @@ def generate(folder, recommender, history, k):
     }
 
 
+def run_readme(folder):
+    """What the Python blocks of the README print, typed one after the other in the folder."""
+    os.chdir(folder)
+    sys.modules.pop("recommend", None)  # that of another folder
+    blocks = [part.split("```")[0] for part in Path("README.md").read_text().split("```python\n")[1:]]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec("\n".join(blocks), {"__name__": "__main__"})  # noqa: S102
+    return out.getvalue()
+
+
 def main():
     torch.set_num_threads(1)
+    sys.path.insert(0, "")  # as in an interactive session
     found = []
     for folder, history, k in json.load(sys.stdin):
         recommender = script(folder).Recommender(folder)
@@ -50,7 +65,7 @@ def main():
         row["again"] = [one.item for one in recommender.recommend(history, k, exclude_seen=False, width=k)]
         if not recommender.meta["leaf"]:
             row |= generate(folder, recommender, history, k)
-        found.append(row)
+        found.append(row | {"readme": run_readme(folder)})
     json.dump(found, sys.stdout)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,37 +141,47 @@ def test_random_state_goes_through_a_file(tmp_path: Path) -> None:
     assert again == draws
 
 
+# One interpreter imports everything and parts into a process for each moment.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
 from metatoken.model.store.checkpoints import AtomicCheckpointIO
 
-path, moment = sys.argv[1:]
-io = AtomicCheckpointIO()
-io.save_checkpoint({"weights": torch.zeros(1000)}, path)
-die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-if moment == "while writing":
-    def half(value, file):
-        file.write(b"PK half of it")
-        file.flush()
-        die()
-    torch.save = half
-else:
-    Path.replace = die
-io.save_checkpoint({"weights": torch.ones(1000)}, path)
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half(value, file):
+    file.write(b"PK half of it")
+    file.flush()
+    die()
+
+def save(moment):
+    io, path = AtomicCheckpointIO(), Path(sys.argv[1], moment, "last.ckpt")
+    io.save_checkpoint({"weights": torch.zeros(1000)}, path)
+    if moment == "while writing":
+        torch.save = half
+    else:
+        Path.replace = die
+    io.save_checkpoint({"weights": torch.ones(1000)}, path)
+
+for moment in ("while writing", "before the rename"):
+    child = os.fork()
+    if child == 0:
+        save(moment)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, moment
 """
 
 
-@pytest.mark.parametrize("moment", ["while writing", "before the rename"])
-def test_a_kill_while_saving_leaves_the_older_checkpoint(moment: str, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.zeros(1000))
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1000)}, path)
-    assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.ones(1000))
-    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+def test_a_kill_while_saving_leaves_the_older_checkpoint(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=True, timeout=300)
+    for moment in ("while writing", "before the rename"):
+        path = tmp_path / moment / "last.ckpt"
+        assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.zeros(1000))
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1000)}, path)
+        assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.ones(1000))
+        assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
 def test_fsdp_clips_by_the_norm_over_all_shards(make_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
