@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -48,7 +49,7 @@ class Ragged:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[row] for row in range(len(self)))
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Values of each row, int64 `[n]`."""
         return np.diff(self.offsets)
@@ -67,12 +68,15 @@ class Ragged:
         Raises:
             ArgumentError: They are no rows.
         """
-        chosen = check_rows(rows, len(self))
-        begin = self.offsets[chosen]
-        lengths = self.offsets[chosen + 1] - begin
+        return self.gather(check_rows(rows, len(self)))
+
+    def gather(self, rows: NDArray[np.int64]) -> Self:
+        """`take` of rows that are known to be some, since the check takes longer than a few rows."""
+        lengths = self.lengths[rows]
         offsets = offsets_of(lengths)
         # Value n of the result lies n - offsets[its row] behind the start of that row.
-        return type(self)(offsets, self.values[np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return type(self)(offsets, self.values[places])
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,9 +126,9 @@ class ExampleBuilder:
 
     def _written(self, items: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Ids of items in a row, and where each starts, where its OOV tokens and it end, behind `offset` ids."""
-        written, own = self.encoder.written.take(items), self.encoder.items.offsets
-        starts, ends = written.offsets[:-1] + offset, written.offsets[1:] + offset
-        return written.values, starts, starts + (own[items + 1] - own[items]), ends
+        written = self.encoder.written.gather(items)
+        bounds = written.offsets + offset
+        return written.values, bounds[:-1], bounds[:-1] + self.encoder.items.lengths[items], bounds[1:]
 
     def prompt(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, target: int = -1) -> Example:
         """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -97,7 +97,7 @@ class Task:
     column: str | None = None
     source: str | None = None
 
-    @property
+    @cached_property
     def seen(self) -> tuple[Template, ...]:
         """Templates that training draws from."""
         return tuple(template for template in self.templates if template.seen)
