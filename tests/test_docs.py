@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 
 from metatoken.cli.app import main
 from tests.files import ROOT, write_movies, write_ratings
+from tests.test_layers import LAYERS
 
 NEED_DATASETS = {"performance.md", "reproduction.md"}  # numbers of real datasets, measured by hand
 PAGES = [
@@ -110,3 +112,24 @@ def test_links_lead_somewhere() -> None:
     link = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
     links = [(page, target) for page in PAGES for target in link.findall(page.read_text(encoding="utf-8"))]
     assert not [(page.name, to) for page, to in links if "://" not in to and not (page.parent / to).exists()]
+
+
+def test_the_picture_of_the_stages_is_that_of_the_layers() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    arrows = re.findall(r"^ +(\w+)(?:\[.*?\])? -->(?:\|.*?\|)? (\w+)", page, flags=re.MULTILINE)
+    assert [arrows[0][0], *(to for _, to in arrows)] == [*LAYERS[LAYERS.index("data") : LAYERS.index("cli") + 1]]
+    assert all(left == to for (_, to), (left, _) in pairwise(arrows))
+
+
+def test_decisions_that_the_code_cites_are_there() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"^(\d+)\. \*\*", page, flags=re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+    sources = [path for folder in ("python", "tests") for path in (ROOT / folder).rglob("*.py")]
+    cited = {
+        number
+        for path in sources
+        for number in re.findall(r"design\.md,\s+decision\s+(\d+)", path.read_text(encoding="utf-8"))
+    }
+    assert cited
+    assert cited <= set(numbers)
