@@ -47,10 +47,10 @@ check: $(BUILT)  ## formatting, lints and types of both languages
 	cargo fmt --check
 	cargo clippy --all-targets --features python -- -D warnings
 
-# Two workers, each a file's neighbours at a time, so that they share its fixtures; the idle one takes from the other.
+# Two workers, each a file at a time, whose tests share fixtures.
 test: check  ## all checks, then the tests of both languages, without the slow ones
 	cargo test
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow

@@ -102,7 +102,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """`metatoken train` starts itself a second time; the first process alone writes and speaks."""
     preset = {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.0, "positions": 160}  # processes drop different units
     yaml = write_run_config(
-        tmp_path, model={"preset": preset, "user_tokens": "prefix"},
+        tmp_path, model={"preset": preset, "user_tokens": "prefix", "learning_rate": 1e-3},
         trainer={"max_epochs": 2, "batch_size": 16, "devices": 2, "strategy": "ddp"},
     )  # fmt: skip
     command = [sys.executable, "-m", "metatoken", "train", yaml, "-o", tmp_path / "two"]
@@ -121,7 +121,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert last[0]["global_step"] == last[1]["global_step"] > 8
     weights = two.module.state_dict()
     for name, value in one.module.state_dict().items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4, msg=name)
+        # As a whole: a weight whose gradient is rounding alone moves by whole steps of AdamW, in any direction.
+        assert (weights[name] - value).norm() < 1e-3 * value.norm() + 1e-3, name
     found = validation(done.stdout.splitlines())
     assert len(found) >= 4
     assert found == pytest.approx(validation(lines), abs=0.03)
