@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args,
 from metatoken.errors import ArgumentError, ConfigError, hint
 
 T = TypeVar("T")
+Fault = Literal["unknown", "missing", "value"]
 NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -32,9 +33,7 @@ class SettingError(ArgumentError, ConfigError):
         kind: What is wrong with it.
     """
 
-    def __init__(
-        self, path: tuple[str, ...], said: str, kind: Literal["unknown", "missing", "value"] = "value"
-    ) -> None:
+    def __init__(self, path: tuple[str, ...], said: str, kind: Fault = "value") -> None:
         super().__init__(".".join(path), said)
         self.path, self.said, self.kind = path, said, kind
 
@@ -137,8 +136,9 @@ class Settings:
         Raises:
             SettingError: A key is unknown or missing, or a value cannot be used.
         """
-        _check_names(values, cls.keys())
-        for name, one in cls.keys().items():
+        known = cls.keys()
+        _check_names(values, known)
+        for name, one in known.items():
             if one.default is MISSING and one.default_factory is MISSING and name not in values:
                 raise SettingError((name,), "is missing", "missing")
         return cls(**values)
@@ -182,11 +182,7 @@ def _plain(value: Any) -> Any:
 
 
 def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
-    """A value as the type that a field declares.
-
-    Raises:
-        SettingError: It is none, or out of bounds.
-    """
+    """A value as the type that a field declares; `SettingError` if it is none, or out of bounds."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any or (value is None and NoneType in inner):
         return value

@@ -20,7 +20,7 @@ from metatoken.data.interactions import Interactions
 from metatoken.errors import ArtifactError, ConditionError
 
 KIND, SCHEMA, FILE = "items", 1, "items.parquet"
-REMEMBERED = 32  # masks of the latest filters, a byte an item each
+REMEMBERED = 32  # masks of the latest filters, one byte per item each
 KINDS: dict[pl.DataType, str] = {
     pl.Int64(): "whole number",
     pl.Float64(): "number",
@@ -35,7 +35,7 @@ class Catalogue:
 
     Args:
         items: Raw ids of the rows.
-        frame: A row for each of them; columns of the types in `KINDS`, the name `item` being taken by the raw id.
+        frame: One row for each of them; columns of the types in `KINDS`, the name `item` being taken by the raw id.
     """
 
     def __init__(self, items: IdMap, frame: pl.DataFrame) -> None:
@@ -66,11 +66,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, folder: str | Path, items: IdMap) -> Catalogue:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: The folder.
-            items: Items of the vocabulary.
+        """Reads what `save` wrote about the items of a vocabulary.
 
         Raises:
             ArtifactError: A part is missing or altered, or it is about other items.
@@ -155,34 +151,24 @@ def _column(name: str, columns: dict[str, str]) -> str:
 
 
 def _check(node: Node, columns: dict[str, str]) -> None:
-    if isinstance(node, Not):
-        _check(node.part, columns)
-    elif isinstance(node, Both):
-        for part in node.parts:
-            _check(part, columns)
-    else:
-        _check_test(node, columns)
-
-
-def _check_test(test: Comparison, columns: dict[str, str]) -> None:
-    name = _column(test.column, columns)
+    for part in (node.part,) if isinstance(node, Not) else node.parts if isinstance(node, Both) else ():
+        _check(part, columns)
+    if not isinstance(node, Comparison):
+        return
+    name = _column(node.column, columns)
     if name not in columns:
-        guess = closest(test.column, list(columns))
+        guess = closest(node.column, list(columns))
         hint = f"; did you mean {guess}?" if guess else ""
-        raise ConditionError(f"no column {test.column}; the columns are {', '.join(columns)}{hint}", test.at)
+        raise ConditionError(f"no column {node.column}; the columns are {', '.join(columns)}{hint}", node.at)
     kind = columns[name]
-    if test.operator == "contains" and "text" not in kind:
-        raise ConditionError(f"`contains` looks into text, but {name} holds {_plural(kind)}", test.at)
-    if test.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
-        raise ConditionError(f"{test.operator} does not order {_plural(kind)}, which {name} holds", test.at)
-    for value in test.values:
+    held = {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
+    if node.operator == "contains" and "text" not in kind:
+        raise ConditionError(f"`contains` looks into text, but {name} holds {held}", node.at)
+    if node.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
+        raise ConditionError(f"{node.operator} does not order {held}, which {name} holds", node.at)
+    for value in node.values:
         if not _fits(value, kind):
-            message = f"{name} holds {_plural(kind)}, which cannot be compared with {value!r}"
-            raise ConditionError(message, test.value_at)
-
-
-def _plural(kind: str) -> str:
-    return {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
+            raise ConditionError(f"{name} holds {held}, which cannot be compared with {value!r}", node.value_at)
 
 
 def _fits(value: Value, kind: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
 from metatoken.data import columns
@@ -60,9 +59,8 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
     if twice.any():
         first = ids[int(twice.arg_max() or 0)]
         row = int((ids == first).arg_true()[1])
-        raise raw.error(f"item {first!r} appears for the second time; keep one line an item", row)
-    data = {"item": np.fromiter((items.row(name) if name in items else -1 for name in ids), np.int32, len(ids))}
-    table = pl.DataFrame(data)
+        raise raw.error(f"item {first!r} appears for the second time; keep one line per item", row)
+    table = pl.DataFrame({"item": items.find(ids)})
     if names.title in raw.frame.columns or names.title in names.required:
         table = table.with_columns(columns.texts(raw, names.title, "title").alias("title"))
     if names.categories in raw.frame.columns or names.categories in names.required:
@@ -150,6 +148,5 @@ def _json_lists(text: pl.Series) -> pl.Series | None:
 
 
 def _lists(raw: pl.Series) -> pl.Series | None:
-    element = pl.element().str.strip_chars()
-    lists = raw.cast(pl.List(pl.String)).fill_null([]).list.eval(element.filter(element != ""))
+    lists = columns.stripped(raw.cast(pl.List(pl.String)))
     return lists if lists.list.len().sum() else None

@@ -104,12 +104,11 @@ class Links:
 
     @classmethod
     def _of(cls, raw: RawTable, keys: pl.Series, values: pl.Series, ids: IdMap, kind: LinkKind) -> Self:
-        known = pl.DataFrame({"key": pl.Series(ids.raw, dtype=pl.String)}).with_row_index("row")
-        frame = pl.DataFrame({"key": keys, "value": values}).join(known, on="key", how="inner")
+        frame = pl.DataFrame({"row": ids.find(keys), "value": values}).filter(pl.col("row") >= 0)
         if frame.height == 0:
             known_ids = f"{kind}s of the log (first: {keys[0]!r}, log: {ids.raw[0]!r})"
             raise raw.error(f"none of its {len(keys):,} ids is among the {known_ids}; name the column of ids")
-        return cls.from_series(kind, frame["row"].cast(pl.Int32), frame["value"])
+        return cls.from_series(kind, frame["row"], frame["value"])
 
     def __len__(self) -> int:
         return len(self.rows)

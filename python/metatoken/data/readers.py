@@ -151,15 +151,12 @@ def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
-    width, line, last = None, 1, None
+    width = line = None
     for line, fields in _csv_rows(text, separator):
         width = len(fields) if width is None else width
-        last = line
         if len(fields) > width:
             return line, f"{len(fields)} fields, but the header has {width}; quote fields that hold the separator"
-    return (
-        None if last is None else line + 1
-    ), "" if last is None else "a quotation mark is not closed or is misplaced"
+    return (None, "") if line is None else (line + 1, "a quotation mark is not closed or is misplaced")
 
 
 def _read_parquet(path: Path, data: bytes) -> RawTable:
@@ -177,7 +174,7 @@ def _read_parquet(path: Path, data: bytes) -> RawTable:
 
 def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawTable:
     if text.lstrip().startswith("["):
-        raise DataError("the content is one JSON array; write one object a line (JSON lines)", path, 1)
+        raise DataError("the content is one JSON array; write one object per line (JSON lines)", path, 1)
     lines = text.split("\n")
     numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
     names: dict[str, None] = {}
@@ -185,15 +182,14 @@ def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> Raw
         names.update(dict.fromkeys(_json_object(path, lines[number - 1], number)))
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
-        frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
+        frame, reason = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema), ""
     except pl.exceptions.PolarsError as error:
+        frame, reason = pl.DataFrame(), str(error).splitlines()[0]
+    if reason or frame.height != len(numbers):
         for number in numbers:
             _json_object(path, lines[number - 1], number)
-        raise DataError(f"not readable as JSON lines: {str(error).splitlines()[0]}", path) from error
-    if frame.height != len(numbers):
-        for number in numbers:
-            _json_object(path, lines[number - 1], number)
-        raise DataError("not readable as JSON lines: objects and lines do not match; write one object a line", path)
+        reason = reason or "objects and lines do not match; write one object per line"
+        raise DataError(f"not readable as JSON lines: {reason}", path)
     absent = [name for name in frame.columns if name not in names and frame[name].null_count() == frame.height]
     return RawTable(frame.drop(absent), path, lambda row: numbers[row], list(names))
 

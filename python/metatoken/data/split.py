@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
-from metatoken.data.ragged import Sequences
+from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.errors import ArgumentError, ConfigError
 
 Part = Literal["validation", "test"]
@@ -26,7 +26,7 @@ SHORTEST = 3
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Held-out interactions, at most one a user, sorted by user.
+    """Held-out interactions, at most one per user, sorted by user.
 
     Attributes:
         users: int32 `[m]`, user rows.
@@ -48,7 +48,7 @@ class RowSplit:
         train: What may be learned from.
         validation: For choices during development.
         test: For the numbers that are reported.
-        seed: Of the draw.
+        seed: Seed of the draw.
     """
 
     train: Interactions
@@ -124,13 +124,12 @@ class Split:
         items = np.insert(train.items, train.offsets[held.users + 1], held.items)
         longer = np.zeros(len(train), dtype=np.int64)
         longer[held.users] = 1
-        return Sequences(train.offsets + np.concatenate(([0], np.cumsum(longer))), items)
+        return Sequences(train.offsets + offsets_of(longer), items)
 
     def repeated_targets(self, part: Part) -> int:
         """Targets of a part that are already in their user's history; a filter of seen items makes them misses."""
         history, targets = self.history(part), self.targets(part)
-        users = np.repeat(np.arange(len(history), dtype=np.int64), history.lengths)
-        seen = users * self.log.n_items + history.items
+        seen = history.owners * self.log.n_items + history.items
         return int(np.isin(targets.users.astype(np.int64) * self.log.n_items + targets.items, seen).sum())
 
 
@@ -167,7 +166,7 @@ def hold_out(log: Interactions, needs: Mapping[str, frozenset[str]], seed: int) 
     Args:
         log: The whole log.
         needs: Columns that a row must have a value in, by task that rates or writes; empty without such tasks.
-        seed: Of the random pairs.
+        seed: Seed of the random pairs.
 
     Raises:
         ConfigError: The log lacks a column that a task needs, or has nothing in it.
@@ -206,7 +205,7 @@ def random_split(
             the result, and `result.train` is what all tasks of the run may learn from.
         validation: Share of the pairs, at least 0.
         test: Share of the pairs, at least 0; the two sum to less than 1.
-        seed: Of the draw, at least 0.
+        seed: Seed of the draw, at least 0.
 
     Raises:
         ArgumentError: A share is out of range, or there are no interactions.

@@ -2,7 +2,7 @@
 
 features/  manifest.json (checksums, where the vectors come from)
            items.parquet      `item` (string id), `title` (string, "" where unknown)
-           vectors.safetensors `vectors` float32 `[n, c]`, one row an item in the order of items.parquet; zeros: unknown
+           vectors.safetensors `vectors` float32 `[n, c]`, one row per item of items.parquet; zeros: unknown
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from metatoken.artifacts import (
     write_manifest,
     write_tensors,
 )
+from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 
 KIND, SCHEMA = "item_features", 1
@@ -33,12 +34,12 @@ KIND, SCHEMA = "item_features", 1
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """One vector an item.
+    """One vector per item.
 
     Attributes:
         ids: Raw item ids, each once.
         vectors: float32 `[n, c]`, finite; a row of zeros says that nothing is known of the item.
-        titles: Of each item; "" where unknown.
+        titles: Title of each item; "" where unknown.
         source: Where the vectors come from, anything that JSON can hold.
 
     Raises:
@@ -55,11 +56,8 @@ class ItemFeatures:
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "titles", list(self.titles) or [""] * len(self.ids))
         if vectors.ndim != 2 or len(vectors) != len(self.ids) or len(self.titles) != len(self.ids):
-            raise ArgumentError(
-                "vectors",
-                f"expected one row and one title for each of {len(self.ids)} ids, got shape {vectors.shape} and "
-                f"{len(self.titles)} titles",
-            )
+            expected = f"expected one row and one title for each of {len(self.ids)} ids"
+            raise ArgumentError("vectors", f"{expected}, got shape {vectors.shape} and {len(self.titles)} titles")
         if len(set(self.ids)) != len(self.ids):
             raise ArgumentError("ids", "expected each id once")
         if not np.isfinite(vectors).all():
@@ -96,8 +94,7 @@ class ItemFeatures:
         Raises:
             ArtifactError: No item is here, so these are the features of another catalogue.
         """
-        place = {item: row for row, item in enumerate(self.ids)}
-        known = np.array([place.get(item, -1) for item in items], dtype=np.int64)
+        known = IdMap(self.ids, "item").find(items)
         if len(items) and (known < 0).all():
             raise ArtifactError(
                 f"the features know none of {len(items)} items (first: {items[0]!r}, features: "

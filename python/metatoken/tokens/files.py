@@ -30,14 +30,7 @@ if TYPE_CHECKING:
 def attribute_links(
     settings: TokenSettings, log: Interactions, *, items: Path | None, item: str, item_id: str | None
 ) -> dict[str, Links]:
-    """The attributes that settings name, from columns of the file of an item table.
-
-    Args:
-        settings: Whose `attributes` map a node type to a column.
-        log: Gives the rows.
-        items: The item table.
-        item: Column of items in the log, which the item table may use too.
-        item_id: Column of ids of the item table.
+    """The attributes that settings name, from columns of the file of an item table; ids as in `Interactions.read`.
 
     Raises:
         ArgumentError: There is no item table.
@@ -59,10 +52,7 @@ def graph_links(
 ) -> dict[str, Links]:
     """All links of a graph by node type: attributes, then those of `item_links` and `user_links` from their files.
 
-    Args:
-        settings: Name columns of the log's own item table, and files as `FILE` or `FILE:IDCOLUMN:COLUMN`.
-        train: Gives the rows.
-        attributes: Columns or links in place of those of the settings.
+    Attributes are columns of the log's own item table, or links; by default those of the settings.
 
     Raises:
         ArgumentError: The item table has no such column, a setting cannot be used, or a node type is named twice.
@@ -80,8 +70,7 @@ def graph_links(
         for name, spec in files.items():
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
-            path, id_column, column = _parts(f"{kind}_links", spec)
-            found[name] = Links.read(path, ids, kind=kind, id_column=id_column, column=column)
+            found[name] = _links(f"{kind}_links", spec, ids, kind)
     return found
 
 
@@ -105,14 +94,13 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         return _placed(vectors, known.ids, ids, Path(spec))
     if path.endswith(".npy"):
         if len(rest) != 1:
-            raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id a line, got {spec!r}")
+            raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id per line, got {spec!r}")
         column, names = None, read_ids(Path(rest[0]))
     else:
         file, id_column, column = _parts("item_features", spec)
-        if not str(file).endswith(".parquet"):
-            raise ArgumentError(
-                "item_features", f"expected a folder, a .parquet file or FILE.npy:IDS.txt, got {spec!r}"
-            )
+        if file.suffix != ".parquet":
+            expected = "a folder, a .parquet file or FILE.npy:IDS.txt"
+            raise ArgumentError("item_features", f"expected {expected}, got {spec!r}")
         raw = read_table(file, [])
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
@@ -124,7 +112,7 @@ def _placed(rows: NDArray[np.float32], names: list[str], ids: IdMap, path: Path)
     """Rows of named features in the order of ids; NaN for ids that have none."""
     if len(rows) != len(names):
         raise DataError(f"has {len(rows)} rows, but there are {len(names)} ids", path)
-    place = np.array([ids.row(name) if name in ids else -1 for name in names])
+    place = ids.find(names)
     if not (place >= 0).any():
         raise DataError(f"none of its ids is an item of the log (first: {names[0]!r}, log: {ids.raw[0]!r})", path)
     features = np.full((len(ids), rows.shape[1]), np.nan, np.float32)
@@ -141,7 +129,11 @@ def _parts(argument: str, spec: str) -> tuple[Path, str | None, str | None]:
 
 def read_groups(spec: str, ids: IdMap, kind: LinkKind) -> Links:
     """Groups of ids from `FILE` or `FILE:IDCOLUMN:COLUMN`; see `Links.read`."""
-    path, id_column, column = _parts("groups", spec)
+    return _links("groups", spec, ids, kind)
+
+
+def _links(argument: str, spec: str, ids: IdMap, kind: LinkKind) -> Links:
+    path, id_column, column = _parts(argument, spec)
     return Links.read(path, ids, kind=kind, id_column=id_column, column=column)
 
 
@@ -237,8 +229,8 @@ def read_ids(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text; expected one item id a line", path) from error
+        raise DataError("is not UTF-8 text; expected one item id per line", path) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
-            raise DataError("empty id; expected one item id a line", path, number)
+            raise DataError("empty id; expected one item id per line", path, number)
     return lines

@@ -62,8 +62,7 @@ class FoldIn:
         if not known.any():
             return cls.identity(items, trained_items)
         m, v = means[known], users[known].astype(np.float64)
-        centre_m: NDArray[np.float64] = m.mean(axis=0)
-        centre_v: NDArray[np.float64] = v.mean(axis=0)
+        centre_m, centre_v = m.mean(axis=0), v.mean(axis=0)
         m -= centre_m
         v -= centre_v
         gram = _product(m, m)
@@ -77,11 +76,8 @@ class FoldIn:
         """The map where there are no users to learn from: a user is the mean of their items."""
         dim = items.shape[1]
         some = items[trained_items] if trained_items.any() else items
-        return cls(
-            np.eye(dim, dtype=np.float32),
-            np.zeros(dim, np.float32),
-            some.mean(axis=0, dtype=np.float64).astype(np.float32),
-        )
+        mean = some.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return cls(np.eye(dim, dtype=np.float32), np.zeros(dim, np.float32), mean)
 
     def __call__(
         self, sequences: Sequences, items: NDArray[np.float32], trained_items: NDArray[np.bool_]

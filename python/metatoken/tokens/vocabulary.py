@@ -24,8 +24,7 @@ from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.settings import CLUSTERS, COLD, IDS, TokenSettings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
-from metatoken.tokens.vectors import cold as filling
-from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED
+from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED, Filled, fill
 from metatoken.tokens.vectors.learn import described, learn
 from metatoken.tokens.vectors.matrix import read_matrix
 from metatoken.tokens.vectors.skipgram import Embeddings
@@ -42,9 +41,9 @@ class Vocabulary(Names):
 
     Attributes:
         centroids: Centroid of each token, float32 `[n_tokens, dim]`.
-        vectors: float32 `[n_users + n_items, dim]`, users first. An id without any source of a vector has the mean of
+        vectors: float32 `[n_entities, dim]`, users first. An id without any source of a vector has the mean of
             its kind.
-        trained: Whether the row has a vector of its own (walked or given), bool `[n_users + n_items]`.
+        trained: Whether the row has a vector of its own (walked or given), bool `[n_entities]`.
         codebook: What assigns codes to vectors of items (and of users, unless clustered apart).
         user_codebook: What assigns codes to vectors of users.
         fold_in: Makes vectors of users who are known only by their items.
@@ -54,7 +53,7 @@ class Vocabulary(Names):
             `error_before`, `error_after` (quantisation error before and after ids were made unique).
         source: Checksum of the log.
         learned_from: `Interactions.edges_checksum` of what it was learned from; tells a leaking vocabulary.
-        origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_users + n_items]`.
+        origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_entities]`.
     """
 
     centroids: NDArray[np.float32]
@@ -124,35 +123,20 @@ class Vocabulary(Names):
         links, given = graph_links(settings, train, attributes), embeddings is not None
         if features is None and settings.item_features is not None:
             features = read_features(settings.item_features, train.items)
+        recorded = settings.recorded(IDS, CLUSTERS, COLD)
         if embeddings is None:
+            recorded = settings.recorded() | described(settings, links)
             embeddings = learn(
                 train, links, settings, seed=seed, threads=threads, initial=initial, initial_contexts=initial_contexts,
                 progress=part_of(progress, 0, 10, 9),
             )  # fmt: skip
-        elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
-            found = f"{embeddings.n_users} users and {embeddings.n_items} items"
-            raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {found}")
-        filled = filling.fill(
-            embeddings, train, links, cold=settings.cold, min_edges=settings.min_edges, features=features, given=given
-        )
-        first = train.n_users if settings.kinds == "items" else 0
-        vectors, trained, origins = filled.vectors[first:], filled.trained[first:], filled.origins[first:]
-        n = train.n_users - first
-        coding = encode_kinds(
-            vectors, trained, n, settings, seed=seed, threads=threads, progress=part_of(progress, 9, 10)
-        )
-        if n:
-            fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
-        else:
-            fold_in = FoldIn.identity(vectors, trained)
-        recorded = settings.recorded(*((IDS, CLUSTERS, COLD) if given else ()))
-        if not given:
-            recorded |= described(settings, links)
-        parts = vars(coding) | {"report": coding.report | ({"features": filled.report} if filled.report else {})}
-        return cls(
-            users=IdMap((), "user") if first else train.users, items=train.items, vectors=vectors, trained=trained,
-            origins=origins, fold_in=fold_in, titles=train.titles(), settings=recorded | {"seed": seed},
-            source=source or train.checksum(), learned_from=train.edges_checksum(), **parts,
+        filled = fill(embeddings, train, links, settings, features=features, given=given)
+        with_users = settings.kinds != "items"
+        return cls._encoded(
+            train.users if with_users else IdMap((), "user"), train.items,
+            filled if with_users else filled.after(train.n_users), settings, recorded,
+            train.sequences(), titles=train.titles(), source=source or train.checksum(),
+            learned_from=train.edges_checksum(), seed=seed, threads=threads, progress=part_of(progress, 9, 10),
         )  # fmt: skip
 
     @classmethod
@@ -194,15 +178,42 @@ class Vocabulary(Names):
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ArgumentError("x", f"row {int(np.argmin(finite))} has a value that is not finite in float32")
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
-        items = IdMap((ids[row] for row in order), "item")
-        vectors, trained = np.ascontiguousarray(rows[order]), np.ones(len(ids), bool)
+        given = np.full(len(ids), GIVEN, np.uint8)
+        filled = Filled(np.ascontiguousarray(rows[order]), np.ones(len(ids), bool), given, {})
         chosen = TokenSettings.of(settings, fields if settings else {"levels": levels} | fields, IDS, CLUSTERS)
-        coding = encode_kinds(vectors, trained, 0, chosen, seed=seed, threads=threads, progress=progress)
-        recorded = chosen.recorded(IDS, CLUSTERS) | {"kinds": "joint", "seed": seed}
-        titles = None if titles is None else [titles[row] for row in order]
+        return cls._encoded(
+            IdMap((), "user"), IdMap((ids[row] for row in order), "item"), filled, chosen,
+            chosen.recorded(IDS, CLUSTERS) | {"kinds": "joint"}, seed=seed, threads=threads, progress=progress,
+            titles=None if titles is None else [titles[row] for row in order],
+        )  # fmt: skip
+
+    @classmethod
+    def _encoded(
+        cls,
+        users: IdMap,
+        items: IdMap,
+        filled: Filled,
+        settings: TokenSettings,
+        recorded: dict[str, Any],
+        sequences: Sequences | None = None,
+        *,
+        seed: int,
+        threads: int | None,
+        progress: Progress | None,
+        **others: Any,
+    ) -> Self:
+        """The vocabulary of vectors; `sequences` of users fit the fold-in map."""
+        vectors, trained, origins, figures = filled
+        n = len(users)
+        coding = encode_kinds(vectors, trained, n, settings, seed=seed, threads=threads, progress=progress)
+        if sequences is None or n == 0:
+            fold_in = FoldIn.identity(vectors, trained)
+        else:
+            fold_in = FoldIn.fit(sequences, vectors[:n], vectors[n:], trained[:n], trained[n:])
+        parts = vars(coding) | {"report": coding.report | ({"features": figures} if figures else {})}
         return cls(
-            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=recorded,
-            fold_in=FoldIn.identity(vectors, trained), origins=np.full(len(ids), GIVEN, np.uint8), **vars(coding),
+            users=users, items=items, vectors=vectors, trained=trained, origins=origins, fold_in=fold_in,
+            settings=recorded | {"seed": seed}, **parts, **others,
         )  # fmt: skip
 
     @classmethod
@@ -234,12 +245,12 @@ class Vocabulary(Names):
     @property
     def user_vectors(self) -> NDArray[np.float32]:
         """Vectors of the users, `[n_users, dim]`, a view."""
-        return self.vectors[: self.n_users]
+        return self.vectors[self.nodes("user")]
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
         """Vectors of the items, `[n_items, dim]`, a view."""
-        return self.vectors[self.n_users :]
+        return self.vectors[self.nodes("item")]
 
     def composed(self, kind: Kind) -> NDArray[np.float32]:
         """Sum of the centroids of the tokens of each id of a kind, float32 `[n, dim]`."""
@@ -259,7 +270,7 @@ class Vocabulary(Names):
         Returns:
             int32 `[len(sequences), depth]`, padded with -1.
         """
-        x = self.fold_in(sequences, self.vectors[self.n_users :], self.trained[self.n_users :])
+        x = self.fold_in(sequences, self.item_vectors, self.trained[self.nodes("item")])
         codes = self.user_codebook.assign(x, threads=threads)
         if self.user_codebook is not self.codebook:
             codes = codes + np.array(self.codebook.levels[: codes.shape[1]], np.int32)

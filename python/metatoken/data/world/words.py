@@ -18,98 +18,45 @@ class Theme:
     aspects: tuple[str, ...]
 
 
-def _theme(name: str, adjectives: str, nouns: str, aspects: str) -> Theme:
-    return Theme(name, tuple(adjectives.split()), tuple(nouns.split(", ")), tuple(aspects.split(", ")))
+# Name: adjectives; nouns; aspects.
+TABLE = """
+Coffee: Dark Smooth Roasted Velvet Morning Copper;
+    Espresso Cup, Bean Grinder, Milk Frother, Drip Kettle, Moka Pot, Filter Pack; aroma, crema, heat, grind
+Hiking: Rugged Alpine Light Summit Dry Ridge;
+    Trail Boots, Rain Shell, Trekking Poles, Day Pack, Wool Socks, Headlamp; grip, weight, fit, seams
+Guitar: Vintage Bright Mellow Studio Maple Stage;
+    String Set, Strap, Capo, Tube Amp, Pick Box, Cable; tone, tuning, sustain, finish
+Baking: Golden Crisp Deep Marble Sweet Nonstick;
+    Loaf Pan, Whisk, Rolling Pin, Cake Ring, Flour Sifter, Pastry Brush; crust, size, handle, cleaning
+Gardening: Green Sturdy Spring Steel Compact Terracotta;
+    Hand Trowel, Seed Tray, Pruner, Watering Can, Plant Pot, Hose Reel; blade, drainage, handle, balance
+Skin Care: Gentle Hydrating Pure Silk Calming Aloe;
+    Face Cream, Night Serum, Clay Mask, Body Lotion, Toner, Lip Balm; scent, texture, feel, pump
+Cycling: Swift Carbon Urban Aero Gravel Reflective;
+    Bike Light, Saddle, Chain Lube, Helmet, Handlebar Tape, Tyre Pump; mount, comfort, grip, pressure
+Painting: Vivid Matte Fine Artist Acrylic Soft;
+    Brush Set, Canvas Board, Colour Tubes, Palette Knife, Easel, Sketch Pad; pigment, bristles, surface, cover
+Astronomy: Lunar Wide Stellar Northern Clear Orbit;
+    Eyepiece, Star Atlas, Tripod, Red Torch, Lens Filter, Finder Scope; focus, contrast, mount, glass
+Chess: Royal Walnut Tournament Folding Weighted Classic;
+    Chess Board, Piece Set, Game Clock, Score Book, Travel Case, Opening Guide; wood, felt, hinge, display
+"""
 
 
-THEMES = (
-    _theme(
-        "Coffee",
-        "Dark Smooth Roasted Velvet Morning Copper",
-        "Espresso Cup, Bean Grinder, Milk Frother, Drip Kettle, Moka Pot, Filter Pack",
-        "the aroma, the crema, the heat, the grind",
-    ),
-    _theme(
-        "Hiking",
-        "Rugged Alpine Light Summit Dry Ridge",
-        "Trail Boots, Rain Shell, Trekking Poles, Day Pack, Wool Socks, Headlamp",
-        "the grip, the weight, the fit, the seams",
-    ),
-    _theme(
-        "Guitar",
-        "Vintage Bright Mellow Studio Maple Stage",
-        "String Set, Strap, Capo, Tube Amp, Pick Box, Cable",
-        "the tone, the tuning, the sustain, the finish",
-    ),
-    _theme(
-        "Baking",
-        "Golden Crisp Deep Marble Sweet Nonstick",
-        "Loaf Pan, Whisk, Rolling Pin, Cake Ring, Flour Sifter, Pastry Brush",
-        "the crust, the size, the handle, the cleaning",
-    ),
-    _theme(
-        "Gardening",
-        "Green Sturdy Spring Steel Compact Terracotta",
-        "Hand Trowel, Seed Tray, Pruner, Watering Can, Plant Pot, Hose Reel",
-        "the blade, the drainage, the handle, the balance",
-    ),
-    _theme(
-        "Skin Care",
-        "Gentle Hydrating Pure Silk Calming Aloe",
-        "Face Cream, Night Serum, Clay Mask, Body Lotion, Toner, Lip Balm",
-        "the scent, the texture, the feel, the pump",
-    ),
-    _theme(
-        "Cycling",
-        "Swift Carbon Urban Aero Gravel Reflective",
-        "Bike Light, Saddle, Chain Lube, Helmet, Handlebar Tape, Tyre Pump",
-        "the mount, the comfort, the grip, the pressure",
-    ),
-    _theme(
-        "Painting",
-        "Vivid Matte Fine Artist Acrylic Soft",
-        "Brush Set, Canvas Board, Colour Tubes, Palette Knife, Easel, Sketch Pad",
-        "the pigment, the bristles, the surface, the cover",
-    ),
-    _theme(
-        "Astronomy",
-        "Lunar Wide Stellar Northern Clear Orbit",
-        "Eyepiece, Star Atlas, Tripod, Red Torch, Lens Filter, Finder Scope",
-        "the focus, the contrast, the mount, the glass",
-    ),
-    _theme(
-        "Chess",
-        "Royal Walnut Tournament Folding Weighted Classic",
-        "Chess Board, Piece Set, Game Clock, Score Book, Travel Case, Opening Guide",
-        "the wood, the felt, the hinge, the display",
-    ),
+def _theme(line: str) -> Theme:
+    name, words = line.split(": ")
+    adjectives, nouns, aspects = words.split("; ")
+    return Theme(
+        name, tuple(adjectives.split()), tuple(nouns.split(", ")), tuple(f"the {one}" for one in aspects.split(", "))
+    )
+
+
+THEMES = tuple(_theme(line) for line in TABLE.strip().replace("\n    ", " ").splitlines())
+NAMES = (
+    "Alderbrook Brightwell Cormorant Dunmore Eastvale Fernhill Glenrock Hartwood Ironleaf Juniper Kestrel Larkfield "
+    "Marlowe Northgate Oakhaven Pinecrest Quillon Ravenna Silverton Thornbury Umberline Vantor Westmere Yarrow"
 )
-BRANDS = (
-    "Alderbrook",
-    "Brightwell",
-    "Cormorant",
-    "Dunmore",
-    "Eastvale",
-    "Fernhill",
-    "Glenrock",
-    "Hartwood",
-    "Ironleaf",
-    "Juniper",
-    "Kestrel",
-    "Larkfield",
-    "Marlowe",
-    "Northgate",
-    "Oakhaven",
-    "Pinecrest",
-    "Quillon",
-    "Ravenna",
-    "Silverton",
-    "Thornbury",
-    "Umberline",
-    "Vantor",
-    "Westmere",
-    "Yarrow",
-)
+BRANDS = NAMES.split()
 # Neighbours on a ring share a brand: a title tells a little about what comes next.
 BRAND_LENGTH = 6
 VERDICTS = {

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import graph as core
 from metatoken.data.links import Links
+from metatoken.data.ragged import offsets_of
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph import edges
 from metatoken.tokens.settings import EdgeWeights, TokenSettings
@@ -89,26 +90,23 @@ class Graph:
             train: Interactions; only what may be learned from (never validation or test edges).
             attributes: Node type name -> column of `train.item_table` (strings or lists of strings), the values of each
                 item row, or `Links` of items or users, such as `{"category": "categories"}`.
-            edge_weights: What an interaction weighs: `"count"`, `"distinct"`, `"rating"`, `"recency"` or `"position"`;
-                see `edges.user_item_edges`.
-            half_life: For the last two.
+            edge_weights: What an interaction weighs, see docs/walks.md.
+            half_life: Half-life of the weights `"recency"` and `"position"`.
             order: Also link each item to those that came next, for paths with `>` and `<`.
 
         Raises:
             ArgumentError: An attribute names a column that is not there, or has the wrong length; or the weights do not
                 fit the log.
         """
-        found = edges.user_item_edges(train.frame, edge_weights, half_life)
+        chosen = TokenSettings(edge_weights=edge_weights, half_life=half_life)
+        found = edges.user_item_edges(train.frame, chosen.edge_weights, chosen.half_life)
         values = {
             name: column_links(train, name, source) if isinstance(source, str) else source
             for name, source in (attributes or {}).items()
         }
-        later = None
-        if order:
-            plain = edge_weights in ("count", "distinct")
-            ordered = edges.user_item_edges(train.frame, "count", None) if plain else found
-            later = edges.next_items(ordered)
-        return cls._build(found, train.n_users, train.n_items, values, later)
+        # Edges of "distinct" pairs have lost their order.
+        ordered = edges.user_item_edges(train.frame, "count", None) if edge_weights == "distinct" else found
+        return cls._build(found, train.n_users, train.n_items, values, edges.next_items(ordered) if order else None)
 
     @classmethod
     def from_edges(
@@ -169,9 +167,14 @@ class Graph:
         return cls(n_users, n_items, names, core.Graph(types, relations))
 
     @property
+    def offsets(self) -> NDArray[np.int64]:
+        """First node of each type (users, items, attributes), and the number of nodes, int64 `[n_types + 1]`."""
+        return offsets_of(np.array([self.n_users, self.n_items, *map(len, self.attributes.values())]))
+
+    @property
     def n_nodes(self) -> int:
         """Number of nodes of all types."""
-        return self.n_users + self.n_items + sum(len(values) for values in self.attributes.values())
+        return int(self.offsets[-1])
 
     @property
     def n_edges(self) -> int:

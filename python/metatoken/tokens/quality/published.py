@@ -50,14 +50,8 @@ def published_memorization(centred: Matrix, x: NDArray[np.float32], seed: int) -
 def published_diversity(x: NDArray[np.float32], seed: int) -> float | None:
     """Mean symmetric Kullback-Leibler divergence of the softmax of representations, over 10,000 random pairs.
 
-    With p, q the softmax of two rows, (KL(p, q) + KL(q, p)) / 2 = sum (p - q)(log p - log q) / 2.
-
-    Args:
-        x: Representations, float32 `[n, dim]`.
-        seed: Seed of the pairs.
-
-    Returns:
-        The score, larger is meant to be better; `None` with fewer than two rows.
+    With p, q the softmax of two rows, (KL(p, q) + KL(q, p)) / 2 = sum (p - q)(log p - log q) / 2. Larger is meant to be
+    better; `None` with fewer than two rows.
     """
     if len(x) < 2:
         return None
@@ -84,5 +78,4 @@ def _reduced(x: NDArray[Any]) -> NDArray[np.float32]:
     variance, axes = variance[::-1].clip(min=0), axes[:, ::-1]
     share = np.cumsum(variance) / max(variance.sum(), np.finfo(np.float64).tiny)
     keep = int(np.searchsorted(share, 0.95, side="right")) + 1
-    reduced: NDArray[np.float32] = (z @ axes[:, :keep]).astype(np.float32)
-    return reduced
+    return np.asarray(z @ axes[:, :keep], np.float32)

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def learn(train: Interactions, links: Mapping[str, Links], settings: TokenSettings, **options: Any) -> Embeddings:
-    """Vectors of users and items from walks over their graph.
-
-    Args:
-        train: What may be learned from.
-        links: Attributes of users and items, by node type.
-        settings: What to walk, and how to learn.
-        **options: Of `skipgram.fit`: `seed`, `threads`, `initial`, `initial_contexts`, `progress`.
+    """Vectors of users and items from walks over their graph, with attributes by node type; options of `skipgram.fit`.
 
     Raises:
         ArgumentError: The graph cannot walk a meta-path, or a setting does not fit the log.

@@ -25,10 +25,10 @@ class Embeddings:
     """Users and items in one space.
 
     Attributes:
-        vectors: float32 `[n_users + n_items, dim]`, users first; not normalised. Zero for rows without training.
+        vectors: float32 `[n_entities, dim]`, users first; not normalised. Zero for rows without training.
         n_users: Number of users.
         n_items: Number of items.
-        trained: Whether a walk visited the row, bool `[n_users + n_items]`.
+        trained: Whether a walk visited the row, bool `[n_entities]`.
         attributes: Vectors of attribute values, float32 `[n_values, dim]`, in the order of `Graph.attributes`.
         contexts: Context vectors of all nodes, attribute values included, float32 `[n_nodes, dim]`, for a later
             `fit(..., initial_contexts=...)`; `None` where the vectors come from elsewhere.
@@ -105,29 +105,16 @@ def fit(
     vectors, contexts, trained, pairs = core.fit(
         graph.native,
         chosen.walked,
-        dim=chosen.dim,
-        window=chosen.window,
-        negatives=chosen.negatives,
-        walks_per_node=chosen.walks_per_node,
-        walk_length=chosen.walk_length,
-        epochs=chosen.epochs,
+        **{name: value for name, value in chosen.plain(WALKS).items() if name not in ("meta_paths", "restart")},
         seed=seed,
-        learning_rate=chosen.learning_rate,
-        min_learning_rate=chosen.min_learning_rate,
-        dynamic_window=chosen.dynamic_window,
-        subsample=chosen.subsample,
-        hogwild=chosen.hogwild,
         vectors=_given("initial", initial, shape),
         contexts=_given("initial_contexts", initial_contexts, shape),
-        blocks=chosen.blocks,
         threads=threads,
         callback=progress,
     )
-    rows = graph.n_users + graph.n_items
-    attributes, first = {}, rows
-    for name, values in graph.attributes.items():
-        attributes[name] = vectors[first : first + len(values)]
-        first += len(values)
+    rows, *ends = graph.offsets[2:].tolist()
+    sizes = graph.attributes.items()
+    attributes = {name: vectors[end - len(values) : end] for (name, values), end in zip(sizes, ends, strict=True)}
     return Embeddings(vectors[:rows], graph.n_users, graph.n_items, trained[:rows], attributes, contexts, pairs)
 
 
