@@ -30,11 +30,7 @@ OWN_SUM = "checksum"
 
 @contextmanager
 def atomic_folder(path: str | Path, *, kind: str) -> Iterator[Path]:
-    """Build a folder that appears under its name only when it is complete.
-
-    Args:
-        path: Where the folder shall be. An empty folder or an artifact of the same kind there is replaced.
-        kind: Kind of the artifact, as in `write_manifest`.
+    """Build a folder that appears under its name only when it is complete; empty folders and its own kind are replaced.
 
     Yields:
         A new folder to write into, renamed to `path` at the end, removed if an exception leaves the block.
@@ -52,10 +48,7 @@ def atomic_folder(path: str | Path, *, kind: str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Write a file that appears under its name only when it is complete.
-
-    Args:
-        path: Where the file shall be; an existing file is replaced.
+    """Write a file that appears under its name only when it is complete; an existing one is replaced.
 
     Yields:
         A path beside it to write to, with the same suffix.
@@ -72,11 +65,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
-    """Write `manifest.json` over all other files of a folder.
+    """Write `manifest.json` over all other files of a folder, which are all written.
 
     Args:
-        folder: A folder whose files are all written.
-        kind: What the folder is, e.g. `"vocabulary"`.
+        folder: The folder.
+        kind: What it is, e.g. `"vocabulary"`.
         schema: Version of its layout, from 1.
         fields: Anything else that JSON can hold.
     """
@@ -87,12 +80,7 @@ def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
 
 
 def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
-    """Read `manifest.json` and check every file it names.
-
-    Args:
-        folder: The artifact.
-        kind: The kind it must be.
-        schema: Newest schema that the caller can read.
+    """Read `manifest.json` of an artifact of this kind and at most this schema, and check every file it names.
 
     Raises:
         ArtifactError: No artifact, another kind, a newer schema, or a file (the manifest too) that is missing or

@@ -145,12 +145,7 @@ class Settings:
 
     @classmethod
     def of(cls, settings: Self | None, changes: Mapping[str, Any], *groups: str) -> Self:
-        """Ready settings, or the defaults, with some fields changed.
-
-        Args:
-            settings: The ready ones.
-            changes: Values by the name of the field.
-            *groups: Where given, only fields of these groups may change.
+        """Ready settings, or the defaults, with some fields changed; with groups, only fields of these may change.
 
         Raises:
             SettingError: A name is unknown, or a value cannot be used.

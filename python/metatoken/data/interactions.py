@@ -163,13 +163,8 @@ class Interactions:
                 raise ArgumentError(f"{name}s", f"{expected}, got {array.shape}")
         frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
-        return cls.from_frame(
-            frame,
-            time=None if times is None else "time",
-            rating=None if ratings is None else "rating",
-            items=table,
-            item_id=None if table is None else "item_id",
-        )
+        named = {name: name for name in ("time", "rating") if name in arrays}
+        return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
 
     def with_rows(self, rows: NDArray[np.bool_] | pl.Series | pl.DataFrame) -> Interactions:
         """A part of the log over the same users and items.

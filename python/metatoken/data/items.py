@@ -33,6 +33,10 @@ class ItemColumns:
         """Every column that may be used."""
         return list(dict.fromkeys([*self.item_id, self.title, self.categories]))
 
+    def key(self, frame: pl.DataFrame) -> str:
+        """The id column of a table."""
+        return next((name for name in self.item_id if name in frame.columns), self.item_id[0])
+
 
 def item_columns(item: str, item_id: str | None, title: str | None, categories: str | None) -> ItemColumns:
     """Resolve the arguments of `Interactions.read` that concern the item table; None means the usual name."""
@@ -53,7 +57,7 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
     """
     have = raw.names or raw.frame.columns
     raw = _with_lists(raw, names.categories)
-    key = next((name for name in names.item_id if name in raw.frame.columns), names.item_id[0])
+    key = names.key(raw.frame)
     ids = columns.ids(raw, key, "item_id")
     twice = ids.is_duplicated()
     if twice.any():

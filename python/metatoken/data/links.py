@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -109,6 +109,10 @@ class Links:
             known_ids = f"{kind}s of the log (first: {keys[0]!r}, log: {ids.raw[0]!r})"
             raise raw.error(f"none of its {len(keys):,} ids is among the {known_ids}; name the column of ids")
         return cls.from_series(kind, frame["row"], frame["value"])
+
+    def sizes(self) -> dict[str, Any]:
+        """Numbers of links and values, and the kind, as JSON values."""
+        return {"kind": self.kind, "links": len(self), "values": len(self.names)}
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -42,14 +42,7 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class RowSplit:
-    """A log in three parts, all over the same user and item rows.
-
-    Attributes:
-        train: What may be learned from.
-        validation: For choices during development.
-        test: For the numbers that are reported.
-        seed: Seed of the draw.
-    """
+    """A log in three parts as in `Split`, all over the same user and item rows, and the seed of the draw."""
 
     train: Interactions
     validation: Interactions
@@ -108,8 +101,7 @@ class Split:
     def by_length(self, part: Part) -> tuple[Targets, NDArray[np.int64]]:
         """Targets of a part with histories of like length side by side, since a batch is padded to its longest.
 
-        Returns:
-            The targets, and int64 `[m]` places that put what is computed for them back into the order of the part.
+        With them int64 `[m]` places that put what is computed for them back into the order of the part.
         """
         targets = self.targets(part)
         order = np.argsort(self.history(part).lengths[targets.users], kind="stable")
@@ -161,12 +153,7 @@ def no_split(log: Interactions) -> Split:
 
 
 def hold_out(log: Interactions, needs: Mapping[str, frozenset[str]], seed: int) -> Split:
-    """Splits a log for all tasks of a run.
-
-    Args:
-        log: The whole log.
-        needs: Columns that a row must have a value in, by task that rates or writes; empty without such tasks.
-        seed: Seed of the random pairs.
+    """Splits a log for all tasks of a run; those that rate or write need a value in some columns of each row.
 
     Raises:
         ConfigError: The log lacks a column that a task needs, or has nothing in it.

@@ -17,15 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metatoken.artifacts import (
-    atomic_folder,
-    read_frame,
-    read_manifest,
-    read_tensors,
-    write_frame,
-    write_manifest,
-    write_tensors,
-)
+from metatoken import artifacts
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 
@@ -65,15 +57,17 @@ class ItemFeatures:
 
     def save(self, folder: str | Path) -> None:
         """Writes the folder, whole or not at all; older features there are replaced."""
-        with atomic_folder(folder, kind=KIND) as work:
+        with artifacts.atomic_folder(folder, kind=KIND) as work:
             self.write(work)
 
     def write(self, folder: Path) -> None:
         """Writes the files into an existing empty folder."""
         schema = {"item": pl.String, "title": pl.String}
-        write_frame(folder / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}, schema=schema))
-        write_tensors(folder / "vectors.safetensors", {"vectors": self.vectors})
-        write_manifest(folder, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
+        artifacts.write_frame(
+            folder / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}, schema=schema)
+        )
+        artifacts.write_tensors(folder / "vectors.safetensors", {"vectors": self.vectors})
+        artifacts.write_manifest(folder, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
 
     @classmethod
     def load(cls, folder: str | Path) -> ItemFeatures:
@@ -83,9 +77,9 @@ class ItemFeatures:
             ArtifactError: A file is missing or altered.
         """
         folder = Path(folder)
-        source = read_manifest(folder, KIND, SCHEMA)["source"]
-        frame = read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})
-        tensors, _ = read_tensors(folder / "vectors.safetensors", ["vectors"])
+        source = artifacts.read_manifest(folder, KIND, SCHEMA)["source"]
+        frame = artifacts.read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})
+        tensors, _ = artifacts.read_tensors(folder / "vectors.safetensors", ["vectors"])
         return cls(frame["item"].to_list(), tensors["vectors"], frame["title"].to_list(), source)
 
     def rows(self, items: Sequence[str]) -> NDArray[np.float32]:

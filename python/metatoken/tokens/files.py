@@ -21,7 +21,7 @@ from metatoken.errors import ArgumentError, DataError
 from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.graph.walks import column_links
 from metatoken.tokens.settings import TokenSettings
-from metatoken.tokens.vectors.matrix import Matrix, read_matrix
+from metatoken.tokens.vectors.matrix import Matrix, open_parquet, read_matrix
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
@@ -43,7 +43,7 @@ def attribute_links(
         raise ArgumentError("attributes", "are columns of an item table; name its file with items")
     about = item_columns(item, item_id, None, None)
     raw = read_table(items, [*about.item_id, *names.values()])
-    key = next((name for name in about.item_id if name in raw.frame.columns), about.item_id[0])
+    key = about.key(raw.frame)
     return {name: Links.of_table(raw, log.items, "item", key, column) for name, column in names.items()}
 
 
@@ -77,10 +77,8 @@ def graph_links(
 def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     """Features of each id, float32 `[len(ids), f]`; NaN where the file has none.
 
-    Args:
-        spec: A folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
-            the other) or `FILE.npy:IDS.txt`.
-        ids: The ids of the rows.
+    The file is a folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
+    the other) or `FILE.npy:IDS.txt`.
 
     Raises:
         ArgumentError: The text has another form.
@@ -191,13 +189,7 @@ class VectorFiles:
         """Names of the columns of a Parquet file; None for another file."""
         if self.embeddings.suffix != ".parquet":
             return None
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return list(pq.read_schema(self.embeddings).names)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"cannot be read as Parquet: {error}", self.embeddings) from error
+        return list(open_parquet(self.embeddings).schema_arrow.names)
 
     def _names(self, columns: list[str] | None, n: int) -> list[str]:
         if self.ids is not None:

@@ -48,14 +48,9 @@ class FoldIn:
         trained_users: NDArray[np.bool_],
         trained_items: NDArray[np.bool_],
     ) -> Self:
-        """Fit the map on users with a trained vector and at least one trained item.
+        """Fit the map on users with a trained vector and at least one trained item among their training items.
 
-        Args:
-            sequences: Training items of each user row.
-            users: float32 `[n_users, dim]`.
-            items: float32 `[n_items, dim]`.
-            trained_users: bool `[n_users]`.
-            trained_items: bool `[n_items]`.
+        Vectors are float32 `[n, dim]`, `trained_*` bool `[n]`, both by row.
         """
         means, known = mean_items(sequences, items, trained_items)
         known &= trained_users

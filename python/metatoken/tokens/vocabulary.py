@@ -17,17 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.clustering import Codebook, Vectors
-from metatoken.tokens.codes.encoding import Progress, encode_kinds, part_of
+from metatoken.tokens.codes.clustering import Codebook, Progress, Vectors
+from metatoken.tokens.codes.encoding import encode_kinds, part_of
 from metatoken.tokens.files import graph_links, read_features
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.settings import CLUSTERS, COLD, IDS, TokenSettings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
 from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED, Filled, fill
-from metatoken.tokens.vectors.learn import described, learn
 from metatoken.tokens.vectors.matrix import read_matrix
-from metatoken.tokens.vectors.skipgram import Embeddings
+from metatoken.tokens.vectors.skipgram import Embeddings, learn
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Sequences
@@ -101,12 +100,12 @@ class Vocabulary(Names):
             train: What may be learned from (never validation or test edges).
             settings: Ready settings; single fields go over them.
             seed: Seed of every random choice.
-            threads: Number of threads (`None`: all cores). Does not change the result.
+            threads: Number of threads (`None`: all cores); does not change the result.
             attributes: Attributes for the walks, in place of those of the settings: node type -> column of the item
                 table, or `Links`.
             embeddings: Vectors to use in place of walks and skip-gram; users, then items, in the rows of `train`.
-            initial: Vectors that skip-gram begins with, see `skipgram.fit`; so are `initial_contexts`.
-            initial_contexts: See `initial`.
+            initial: Vectors that skip-gram begins with, see `skipgram.fit`.
+            initial_contexts: Context vectors for the same.
             features: Features of each item for those that are cold, `[n_items, f]`, in place of `item_features`; NaN
                 rows have none.
             source: Checksum to record of the log that `train` is a part of (default: that of `train`).
@@ -125,7 +124,8 @@ class Vocabulary(Names):
             features = read_features(settings.item_features, train.items)
         recorded = settings.recorded(IDS, CLUSTERS, COLD)
         if embeddings is None:
-            recorded = settings.recorded() | described(settings, links)
+            kinds = {name: settings.attributes.get(name) or found.sizes() for name, found in links.items()}
+            recorded = settings.recorded() | {"attributes": kinds}
             embeddings = learn(
                 train, links, settings, seed=seed, threads=threads, initial=initial, initial_contexts=initial_contexts,
                 progress=part_of(progress, 0, 10, 9),
@@ -153,18 +153,10 @@ class Vocabulary(Names):
         progress: Progress | None = None,
         **fields: Any,
     ) -> Self:
-        """Make a vocabulary of items from your own vectors; it has no users.
+        """Make a vocabulary of items from your own vectors; it has no users. Other arguments as in `fit`.
 
-        Args:
-            ids: Raw id of each row, each once.
-            x: Vectors, finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes.
-            levels: Tokens of each level, or `"auto"`.
-            settings: Ready settings, in place of `levels`; single fields go over them.
-            titles: Title of each row.
-            seed: Seed of every random choice.
-            threads: Number of threads; does not change the result.
-            progress: Called with (done, total).
-            **fields: Fields of `metatoken.tokens.settings.TokenSettings` about ids and clustering.
+        `x` are finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes; each raw id stands once.
+        Ready settings take the place of `levels`; fields are those about ids and clustering.
 
         Raises:
             ArgumentError: Ids repeat, an argument is unknown, or shapes or values cannot be used.
@@ -226,11 +218,9 @@ class Vocabulary(Names):
         return cls(**read_vocabulary(Path(path)))
 
     def save(self, path: str | Path, *, scores: Mapping[str, Any] | None = None) -> None:
-        """Write the vocabulary as a folder; the same vocabulary gives the same bytes.
+        """Write the vocabulary as a folder, over an older one; the same vocabulary gives the same bytes.
 
-        Args:
-            path: The folder; an older vocabulary there is replaced.
-            scores: `Scores.to_dict()`, to be kept beside it in `scores.json`.
+        `Scores.to_dict()` may be kept beside it, in `scores.json`.
 
         Raises:
             ArtifactError: `path` is something else than a vocabulary.
@@ -261,11 +251,9 @@ class Vocabulary(Names):
         return total
 
     def user_codes_of(self, sequences: Sequences, *, threads: int | None = None) -> NDArray[np.int32]:
-        """Codes of users who are known only by their items; several users may get the same.
+        """Codes of users who are known only by their item rows; several users may get the same.
 
-        Args:
-            sequences: Item rows of each user. A user without a trained item gets the codes of the mean user.
-            threads: Number of threads; does not change the result.
+        A user without a trained item gets the codes of the mean user.
 
         Returns:
             int32 `[len(sequences), depth]`, padded with -1.

@@ -70,32 +70,24 @@ OPENINGS = ("Used it for a month.", "Bought this last week.", "My second one.", 
 
 
 class Writer:
-    """Writes the texts of a world.
+    """Writes the texts of a world; the same state of `rng` gives the same words.
 
-    Args:
-        group: int32 `[n_items]`, theme of each item.
-        place: int32 `[n_items]`, place of each item on its group's ring.
-        rng: Source of chance; the same state gives the same words.
+    `group` and `place` are int32 `[n_items]`: the theme of each item, and its place on its group's ring.
     """
 
     def __init__(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> None:
         self.themes = [THEMES[int(g)] for g in group]
-        self.titles = self._name(group, place, rng)
-        self.categories = [[theme.name, title_noun] for theme, title_noun in zip(self.themes, self._nouns, strict=True)]
-
-    def _name(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> list[str]:
-        """`Brand Adjective Noun`, with a number where that name is taken."""
+        self.titles: list[str] = []
+        self.nouns: list[str] = []
         taken: dict[str, int] = {}
-        titles: list[str] = []
-        self._nouns: list[str] = []
         draws = rng.integers(0, 6, (len(group), 2))
         for theme, g, p, (a, n) in zip(self.themes, group, place, draws, strict=True):
             brand = BRANDS[(int(p) // BRAND_LENGTH + 5 * int(g)) % len(BRANDS)]
             name = f"{brand} {theme.adjectives[a]} {theme.nouns[n]}"
             taken[name] = taken.get(name, 0) + 1
-            titles.append(name if taken[name] == 1 else f"{name} {taken[name]}")
-            self._nouns.append(theme.nouns[n])
-        return titles
+            self.titles.append(name if taken[name] == 1 else f"{name} {taken[name]}")
+            self.nouns.append(theme.nouns[n])
+        self.categories = [[theme.name, noun] for theme, noun in zip(self.themes, self.nouns, strict=True)]
 
     def write(
         self,
@@ -104,21 +96,14 @@ class Writer:
         ratings: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> dict[str, list[str]]:
-        """Texts of each interaction.
+        """`review`, `summary` and `explanation` of each interaction.
 
-        Args:
-            items: int32 `[n]`.
-            before: int32 `[n]`, the user's previous item, -1 for the first.
-            ratings: int64 `[n]`, 1 to 5.
-            rng: Source of chance.
-
-        Returns:
-            `review`, `summary` and `explanation`, each of length n.
+        By item row, the user's previous item (-1 for the first) and rating from 1 to 5, integers `[n]`.
         """
         texts: dict[str, list[str]] = {"review": [], "summary": [], "explanation": []}
         draws = rng.integers(0, 4, (len(items), 2))
         for item, last, rating, (opening, aspect) in zip(items, before, ratings, draws, strict=True):
-            theme, noun = self.themes[item], self._nouns[item].lower()
+            theme, noun = self.themes[item], self.nouns[item].lower()
             verdict, feeling, close = VERDICTS[int(rating)]
             texts["review"].append(f"{OPENINGS[opening]} {feeling} {theme.aspects[aspect]} of this {noun}. {close}")
             texts["summary"].append(f"{verdict}: {theme.aspects[aspect]}")

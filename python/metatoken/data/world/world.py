@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data.ids import IdMap
-from metatoken.data.interactions import Interactions
+from metatoken.data.interactions import TEXTS, Interactions
 from metatoken.data.ragged import Sequences
 from metatoken.data.world.words import THEMES, Writer
 from metatoken.errors import ArgumentError
@@ -67,12 +67,7 @@ class World:
     def transitions(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float64]:
         """P(next item | last item, user) before seen items are excluded; the formula of the module.
 
-        Args:
-            users: int32 `[m]`, user rows.
-            items: int32 `[m]`, the last item of each.
-
-        Returns:
-            float64 `[m, n_items]`, rows sum to one.
+        User rows and the last item of each, int32 `[m]`, give float64 `[m, n_items]`; rows sum to one.
         """
         same = self.item_group[items][:, None] == self.item_group[None, :]
         weight = (1 - DRIFT) * JUMP * same + DRIFT * self.taste[users][:, self.item_group]
@@ -87,16 +82,9 @@ class World:
 
     def interactions(self) -> Interactions:
         """The log with times, ratings, texts and titles."""
+        same = {name: name for name in ("rating", *TEXTS)}
         return Interactions.from_frame(
-            self.frame,
-            user="user_id",
-            item="item_id",
-            time="timestamp",
-            rating="rating",
-            review="review",
-            summary="summary",
-            explanation="explanation",
-            items=self.item_frame,
+            self.frame, user="user_id", item="item_id", time="timestamp", items=self.item_frame, **same
         )
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:

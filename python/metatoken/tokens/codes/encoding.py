@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,24 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.tokens.codes import clustering
-from metatoken.tokens.codes.clustering import Codebook, Encoding
+from metatoken.tokens.codes.clustering import Codebook, Encoding, Progress
 from metatoken.tokens.settings import TokenSettings
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """Codes and what they were made with.
+    """Codes and what they were made with: fields of `Vocabulary`, which describes them.
 
-    Attributes:
-        user_codes: int32 `[n_users, depth]`, padded with -1.
-        item_codes: int32 `[n_items, depth]`, padded with -1.
-        levels: Tokens of each level. Apart, a level holds the items' tokens, then the users'.
-        centroids: float32 `[sum(levels), dim]`; zero for tokens of a counter level.
-        codebook: The codebook of the items, and of the users unless apart.
-        user_codebook: The codebook of the users; the same object unless apart.
-        report: How much the codes lost, by codebook: `{"joint": {...}}` or `{"item": {...}, "user": {...}}`.
+    Where users and items share no token, a level holds the items' tokens, then the users', and the report has the parts
+    `item` and `user`; else there is one codebook, `joint`. Tokens of a counter level have zeros for centroids.
     """
 
     user_codes: NDArray[np.int32]
@@ -53,9 +44,8 @@ def encode_kinds(
     Args:
         x: float32 `[n_entities, dim]`, users first.
         trained: Rows that the centroids are fitted on, bool `[n_entities]`; all are encoded.
-        n_users: Number of users, the first rows.
-        settings: Levels, clustering, and how ids become unique within a kind. `kinds="apart"`: users and items share no
-            token; else they share every one. `max_cluster_size` holds for each kind that a codebook sees.
+        n_users: Number of users.
+        settings: Ready settings; `max_cluster_size` holds for each kind that a codebook sees.
         progress: Called with (done, total).
         **options: `seed` and `threads`, see `clustering.fit`.
     """
@@ -70,9 +60,7 @@ def encode_kinds(
         books.append(book)
         codes.append(coded.codes)
         report[name] = {
-            "kept_share": float(coded.kept_share),
-            "error_before": float(coded.error_before),
-            "error_after": float(coded.error_after),
+            **{name: float(getattr(coded, name)) for name in ("kept_share", "error_before", "error_after")},
             "largest_cluster": _largest(coded.codes[:, 0], kinds[rows]),
             "kernel": book.report.kernel,
         }

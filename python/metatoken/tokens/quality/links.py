@@ -92,12 +92,12 @@ def same_group_at(vectors: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
 
 
 def group_quality(vectors: ArrayLike, groups: Links, k: int = 10) -> GroupQuality:
-    """Same-group@k where a row may have several groups: two rows agree if they share one.
+    """Whether the k nearest rows by cosine share a group with the row, itself left out.
 
     Args:
         vectors: float `[n, dim]`.
         groups: Groups of the rows; rows without any are neither asked nor found.
-        k: Neighbours per row, itself left out.
+        k: Neighbours per row.
 
     Raises:
         ArgumentError: A row is out of range, or not more than k rows have a group.

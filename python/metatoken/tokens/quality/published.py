@@ -24,13 +24,8 @@ def published_memorization(centred: Matrix, x: NDArray[np.float32], seed: int) -
     There is none for users: the deviations from a user's own mean sum to zero, so what the released code compares is
     rounding noise.
 
-    Args:
-        centred: Rating less the user's mean, `[items, users]`.
-        x: Representations, float32 `[items, dim]`.
-        seed: Seed of the pairs; the released code takes all, this takes 10,000.
-
-    Returns:
-        The score, smaller is meant to be better; `None` where their similarity is the same for all pairs.
+    `centred` is `[items, users]`. The released code takes all pairs, this draws 10,000. Smaller is meant to be better;
+    `None` where their similarity is the same for all pairs.
     """
     square = np.asarray(centred.multiply(centred).sum(axis=1), np.float64)
     total = np.asarray(centred.sum(axis=1), np.float64)

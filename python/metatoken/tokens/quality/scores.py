@@ -117,7 +117,7 @@ def score(
     """Score a vocabulary.
 
     Args:
-        vocabulary: The vocabulary.
+        vocabulary: What to score.
         train: Training interactions for memorization; `None` leaves it out.
         representation: What stands for an id: the sum of its tokens' centroids, or its vector (rows that were
             trained only).

@@ -76,7 +76,7 @@ def fill(
         links: Attributes of users and items.
         settings: Ready settings, of which `cold` and `min_edges` count.
         features: Features of each item, real numbers `[n_items, f]`; rows with a NaN have none. They come first.
-        given: The embeddings were given, not walked.
+        given: Whether the embeddings were given, not walked.
         **fields: Single settings over the ready ones.
 
     Raises:

@@ -21,6 +21,7 @@ from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Part = NDArray[Any]
 
@@ -135,16 +136,8 @@ def map_npy(path: Path) -> NDArray[Any]:
 
 
 def _parquet(path: Path, column: str | None) -> Matrix:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", path) from error
-    empty = file.schema_arrow.empty_table()
-    names = vector_columns(empty, column)
-    n = file.metadata.num_rows
+    file = open_parquet(path)
+    names = vector_columns(file.schema_arrow.empty_table(), column)
     head = next(file.iter_batches(batch_size=1, columns=names), None)
     if head is None:
         raise ArgumentError("x", f"expected at least one row, got none in {path}")
@@ -156,7 +149,22 @@ def _parquet(path: Path, column: str | None) -> Matrix:
             yield _batch(names, batch, begin, dim)
             begin += len(batch)
 
-    return Matrix((n, dim), parts)
+    return Matrix((file.metadata.num_rows, dim), parts)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Opens a Parquet file.
+
+    Raises:
+        DataError: It is none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"cannot be read as Parquet: {error}", path) from error
 
 
 def _arrow(x: Any, column: str | None) -> Matrix:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,10 @@ from metatoken._core import skipgram as core
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.settings import WALKS, TokenSettings
+
+if TYPE_CHECKING:
+    from metatoken.data import Interactions
+    from metatoken.data.links import Links
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,26 @@ def fit(
     sizes = graph.attributes.items()
     attributes = {name: vectors[end - len(values) : end] for (name, values), end in zip(sizes, ends, strict=True)}
     return Embeddings(vectors[:rows], graph.n_users, graph.n_items, trained[:rows], attributes, contexts, pairs)
+
+
+def learn(train: Interactions, links: Mapping[str, Links], settings: TokenSettings, **options: Any) -> Embeddings:
+    """Vectors of users and items from walks over the graph of a log, with attributes by node type; options of `fit`.
+
+    Raises:
+        ArgumentError: The graph cannot walk a meta-path, or a setting does not fit the log.
+    """
+    graph = Graph.from_interactions(
+        train,
+        attributes=links,
+        edge_weights=settings.edge_weights,
+        half_life=settings.half_life,
+        order=any(mark in path for path in settings.meta_paths for mark in "<>"),
+    )
+    names = [graph.native.check(path) for path in settings.walked]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ArgumentError("meta_paths", f"'{name}' is given twice; use share= for fewer walks on the others")
+    return fit(graph, settings=settings, **options)
 
 
 def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.float32] | None:
