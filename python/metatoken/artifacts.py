@@ -30,7 +30,7 @@ OWN_SUM = "checksum"
 
 @contextmanager
 def atomic_folder(path: str | Path, *, kind: str) -> Iterator[Path]:
-    """Build a folder that appears under its name only when it is complete; empty folders and its own kind are replaced.
+    """Build a folder that appears under its name only when it is complete; an empty one or one of its kind is replaced.
 
     Yields:
         A new folder to write into, renamed to `path` at the end, removed if an exception leaves the block.
@@ -67,11 +67,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
     """Write `manifest.json` over all other files of a folder, which are all written.
 
-    Args:
-        folder: The folder.
-        kind: What it is, e.g. `"vocabulary"`.
-        schema: Version of its layout, from 1.
-        fields: Anything else that JSON can hold.
+    A kind is what the folder is, e.g. `"vocabulary"`, its schema the version of the layout, from 1; other fields are
+    anything that JSON can hold.
     """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     sums = {name: sha256(folder / name) for name in names if name != MANIFEST}

@@ -33,9 +33,7 @@ KINDS: dict[pl.DataType, str] = {
 class Catalogue:
     """The items of a run in the order of their rows.
 
-    Args:
-        items: Raw ids of the rows.
-        frame: One row for each of them; columns of the types in `KINDS`, the name `item` being taken by the raw id.
+    Columns of the frame are of the types in `KINDS`; the name `item` is taken by the raw id.
     """
 
     def __init__(self, items: IdMap, frame: pl.DataFrame) -> None:

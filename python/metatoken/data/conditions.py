@@ -46,14 +46,9 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Comparison:
-    """One column against one value or several.
+    """A column against one value, those of a list, or none for the operator `null`.
 
-    Attributes:
-        column: Its name.
-        operator: `==`, `<`, `<=`, `>`, `>=`, `in`, `contains` or `null`.
-        values: One value, those of the list, or none for `null`.
-        at: Place of the column in the text, from 1.
-        value_at: Place of the first value (or the operator), from 1.
+    `at` and `value_at` are the places of the column and of the first value (or the operator) in the text, from 1.
     """
 
     column: str

@@ -167,13 +167,9 @@ class Interactions:
         return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
 
     def with_rows(self, rows: NDArray[np.bool_] | pl.Series | pl.DataFrame) -> Interactions:
-        """A part of the log over the same users and items.
+        """A part of the log over the same users and items, by a mask over the rows of `frame` or a frame like it.
 
-        Args:
-            rows: Mask over the rows of `frame`, or a frame with its columns.
-
-        Returns:
-            The part, with places in each history counted anew; id maps and item table are the same.
+        Places in each history are counted anew; id maps and item table are the same.
 
         Raises:
             ArgumentError: The mask has another length, or the frame lacks columns or names rows that do not exist.
@@ -207,10 +203,8 @@ class Interactions:
         """A title for each item row, "" where unknown; None where the log has no titles at all."""
         if self.item_table is None or "title" not in self.item_table.columns:
             return None
-        titles = [""] * self.n_items
-        for row, title in self.item_table.select("item", "title").iter_rows():
-            titles[row] = title
-        return titles
+        known = dict(self.item_table.select("item", "title").iter_rows())
+        return [known.get(row, "") for row in range(self.n_items)]
 
     def checksum(self) -> str:
         """SHA-256 over ids, interactions and item table, as hex.

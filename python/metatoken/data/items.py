@@ -16,11 +16,7 @@ from metatoken.data.ids import IdMap
 class ItemColumns:
     """Columns of an item table; the first of `item_id` that exists is used, and optional columns may be absent.
 
-    Attributes:
-        item_id: Candidates for the id column.
-        title: Column of titles.
-        categories: Column of categories.
-        required: Those of the names that the user asked for, so that a missing one is an error.
+    `required` are those of the names that the user asked for, so that a missing one is an error.
     """
 
     item_id: tuple[str, ...]

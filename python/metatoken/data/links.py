@@ -47,12 +47,12 @@ class Links:
         id_column: str | None = None,
         column: str | None = None,
     ) -> Self:
-        """Read links from a file.
+        """Read links of the users or items of a log from a file; other ids in it are left out.
 
         Args:
             path: A table (by the ending of its name; also .gz), where an id may have many lines and a line many values
                 (a list, or text split on "|"); or any other text file of lines `id value value ...`.
-            ids: The users or items of the log; others in the file are left out.
+            ids: The users or items.
             kind: Which of the two they are.
             id_column: Column of ids of a table; by default its first.
             column: Column of values of a table; by default its second.

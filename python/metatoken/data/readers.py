@@ -8,6 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -26,10 +27,7 @@ MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive 
 
 
 def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
-    """Content of a file, decompressed where its name ends in .gz.
-
-    Returns:
-        The path, its suffix in lower case without .gz, and the bytes.
+    """Path, suffix (in lower case, without .gz) and content of a file, decompressed where its name ends in .gz.
 
     Raises:
         DataError: The file is missing, unreadable, empty, or not gzip although its name says so.
@@ -72,18 +70,15 @@ def decode(path: Path, data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8; save the file with UTF-8 encoding", path, line
-        ) from error
+        said = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file with UTF-8 encoding"
+        raise DataError(said, path, line) from error
 
 
 def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
-    """Read CSV, TSV, Parquet or JSON lines, by the name of the file.
+    """Read CSV, TSV, Parquet or JSON lines, plain or .gz, by the name of the file.
 
-    Args:
-        path: The file, plain or .gz.
-        wanted: Columns that will be used; others may be left out of the frame. None takes all (of JSON lines, those
-            that the first thousand objects have).
+    Columns that are not wanted may be left out of the frame. None takes all (of JSON lines, those that the first
+    thousand objects have).
 
     Raises:
         DataError: See the module; the suffix is unknown, or the file has no rows.
@@ -97,11 +92,8 @@ def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
         table = _read_json_lines(path, decode(path, data), wanted)
     else:
         known = " ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-        raise DataError(
-            f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz), "
-            "other logs need format='sequences', 'pairs' or 'sessions'",
-            path,
-        )
+        said = f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz), "
+        raise DataError(f"{said}other logs need format='sequences', 'pairs' or 'sessions'", path)
     if table.frame.height == 0:
         raise DataError("the file has columns but no rows", path)
     return table
@@ -117,7 +109,7 @@ def _read_csv(path: Path, text: str, separator: str) -> RawTable:
     if len(set(names)) == len(names):
         frame.columns = names
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    rows: list[int] | None = None
+    rows: Sequence[int] = range(frame.height)
     if blank.any():
         # The parser turns an empty line into a row of nulls; a line of bare separators stays, and is an error later.
         lengths = [len(fields) for _, fields in _csv_rows(text, separator)][1:]
@@ -126,11 +118,8 @@ def _read_csv(path: Path, text: str, separator: str) -> RawTable:
         frame = frame[rows]
 
     def line_of(row: int) -> int | None:
-        target = 1 + (row if rows is None else rows[row])
-        for index, (line, _) in enumerate(_csv_rows(text, separator)):
-            if index == target:
-                return line
-        return target + 1
+        place = 1 + rows[row]
+        return next((line for line, _ in islice(_csv_rows(text, separator), place, None)), place + 1)
 
     return RawTable(frame, path, line_of, frame.columns)
 

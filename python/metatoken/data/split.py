@@ -26,12 +26,7 @@ SHORTEST = 3
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Held-out interactions, at most one per user, sorted by user.
-
-    Attributes:
-        users: int32 `[m]`, user rows.
-        items: int32 `[m]`, the item row held out for each.
-    """
+    """Held-out interactions, at most one per user, sorted by user: user rows and item rows, int32 `[m]`."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]

@@ -27,12 +27,9 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, eq=False)
 class FoldIn:
-    """Map from a mean item vector to a user vector: `m @ weight + bias`.
+    """Map from a mean item vector to a user vector: `m @ weight + bias`, float32 `[dim, dim]` and `[dim]`.
 
-    Attributes:
-        weight: float32 `[dim, dim]`.
-        bias: float32 `[dim]`.
-        mean_user: Vector of a user of whom nothing is known, float32 `[dim]`.
+    A user of whom nothing is known has the vector `mean_user`, float32 `[dim]`.
     """
 
     weight: NDArray[np.float32]

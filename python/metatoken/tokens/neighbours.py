@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An id near another.
+    """A raw id near another, its title (`""` where unknown and for users) and its tokens as text.
 
-    Attributes:
-        id: Raw id.
-        title: Title of the item; `""` where unknown and for users.
-        tokens: Its tokens as text.
-        similarity: Cosine of the two vectors.
-        origin: Where its vector came from, one of `cold.ORIGINS`.
+    `similarity` is the cosine of the two vectors, `origin` where its vector came from, one of `cold.ORIGINS`.
     """
 
     id: str

@@ -18,13 +18,7 @@ MOST_HALF_LIVES = 500.0
 
 
 class Edges(NamedTuple):
-    """Edges from users to items.
-
-    Attributes:
-        users: int32 `[m]`, user rows.
-        items: int32 `[m]`, item rows.
-        weights: float64 `[m]`, above 0; `None` where all weigh the same.
-    """
+    """User row and item row of each edge, int32 `[m]`, and its weight, float64 above 0; `None` where all are equal."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]

@@ -63,12 +63,9 @@ def link_auc(
 
 
 class GroupQuality(NamedTuple):
-    """How well neighbours agree with given groups.
+    """Share of the k nearest rows that share a group with the row, and that of rows drawn at random.
 
-    Attributes:
-        same: Share of the k nearest rows that share a group with the row, averaged over rows.
-        chance: The share that rows drawn at random would have.
-        rows: Rows that have a group.
+    Both are means over the `rows` that have a group.
     """
 
     same: float

@@ -48,13 +48,9 @@ class Published:
 
 @dataclass(frozen=True)
 class KindScores:
-    """Scores of the users or of the items.
+    """Agreement with the log (`None` without one) and spread of the users or of the items.
 
-    Attributes:
-        memorization: Agreement with the log; `None` without a log.
-        diversity: Spread of the representations.
-        id_collision_rate: Share of ids whose code tuple another id of the kind also has.
-        published: The same two by their published definitions.
+    `id_collision_rate` is the share of ids whose code tuple another id of the kind also has.
     """
 
     memorization: Memorization | None

@@ -123,15 +123,9 @@ def count_origins(origins: NDArray[np.uint8], n_users: int) -> dict[str, dict[st
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Ridge regression from features to vectors: `(x - centre) @ weight + mean`.
+    """Ridge regression from features to vectors: `(x - centre) @ weight + mean`; float64 `[f]`, `[f, dim]`, `[dim]`.
 
-    Attributes:
-        centre: Mean feature, float64 `[f]`.
-        weight: float64 `[f, dim]`.
-        mean: Mean vector, float64 `[dim]`.
-        ridge: The ridge chosen, in units of the features squared.
-        error: Leave-one-out error: mean squared distance to the vectors.
-        error_of_mean: The same of the mean vector, to compare with.
+    The errors are mean squared distances to the vectors, of the map where a row is left out and of the mean vector.
     """
 
     centre: NDArray[np.float64]
