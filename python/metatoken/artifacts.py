@@ -1,7 +1,8 @@
 """Saved artifacts: folders of safetensors, Parquet and JSON with a manifest, written whole or not at all.
 
 Everything here writes the same bytes for the same content, so that two runs can be compared with `cmp`. A folder is
-built beside its place and renamed at the end; reading checks every file against the checksum in `manifest.json`.
+built beside its place and renamed at the end; reading checks every file against the checksum in `manifest.json`. A file
+that is missing, altered or of another form is an `ArtifactError`, and so is a place that cannot be written.
 """
 
 from __future__ import annotations
@@ -52,9 +53,6 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Yields:
         A path beside it to write to, with the same suffix.
-
-    Raises:
-        ArtifactError: `path` is a folder, or its folder cannot be made.
     """
     path = Path(path).absolute()
     if path.is_dir():
@@ -117,11 +115,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        ArtifactError: The file is missing or is not JSON.
-    """
+    """Read JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -139,11 +133,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping
 
 
 def read_tensors(path: Path, expected: Iterable[str] = ()) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read the arrays, of which the expected ones must be there, and the JSON value that `write_tensors` wrote.
-
-    Raises:
-        ArtifactError: The file is missing, is not safetensors, or lacks an expected array.
-    """
+    """Read the arrays, of which the expected ones must be there, and the JSON value that `write_tensors` wrote."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -161,11 +151,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
 
 
 def read_frame(path: Path, expected: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-    """Read a Parquet table that must have the expected columns of these types.
-
-    Raises:
-        ArtifactError: The file is missing, is not Parquet, or lacks a column.
-    """
+    """Read a Parquet table that must have the expected columns of these types."""
     try:
         frame = pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:

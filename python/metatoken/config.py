@@ -131,11 +131,7 @@ class Settings:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from the plain values of a section of YAML.
-
-        Raises:
-            SettingError: A key is unknown or missing, or a value cannot be used.
-        """
+        """Settings from the plain values of a section of YAML; `SettingError` for a key or value that is none."""
         known = cls.keys()
         _check_names(values, known)
         for name, one in known.items():
@@ -145,11 +141,7 @@ class Settings:
 
     @classmethod
     def of(cls, settings: Self | None, changes: Mapping[str, Any], *groups: str) -> Self:
-        """Ready settings, or the defaults, with some fields changed; with groups, only fields of these may change.
-
-        Raises:
-            SettingError: A name is unknown, or a value cannot be used.
-        """
+        """Ready settings, or the defaults, with some fields changed; with groups, only fields of these may change."""
         _check_names(changes, [one.name for one in fields(cls) if not groups or spec_of(one).group in groups])
         return cls(**changes) if settings is None else replace(settings, **changes)
 

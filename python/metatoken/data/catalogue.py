@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ from metatoken.errors import ArtifactError, ConditionError
 
 KIND, SCHEMA, FILE = "items", 1, "items.parquet"
 REMEMBERED = 32  # masks of the latest filters, one byte per item each
+COMPARE = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 KINDS: dict[pl.DataType, str] = {
     pl.Int64(): "whole number",
     pl.Float64(): "number",
@@ -53,11 +55,7 @@ class Catalogue:
         return cls(log.items, rows.drop("item"))
 
     def save(self, folder: str | Path) -> None:
-        """Writes a folder with a manifest and checksums.
-
-        Raises:
-            ArtifactError: Something else is there.
-        """
+        """Writes a folder with a manifest and checksums, in place of an older catalogue only."""
         with atomic_folder(folder, kind=KIND) as work:
             write_frame(work / FILE, self.frame)
             write_manifest(work, KIND, SCHEMA, items=len(self.items))
@@ -83,9 +81,8 @@ class Catalogue:
     @cached_property
     def titles(self) -> list[str]:
         """Title of each item row, "" where unknown."""
-        if "title" not in self.frame.columns:
-            return [""] * len(self.items)
-        return self.frame["title"].fill_null("").to_list()
+        known = "title" in self.frame.columns
+        return self.frame["title"].fill_null("").to_list() if known else [""] * len(self.items)
 
     def parse(self, where: str) -> Node:
         """Parses a filter and checks it against the columns.
@@ -94,18 +91,15 @@ class Catalogue:
             ConditionError: It is not of the grammar, names an unknown column, or compares what cannot be compared.
         """
         node = parse_condition(where)
-        _check(node, self.columns)
+        _expression(node, self.columns)
         return node
 
     def mask(self, where: str) -> NDArray[np.bool_]:
-        """Which items a filter lets pass, bool `[n_items]`, not to be written to.
-
-        Raises:
-            ConditionError: See `parse`.
-        """
+        """Which items a filter lets pass, bool `[n_items]`, not to be written to; errors as in `parse`."""
         known = self._masks.pop(where, None)
         if known is None:
-            known = self.frame.select(_expression(self.parse(where), self.columns).alias("pass"))["pass"].to_numpy()
+            passes = _expression(parse_condition(where), self.columns)
+            known = self.frame.select(passes.alias("pass"))["pass"].to_numpy()
             known.flags.writeable = False
         self._masks[where] = known
         while len(self._masks) > REMEMBERED:
@@ -115,9 +109,7 @@ class Catalogue:
     def search(self, text: str, limit: int = 20) -> NDArray[np.int64]:
         """Item rows by title or id: those that begin with the text, then those with a word that does, then the rest.
 
-        Args:
-            text: Looked for in titles and ids, upper and lower case alike; all its words must be there.
-            limit: How many.
+        All words of the text must be there, upper and lower case alike.
         """
         words = text.lower().split()
         if not words or limit < 1:
@@ -143,30 +135,25 @@ class Catalogue:
         return pl.DataFrame({"item": item, "title": title, "both": item + "\n" + title})
 
 
-def _column(name: str, columns: dict[str, str]) -> str:
-    """A column by its name; the stored `categories` may also be called `category`."""
-    return "categories" if name == "category" and name not in columns and "categories" in columns else name
-
-
-def _check(node: Node, columns: dict[str, str]) -> None:
-    for part in (node.part,) if isinstance(node, Not) else node.parts if isinstance(node, Both) else ():
-        _check(part, columns)
-    if not isinstance(node, Comparison):
-        return
-    name = _column(node.column, columns)
+def _checked(test: Comparison, columns: dict[str, str]) -> str:
+    """The column of a comparison that fits it; the stored `categories` may also be called `category`."""
+    name = test.column
+    if name == "category" and name not in columns and "categories" in columns:
+        name = "categories"
     if name not in columns:
-        guess = closest(node.column, list(columns))
+        guess = closest(name, list(columns))
         hint = f"; did you mean {guess}?" if guess else ""
-        raise ConditionError(f"no column {node.column}; the columns are {', '.join(columns)}{hint}", node.at)
+        raise ConditionError(f"no column {name}; the columns are {', '.join(columns)}{hint}", test.at)
     kind = columns[name]
     held = {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
-    if node.operator == "contains" and "text" not in kind:
-        raise ConditionError(f"`contains` looks into text, but {name} holds {held}", node.at)
-    if node.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
-        raise ConditionError(f"{node.operator} does not order {held}, which {name} holds", node.at)
-    for value in node.values:
+    if test.operator == "contains" and "text" not in kind:
+        raise ConditionError(f"`contains` looks into text, but {name} holds {held}", test.at)
+    if test.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
+        raise ConditionError(f"{test.operator} does not order {held}, which {name} holds", test.at)
+    for value in test.values:
         if not _fits(value, kind):
-            raise ConditionError(f"{name} holds {held}, which cannot be compared with {value!r}", node.value_at)
+            raise ConditionError(f"{name} holds {held}, which cannot be compared with {value!r}", test.value_at)
+    return name
 
 
 def _fits(value: Value, kind: str) -> bool:
@@ -177,13 +164,13 @@ def _fits(value: Value, kind: str) -> bool:
 
 
 def _expression(node: Node, columns: dict[str, str]) -> pl.Expr:
-    """A checked condition as an expression that is true or false, never null."""
+    """A condition as an expression that is true or false, never null; `ConditionError` where it does not fit."""
     if isinstance(node, Not):
         return ~_expression(node.part, columns)
     if isinstance(node, Both):
         parts = [_expression(part, columns) for part in node.parts]
         return pl.any_horizontal(parts) if node.either else pl.all_horizontal(parts)
-    name = _column(node.column, columns)
+    name = _checked(node, columns)
     kind, column = columns[name], pl.col(name)
     if kind == "text":
         column = column.replace("", None)  # an empty text is a missing one
@@ -206,8 +193,5 @@ def _compare(column: pl.Expr, test: Comparison, kind: str) -> pl.Expr:
         elif kind == "number":
             values = [float(one) for one in values]
         return column.is_in(values) if values else column.is_null() & pl.lit(value=False)
-    right = pl.lit(value)
-    compared: dict[str, pl.Expr] = {
-        "==": column == right, "<": column < right, "<=": column <= right, ">": column > right, ">=": column >= right,
-    }  # fmt: skip
-    return compared[test.operator]
+    found: pl.Expr = COMPARE[test.operator](column, pl.lit(value))
+    return found

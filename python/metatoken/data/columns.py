@@ -1,4 +1,7 @@
-"""Turn raw columns into ids, times, ratings and texts, or say which row cannot be turned."""
+"""Turn raw columns into ids, times, ratings and texts.
+
+A missing column, and a value that is empty or cannot be read, is a `DataError` that names the column and the row.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +69,7 @@ def closest(name: str, names: list[str]) -> str | None:
 
 
 def ids(table: RawTable, name: str, argument: str) -> pl.Series:
-    """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0".
-
-    Raises:
-        DataError: The column is missing, or an id is null, empty or of a type that is no id.
-    """
+    """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0"."""
     raw = table.column(name, argument)
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
@@ -103,11 +102,7 @@ def _numbers(table: RawTable, name: str, argument: str, expected: str) -> pl.Ser
 
 
 def ratings(table: RawTable, name: str) -> pl.Series:
-    """Ratings as float32.
-
-    Raises:
-        DataError: The column is missing, or a rating is empty, not a number, or not finite.
-    """
+    """Ratings as float32."""
     return _numbers(table, name, "rating", "a finite number").cast(pl.Float32)
 
 
@@ -115,9 +110,6 @@ def times(table: RawTable, name: str) -> pl.Series:
     """Times as numbers: int64 where all are whole, else float64.
 
     Numbers are kept in the unit they came in (seconds, milliseconds); dates become seconds since 1970 UTC.
-
-    Raises:
-        DataError: The column is missing, or a time is empty or can be read neither as a number nor as an ISO 8601 date.
     """
     raw = table.column(name, "time")
     expected = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z"

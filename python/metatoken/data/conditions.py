@@ -77,11 +77,7 @@ Node = Comparison | Not | Both
 
 
 def parse_condition(text: str) -> Node:
-    """Parses a filter; columns are checked later, against a catalogue.
-
-    Raises:
-        ConditionError: It is too long or not of the grammar; says where.
-    """
+    """Parses a filter, or says where it is not of the grammar (`ConditionError`); columns are checked later."""
     return _Parser(text).condition()
 
 

@@ -83,9 +83,9 @@ class Interactions:
 
         Ties in time keep the order of the file; without times, its order is the order in time.
 
-        A `format` is "table" (CSV, TSV, Parquet or JSON lines by the name of the file),
-        "sequences" (`user item item ...` per line, oldest first), "pairs" (`user item` per line, oldest first per
-        user), or "sessions" (the items of one anonymous session per line; the user id is `session-<line number>`).
+        A format is "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
+        per line, oldest first), "pairs" (`user item` per line, oldest first per user), or "sessions" (the items of one
+        anonymous session per line; the user id is `session-<line number>`).
 
         Raises:
             ArgumentError: Unknown format, or column names that do not go together.

@@ -1,4 +1,4 @@
-"""Read files as raw tables. Every failure is one line that names the file and, where known, the line."""
+"""Read files as raw tables. Every failure is a `DataError` that names the file and, where known, the line."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive 
 
 
 def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
-    """Path, suffix (in lower case, without .gz) and content of a file, decompressed where its name ends in .gz.
-
-    Raises:
-        DataError: The file is missing, unreadable, empty, or not gzip although its name says so.
-    """
+    """Path, suffix (in lower case, without .gz) and content of a file, decompressed where its name ends in .gz."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder, expected a file" if path.is_dir() else "no such file; check the path"
@@ -55,11 +51,7 @@ def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
 
 
 def decode(path: Path, data: bytes) -> str:
-    """Bytes as UTF-8 text without a byte order mark.
-
-    Raises:
-        DataError: The content is binary or in another encoding.
-    """
+    """Bytes as UTF-8 text without a byte order mark."""
     for magic, kind in MAGIC.items():
         if data.startswith(magic):
             raise DataError(f"the content is {kind}, not the text that its name promises; rename or convert it", path)
@@ -79,9 +71,6 @@ def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
 
     Columns that are not wanted may be left out of the frame. None takes all (of JSON lines, those that the first
     thousand objects have).
-
-    Raises:
-        DataError: See the module; the suffix is unknown, or the file has no rows.
     """
     path, suffix, data = read_bytes(path)
     if suffix in SEPARATORS:
@@ -194,11 +183,7 @@ def _json_object(path: Path, line: str, number: int) -> dict[str, object]:
 
 
 def read_lines(path: str | Path, form: str) -> RawTable:
-    """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first.
-
-    Raises:
-        DataError: See the module; a line has too few or too many ids.
-    """
+    """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first."""
     path, _, data = read_bytes(path)
     frame = pl.DataFrame({"text": decode(path, data).split("\n")}).with_row_index("line", offset=1)
     frame = frame.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
@@ -229,7 +214,6 @@ def read_raw(path: str | Path, form: str, wanted: Sequence[str]) -> RawTable:
 
     Raises:
         ArgumentError: The format is unknown.
-        DataError: See `read_table` and `read_lines`.
     """
     if form not in FORMATS:
         raise ArgumentError("format", f"expected one of {', '.join(FORMATS)}, got {form!r}")

@@ -45,11 +45,7 @@ class RowSplit:
     seed: int
 
     def part(self, name: str) -> Interactions:
-        """The part of that name.
-
-        Raises:
-            ArgumentError: It is none of "train", "validation" and "test".
-        """
+        """The part of that name, "train", "validation" or "test"; else `ArgumentError`."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         if name not in parts:
             raise ArgumentError("part", f"expected one of {', '.join(parts)}, got {name!r}")
@@ -84,11 +80,7 @@ class Split:
         return replace(self, train=pairs.train, pairs=pairs)
 
     def targets(self, part: Part) -> Targets:
-        """Held-out interactions of a part.
-
-        Raises:
-            ArgumentError: The part is neither "validation" nor "test".
-        """
+        """Held-out interactions of a part, "validation" or "test"; else `ArgumentError`."""
         if part not in ("validation", "test"):
             raise ArgumentError("part", f"expected 'validation' or 'test', got {part!r}")
         return self.validation if part == "validation" else self.test

@@ -71,11 +71,7 @@ class ItemFeatures:
 
     @classmethod
     def load(cls, folder: str | Path) -> ItemFeatures:
-        """Reads the folder.
-
-        Raises:
-            ArtifactError: A file is missing or altered.
-        """
+        """Reads the folder; `ArtifactError` if a file is missing or altered."""
         folder = Path(folder)
         source = artifacts.read_manifest(folder, KIND, SCHEMA)["source"]
         frame = artifacts.read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})

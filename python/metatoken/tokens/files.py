@@ -1,4 +1,8 @@
-"""What a person names on a command line or in YAML: attributes, links, features, and vectors of their own in files."""
+"""What a person names on a command line or in YAML: attributes, links, features, and vectors of their own in files.
+
+A file that cannot be read, or has none of the ids, is a `DataError`; a text of another form, or that names something
+twice or in vain, an `ArgumentError`.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,7 @@ if TYPE_CHECKING:
 def attribute_links(
     settings: TokenSettings, log: Interactions, *, items: Path | None, item: str, item_id: str | None
 ) -> dict[str, Links]:
-    """The attributes that settings name, from columns of the file of an item table; ids as in `Interactions.read`.
-
-    Raises:
-        ArgumentError: There is no item table.
-        DataError: A file cannot be read.
-    """
+    """The attributes that settings name, from columns of the file of an item table; ids as in `Interactions.read`."""
     names = settings.attributes
     if not names:
         return {}
@@ -53,20 +52,14 @@ def graph_links(
     """All links of a graph by node type: attributes, then those of `item_links` and `user_links` from their files.
 
     Attributes are columns of the log's own item table, or links; by default those of the settings.
-
-    Raises:
-        ArgumentError: The item table has no such column, a setting cannot be used, or a node type is named twice.
-        DataError: A file cannot be read.
     """
     found = {
         name: source if isinstance(source, Links) else column_links(train, name, source)
         for name, source in (settings.attributes if attributes is None else attributes).items()
     }
-    kinds: tuple[tuple[LinkKind, IdMap, Mapping[str, str]], ...] = (
-        ("item", train.items, settings.item_links),
-        ("user", train.users, settings.user_links),
-    )
-    for kind, ids, files in kinds:
+    kinds: tuple[LinkKind, LinkKind] = ("item", "user")
+    for kind in kinds:
+        ids, files = (train.items, settings.item_links) if kind == "item" else (train.users, settings.user_links)
         for name, spec in files.items():
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
@@ -79,10 +72,6 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
 
     The file is a folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
     the other) or `FILE.npy:IDS.txt`.
-
-    Raises:
-        ArgumentError: The text has another form.
-        DataError: The file cannot be read, or has none of the ids.
     """
     path, *rest = spec.split(":")
     if Path(spec).is_dir():
@@ -169,12 +158,7 @@ class VectorFiles:
             raise DataError(str(error).removeprefix(f"{error.argument}: "), places[error.argument]) from error
 
     def read(self) -> tuple[list[str], Matrix, list[str] | None]:
-        """Raw ids, vectors, and titles where there is a table of them.
-
-        Raises:
-            ArgumentError: Options do not go together.
-            DataError: A file cannot be read, or its content cannot be used.
-        """
+        """Raw ids, vectors, and titles where there is a table of them."""
         columns, column = self._columns(), self.vectors
         if column is not None and columns is None:
             raise ArgumentError("--vectors", f"names a column of a .parquet file; {self.embeddings} has none")
@@ -211,11 +195,7 @@ class VectorFiles:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Reads one raw id per line.
-
-    Raises:
-        DataError: The file is missing, is not text, or has an empty line.
-    """
+    """Reads one raw id per line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:

@@ -88,11 +88,7 @@ class FoldIn:
 def mean_items(
     sequences: Sequences, items: NDArray[np.float32], trained_items: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Mean vector of the trained items of each user.
-
-    Returns:
-        float64 `[len(sequences), dim]`, zero for users without such an item; whether they have one, bool.
-    """
+    """Mean vector of each user's trained items, float64 `[n_users, dim]`, zero without any; and who has some, bool."""
     weight = trained_items[sequences.items].astype(np.float64)
     shape = (len(sequences), len(items))
     matrix = sparse.csr_array((weight, sequences.items, sequences.offsets), shape=shape)

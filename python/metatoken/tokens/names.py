@@ -47,11 +47,7 @@ class Names:
         return len(self.items)
 
     def ids(self, kind: Kind) -> IdMap:
-        """Raw ids of a kind.
-
-        Raises:
-            ArgumentError: The kind is neither "user" nor "item".
-        """
+        """Raw ids of a kind, "user" or "item"; else `ArgumentError`."""
         if kind not in ("user", "item"):
             raise ArgumentError("kind", f"expected 'user' or 'item', got {kind!r}")
         return self.users if kind == "user" else self.items

@@ -116,11 +116,7 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
 
 
 def read_scores(folder: str | Path) -> dict[str, Any] | None:
-    """The scores that were saved with a vocabulary, or `None`.
-
-    Raises:
-        ArtifactError: As `Vocabulary.load`.
-    """
+    """The scores that were saved with a vocabulary, or `None`; errors as in `Vocabulary.load`."""
     manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
     return dict(artifacts.read_json(Path(folder) / SCORES)) if SCORES in manifest["files"] else None
 
@@ -157,12 +153,8 @@ def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
     books = {"item": vocabulary.codebook}
     if vocabulary.user_codebook is not vocabulary.codebook:
         books["user"] = vocabulary.user_codebook
-    tensors: dict[str, NDArray[np.float32]] = {}
-    meta = {}
-    for name, book in books.items():
-        meta[name] = book.meta()
-        tensors |= {f"{name}.{key}": value for key, value in book.tensors().items()}
-    artifacts.write_tensors(path, tensors, meta)
+    tensors = {f"{name}.{key}": array for name, book in books.items() for key, array in book.tensors().items()}
+    artifacts.write_tensors(path, tensors, {name: book.meta() for name, book in books.items()})
 
 
 def _read_codebooks(path: Path) -> tuple[Codebook, Codebook]:

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metatoken.artifacts import atomic_file
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import TEXTS, Interactions
 from metatoken.data.ragged import Sequences
@@ -73,11 +74,8 @@ class World:
         weight = (1 - DRIFT) * JUMP * same + DRIFT * self.taste[users][:, self.item_group]
         probability = weight * self.popularity
         # Rings of fewer than four items come back to an item: add, do not assign.
-        np.add.at(
-            probability,
-            (np.arange(len(items))[:, None], self.successors[items]),
-            (1 - DRIFT) * (1 - JUMP) * SUCCESSOR_WEIGHTS,
-        )
+        places = np.arange(len(items))[:, None], self.successors[items]
+        np.add.at(probability, places, (1 - DRIFT) * (1 - JUMP) * SUCCESSOR_WEIGHTS)
         return np.asarray(probability)
 
     def interactions(self) -> Interactions:
@@ -89,14 +87,11 @@ class World:
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
         """Write `interactions.csv` and `items.csv` (categories joined by "|"), whole or not at all; their paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         joined = self.item_frame.with_columns(pl.col("categories").list.join("|"))
-        paths = folder / "interactions.csv", folder / "items.csv"
+        paths = Path(folder) / "interactions.csv", Path(folder) / "items.csv"
         for path, frame in zip(paths, (self.frame, joined), strict=True):
-            partial = path.with_name(f".{path.name}.partial")
-            frame.write_csv(partial)
-            partial.replace(path)
+            with atomic_file(path) as work:
+                frame.write_csv(work)
         return paths
 
 

@@ -38,13 +38,6 @@ class Encoding:
     error_after: float
 
 
-def assign(
-    x: Vectors, codebook: Codebook, *, threads: int | None = None, progress: Progress | None = None
-) -> NDArray[np.int32]:
-    """Gives each row its nearest codes; see `Codebook.assign`."""
-    return codebook.assign(x, threads=threads, progress=progress)
-
-
 def assign_batches(
     batches: Iterable[Batch],
     codebook: Codebook,
@@ -87,7 +80,7 @@ def encode(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Encoding:
-    """Gives every row codes that no other row of its kind has: `assign`, then `make_unique`, which has the arguments.
+    """Gives every row codes that no other row of its kind has: `Codebook.assign`, then `make_unique`, see there.
 
     The rows `[n, d]` are read as a whole; `progress` is called with (rows done, rows in all), summed over passes.
 

@@ -1,7 +1,7 @@
 """Hierarchical clustering of embeddings into token codes that are unique within a kind.
 
-`fit` learns a `Codebook`, `assign` (and `assign_batches`, for streams of Arrow batches) gives rows their nearest codes,
-and `encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
+`fit` learns a `Codebook`. Its `assign` (`assign_batches` for streams of Arrow batches) gives rows their nearest codes,
+`encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
 All of it works on any matrix of numbers, also in a file.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from metatoken._core import cluster as _cluster
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.assign import Encoding, assign, assign_batches, encode, make_unique
+from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
 from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
 from metatoken.tokens.vectors.matrix import read_matrix
@@ -26,7 +26,6 @@ __all__ = [
     "Encoding",
     "Progress",
     "Vectors",
-    "assign",
     "assign_batches",
     "auto_levels",
     "encode",

@@ -130,11 +130,10 @@ class Graph:
         attributes: Mapping[str, Values | Links],
         later: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None] | None,
     ) -> Self:
-        counts = {"user": n_users, "item": n_items}
-        for name, count in counts.items():
+        types = [("user", n_users), ("item", n_items)]
+        for name, count in types:
             if count < 0:
                 raise ArgumentError(f"n_{name}s", f"expected at least 0, got {count}")
-        types = list(counts.items())
         relations = [("user", "item", *found)]
         if later is not None:
             relations.append(("item", "item", *later))
@@ -216,11 +215,7 @@ def _rows(argument: str, rows: ArrayLike, n: int) -> NDArray[np.int32]:
 
 
 def column_links(train: Interactions, name: str, column: str) -> Links:
-    """Links of items to the values of a column of their table (strings or lists of strings).
-
-    Raises:
-        ArgumentError: There is no such column.
-    """
+    """Links of items to the values (strings or lists of them) of a column of their table; else `ArgumentError`."""
     table = train.item_table
     if table is None or column not in table.columns:
         known = "no item table" if table is None else f"columns {', '.join(table.columns)}"

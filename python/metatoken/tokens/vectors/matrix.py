@@ -118,11 +118,7 @@ def _file(path: Path, column: str | None) -> Matrix:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Maps a .npy file into memory, without ever unpickling.
-
-    Raises:
-        DataError: The file is missing or is not a .npy file of numbers.
-    """
+    """Maps a .npy file into memory, without ever unpickling; `DataError` if it is none of numbers."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -153,11 +149,7 @@ def _parquet(path: Path, column: str | None) -> Matrix:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """Opens a Parquet file.
-
-    Raises:
-        DataError: It is none.
-    """
+    """Opens a Parquet file; `DataError` if it is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
