@@ -52,10 +52,7 @@ class Spec:
 
     Attributes:
         help: One line on what it means.
-        ge: Least value.
-        gt: Largest value that is too small.
-        le: Largest value.
-        lt: Least value that is too large.
+        ge: Least value; `gt`: largest value that is too small; `le`: largest value; `lt`: least that is too large.
         noun: What a number is called in messages; by default from the type.
         parse: Checks a value in place of the type; raises `ValueError` with what was expected and what came.
         group: Fields that belong together; a panel of the command line's help.
