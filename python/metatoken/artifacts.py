@@ -1,7 +1,8 @@
 """Saved artifacts: folders of safetensors, Parquet and JSON with a manifest, written whole or not at all.
 
 Everything here writes the same bytes for the same content, so that two runs can be compared with `cmp`. A folder is
-built beside its place and renamed at the end; reading checks every file against the checksum in `manifest.json`.
+built beside its place and renamed at the end; reading checks every file against the checksum in `manifest.json`. A file
+that is missing, altered or of another form is an `ArtifactError`, and so is a place that cannot be written.
 """
 
 from __future__ import annotations
@@ -30,68 +31,42 @@ OWN_SUM = "checksum"
 
 @contextmanager
 def atomic_folder(path: str | Path, *, kind: str) -> Iterator[Path]:
-    """Build a folder that appears under its name only when it is complete.
-
-    Args:
-        path: Where the folder shall be. An empty folder or an artifact of the same kind there is replaced.
-        kind: Kind of the artifact, as in `write_manifest`.
+    """Build a folder that appears under its name only when it is complete; an empty one or one of its kind is replaced.
 
     Yields:
-        A new folder beside `path` to write into; renamed to `path` at the end, removed if an exception leaves the
-        block.
+        A new folder to write into, renamed to `path` at the end, removed if an exception leaves the block.
 
     Raises:
         ArtifactError: `path` holds something other than an artifact of this kind, or cannot be written.
     """
     path = Path(path).absolute()
     _check_replaceable(path, kind)
-    created = _make_parents(path)
-    work = _sibling(path)
-    try:
+    with _beside(path) as work:
         work.mkdir()
         yield work
         _swap(work, path)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        _remove_empty(created)
-        raise
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Write a file that appears under its name only when it is complete.
-
-    Args:
-        path: Where the file shall be; an existing file is replaced.
+    """Write a file that appears under its name only when it is complete; an existing one is replaced.
 
     Yields:
         A path beside it to write to, with the same suffix.
-
-    Raises:
-        ArtifactError: `path` is a folder, or its folder cannot be made.
     """
     path = Path(path).absolute()
     if path.is_dir():
         raise ArtifactError(f"{path}: is a folder, expected a file")
-    created = _make_parents(path)
-    work = _sibling(path)
-    try:
+    with _beside(path) as work:
         yield work
         work.replace(path)
-    except BaseException:
-        work.unlink(missing_ok=True)
-        _remove_empty(created)
-        raise
 
 
 def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
-    """Write `manifest.json` over all other files of a folder.
+    """Write `manifest.json` over all other files of a folder, which are all written.
 
-    Args:
-        folder: A folder whose files are all written.
-        kind: What the folder is, e.g. `"vocabulary"`.
-        schema: Version of its layout, from 1.
-        fields: Anything else that JSON can hold.
+    A kind is what the folder is, e.g. `"vocabulary"`, its schema the version of the layout, from 1; other fields are
+    anything that JSON can hold.
     """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     sums = {name: sha256(folder / name) for name in names if name != MANIFEST}
@@ -100,15 +75,7 @@ def write_manifest(folder: Path, kind: str, schema: int, **fields: Any) -> None:
 
 
 def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
-    """Read `manifest.json` and check every file it names.
-
-    Args:
-        folder: The artifact.
-        kind: The kind it must be.
-        schema: Newest schema that the caller can read.
-
-    Returns:
-        The manifest.
+    """Read `manifest.json` of an artifact of this kind and at most this schema, and check every file it names.
 
     Raises:
         ArtifactError: No artifact, another kind, a newer schema, or a file (the manifest too) that is missing or
@@ -125,13 +92,13 @@ def read_manifest(folder: str | Path, kind: str, schema: int) -> dict[str, Any]:
             "upgrade metatoken or save the artifact again"
         )
     if manifest.pop(OWN_SUM, None) != _own_sum(manifest):
-        raise ArtifactError(f"{folder / MANIFEST}: altered or damaged since it was saved (checksum differs)")
+        raise _altered(folder / MANIFEST)
     for name, expected in manifest["files"].items():
         file = folder / name
         if not file.is_file():
             raise ArtifactError(f"{file}: missing; the manifest of this {kind} names it, save the {kind} again")
         if sha256(file) != expected:
-            raise ArtifactError(f"{file}: altered or damaged since it was saved (checksum differs)")
+            raise _altered(file)
     return manifest
 
 
@@ -148,11 +115,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        ArtifactError: The file is missing or is not JSON.
-    """
+    """Read JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -162,31 +125,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any] | None = None) -> None:
-    """Write arrays and a JSON value as safetensors.
-
-    Args:
-        path: The file.
-        tensors: Arrays by name, of any shape and memory layout.
-        meta: Anything that JSON can hold. Kept under one key, because safetensors writes its keys in random order.
-    """
+    """Write arrays by name, of any shape and memory layout, and a JSON value as safetensors."""
+    # One key for all of the JSON, because safetensors writes its keys in random order.
     header = {FORMAT: json.dumps(dict(meta or {}), sort_keys=True, allow_nan=False)}
     # Not `save_file`, which makes files that nobody else may read.
     path.write_bytes(save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, header))
 
 
 def read_tensors(path: Path, expected: Iterable[str] = ()) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
-
-    Args:
-        path: The file.
-        expected: Names that must be there.
-
-    Returns:
-        Arrays by name, and the JSON value.
-
-    Raises:
-        ArtifactError: The file is missing, is not safetensors, or lacks an expected array.
-    """
+    """Read the arrays, of which the expected ones must be there, and the JSON value that `write_tensors` wrote."""
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -204,15 +151,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
 
 
 def read_frame(path: Path, expected: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-    """Read a Parquet table.
-
-    Args:
-        path: The file.
-        expected: Columns that must be there, and their types.
-
-    Raises:
-        ArtifactError: The file is missing, is not Parquet, or lacks a column.
-    """
+    """Read a Parquet table that must have the expected columns of these types."""
     try:
         frame = pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -223,13 +162,16 @@ def read_frame(path: Path, expected: Mapping[str, pl.DataType | type[pl.DataType
     return frame
 
 
+def _altered(file: Path) -> ArtifactError:
+    return ArtifactError(f"{file}: altered or damaged since it was saved (checksum differs)")
+
+
 def _own_sum(manifest: Mapping[str, Any]) -> str:
     """Checksum of a manifest without its own checksum, whatever the layout of the JSON."""
     return hashlib.sha256(json.dumps(dict(manifest), sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """Read a manifest and check its form."""
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such folder")
     path = folder / MANIFEST
@@ -268,25 +210,30 @@ def _check_replaceable(path: Path, kind: str) -> None:
         raise ArtifactError(f"{path}: also holds {strange[0]}, which is not part of the {kind}; choose another place")
 
 
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A new name beside a path, in a folder that is made; what was made is removed if an exception leaves the block."""
+    absent = [p for p in path.parents if not p.exists()]
+    work = _sibling(path)
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"{path.parent}: cannot make this folder ({error.strerror})") from error
+        yield work
+    except BaseException:
+        if work.is_dir():
+            shutil.rmtree(work, ignore_errors=True)
+        elif work.exists():
+            work.unlink()
+        for folder in absent:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
 def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-
-
-def _make_parents(path: Path) -> list[Path]:
-    """Make the folder around a path; return those that did not exist, innermost first."""
-    absent = [p for p in path.parents if not p.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _remove_empty(absent)
-        raise ArtifactError(f"{path.parent}: cannot make this folder ({error.strerror})") from error
-    return absent
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _swap(work: Path, path: Path) -> None:

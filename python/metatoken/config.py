@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args,
 from metatoken.errors import ArgumentError, ConfigError, hint
 
 T = TypeVar("T")
+Fault = Literal["unknown", "missing", "value"]
 NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -32,9 +33,7 @@ class SettingError(ArgumentError, ConfigError):
         kind: What is wrong with it.
     """
 
-    def __init__(
-        self, path: tuple[str, ...], said: str, kind: Literal["unknown", "missing", "value"] = "value"
-    ) -> None:
+    def __init__(self, path: tuple[str, ...], said: str, kind: Fault = "value") -> None:
         super().__init__(".".join(path), said)
         self.path, self.said, self.kind = path, said, kind
 
@@ -53,10 +52,7 @@ class Spec:
 
     Attributes:
         help: One line on what it means.
-        ge: Least value.
-        gt: Largest value that is too small.
-        le: Largest value.
-        lt: Least value that is too large.
+        ge: Least value; `gt`: largest value that is too small; `le`: largest value; `lt`: least that is too large.
         noun: What a number is called in messages; by default from the type.
         parse: Checks a value in place of the type; raises `ValueError` with what was expected and what came.
         group: Fields that belong together; a panel of the command line's help.
@@ -132,29 +128,17 @@ class Settings:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from the plain values of a section of YAML.
-
-        Raises:
-            SettingError: A key is unknown or missing, or a value cannot be used.
-        """
-        _check_names(values, cls.keys())
-        for name, one in cls.keys().items():
+        """Settings from the plain values of a section of YAML; `SettingError` for a key or value that is none."""
+        known = cls.keys()
+        _check_names(values, known)
+        for name, one in known.items():
             if one.default is MISSING and one.default_factory is MISSING and name not in values:
                 raise SettingError((name,), "is missing", "missing")
         return cls(**values)
 
     @classmethod
     def of(cls, settings: Self | None, changes: Mapping[str, Any], *groups: str) -> Self:
-        """Ready settings, or the defaults, with some fields changed.
-
-        Args:
-            settings: The ready ones.
-            changes: Values by the name of the field.
-            *groups: Where given, only fields of these groups may change.
-
-        Raises:
-            SettingError: A name is unknown, or a value cannot be used.
-        """
+        """Ready settings, or the defaults, with some fields changed; with groups, only fields of these may change."""
         _check_names(changes, [one.name for one in fields(cls) if not groups or spec_of(one).group in groups])
         return cls(**changes) if settings is None else replace(settings, **changes)
 
@@ -182,11 +166,7 @@ def _plain(value: Any) -> Any:
 
 
 def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
-    """A value as the type that a field declares.
-
-    Raises:
-        SettingError: It is none, or out of bounds.
-    """
+    """A value as the type that a field declares; `SettingError` if it is none, or out of bounds."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any or (value is None and NoneType in inner):
         return value

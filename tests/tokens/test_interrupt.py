@@ -15,7 +15,7 @@ import pytest
 SETUP = """
 import numpy as np
 from metatoken._core import cluster as native
-from metatoken.tokens.codes.clustering import ClusterReport, Codebook, assign, encode, fit, make_unique
+from metatoken.tokens.codes.clustering import ClusterReport, Codebook, encode, fit, make_unique
 rng = np.random.default_rng(0)
 def rows(n, dim=64):
     part = rng.standard_normal((50_000, dim), dtype=np.float32)
@@ -39,8 +39,8 @@ CASES = {
         "x = million", "fit(x, [256, 64, 16], method='tree', sample=200_000, max_iterations=1000)",
     ),
     "flat+rank": ("x = rows(500_000)", "fit(x, [2048, 500_000], method='flat+rank', max_iterations=1000)"),
-    "assign": ("x = million; b = book(16384)", "assign(x, b)"),
-    "assign, float64": ("x = rows(500_000).astype(float); b = book(16384)", "assign(x, b)"),
+    "assign": ("x = million; b = book(16384)", "b.assign(x)"),
+    "assign, float64": ("x = rows(500_000).astype(float); b = book(16384)", "b.assign(x)"),
     "make_unique": (
         "x = million; b = book(4096, 256); c = rng.integers(256, size=(len(x), 2))", "make_unique(b, c, x)",
     ),

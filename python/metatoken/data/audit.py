@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -43,7 +44,7 @@ class AuditReport:
         repeated_targets: Test targets that are already in their user's history.
         targets: Test targets of leave-last-one-out.
         non_finite_ratings: Ratings that are NaN or infinite.
-        warnings: What a person should know, a sentence or two each, the gravest first.
+        warnings: What a person should know, one or two sentences each, the gravest first.
     """
 
     users: int
@@ -77,8 +78,7 @@ def audit(log: Interactions) -> AuditReport:
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
     times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
     repeats = ~log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
-    per_user = np.bincount(user, minlength=log.n_users)
-    per_item = np.bincount(item, minlength=log.n_items)
+    per_user, per_item = np.bincount(user), np.bincount(item)
     orders = [_order(user, rank[item], times) for rank in _id_ranks(log.items)]
     ascending, tied_ascending, tied = max(
         orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5)
@@ -105,7 +105,7 @@ def audit(log: Interactions) -> AuditReport:
         targets=len(split.test),
         non_finite_ratings=int((~ratings.is_finite()).sum()),
     )
-    report.warnings.extend(_order_warnings(report) + _count_warnings(report))
+    report.warnings.extend([*_order_warnings(report), *_count_warnings(report)])
     return report
 
 
@@ -134,21 +134,20 @@ def _order(
     return share(step > 0, moved), share(step > 0, moved & tied), share(tied, inside)
 
 
-def _order_warnings(report: AuditReport) -> list[str]:
+def _order_warnings(report: AuditReport) -> Iterator[str]:
     share, ties, tied = report.ascending_neighbours, report.ascending_ties, report.tied_neighbours
     neighbours = report.interactions - report.users
-    out: list[str] = []
     if share is not None and neighbours >= ENOUGH:
         side, strong = ("ascending", share) if share >= 0.5 else ("descending", 1 - share)
         text = f"{strong:.0%} of consecutive items of a user are in {side} order of their ids (50% by chance)"
         if strong > SORTED:
             fix = "Give the log with its times." if tied is None else "Check that the time column is the right one."
-            out.append(
+            yield (
                 f"{text}: the histories look sorted by item id, not by time. The last item of a user is then not the "
                 f"latest, and scores measure the sort. {fix}"
             )
         elif strong > LEANING and tied is None:
-            out.append(
+            yield (
                 f"{text}: part of the order seems to come from the ids, for example within a day. A model may learn "
                 "that; compare with a log that has exact times if there is one."
             )
@@ -156,44 +155,37 @@ def _order_warnings(report: AuditReport) -> list[str]:
         text = f"{tied:.0%} of consecutive interactions of a user share a timestamp; their order is that of the file"
         by_id = ties is not None and tied * neighbours >= ENOUGH and max(ties, 1 - ties) > SORTED
         more = ", which is sorted by item id there: part of every score measures that sort" if by_id else ""
-        out.append(f"{text}{more}.")
-    return out
+        yield f"{text}{more}."
 
 
-def _count_warnings(report: AuditReport) -> list[str]:
-    out: list[str] = []
+def _count_warnings(report: AuditReport) -> Iterator[str]:
     if report.non_finite_ratings:
-        out.append(
-            f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted."
-        )
+        yield f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted."
     if report.duplicate_rows:
-        out.append(
+        yield (
             f"{report.duplicate_rows:,} rows are exact copies of others, time included; "
             "remove them, they count as interactions otherwise."
         )
     if report.repeated_pairs:
-        out.append(
+        yield (
             f"{report.repeated_pairs:,} interactions repeat an item that the user already had "
             f"({report.users_with_repeats:,} users). {report.repeated_targets:,} of {report.targets:,} test targets "
             "are such repeats; where seen items are removed from recommendations, these are counted as misses."
         )
     if report.short_users:
-        out.append(
+        yield (
             f"{report.short_users:,} of {report.users:,} users have fewer than {SHORTEST} interactions; "
             "they are trained on, but not evaluated."
         )
     if report.targets == 0:
-        out.append("No user has enough interactions to be held out, so nothing can be measured on this log.")
+        yield "No user has enough interactions to be held out, so nothing can be measured on this log."
     if report.cold_targets:
-        out.append(
+        yield (
             f"{report.cold_targets:,} of {report.targets:,} test targets ({report.cold_targets / report.targets:.1%}) "
             "are items that never occur in train; a model without item content cannot find them."
         )
-    if report.items_seen_once:
-        share = report.items_seen_once / report.items
-        if share > 0.05:
-            out.append(
-                f"{report.items_seen_once:,} of {report.items:,} items ({share:.0%}) were met once only; "
-                "little can be learned about them."
-            )
-    return out
+    if report.items_seen_once > 0.05 * report.items:
+        yield (
+            f"{report.items_seen_once:,} of {report.items:,} items ({report.items_seen_once / report.items:.0%}) "
+            "were met once only; little can be learned about them."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,7 +21,8 @@ from metatoken.data.interactions import Interactions
 from metatoken.errors import ArtifactError, ConditionError
 
 KIND, SCHEMA, FILE = "items", 1, "items.parquet"
-REMEMBERED = 32  # masks of the latest filters, a byte an item each
+REMEMBERED = 32  # masks of the latest filters, one byte per item each
+COMPARE = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 KINDS: dict[pl.DataType, str] = {
     pl.Int64(): "whole number",
     pl.Float64(): "number",
@@ -33,9 +35,7 @@ KINDS: dict[pl.DataType, str] = {
 class Catalogue:
     """The items of a run in the order of their rows.
 
-    Args:
-        items: Raw ids of the rows.
-        frame: A row for each of them; columns of the types in `KINDS`, the name `item` being taken by the raw id.
+    Columns of the frame are of the types in `KINDS`; the name `item` is taken by the raw id.
     """
 
     def __init__(self, items: IdMap, frame: pl.DataFrame) -> None:
@@ -55,22 +55,14 @@ class Catalogue:
         return cls(log.items, rows.drop("item"))
 
     def save(self, folder: str | Path) -> None:
-        """Writes a folder with a manifest and checksums.
-
-        Raises:
-            ArtifactError: Something else is there.
-        """
+        """Writes a folder with a manifest and checksums, in place of an older catalogue only."""
         with atomic_folder(folder, kind=KIND) as work:
             write_frame(work / FILE, self.frame)
             write_manifest(work, KIND, SCHEMA, items=len(self.items))
 
     @classmethod
     def load(cls, folder: str | Path, items: IdMap) -> Catalogue:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: The folder.
-            items: Items of the vocabulary.
+        """Reads what `save` wrote about the items of a vocabulary.
 
         Raises:
             ArtifactError: A part is missing or altered, or it is about other items.
@@ -89,9 +81,8 @@ class Catalogue:
     @cached_property
     def titles(self) -> list[str]:
         """Title of each item row, "" where unknown."""
-        if "title" not in self.frame.columns:
-            return [""] * len(self.items)
-        return self.frame["title"].fill_null("").to_list()
+        known = "title" in self.frame.columns
+        return self.frame["title"].fill_null("").to_list() if known else [""] * len(self.items)
 
     def parse(self, where: str) -> Node:
         """Parses a filter and checks it against the columns.
@@ -100,18 +91,15 @@ class Catalogue:
             ConditionError: It is not of the grammar, names an unknown column, or compares what cannot be compared.
         """
         node = parse_condition(where)
-        _check(node, self.columns)
+        _expression(node, self.columns)
         return node
 
     def mask(self, where: str) -> NDArray[np.bool_]:
-        """Which items a filter lets pass, bool `[n_items]`, not to be written to.
-
-        Raises:
-            ConditionError: See `parse`.
-        """
+        """Which items a filter lets pass, bool `[n_items]`, not to be written to; errors as in `parse`."""
         known = self._masks.pop(where, None)
         if known is None:
-            known = self.frame.select(_expression(self.parse(where), self.columns).alias("pass"))["pass"].to_numpy()
+            passes = _expression(parse_condition(where), self.columns)
+            known = self.frame.select(passes.alias("pass"))["pass"].to_numpy()
             known.flags.writeable = False
         self._masks[where] = known
         while len(self._masks) > REMEMBERED:
@@ -121,9 +109,7 @@ class Catalogue:
     def search(self, text: str, limit: int = 20) -> NDArray[np.int64]:
         """Item rows by title or id: those that begin with the text, then those with a word that does, then the rest.
 
-        Args:
-            text: Looked for in titles and ids, upper and lower case alike; all its words must be there.
-            limit: How many.
+        All words of the text must be there, upper and lower case alike.
         """
         words = text.lower().split()
         if not words or limit < 1:
@@ -149,40 +135,25 @@ class Catalogue:
         return pl.DataFrame({"item": item, "title": title, "both": item + "\n" + title})
 
 
-def _column(name: str, columns: dict[str, str]) -> str:
-    """A column by its name; the stored `categories` may also be called `category`."""
-    return "categories" if name == "category" and name not in columns and "categories" in columns else name
-
-
-def _check(node: Node, columns: dict[str, str]) -> None:
-    if isinstance(node, Not):
-        _check(node.part, columns)
-    elif isinstance(node, Both):
-        for part in node.parts:
-            _check(part, columns)
-    else:
-        _check_test(node, columns)
-
-
-def _check_test(test: Comparison, columns: dict[str, str]) -> None:
-    name = _column(test.column, columns)
+def _checked(test: Comparison, columns: dict[str, str]) -> str:
+    """The column of a comparison that fits it; the stored `categories` may also be called `category`."""
+    name = test.column
+    if name == "category" and name not in columns and "categories" in columns:
+        name = "categories"
     if name not in columns:
-        guess = closest(test.column, list(columns))
+        guess = closest(name, list(columns))
         hint = f"; did you mean {guess}?" if guess else ""
-        raise ConditionError(f"no column {test.column}; the columns are {', '.join(columns)}{hint}", test.at)
+        raise ConditionError(f"no column {name}; the columns are {', '.join(columns)}{hint}", test.at)
     kind = columns[name]
+    held = {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
     if test.operator == "contains" and "text" not in kind:
-        raise ConditionError(f"`contains` looks into text, but {name} holds {_plural(kind)}", test.at)
+        raise ConditionError(f"`contains` looks into text, but {name} holds {held}", test.at)
     if test.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
-        raise ConditionError(f"{test.operator} does not order {_plural(kind)}, which {name} holds", test.at)
+        raise ConditionError(f"{test.operator} does not order {held}, which {name} holds", test.at)
     for value in test.values:
         if not _fits(value, kind):
-            message = f"{name} holds {_plural(kind)}, which cannot be compared with {value!r}"
-            raise ConditionError(message, test.value_at)
-
-
-def _plural(kind: str) -> str:
-    return {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
+            raise ConditionError(f"{name} holds {held}, which cannot be compared with {value!r}", test.value_at)
+    return name
 
 
 def _fits(value: Value, kind: str) -> bool:
@@ -193,13 +164,13 @@ def _fits(value: Value, kind: str) -> bool:
 
 
 def _expression(node: Node, columns: dict[str, str]) -> pl.Expr:
-    """A checked condition as an expression that is true or false, never null."""
+    """A condition as an expression that is true or false, never null; `ConditionError` where it does not fit."""
     if isinstance(node, Not):
         return ~_expression(node.part, columns)
     if isinstance(node, Both):
         parts = [_expression(part, columns) for part in node.parts]
         return pl.any_horizontal(parts) if node.either else pl.all_horizontal(parts)
-    name = _column(node.column, columns)
+    name = _checked(node, columns)
     kind, column = columns[name], pl.col(name)
     if kind == "text":
         column = column.replace("", None)  # an empty text is a missing one
@@ -222,8 +193,5 @@ def _compare(column: pl.Expr, test: Comparison, kind: str) -> pl.Expr:
         elif kind == "number":
             values = [float(one) for one in values]
         return column.is_in(values) if values else column.is_null() & pl.lit(value=False)
-    right = pl.lit(value)
-    compared: dict[str, pl.Expr] = {
-        "==": column == right, "<": column < right, "<=": column <= right, ">": column > right, ">=": column >= right,
-    }  # fmt: skip
-    return compared[test.operator]
+    found: pl.Expr = COMPARE[test.operator](column, pl.lit(value))
+    return found

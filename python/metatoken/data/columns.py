@@ -1,4 +1,7 @@
-"""Turn raw columns into ids, times, ratings and texts, or say which row cannot be turned."""
+"""Turn raw columns into ids, times, ratings and texts.
+
+A missing column, and a value that is empty or cannot be read, is a `DataError` that names the column and the row.
+"""
 
 from __future__ import annotations
 
@@ -65,28 +68,27 @@ def closest(name: str, names: list[str]) -> str | None:
     return lowered[near[0]] if near else min(inside, key=len) if inside else None
 
 
-def _first(mask: pl.Series) -> int | None:
-    row = mask.arg_max() if mask.any() else None
-    return None if row is None else int(row)
-
-
 def ids(table: RawTable, name: str, argument: str) -> pl.Series:
-    """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0".
-
-    Raises:
-        DataError: The column is missing, or an id is null, empty or of a type that is no id.
-    """
+    """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0"."""
     raw = table.column(name, argument)
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
     text = raw.cast(pl.String).str.strip_chars()
-    bad = _first(text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False))
-    if bad is not None:
-        raise table.error(f"empty {argument} id in column {name!r}; give each row an id or remove the row", bad)
+    bad = text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False)
+    if bad.any():
+        said = f"empty {argument} id in column {name!r}; give each row an id or remove the row"
+        raise table.error(said, int(bad.arg_max() or 0))
     # A column of whole numbers that once held a gap is written as 12.0 by other tools; the catalogue says 12.
     if len(text) and text[0].endswith(".0") and text.str.contains(r"^-?\d+\.0$").all():
         text = text.str.strip_suffix(".0")
     return text
+
+
+def _refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expected: str) -> None:
+    """Raises the error of the first bad value, if there is one."""
+    if bad.any():
+        row = int(bad.arg_max() or 0)
+        raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
 
 
 def _numbers(table: RawTable, name: str, argument: str, expected: str) -> pl.Series:
@@ -95,18 +97,12 @@ def _numbers(table: RawTable, name: str, argument: str, expected: str) -> pl.Ser
     if not (raw.dtype == pl.String or raw.dtype.is_numeric()):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, expected {expected}")
     number = text.cast(pl.Float64, strict=False)
-    bad = _first(~number.is_finite().fill_null(False))
-    if bad is not None:
-        raise table.error(f"{argument} {raw[bad]!r} in column {name!r} is not {expected}", bad)
+    _refuse(table, raw, ~number.is_finite().fill_null(False), argument, expected)
     return number
 
 
 def ratings(table: RawTable, name: str) -> pl.Series:
-    """Ratings as float32.
-
-    Raises:
-        DataError: The column is missing, or a rating is empty, not a number, or not finite.
-    """
+    """Ratings as float32."""
     return _numbers(table, name, "rating", "a finite number").cast(pl.Float32)
 
 
@@ -114,19 +110,14 @@ def times(table: RawTable, name: str) -> pl.Series:
     """Times as numbers: int64 where all are whole, else float64.
 
     Numbers are kept in the unit they came in (seconds, milliseconds); dates become seconds since 1970 UTC.
-
-    Raises:
-        DataError: The column is missing, or a time is empty or can be read neither as a number nor as an ISO 8601 date.
     """
     raw = table.column(name, "time")
     expected = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z"
     if raw.dtype.is_integer():
-        bad = _first(raw.is_null())
-        if bad is not None:
-            raise table.error(f"time None in column {name!r} is not {expected}", bad)
+        _refuse(table, raw, raw.is_null(), "time", expected)
         return raw.cast(pl.Int64)
     if raw.dtype.is_temporal() or (raw.dtype == pl.String and not _looks_numeric(raw)):
-        number = _dates(table, raw, name, expected)
+        number = _dates(table, raw, expected)
     else:
         if raw.dtype == pl.String:
             whole = raw.str.strip_chars().cast(pl.Int64, strict=False)
@@ -145,9 +136,9 @@ def _looks_numeric(raw: pl.Series) -> bool:
     return len(text) == 0 or text.head(1).cast(pl.Float64, strict=False)[0] is not None
 
 
-def _dates(table: RawTable, raw: pl.Series, name: str, expected: str) -> pl.Series:
+def _dates(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
     if raw.dtype in (pl.Time, pl.Duration):
-        raise table.error(f"column {name!r} for time holds {raw.dtype}, expected {expected}")
+        raise table.error(f"column {raw.name!r} for time holds {raw.dtype}, expected {expected}")
     if raw.dtype == pl.String:
         text = raw.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"[zZ]$", "+00:00")
         naive = [pl.col("t").str.to_datetime(f, strict=False, time_unit="us") for f in DATETIME_FORMATS]
@@ -159,9 +150,7 @@ def _dates(table: RawTable, raw: pl.Series, name: str, expected: str) -> pl.Seri
         when = text.alias("t").to_frame().select(pl.coalesce(read))["t"]
     else:
         when = raw.cast(pl.Datetime("us"))
-    bad = _first(when.is_null())
-    if bad is not None:
-        raise table.error(f"time {raw[bad]!r} in column {name!r} is not {expected}", bad)
+    _refuse(table, raw, when.is_null(), "time", expected)
     return when.dt.epoch("us").cast(pl.Float64) / 1e6
 
 
@@ -189,5 +178,10 @@ def categories(table: RawTable, name: str) -> pl.Series:
         parts = raw.cast(pl.List(pl.String))
     else:
         parts = unescape(raw.cast(pl.String).fill_null("")).str.split("|")
+    return stripped(parts)
+
+
+def stripped(lists: pl.Series) -> pl.Series:
+    """Lists of texts without surrounding blanks and empty texts; a missing list is empty."""
     element = pl.element().str.strip_chars()
-    return parts.fill_null([]).list.eval(element.filter(element != ""))
+    return lists.fill_null([]).list.eval(element.filter(element != ""))

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -45,14 +46,9 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Comparison:
-    """One column against one value or several.
+    """A column against one value, those of a list, or none for the operator `null`.
 
-    Attributes:
-        column: Its name.
-        operator: `==`, `<`, `<=`, `>`, `>=`, `in`, `contains` or `null`.
-        values: One value, those of the list, or none for `null`.
-        at: Place of the column in the text, from 1.
-        value_at: Place of the first value (or the operator), from 1.
+    `at` and `value_at` are the places of the column and of the first value (or the operator) in the text, from 1.
     """
 
     column: str
@@ -81,11 +77,7 @@ Node = Comparison | Not | Both
 
 
 def parse_condition(text: str) -> Node:
-    """Parses a filter; columns are checked later, against a catalogue.
-
-    Raises:
-        ConditionError: It is too long or not of the grammar; says where.
-    """
+    """Parses a filter, or says where it is not of the grammar (`ConditionError`); columns are checked later."""
     return _Parser(text).condition()
 
 
@@ -123,6 +115,16 @@ class _Parser:
         self.place += 1
         return token
 
+    def accept(self, word: str) -> bool:
+        """Takes the next token if it is this word."""
+        found = self.now.is_(word)
+        self.place += found
+        return found
+
+    def need(self, word: str, what: str) -> None:
+        if not self.accept(word):
+            self.expected(what)
+
     def expected(self, what: str, token: _Token | None = None) -> NoReturn:
         token = token or self.now
         raise ConditionError(f"expected {what}, got {token}", token.at)
@@ -136,18 +138,13 @@ class _Parser:
         return node
 
     def either(self) -> Node:
-        parts = [self.every()]
-        while self.now.is_("or"):
-            self.take()
-            parts.append(self.every())
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), either=True)
+        return self.joined("or", lambda: self.joined("and", self.one))
 
-    def every(self) -> Node:
-        parts = [self.one()]
-        while self.now.is_("and"):
-            self.take()
-            parts.append(self.one())
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), either=False)
+    def joined(self, word: str, part: Callable[[], Node]) -> Node:
+        parts = [part()]
+        while self.accept(word):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else Both(tuple(parts), either=word == "or")
 
     def one(self) -> Node:
         if not self.now.is_("not", "("):
@@ -159,9 +156,7 @@ class _Parser:
             node: Node = Not(self.one())
         else:
             node = self.either()
-            if not self.now.is_(")"):
-                self.expected("`and`, `or` or ')'")
-            self.take()
+            self.need(")", "`and`, `or` or ')'")
         self.depth -= 1
         return node
 
@@ -169,20 +164,14 @@ class _Parser:
         column = self.take()
         if column.kind not in ("name", "column"):
             self.expected("the name of a column", column)
-        negated = self.now.is_("not")
-        if negated:
-            self.take()
-            if not self.now.is_("in", "contains"):
-                self.expected("`in` or `contains` after `not`")
+        negated = self.accept("not")
+        if negated and not self.now.is_("in", "contains"):
+            self.expected("`in` or `contains` after `not`")
         operator = self.take()
         name, word = str(column.value), str(operator.value)
         if operator.is_("is"):
-            negated = self.now.is_("not")
-            if negated:
-                self.take()
-            if not self.now.is_("null"):
-                self.expected("`null` or `not null` after `is`")
-            self.take()
+            negated = self.accept("not")
+            self.need("null", "`null` or `not null` after `is`")
             node: Node = Comparison(name, "null", (), column.at, operator.at)
         elif operator.is_("in"):
             value_at, values = self.now.at, self.list_()
@@ -196,19 +185,14 @@ class _Parser:
         return Not(node) if negated else node
 
     def list_(self) -> tuple[Value, ...]:
-        if not self.now.is_("["):
-            self.expected('a list such as ["A", "B"] after `in`')
-        self.take()
+        self.need("[", 'a list such as ["A", "B"] after `in`')
         values: list[Value] = []
-        while not self.now.is_("]"):
+        while not self.accept("]"):
             values.append(self.value("a value or ']'"))
             if len(values) > MOST:
                 self.expected(f"at most {MOST:,} values in a list")
-            if self.now.is_(","):
-                self.take()
-            elif not self.now.is_("]"):
+            if not self.accept(",") and not self.now.is_("]"):
                 self.expected("',' or ']'")
-        self.take()
         return tuple(values)
 
     def value(self, what: str) -> Value:

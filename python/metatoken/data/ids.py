@@ -73,11 +73,14 @@ class IdMap:
         Raises:
             UnknownIdError: One of the ids is not in the map; the first is named.
         """
-        lookup = self._rows
-        found = np.fromiter((lookup.get(name, -1) for name in raw), dtype=np.int32, count=len(raw))
+        found = self.find(raw)
         if found.size and found.min() < 0:
             self.row(raw[int(np.argmin(found))])
         return found
+
+    def find(self, raw: Sequence[str] | pl.Series) -> NDArray[np.int32]:
+        """Rows of many raw ids, int32 `[len(raw)]`; -1 for an id that is not in the map."""
+        return np.fromiter((self._rows.get(name, -1) for name in raw), dtype=np.int32, count=len(raw))
 
     def column(self, rows: ArrayLike) -> pl.Series:
         """Raw ids of rows, `[len(rows)]`, as text."""

@@ -15,8 +15,8 @@ from metatoken.data import columns
 from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
 from metatoken.data.ids import IdMap
-from metatoken.data.items import item_columns, read_item_table
-from metatoken.data.ragged import Sequences
+from metatoken.data.items import ItemColumns, item_columns, read_item_table
+from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.data.readers import read_raw, read_table
 from metatoken.data.settings import Format
 from metatoken.errors import ArgumentError, DataError
@@ -79,47 +79,30 @@ class Interactions:
         title: str | None = None,
         categories: str | None = None,
     ) -> Interactions:
-        """Read a log from a file.
+        """Read a log from a file; `data.settings.LogSettings` says what each argument names.
 
-        Args:
-            path: The file; a name that ends in .gz is decompressed.
-            format: "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
-                a line, oldest first), "pairs" (`user item` a line, oldest first per user), or "sessions" (the items of
-                one anonymous session a line; the user id is `session-<line number>`).
-            user: Column of the user id; this and the next arguments are for "table" only.
-            item: Column of the item id.
-            time: Column of the time: a number (unix time) or an ISO 8601 date. Ties keep the order of the file;
-                without it the order of the file is the order in time.
-            rating: Column of a finite number.
-            review: Column of text; so are `summary` and `explanation`.
-            summary: See `review`.
-            explanation: See `review`.
-            items: A table about items, of which those in the log are kept.
-            item_id: Its id column; by default "item_id", else the name given as `item`.
-            title: Its title column; by default "title" where there is one.
-            categories: Its categories column (lists, or text split on "|"); by default "categories" where there is one.
+        Ties in time keep the order of the file; without times, its order is the order in time.
+
+        A format is "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
+        per line, oldest first), "pairs" (`user item` per line, oldest first per user), or "sessions" (the items of one
+        anonymous session per line; the user id is `session-<line number>`).
 
         Raises:
             ArgumentError: Unknown format, or column names that do not go together.
             DataError: The file cannot be read as such a log; names file, line and value where they are known.
         """
-        optional = {"time": time, "rating": rating, "review": review, "summary": summary, "explanation": explanation}
-        given = {name: column for name, column in optional.items() if column is not None}
+        given = _given(time=time, rating=rating, review=review, summary=summary, explanation=explanation)
         if format != "table" and given:
             raise ArgumentError(next(iter(given)), f"format={format!r} has no named columns, only format='table' has")
-        names = {"user": user, "item": item} if format == "table" else {"user": "user", "item": "item"}
-        _check_names(names | given)
+        names = given | ({"user": user, "item": item} if format == "table" else {"user": "user", "item": "item"})
+        _check_names(names)
         if items is None:
-            for argument, value in (("item_id", item_id), ("title", title), ("categories", categories)):
-                if value is not None:
-                    raise ArgumentError(argument, "is a column of the item table; give its file as items=")
-        raw = read_raw(path, format, list(dict.fromkeys((names | given).values())))
-        log = _assemble(raw, names | given)
+            for argument in _given(item_id=item_id, title=title, categories=categories):
+                raise ArgumentError(argument, "is a column of the item table; give its file as items=")
+        log = _assemble(read_raw(path, format, list(dict.fromkeys(names.values()))), names)
         if items is None:
             return log
-        about = item_columns(item, item_id, title, categories)
-        table = read_item_table(read_table(items, None), about, log.items)
-        return replace(log, item_table=table)
+        return _with_items(log, read_table(items, None), item_columns(item, item_id, title, categories))
 
     @classmethod
     def from_frame(
@@ -139,16 +122,15 @@ class Interactions:
         categories: str | None = None,
     ) -> Interactions:
         """The log of a table in memory; arguments and errors as in `read`, `items` being a table, too."""
-        optional = {"time": time, "rating": rating, "review": review, "summary": summary, "explanation": explanation}
-        names = {"user": user, "item": item} | {name: column for name, column in optional.items() if column is not None}
+        given = _given(time=time, rating=rating, review=review, summary=summary, explanation=explanation)
+        names = {"user": user, "item": item} | given
         _check_names(names)
         if frame.height == 0:
             raise DataError("the table has no rows")
         log = _assemble(RawTable(frame), names)
         if items is None:
             return log
-        table = read_item_table(RawTable(items), item_columns(item, item_id, title, categories), log.items)
-        return replace(log, item_table=table)
+        return _with_items(log, RawTable(items), item_columns(item, item_id, title, categories))
 
     @classmethod
     def from_arrays(
@@ -177,27 +159,17 @@ class Interactions:
         arrays = {name: np.asarray(values) for name, values in given.items() if values is not None}
         for name, array in arrays.items():
             if array.shape != (len(arrays["user"]),):
-                raise ArgumentError(
-                    f"{name}s", f"expected {len(arrays['user'])} values in one dimension, got {array.shape}"
-                )
+                expected = f"expected {len(arrays['user'])} values in one dimension"
+                raise ArgumentError(f"{name}s", f"{expected}, got {array.shape}")
         frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
-        return cls.from_frame(
-            frame,
-            time=None if times is None else "time",
-            rating=None if ratings is None else "rating",
-            items=table,
-            item_id=None if table is None else "item_id",
-        )
+        named = {name: name for name in ("time", "rating") if name in arrays}
+        return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
 
     def with_rows(self, rows: NDArray[np.bool_] | pl.Series | pl.DataFrame) -> Interactions:
-        """A part of the log over the same users and items.
+        """A part of the log over the same users and items, by a mask over the rows of `frame` or a frame like it.
 
-        Args:
-            rows: Mask over the rows of `frame`, or a frame with its columns.
-
-        Returns:
-            The part, with places in each history counted anew; id maps and item table are the same.
+        Places in each history are counted anew; id maps and item table are the same.
 
         Raises:
             ArgumentError: The mask has another length, or the frame lacks columns or names rows that do not exist.
@@ -216,8 +188,7 @@ class Interactions:
             if frame.height and not 0 <= int(frame[name].min()) <= int(frame[name].max()) < size:  # type: ignore[arg-type]
                 raise ArgumentError("rows", f"{name} rows must lie in 0..{size - 1}")
         users = frame["user"].to_numpy()
-        order = _places(users, _offsets(users, self.n_users))
-        return replace(self, frame=frame.with_columns(pl.Series("order", order)))
+        return replace(self, frame=frame.with_columns(order=_places(users, self.n_users)))
 
     def sequences(self) -> Sequences:
         """Histories of all user rows, oldest first."""
@@ -225,17 +196,15 @@ class Interactions:
 
     @cached_property
     def _sequences(self) -> Sequences:
-        offsets = _offsets(self.frame["user"].to_numpy(), self.n_users)
-        return Sequences(offsets, self.frame["item"].to_numpy().astype(np.int32, copy=False))
+        lengths = np.bincount(self.frame["user"].to_numpy(), minlength=self.n_users)
+        return Sequences(offsets_of(lengths), self.frame["item"].to_numpy().astype(np.int32, copy=False))
 
     def titles(self) -> list[str] | None:
         """A title for each item row, "" where unknown; None where the log has no titles at all."""
         if self.item_table is None or "title" not in self.item_table.columns:
             return None
-        titles = [""] * self.n_items
-        for row, title in self.item_table.select("item", "title").iter_rows():
-            titles[row] = title
-        return titles
+        known = dict(self.item_table.select("item", "title").iter_rows())
+        return [known.get(row, "") for row in range(self.n_items)]
 
     def checksum(self) -> str:
         """SHA-256 over ids, interactions and item table, as hex.
@@ -247,6 +216,14 @@ class Interactions:
     def edges_checksum(self) -> str:
         """SHA-256 over ids, who met what and in which order, as hex: all that a vocabulary is learned from."""
         return content_checksum([self.users, self.items], [self.frame.select("user", "item", "order")])
+
+
+def _given(**names: str | None) -> dict[str, str]:
+    return {argument: column for argument, column in names.items() if column is not None}
+
+
+def _with_items(log: Interactions, table: RawTable, names: ItemColumns) -> Interactions:
+    return replace(log, item_table=read_item_table(table, names, log.items))
 
 
 def _check_names(names: dict[str, str]) -> None:
@@ -270,10 +247,8 @@ def _assemble(raw: RawTable, names: dict[str, str]) -> Interactions:
         if name in names:
             data[name] = columns.texts(raw, names[name], name)
     frame = pl.DataFrame(data).sort("user", *(["timestamp"] if "time" in names else []), maintain_order=True)
-    rows = frame["user"].to_numpy()
-    order = pl.Series("order", _places(rows, _offsets(rows, len(users))))
-    rest = [name for name in frame.columns if name not in ("user", "item")]
-    return Interactions(frame.with_columns(order).select("user", "item", "order", *rest), users, items)
+    frame = frame.with_columns(order=_places(frame["user"].to_numpy(), len(users)))
+    return Interactions(frame.select("user", "item", "order", pl.exclude("user", "item", "order")), users, items)
 
 
 def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
@@ -282,15 +257,10 @@ def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
     return IdMap(known.to_list(), kind), raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32)
 
 
-def _offsets(users: NDArray[np.int32], n_users: int) -> NDArray[np.int64]:
-    offsets = np.zeros(n_users + 1, dtype=np.int64)
-    np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
-    return offsets
-
-
-def _places(users: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Place of each row in its user's history; rows are sorted by user."""
-    return (np.arange(len(users)) - offsets[users]).astype(np.int32)
+def _places(users: NDArray[np.int32], n_users: int) -> pl.Series:
+    """Place of each row in its user's history, int32; rows are sorted by user."""
+    begin = offsets_of(np.bincount(users, minlength=n_users))
+    return pl.Series((np.arange(len(users)) - begin[users]).astype(np.int32))
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:

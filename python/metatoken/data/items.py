@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
 from metatoken.data import columns
@@ -17,11 +16,7 @@ from metatoken.data.ids import IdMap
 class ItemColumns:
     """Columns of an item table; the first of `item_id` that exists is used, and optional columns may be absent.
 
-    Attributes:
-        item_id: Candidates for the id column.
-        title: Column of titles.
-        categories: Column of categories.
-        required: Those of the names that the user asked for, so that a missing one is an error.
+    `required` are those of the names that the user asked for, so that a missing one is an error.
     """
 
     item_id: tuple[str, ...]
@@ -33,6 +28,10 @@ class ItemColumns:
     def wanted(self) -> list[str]:
         """Every column that may be used."""
         return list(dict.fromkeys([*self.item_id, self.title, self.categories]))
+
+    def key(self, frame: pl.DataFrame) -> str:
+        """The id column of a table."""
+        return next((name for name in self.item_id if name in frame.columns), self.item_id[0])
 
 
 def item_columns(item: str, item_id: str | None, title: str | None, categories: str | None) -> ItemColumns:
@@ -54,15 +53,14 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
     """
     have = raw.names or raw.frame.columns
     raw = _with_lists(raw, names.categories)
-    key = next((name for name in names.item_id if name in raw.frame.columns), names.item_id[0])
+    key = names.key(raw.frame)
     ids = columns.ids(raw, key, "item_id")
     twice = ids.is_duplicated()
     if twice.any():
         first = ids[int(twice.arg_max() or 0)]
         row = int((ids == first).arg_true()[1])
-        raise raw.error(f"item {first!r} appears for the second time; keep one line an item", row)
-    data = {"item": np.fromiter((items.row(name) if name in items else -1 for name in ids), np.int32, len(ids))}
-    table = pl.DataFrame(data)
+        raise raw.error(f"item {first!r} appears for the second time; keep one line per item", row)
+    table = pl.DataFrame({"item": items.find(ids)})
     if names.title in raw.frame.columns or names.title in names.required:
         table = table.with_columns(columns.texts(raw, names.title, "title").alias("title"))
     if names.categories in raw.frame.columns or names.categories in names.required:
@@ -150,6 +148,5 @@ def _json_lists(text: pl.Series) -> pl.Series | None:
 
 
 def _lists(raw: pl.Series) -> pl.Series | None:
-    element = pl.element().str.strip_chars()
-    lists = raw.cast(pl.List(pl.String)).fill_null([]).list.eval(element.filter(element != ""))
+    lists = columns.stripped(raw.cast(pl.List(pl.String)))
     return lists if lists.list.len().sum() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -47,12 +47,12 @@ class Links:
         id_column: str | None = None,
         column: str | None = None,
     ) -> Self:
-        """Read links from a file.
+        """Read links of the users or items of a log from a file; other ids in it are left out.
 
         Args:
             path: A table (by the ending of its name; also .gz), where an id may have many lines and a line many values
                 (a list, or text split on "|"); or any other text file of lines `id value value ...`.
-            ids: The users or items of the log; others in the file are left out.
+            ids: The users or items.
             kind: Which of the two they are.
             id_column: Column of ids of a table; by default its first.
             column: Column of values of a table; by default its second.
@@ -104,12 +104,15 @@ class Links:
 
     @classmethod
     def _of(cls, raw: RawTable, keys: pl.Series, values: pl.Series, ids: IdMap, kind: LinkKind) -> Self:
-        known = pl.DataFrame({"key": pl.Series(ids.raw, dtype=pl.String)}).with_row_index("row")
-        frame = pl.DataFrame({"key": keys, "value": values}).join(known, on="key", how="inner")
+        frame = pl.DataFrame({"row": ids.find(keys), "value": values}).filter(pl.col("row") >= 0)
         if frame.height == 0:
             known_ids = f"{kind}s of the log (first: {keys[0]!r}, log: {ids.raw[0]!r})"
             raise raw.error(f"none of its {len(keys):,} ids is among the {known_ids}; name the column of ids")
-        return cls.from_series(kind, frame["row"].cast(pl.Int32), frame["value"])
+        return cls.from_series(kind, frame["row"], frame["value"])
+
+    def sizes(self) -> dict[str, Any]:
+        """Numbers of links and values, and the kind, as JSON values."""
+        return {"kind": self.kind, "links": len(self), "values": len(self.names)}
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -60,10 +60,7 @@ class Ragged:
         return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
 
     def take(self, rows: ArrayLike) -> Self:
-        """These rows in this order, repeats allowed.
-
-        Args:
-            rows: Integer `[m]`.
+        """These rows, integers `[m]`, in this order, repeats allowed.
 
         Raises:
             ArgumentError: They are no rows.
@@ -107,12 +104,7 @@ def join(parts: list[NDArray[Any]], dtype: type[np.generic] = np.int64) -> NDArr
 
 
 def check_rows(rows: ArrayLike, n: int, name: str = "users") -> NDArray[np.int64]:
-    """Row numbers as int64 `[m]`.
-
-    Args:
-        rows: Integers `[m]`.
-        n: Rows that there are.
-        name: What an error calls them.
+    """Row numbers as int64 `[m]`; an error calls them by the name.
 
     Raises:
         ArgumentError: They are not integers of shape `[m]` from 0 to n - 1.

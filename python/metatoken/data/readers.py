@@ -1,4 +1,4 @@
-"""Read files as raw tables. Every failure is one line that names the file and, where known, the line."""
+"""Read files as raw tables. Every failure is a `DataError` that names the file and, where known, the line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -26,14 +27,7 @@ MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive 
 
 
 def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
-    """Content of a file, decompressed where its name ends in .gz.
-
-    Returns:
-        The path, its suffix in lower case without .gz, and the bytes.
-
-    Raises:
-        DataError: The file is missing, unreadable, empty, or not gzip although its name says so.
-    """
+    """Path, suffix (in lower case, without .gz) and content of a file, decompressed where its name ends in .gz."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder, expected a file" if path.is_dir() else "no such file; check the path"
@@ -57,11 +51,7 @@ def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
 
 
 def decode(path: Path, data: bytes) -> str:
-    """Bytes as UTF-8 text without a byte order mark.
-
-    Raises:
-        DataError: The content is binary or in another encoding.
-    """
+    """Bytes as UTF-8 text without a byte order mark."""
     for magic, kind in MAGIC.items():
         if data.startswith(magic):
             raise DataError(f"the content is {kind}, not the text that its name promises; rename or convert it", path)
@@ -72,21 +62,15 @@ def decode(path: Path, data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8; save the file with UTF-8 encoding", path, line
-        ) from error
+        said = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file with UTF-8 encoding"
+        raise DataError(said, path, line) from error
 
 
 def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
-    """Read CSV, TSV, Parquet or JSON lines, by the name of the file.
+    """Read CSV, TSV, Parquet or JSON lines, plain or .gz, by the name of the file.
 
-    Args:
-        path: The file, plain or .gz.
-        wanted: Columns that will be used; others may be left out of the frame. None takes all (of JSON lines, those
-            that the first thousand objects have).
-
-    Raises:
-        DataError: See the module; the suffix is unknown, or the file has no rows.
+    Columns that are not wanted may be left out of the frame. None takes all (of JSON lines, those that the first
+    thousand objects have).
     """
     path, suffix, data = read_bytes(path)
     if suffix in SEPARATORS:
@@ -97,11 +81,8 @@ def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
         table = _read_json_lines(path, decode(path, data), wanted)
     else:
         known = " ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-        raise DataError(
-            f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz), "
-            "other logs need format='sequences', 'pairs' or 'sessions'",
-            path,
-        )
+        said = f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz), "
+        raise DataError(f"{said}other logs need format='sequences', 'pairs' or 'sessions'", path)
     if table.frame.height == 0:
         raise DataError("the file has columns but no rows", path)
     return table
@@ -117,7 +98,7 @@ def _read_csv(path: Path, text: str, separator: str) -> RawTable:
     if len(set(names)) == len(names):
         frame.columns = names
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    rows: list[int] | None = None
+    rows: Sequence[int] = range(frame.height)
     if blank.any():
         # The parser turns an empty line into a row of nulls; a line of bare separators stays, and is an error later.
         lengths = [len(fields) for _, fields in _csv_rows(text, separator)][1:]
@@ -126,11 +107,8 @@ def _read_csv(path: Path, text: str, separator: str) -> RawTable:
         frame = frame[rows]
 
     def line_of(row: int) -> int | None:
-        target = 1 + (row if rows is None else rows[row])
-        for index, (line, _) in enumerate(_csv_rows(text, separator)):
-            if index == target:
-                return line
-        return target + 1
+        place = 1 + rows[row]
+        return next((line for line, _ in islice(_csv_rows(text, separator), place, None)), place + 1)
 
     return RawTable(frame, path, line_of, frame.columns)
 
@@ -151,15 +129,12 @@ def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
-    width, line, last = None, 1, None
+    width = line = None
     for line, fields in _csv_rows(text, separator):
         width = len(fields) if width is None else width
-        last = line
         if len(fields) > width:
             return line, f"{len(fields)} fields, but the header has {width}; quote fields that hold the separator"
-    return (
-        None if last is None else line + 1
-    ), "" if last is None else "a quotation mark is not closed or is misplaced"
+    return (None, "") if line is None else (line + 1, "a quotation mark is not closed or is misplaced")
 
 
 def _read_parquet(path: Path, data: bytes) -> RawTable:
@@ -177,7 +152,7 @@ def _read_parquet(path: Path, data: bytes) -> RawTable:
 
 def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawTable:
     if text.lstrip().startswith("["):
-        raise DataError("the content is one JSON array; write one object a line (JSON lines)", path, 1)
+        raise DataError("the content is one JSON array; write one object per line (JSON lines)", path, 1)
     lines = text.split("\n")
     numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
     names: dict[str, None] = {}
@@ -185,15 +160,14 @@ def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> Raw
         names.update(dict.fromkeys(_json_object(path, lines[number - 1], number)))
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
-        frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema)
+        frame, reason = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema), ""
     except pl.exceptions.PolarsError as error:
+        frame, reason = pl.DataFrame(), str(error).splitlines()[0]
+    if reason or frame.height != len(numbers):
         for number in numbers:
             _json_object(path, lines[number - 1], number)
-        raise DataError(f"not readable as JSON lines: {str(error).splitlines()[0]}", path) from error
-    if frame.height != len(numbers):
-        for number in numbers:
-            _json_object(path, lines[number - 1], number)
-        raise DataError("not readable as JSON lines: objects and lines do not match; write one object a line", path)
+        reason = reason or "objects and lines do not match; write one object per line"
+        raise DataError(f"not readable as JSON lines: {reason}", path)
     absent = [name for name in frame.columns if name not in names and frame[name].null_count() == frame.height]
     return RawTable(frame.drop(absent), path, lambda row: numbers[row], list(names))
 
@@ -209,11 +183,7 @@ def _json_object(path: Path, line: str, number: int) -> dict[str, object]:
 
 
 def read_lines(path: str | Path, form: str) -> RawTable:
-    """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first.
-
-    Raises:
-        DataError: See the module; a line has too few or too many ids.
-    """
+    """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first."""
     path, _, data = read_bytes(path)
     frame = pl.DataFrame({"text": decode(path, data).split("\n")}).with_row_index("line", offset=1)
     frame = frame.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
@@ -244,7 +214,6 @@ def read_raw(path: str | Path, form: str, wanted: Sequence[str]) -> RawTable:
 
     Raises:
         ArgumentError: The format is unknown.
-        DataError: See `read_table` and `read_lines`.
     """
     if form not in FORMATS:
         raise ArgumentError("format", f"expected one of {', '.join(FORMATS)}, got {form!r}")

@@ -21,8 +21,10 @@ class TextTableSettings(Settings):
     review: str | None = setting(None, "Column of reviews.")
     summary: str | None = setting(None, "Column of their summaries.")
     explanation: str | None = setting(None, "Column of explanations.")
-    title: str | None = setting(None, "Column of item titles.")
-    add_pairs: bool = setting(False, "Whether pairs that the log does not have are added to it.")
+    title: str | None = setting(None, "Column of item titles, for a log without an item table.")
+    add_pairs: bool = setting(
+        False, "Add pairs that the log lacks, as the last of their users; else, and with ratings, they are refused."
+    )
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,17 @@ class LogSettings(Settings):
     format: Format = setting("table", "table, sequences, pairs or sessions.")
     user: str = setting("user", "Column of user ids (tables only).")
     item: str = setting("item", "Column of item ids (tables only).")
-    time: str | None = setting(None, "Column of times; without it the order of the file counts.")
-    rating: str | None = setting(None, "Column of ratings.")
+    time: str | None = setting(
+        None, "Column of times: numbers (unix time) or ISO 8601 dates; without it the order of the file counts."
+    )
+    rating: str | None = setting(None, "Column of ratings, finite numbers.")
     review: str | None = setting(None, "Column of reviews.")
     summary: str | None = setting(None, "Column of their summaries.")
     explanation: str | None = setting(None, "Column of explanations.")
     texts: TextTableSettings | None = setting(None, "Texts in a table of their own.")
-    items: Path | None = setting(None, "A table about items.")
-    item_id: str | None = setting(None, "Its column of item ids.")
-    title: str | None = setting(None, "Its column of titles.")
-    categories: str | None = setting(None, "Its column of categories.")
+    items: Path | None = setting(None, "A table about items, of which those in the log are kept.")
+    item_id: str | None = setting(None, "Its column of item ids; by default item_id, else the name given as item.")
+    title: str | None = setting(None, "Its column of titles; by default title where there is one.")
+    categories: str | None = setting(
+        None, 'Its column of categories (lists, or text split on "|"); by default categories where there is one.'
+    )

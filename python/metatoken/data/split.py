@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
-from metatoken.data.ragged import Sequences
+from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.errors import ArgumentError, ConfigError
 
 Part = Literal["validation", "test"]
@@ -26,12 +26,7 @@ SHORTEST = 3
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Held-out interactions, at most one a user, sorted by user.
-
-    Attributes:
-        users: int32 `[m]`, user rows.
-        items: int32 `[m]`, the item row held out for each.
-    """
+    """Held-out interactions, at most one per user, sorted by user: user rows and item rows, int32 `[m]`."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -42,14 +37,7 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class RowSplit:
-    """A log in three parts, all over the same user and item rows.
-
-    Attributes:
-        train: What may be learned from.
-        validation: For choices during development.
-        test: For the numbers that are reported.
-        seed: Of the draw.
-    """
+    """A log in three parts as in `Split`, all over the same user and item rows, and the seed of the draw."""
 
     train: Interactions
     validation: Interactions
@@ -57,11 +45,7 @@ class RowSplit:
     seed: int
 
     def part(self, name: str) -> Interactions:
-        """The part of that name.
-
-        Raises:
-            ArgumentError: It is none of "train", "validation" and "test".
-        """
+        """The part of that name, "train", "validation" or "test"; else `ArgumentError`."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         if name not in parts:
             raise ArgumentError("part", f"expected one of {', '.join(parts)}, got {name!r}")
@@ -96,11 +80,7 @@ class Split:
         return replace(self, train=pairs.train, pairs=pairs)
 
     def targets(self, part: Part) -> Targets:
-        """Held-out interactions of a part.
-
-        Raises:
-            ArgumentError: The part is neither "validation" nor "test".
-        """
+        """Held-out interactions of a part, "validation" or "test"; else `ArgumentError`."""
         if part not in ("validation", "test"):
             raise ArgumentError("part", f"expected 'validation' or 'test', got {part!r}")
         return self.validation if part == "validation" else self.test
@@ -108,8 +88,7 @@ class Split:
     def by_length(self, part: Part) -> tuple[Targets, NDArray[np.int64]]:
         """Targets of a part with histories of like length side by side, since a batch is padded to its longest.
 
-        Returns:
-            The targets, and int64 `[m]` places that put what is computed for them back into the order of the part.
+        With them int64 `[m]` places that put what is computed for them back into the order of the part.
         """
         targets = self.targets(part)
         order = np.argsort(self.history(part).lengths[targets.users], kind="stable")
@@ -124,13 +103,12 @@ class Split:
         items = np.insert(train.items, train.offsets[held.users + 1], held.items)
         longer = np.zeros(len(train), dtype=np.int64)
         longer[held.users] = 1
-        return Sequences(train.offsets + np.concatenate(([0], np.cumsum(longer))), items)
+        return Sequences(train.offsets + offsets_of(longer), items)
 
     def repeated_targets(self, part: Part) -> int:
         """Targets of a part that are already in their user's history; a filter of seen items makes them misses."""
         history, targets = self.history(part), self.targets(part)
-        users = np.repeat(np.arange(len(history), dtype=np.int64), history.lengths)
-        seen = users * self.log.n_items + history.items
+        seen = history.owners * self.log.n_items + history.items
         return int(np.isin(targets.users.astype(np.int64) * self.log.n_items + targets.items, seen).sum())
 
 
@@ -162,12 +140,7 @@ def no_split(log: Interactions) -> Split:
 
 
 def hold_out(log: Interactions, needs: Mapping[str, frozenset[str]], seed: int) -> Split:
-    """Splits a log for all tasks of a run.
-
-    Args:
-        log: The whole log.
-        needs: Columns that a row must have a value in, by task that rates or writes; empty without such tasks.
-        seed: Of the random pairs.
+    """Splits a log for all tasks of a run; those that rate or write need a value in some columns of each row.
 
     Raises:
         ConfigError: The log lacks a column that a task needs, or has nothing in it.
@@ -206,7 +179,7 @@ def random_split(
             the result, and `result.train` is what all tasks of the run may learn from.
         validation: Share of the pairs, at least 0.
         test: Share of the pairs, at least 0; the two sum to less than 1.
-        seed: Of the draw, at least 0.
+        seed: Seed of the draw, at least 0.
 
     Raises:
         ArgumentError: A share is out of range, or there are no interactions.

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from metatoken.data import columns
+from metatoken.data.columns import RawTable
+from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.readers import read_raw
 from metatoken.errors import ArgumentError, DataError
@@ -32,19 +34,8 @@ def read_texts(
     """Adds the texts of a table to the log.
 
     The first row of a pair gets its texts, and keeps the log's own where the table has none. Users and items must be
-    known to the log.
-
-    Args:
-        log: The log.
-        path: The table (CSV, TSV, Parquet or JSON lines), a row for each pair.
-        user: Its column of user ids; likewise `item`.
-        item: See `user`.
-        review: Its column of text; so are `summary` and `explanation`.
-        summary: See `review`.
-        explanation: See `review`.
-        title: Its column of item titles, for a log without an item table.
-        add_pairs: Take pairs that the log lacks for interactions, the last ones of their users. Without it they are
-            refused, and so they are in a log with ratings, where they would have none.
+    known to the log. `data.settings.TextTableSettings` describes the table (CSV, TSV, Parquet or JSON lines, one row
+    per pair) and the arguments that name its columns.
 
     Raises:
         ArgumentError: No text column is named.
@@ -54,37 +45,33 @@ def read_texts(
     given = {name: column for name, column in named.items() if column is not None}
     if not given:
         raise ArgumentError("texts", f"expected the name of a column for at least one of {', '.join(named)}")
-    extra = {} if title is None else {"title": title}
-    raw = read_raw(path, "table", list(dict.fromkeys([user, item, *given.values(), *extra.values()])))
-    rows = {
-        kind: _rows(log, columns.ids(raw, column, kind), kind, path)
-        for kind, column in (("user", user), ("item", item))
-    }
-    data: dict[str, pl.Series] = {name: pl.Series(name, values) for name, values in rows.items()}
-    for name, column in given.items():
-        data[name] = columns.texts(raw, column, name)
-    frame = pl.DataFrame(data)
+    wanted = [user, item, *given.values(), *([] if title is None else [title])]
+    raw = read_raw(path, "table", list(dict.fromkeys(wanted)))
+    rows = {"user": _rows(log.users, raw, user, path), "item": _rows(log.items, raw, item, path)}
+    frame = pl.DataFrame(rows | {name: columns.texts(raw, column, name) for name, column in given.items()})
     twice = frame.filter(frame.select("user", "item").is_duplicated())
     if twice.height:
-        pair = log.users.raw[twice["user"][0]], log.items.raw[twice["item"][0]]
-        raise DataError(f"{path}: user {pair[0]!r} and item {pair[1]!r} stand in several rows; keep one")
+        raise DataError(f"{path}: {_first_pair(log, twice)} stand in several rows; keep one")
     fresh = frame.join(log.frame.select("user", "item"), on=["user", "item"], how="anti", maintain_order="left")
     if fresh.height and (not add_pairs or "rating" in log.frame.columns):
-        example = f"user {log.users.raw[fresh['user'][0]]!r} and item {log.items.raw[fresh['item'][0]]!r}"
-        missing = f"{path}: {fresh.height:,} pairs are not in the log, e.g. {example}"
+        remedy = "leave these rows out, or say add_pairs: true"
         if add_pairs:
-            raise DataError(f"{missing}; in a log with ratings they would have none, so leave these rows out")
-        raise DataError(f"{missing}; leave these rows out, or say add_pairs: true")
+            remedy = "in a log with ratings they would have none, so leave these rows out"
+        example = _first_pair(log, fresh)
+        raise DataError(f"{path}: {fresh.height:,} pairs are not in the log, e.g. {example}; {remedy}")
     result = log.with_rows(_join(log.frame, frame, fresh, list(given)))
     return result if title is None else _with_titles(result, rows["item"], columns.texts(raw, title, "title"))
 
 
-def _rows(log: Interactions, raw: pl.Series, kind: str, path: str | Path) -> np.ndarray:
-    known = log.users if kind == "user" else log.items
-    unknown = set(raw.unique().to_list()) - set(known.raw)
-    if unknown:
-        raise DataError(f"{path}: {len(unknown):,} {kind} ids are not in the log, e.g. {min(unknown)!r}")
-    return known.rows(raw.to_list()).astype(np.int32)
+def _first_pair(log: Interactions, frame: pl.DataFrame) -> str:
+    return f"user {log.users.raw[frame['user'][0]]!r} and item {log.items.raw[frame['item'][0]]!r}"
+
+
+def _rows(known: IdMap, raw: RawTable, column: str, path: str | Path) -> pl.Series:
+    ids = columns.ids(raw, column, known.kind).to_list()
+    if unknown := set(ids) - set(known.raw):
+        raise DataError(f"{path}: {len(unknown):,} {known.kind} ids are not in the log, e.g. {min(unknown)!r}")
+    return pl.Series(known.rows(ids))
 
 
 def _join(frame: pl.DataFrame, texts: pl.DataFrame, fresh: pl.DataFrame, names: list[str]) -> pl.DataFrame:
@@ -93,22 +80,18 @@ def _join(frame: pl.DataFrame, texts: pl.DataFrame, fresh: pl.DataFrame, names: 
     first = pl.int_range(pl.len()).over("user", "item") == 0
     added = texts.rename({name: f"{name} added" for name in names})
     marked = frame.with_columns(first=first).join(added, on=["user", "item"], how="left", maintain_order="left")
-    own = {name: pl.col(name) if name in frame.columns else pl.lit("") for name in names}
-    chosen = [
-        pl.when(pl.col("first") & (pl.col(f"{name} added").fill_null("") != ""))
-        .then(pl.col(f"{name} added"))
-        .otherwise(own[name].fill_null(""))
-        .alias(name)
-        for name in names
-    ]
+    chosen = []
+    for name in names:
+        own, new = pl.col(name) if name in frame.columns else pl.lit(""), pl.col(f"{name} added").fill_null("")
+        chosen.append(pl.when(pl.col("first") & (new != "")).then(new).otherwise(own.fill_null("")).alias(name))
     kept = marked.with_columns(chosen).drop("first", *(f"{name} added" for name in names))
     last = fresh.with_columns(order=pl.lit(np.iinfo(np.int32).max, dtype=pl.Int32))
     filled = [pl.col(name).fill_null("") for name in kept.columns if kept.schema[name] == pl.String]
     return pl.concat([kept, last], how="diagonal").select(kept.columns).with_columns(filled)
 
 
-def _with_titles(log: Interactions, items: np.ndarray, titles: pl.Series) -> Interactions:
-    found = pl.DataFrame({"item": pl.Series(items, dtype=pl.Int32), "title": titles}).unique("item", keep="first")
+def _with_titles(log: Interactions, items: pl.Series, titles: pl.Series) -> Interactions:
     if log.item_table is not None:
         raise ArgumentError("title", "the log has an item table with titles already")
+    found = pl.DataFrame({"item": items, "title": titles}).unique("item", keep="first")
     return replace(log, item_table=found.sort("item"))

@@ -2,7 +2,7 @@
 
 features/  manifest.json (checksums, where the vectors come from)
            items.parquet      `item` (string id), `title` (string, "" where unknown)
-           vectors.safetensors `vectors` float32 `[n, c]`, one row an item in the order of items.parquet; zeros: unknown
+           vectors.safetensors `vectors` float32 `[n, c]`, one row per item of items.parquet; zeros: unknown
 """
 
 from __future__ import annotations
@@ -17,15 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metatoken.artifacts import (
-    atomic_folder,
-    read_frame,
-    read_manifest,
-    read_tensors,
-    write_frame,
-    write_manifest,
-    write_tensors,
-)
+from metatoken import artifacts
+from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 
 KIND, SCHEMA = "item_features", 1
@@ -33,12 +26,12 @@ KIND, SCHEMA = "item_features", 1
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """One vector an item.
+    """One vector per item.
 
     Attributes:
         ids: Raw item ids, each once.
         vectors: float32 `[n, c]`, finite; a row of zeros says that nothing is known of the item.
-        titles: Of each item; "" where unknown.
+        titles: Title of each item; "" where unknown.
         source: Where the vectors come from, anything that JSON can hold.
 
     Raises:
@@ -55,11 +48,8 @@ class ItemFeatures:
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "titles", list(self.titles) or [""] * len(self.ids))
         if vectors.ndim != 2 or len(vectors) != len(self.ids) or len(self.titles) != len(self.ids):
-            raise ArgumentError(
-                "vectors",
-                f"expected one row and one title for each of {len(self.ids)} ids, got shape {vectors.shape} and "
-                f"{len(self.titles)} titles",
-            )
+            expected = f"expected one row and one title for each of {len(self.ids)} ids"
+            raise ArgumentError("vectors", f"{expected}, got shape {vectors.shape} and {len(self.titles)} titles")
         if len(set(self.ids)) != len(self.ids):
             raise ArgumentError("ids", "expected each id once")
         if not np.isfinite(vectors).all():
@@ -67,27 +57,25 @@ class ItemFeatures:
 
     def save(self, folder: str | Path) -> None:
         """Writes the folder, whole or not at all; older features there are replaced."""
-        with atomic_folder(folder, kind=KIND) as work:
+        with artifacts.atomic_folder(folder, kind=KIND) as work:
             self.write(work)
 
     def write(self, folder: Path) -> None:
         """Writes the files into an existing empty folder."""
         schema = {"item": pl.String, "title": pl.String}
-        write_frame(folder / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}, schema=schema))
-        write_tensors(folder / "vectors.safetensors", {"vectors": self.vectors})
-        write_manifest(folder, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
+        artifacts.write_frame(
+            folder / "items.parquet", pl.DataFrame({"item": self.ids, "title": self.titles}, schema=schema)
+        )
+        artifacts.write_tensors(folder / "vectors.safetensors", {"vectors": self.vectors})
+        artifacts.write_manifest(folder, KIND, SCHEMA, source=self.source, shape=list(self.vectors.shape))
 
     @classmethod
     def load(cls, folder: str | Path) -> ItemFeatures:
-        """Reads the folder.
-
-        Raises:
-            ArtifactError: A file is missing or altered.
-        """
+        """Reads the folder; `ArtifactError` if a file is missing or altered."""
         folder = Path(folder)
-        source = read_manifest(folder, KIND, SCHEMA)["source"]
-        frame = read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})
-        tensors, _ = read_tensors(folder / "vectors.safetensors", ["vectors"])
+        source = artifacts.read_manifest(folder, KIND, SCHEMA)["source"]
+        frame = artifacts.read_frame(folder / "items.parquet", {"item": pl.String, "title": pl.String})
+        tensors, _ = artifacts.read_tensors(folder / "vectors.safetensors", ["vectors"])
         return cls(frame["item"].to_list(), tensors["vectors"], frame["title"].to_list(), source)
 
     def rows(self, items: Sequence[str]) -> NDArray[np.float32]:
@@ -96,8 +84,7 @@ class ItemFeatures:
         Raises:
             ArtifactError: No item is here, so these are the features of another catalogue.
         """
-        place = {item: row for row, item in enumerate(self.ids)}
-        known = np.array([place.get(item, -1) for item in items], dtype=np.int64)
+        known = IdMap(self.ids, "item").find(items)
         if len(items) and (known < 0).all():
             raise ArtifactError(
                 f"the features know none of {len(items)} items (first: {items[0]!r}, features: "

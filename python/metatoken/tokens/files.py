@@ -1,4 +1,8 @@
-"""What a person names on a command line or in YAML: attributes, links, features, and vectors of their own in files."""
+"""What a person names on a command line or in YAML: attributes, links, features, and vectors of their own in files.
+
+A file that cannot be read, or has none of the ids, is a `DataError`; a text of another form, or that names something
+twice or in vain, an `ArgumentError`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from metatoken.errors import ArgumentError, DataError
 from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.graph.walks import column_links
 from metatoken.tokens.settings import TokenSettings
-from metatoken.tokens.vectors.matrix import Matrix, read_matrix
+from metatoken.tokens.vectors.matrix import Matrix, open_parquet, read_matrix
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
@@ -30,19 +34,7 @@ if TYPE_CHECKING:
 def attribute_links(
     settings: TokenSettings, log: Interactions, *, items: Path | None, item: str, item_id: str | None
 ) -> dict[str, Links]:
-    """The attributes that settings name, from columns of the file of an item table.
-
-    Args:
-        settings: Whose `attributes` map a node type to a column.
-        log: Gives the rows.
-        items: The item table.
-        item: Column of items in the log, which the item table may use too.
-        item_id: Column of ids of the item table.
-
-    Raises:
-        ArgumentError: There is no item table.
-        DataError: A file cannot be read.
-    """
+    """The attributes that settings name, from columns of the file of an item table; ids as in `Interactions.read`."""
     names = settings.attributes
     if not names:
         return {}
@@ -50,7 +42,7 @@ def attribute_links(
         raise ArgumentError("attributes", "are columns of an item table; name its file with items")
     about = item_columns(item, item_id, None, None)
     raw = read_table(items, [*about.item_id, *names.values()])
-    key = next((name for name in about.item_id if name in raw.frame.columns), about.item_id[0])
+    key = about.key(raw.frame)
     return {name: Links.of_table(raw, log.items, "item", key, column) for name, column in names.items()}
 
 
@@ -59,43 +51,27 @@ def graph_links(
 ) -> dict[str, Links]:
     """All links of a graph by node type: attributes, then those of `item_links` and `user_links` from their files.
 
-    Args:
-        settings: Name columns of the log's own item table, and files as `FILE` or `FILE:IDCOLUMN:COLUMN`.
-        train: Gives the rows.
-        attributes: Columns or links in place of those of the settings.
-
-    Raises:
-        ArgumentError: The item table has no such column, a setting cannot be used, or a node type is named twice.
-        DataError: A file cannot be read.
+    Attributes are columns of the log's own item table, or links; by default those of the settings.
     """
     found = {
         name: source if isinstance(source, Links) else column_links(train, name, source)
         for name, source in (settings.attributes if attributes is None else attributes).items()
     }
-    kinds: tuple[tuple[LinkKind, IdMap, Mapping[str, str]], ...] = (
-        ("item", train.items, settings.item_links),
-        ("user", train.users, settings.user_links),
-    )
-    for kind, ids, files in kinds:
+    kinds: tuple[LinkKind, LinkKind] = ("item", "user")
+    for kind in kinds:
+        ids, files = (train.items, settings.item_links) if kind == "item" else (train.users, settings.user_links)
         for name, spec in files.items():
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
-            path, id_column, column = _parts(f"{kind}_links", spec)
-            found[name] = Links.read(path, ids, kind=kind, id_column=id_column, column=column)
+            found[name] = _links(f"{kind}_links", spec, ids, kind)
     return found
 
 
 def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     """Features of each id, float32 `[len(ids), f]`; NaN where the file has none.
 
-    Args:
-        spec: A folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
-            the other) or `FILE.npy:IDS.txt`.
-        ids: The ids of the rows.
-
-    Raises:
-        ArgumentError: The text has another form.
-        DataError: The file cannot be read, or has none of the ids.
+    The file is a folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
+    the other) or `FILE.npy:IDS.txt`.
     """
     path, *rest = spec.split(":")
     if Path(spec).is_dir():
@@ -105,14 +81,13 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         return _placed(vectors, known.ids, ids, Path(spec))
     if path.endswith(".npy"):
         if len(rest) != 1:
-            raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id a line, got {spec!r}")
+            raise ArgumentError("item_features", f"expected FILE.npy:IDS.txt, with one id per line, got {spec!r}")
         column, names = None, read_ids(Path(rest[0]))
     else:
         file, id_column, column = _parts("item_features", spec)
-        if not str(file).endswith(".parquet"):
-            raise ArgumentError(
-                "item_features", f"expected a folder, a .parquet file or FILE.npy:IDS.txt, got {spec!r}"
-            )
+        if file.suffix != ".parquet":
+            expected = "a folder, a .parquet file or FILE.npy:IDS.txt"
+            raise ArgumentError("item_features", f"expected {expected}, got {spec!r}")
         raw = read_table(file, [])
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
@@ -124,7 +99,7 @@ def _placed(rows: NDArray[np.float32], names: list[str], ids: IdMap, path: Path)
     """Rows of named features in the order of ids; NaN for ids that have none."""
     if len(rows) != len(names):
         raise DataError(f"has {len(rows)} rows, but there are {len(names)} ids", path)
-    place = np.array([ids.row(name) if name in ids else -1 for name in names])
+    place = ids.find(names)
     if not (place >= 0).any():
         raise DataError(f"none of its ids is an item of the log (first: {names[0]!r}, log: {ids.raw[0]!r})", path)
     features = np.full((len(ids), rows.shape[1]), np.nan, np.float32)
@@ -141,7 +116,11 @@ def _parts(argument: str, spec: str) -> tuple[Path, str | None, str | None]:
 
 def read_groups(spec: str, ids: IdMap, kind: LinkKind) -> Links:
     """Groups of ids from `FILE` or `FILE:IDCOLUMN:COLUMN`; see `Links.read`."""
-    path, id_column, column = _parts("groups", spec)
+    return _links("groups", spec, ids, kind)
+
+
+def _links(argument: str, spec: str, ids: IdMap, kind: LinkKind) -> Links:
+    path, id_column, column = _parts(argument, spec)
     return Links.read(path, ids, kind=kind, id_column=id_column, column=column)
 
 
@@ -179,12 +158,7 @@ class VectorFiles:
             raise DataError(str(error).removeprefix(f"{error.argument}: "), places[error.argument]) from error
 
     def read(self) -> tuple[list[str], Matrix, list[str] | None]:
-        """Raw ids, vectors, and titles where there is a table of them.
-
-        Raises:
-            ArgumentError: Options do not go together.
-            DataError: A file cannot be read, or its content cannot be used.
-        """
+        """Raw ids, vectors, and titles where there is a table of them."""
         columns, column = self._columns(), self.vectors
         if column is not None and columns is None:
             raise ArgumentError("--vectors", f"names a column of a .parquet file; {self.embeddings} has none")
@@ -199,13 +173,7 @@ class VectorFiles:
         """Names of the columns of a Parquet file; None for another file."""
         if self.embeddings.suffix != ".parquet":
             return None
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return list(pq.read_schema(self.embeddings).names)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"cannot be read as Parquet: {error}", self.embeddings) from error
+        return list(open_parquet(self.embeddings).schema_arrow.names)
 
     def _names(self, columns: list[str] | None, n: int) -> list[str]:
         if self.ids is not None:
@@ -227,18 +195,14 @@ class VectorFiles:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Reads one raw id per line.
-
-    Raises:
-        DataError: The file is missing, is not text, or has an empty line.
-    """
+    """Reads one raw id per line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text; expected one item id a line", path) from error
+        raise DataError("is not UTF-8 text; expected one item id per line", path) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
-            raise DataError("empty id; expected one item id a line", path, number)
+            raise DataError("empty id; expected one item id per line", path, number)
     return lines

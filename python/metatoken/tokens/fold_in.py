@@ -27,12 +27,9 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, eq=False)
 class FoldIn:
-    """Map from a mean item vector to a user vector: `m @ weight + bias`.
+    """Map from a mean item vector to a user vector: `m @ weight + bias`, float32 `[dim, dim]` and `[dim]`.
 
-    Attributes:
-        weight: float32 `[dim, dim]`.
-        bias: float32 `[dim]`.
-        mean_user: Vector of a user of whom nothing is known, float32 `[dim]`.
+    A user of whom nothing is known has the vector `mean_user`, float32 `[dim]`.
     """
 
     weight: NDArray[np.float32]
@@ -48,22 +45,16 @@ class FoldIn:
         trained_users: NDArray[np.bool_],
         trained_items: NDArray[np.bool_],
     ) -> Self:
-        """Fit the map on users with a trained vector and at least one trained item.
+        """Fit the map on users with a trained vector and at least one trained item among their training items.
 
-        Args:
-            sequences: Training items of each user row.
-            users: float32 `[n_users, dim]`.
-            items: float32 `[n_items, dim]`.
-            trained_users: bool `[n_users]`.
-            trained_items: bool `[n_items]`.
+        Vectors are float32 `[n, dim]`, `trained_*` bool `[n]`, both by row.
         """
         means, known = mean_items(sequences, items, trained_items)
         known &= trained_users
         if not known.any():
             return cls.identity(items, trained_items)
         m, v = means[known], users[known].astype(np.float64)
-        centre_m: NDArray[np.float64] = m.mean(axis=0)
-        centre_v: NDArray[np.float64] = v.mean(axis=0)
+        centre_m, centre_v = m.mean(axis=0), v.mean(axis=0)
         m -= centre_m
         v -= centre_v
         gram = _product(m, m)
@@ -77,11 +68,8 @@ class FoldIn:
         """The map where there are no users to learn from: a user is the mean of their items."""
         dim = items.shape[1]
         some = items[trained_items] if trained_items.any() else items
-        return cls(
-            np.eye(dim, dtype=np.float32),
-            np.zeros(dim, np.float32),
-            some.mean(axis=0, dtype=np.float64).astype(np.float32),
-        )
+        mean = some.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return cls(np.eye(dim, dtype=np.float32), np.zeros(dim, np.float32), mean)
 
     def __call__(
         self, sequences: Sequences, items: NDArray[np.float32], trained_items: NDArray[np.bool_]
@@ -100,11 +88,7 @@ class FoldIn:
 def mean_items(
     sequences: Sequences, items: NDArray[np.float32], trained_items: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Mean vector of the trained items of each user.
-
-    Returns:
-        float64 `[len(sequences), dim]`, zero for users without such an item; whether they have one, bool.
-    """
+    """Mean vector of each user's trained items, float64 `[n_users, dim]`, zero without any; and who has some, bool."""
     weight = trained_items[sequences.items].astype(np.float64)
     shape = (len(sequences), len(items))
     matrix = sparse.csr_array((weight, sequences.items, sequences.offsets), shape=shape)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.data.ids import IdMap
+from metatoken.data.ragged import offsets_of
 from metatoken.errors import ArgumentError, UnknownIdError
 
 Kind = Literal["user", "item"]
@@ -45,6 +46,16 @@ class Names:
         """Number of items."""
         return len(self.items)
 
+    def ids(self, kind: Kind) -> IdMap:
+        """Raw ids of a kind, "user" or "item"; else `ArgumentError`."""
+        if kind not in ("user", "item"):
+            raise ArgumentError("kind", f"expected 'user' or 'item', got {kind!r}")
+        return self.users if kind == "user" else self.items
+
+    def nodes(self, kind: Kind) -> slice:
+        """Rows of a kind where users and items stand in one array, users first."""
+        return slice(0, self.n_users) if kind == "user" else slice(self.n_users, None)
+
     @property
     def depth(self) -> int:
         """Most tokens of an id."""
@@ -58,7 +69,7 @@ class Names:
     @cached_property
     def level_offsets(self) -> NDArray[np.int64]:
         """Local id of the first token of each level, and the number of tokens, int64 `[depth + 1]`."""
-        return np.concatenate([[0], np.cumsum(self.levels)]).astype(np.int64)
+        return offsets_of(np.array(self.levels))
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -87,30 +98,22 @@ class Names:
             ArgumentError: Not exactly one of them was given.
         """
         if user is not None and item is None:
-            row = self.user_tokens[self.users.row(user)]
-        elif item is not None and user is None:
-            row = self.item_tokens[self.items.row(item)]
-        else:
-            raise ArgumentError("user, item", "expected exactly one of them")
-        return "".join(self.tokens[token] for token in row if token >= 0)
+            return self._text(self.user_tokens[self.users.row(user)])
+        if item is not None and user is None:
+            return self._text(self.item_tokens[self.items.row(item)])
+        raise ArgumentError("user, item", "expected exactly one of them")
 
     def lookup(self, tokens: str, kind: Kind = "item") -> str:
-        """Raw id of tokens as text.
-
-        Args:
-            tokens: All tokens of an id, such as `"<a_17><b_3>"`.
-            kind: `"item"` or `"user"`.
+        """Raw id of a kind by all of its tokens as text, such as `"<a_17><b_3>"`.
 
         Raises:
-            ArgumentError: The text is not a row of tokens, or the kind is neither.
+            ArgumentError: The text is not a row of tokens, or the kind is neither `"item"` nor `"user"`.
             UnknownIdError: No id of this kind has these tokens.
         """
-        if kind not in ("user", "item"):
-            raise ArgumentError("kind", f"expected 'user' or 'item', got {kind!r}")
+        ids = self.ids(kind)
         if not re.fullmatch(r"(<[a-z]_(0|[1-9]\d*)>)+", tokens, re.ASCII):
             raise ArgumentError("tokens", f"expected tokens such as <a_17><b_3>, got {tokens!r}")
-        ids, rows = (self.users, self._user_rows) if kind == "user" else (self.items, self._item_rows)
-        row = rows.get(tokens)
+        row = (self._user_rows if kind == "user" else self._item_rows).get(tokens)
         if row is None:
             raise UnknownIdError(f"no {kind} has the tokens {tokens}")
         return ids.raw[row]
@@ -125,5 +128,7 @@ class Names:
 
     def _rows_of(self, tokens: NDArray[np.int64]) -> dict[str, int]:
         # In reverse, so that with `unique="none"` the first row of a tuple stands.
-        texts = ["".join(self.tokens[token] for token in row if token >= 0) for row in tokens.tolist()]
-        return {texts[row]: row for row in range(len(texts) - 1, -1, -1)}
+        return {self._text(tokens[row]): row for row in range(len(tokens) - 1, -1, -1)}
+
+    def _text(self, tokens: NDArray[np.int64]) -> str:
+        return "".join(self.tokens[token] for token in tokens.tolist() if token >= 0)

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An id near another.
+    """A raw id near another, its title (`""` where unknown and for users) and its tokens as text.
 
-    Attributes:
-        id: Raw id.
-        title: Title of the item; `""` where unknown and for users.
-        tokens: Its tokens as text.
-        similarity: Cosine of the two vectors.
-        origin: Where its vector came from, one of `cold.ORIGINS`.
+    `similarity` is the cosine of the two vectors, `origin` where its vector came from, one of `cold.ORIGINS`.
     """
 
     id: str
@@ -40,34 +35,26 @@ def nearest(vocabulary: Vocabulary, kind: Kind, raw_id: str, k: int = 10) -> lis
 
     Ids without any source of a vector are left out. Ties are in the order of raw ids.
 
-    Args:
-        vocabulary: The vocabulary.
-        kind: `"user"` or `"item"`.
-        raw_id: The id to start from.
-        k: Most neighbours.
-
     Raises:
         UnknownIdError: The id is not in the vocabulary.
         ArgumentError: The kind is neither, or k is below 1.
     """
-    if kind not in ("user", "item"):
-        raise ArgumentError("kind", f"expected 'user' or 'item', got {kind!r}")
+    ids, nodes = vocabulary.ids(kind), vocabulary.nodes(kind)
     if k < 1:
         raise ArgumentError("k", f"expected 1 or more, got {k}")
-    ids, first = (vocabulary.users, 0) if kind == "user" else (vocabulary.items, vocabulary.n_users)
-    row, rows = ids.row(raw_id), slice(first, first + len(ids))
-    unit = unit_rows(vocabulary.vectors[rows])
+    row = ids.row(raw_id)
+    unit, origins = unit_rows(vocabulary.vectors[nodes]), vocabulary.origins[nodes]
     similarity = np.einsum("nd,d->n", unit, unit[row])
-    allowed = np.flatnonzero((vocabulary.origins[rows] != NONE) & (np.arange(len(ids)) != row))
+    allowed = np.flatnonzero((origins != NONE) & (np.arange(len(ids)) != row))
     best = allowed[np.argsort(-similarity[allowed], kind="stable")[:k]]
     titles = vocabulary.titles if kind == "item" else None
     return [
         Neighbour(
             ids.raw[n],
             titles[n] if titles else "",
-            vocabulary.tokens_of(user=ids.raw[n]) if kind == "user" else vocabulary.tokens_of(item=ids.raw[n]),
+            vocabulary.tokens_of(**{kind: ids.raw[n]}),
             float(similarity[n]),
-            ORIGINS[vocabulary.origins[first + n]],
+            ORIGINS[origins[n]],
         )
         for n in best.tolist()
     ]

@@ -31,11 +31,7 @@ WALKS, COLD = "Walks and embeddings", "Ids with few or no training edges"
 
 
 def parse_levels(value: Any) -> Levels:
-    """`"auto"`, or sizes of levels: a sequence of integers, or text such as `"256,64"`.
-
-    Raises:
-        ValueError: It is none of these, or there are too many levels.
-    """
+    """`"auto"`, or sizes of levels: a sequence of integers, or text such as `"256,64"`; else `ValueError`."""
     if isinstance(value, str) and value == "auto":
         return "auto"
     sizes: list[Any]
@@ -52,11 +48,7 @@ def parse_levels(value: Any) -> Levels:
 
 
 def parse_paths(value: Any) -> tuple[str, ...]:
-    """One or more meta-paths.
-
-    Raises:
-        ValueError: There is none, or something else.
-    """
+    """One or more meta-paths; else `ValueError`."""
     paths = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if not paths or not all(isinstance(path, str) for path in paths):
         raise ValueError(f"expected one or more meta-paths in a list, got {value!r}")

@@ -58,9 +58,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
             {
                 "vectors": vocabulary.vectors,
                 "centroids": vocabulary.centroids,
-                "fold_in.weight": vocabulary.fold_in.weight,
-                "fold_in.bias": vocabulary.fold_in.bias,
-                "fold_in.mean_user": vocabulary.fold_in.mean_user,
+                **{f"fold_in.{name}": value for name, value in vars(vocabulary.fold_in).items()},
             },
         )
         if len(np.unique(vocabulary.item_codes, axis=0)) == vocabulary.n_items:
@@ -95,6 +93,10 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
     if len(tensors["vectors"]) != len(entities) or len(tensors["centroids"]) != sum(levels):
         raise ArtifactError(f"{folder}: {VECTORS} does not fit {ENTITIES}; save the vocabulary again")
     titles = entities["title"][n_users:]
+    fold_in = {name.removeprefix("fold_in."): tensors[name] for name in VECTOR_NAMES if name.startswith("fold_in.")}
+    origins = {}
+    if "origin" in entities.columns:
+        origins = {"origins": entities["origin"].to_physical().cast(pl.UInt8).to_numpy()}
     return {
         "users": IdMap(entities["id"][:n_users], "user"),
         "items": IdMap(entities["id"][n_users:], "item"),
@@ -106,22 +108,15 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
         "trained": entities["trained"].to_numpy(),
         "codebook": codebook,
         "user_codebook": user_codebook,
-        "fold_in": FoldIn(*(tensors[f"fold_in.{name}"] for name in ("weight", "bias", "mean_user"))),
+        "fold_in": FoldIn(**fold_in),
         "titles": None if titles.null_count() else titles.to_list(),
-        "settings": manifest["settings"],
-        "report": manifest["report"],
-        "source": manifest["source"],
-        "learned_from": manifest["learned_from"],
-        **_origins(entities),
+        **{name: manifest[name] for name in ("settings", "report", "source", "learned_from")},
+        **origins,
     }
 
 
 def read_scores(folder: str | Path) -> dict[str, Any] | None:
-    """The scores that were saved with a vocabulary, or `None`.
-
-    Raises:
-        ArtifactError: As `Vocabulary.load`.
-    """
+    """The scores that were saved with a vocabulary, or `None`; errors as in `Vocabulary.load`."""
     manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
     return dict(artifacts.read_json(Path(folder) / SCORES)) if SCORES in manifest["files"] else None
 
@@ -131,7 +126,7 @@ def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
     titles: list[str | None] = [None] * vocabulary.n_users
     titles += vocabulary.titles or [None] * vocabulary.n_items
     columns = {
-        "kind": ["user"] * vocabulary.n_users + ["item"] * vocabulary.n_items,
+        "kind": [kind for kind in ("user", "item") for _ in vocabulary.ids(kind)],
         "id": [*vocabulary.users.raw, *vocabulary.items.raw],
         "codes": [[code for code in row if code >= 0] for row in codes],
         "trained": vocabulary.trained,
@@ -139,13 +134,6 @@ def _entities(vocabulary: Vocabulary) -> pl.DataFrame:
     }
     origins = pl.Series("origin", [ORIGINS[place] for place in vocabulary.origins.tolist()], ORIGIN["origin"])
     return pl.DataFrame(columns, schema=COLUMNS).insert_column(len(COLUMNS) - 1, origins)
-
-
-def _origins(entities: pl.DataFrame) -> dict[str, NDArray[np.uint8]]:
-    """The field `origins`, which older vocabularies did not have."""
-    if "origin" not in entities.columns:
-        return {}
-    return {"origins": entities["origin"].to_physical().cast(pl.UInt8).to_numpy()}
 
 
 def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
@@ -165,12 +153,8 @@ def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:
     books = {"item": vocabulary.codebook}
     if vocabulary.user_codebook is not vocabulary.codebook:
         books["user"] = vocabulary.user_codebook
-    tensors: dict[str, NDArray[np.float32]] = {}
-    meta = {}
-    for name, book in books.items():
-        meta[name] = book.meta()
-        tensors |= {f"{name}.{key}": value for key, value in book.tensors().items()}
-    artifacts.write_tensors(path, tensors, meta)
+    tensors = {f"{name}.{key}": array for name, book in books.items() for key, array in book.tensors().items()}
+    artifacts.write_tensors(path, tensors, {name: book.meta() for name, book in books.items()})
 
 
 def _read_codebooks(path: Path) -> tuple[Codebook, Codebook]:

@@ -17,18 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from metatoken.data.ids import IdMap
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.clustering import Codebook, Vectors
-from metatoken.tokens.codes.encoding import Progress, encode_kinds, part_of
+from metatoken.tokens.codes.clustering import Codebook, Progress, Vectors
+from metatoken.tokens.codes.encoding import encode_kinds, part_of
 from metatoken.tokens.files import graph_links, read_features
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
 from metatoken.tokens.settings import CLUSTERS, COLD, IDS, TokenSettings
 from metatoken.tokens.storage import read_vocabulary, save_vocabulary
-from metatoken.tokens.vectors import cold as filling
-from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED
-from metatoken.tokens.vectors.learn import described, learn
+from metatoken.tokens.vectors.cold import GIVEN, NONE, WALKED, Filled, fill
 from metatoken.tokens.vectors.matrix import read_matrix
-from metatoken.tokens.vectors.skipgram import Embeddings
+from metatoken.tokens.vectors.skipgram import Embeddings, learn
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions, Sequences
@@ -42,9 +40,9 @@ class Vocabulary(Names):
 
     Attributes:
         centroids: Centroid of each token, float32 `[n_tokens, dim]`.
-        vectors: float32 `[n_users + n_items, dim]`, users first. An id without any source of a vector has the mean of
+        vectors: float32 `[n_entities, dim]`, users first. An id without any source of a vector has the mean of
             its kind.
-        trained: Whether the row has a vector of its own (walked or given), bool `[n_users + n_items]`.
+        trained: Whether the row has a vector of its own (walked or given), bool `[n_entities]`.
         codebook: What assigns codes to vectors of items (and of users, unless clustered apart).
         user_codebook: What assigns codes to vectors of users.
         fold_in: Makes vectors of users who are known only by their items.
@@ -54,7 +52,7 @@ class Vocabulary(Names):
             `error_before`, `error_after` (quantisation error before and after ids were made unique).
         source: Checksum of the log.
         learned_from: `Interactions.edges_checksum` of what it was learned from; tells a leaking vocabulary.
-        origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_users + n_items]`.
+        origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_entities]`.
     """
 
     centroids: NDArray[np.float32]
@@ -102,12 +100,12 @@ class Vocabulary(Names):
             train: What may be learned from (never validation or test edges).
             settings: Ready settings; single fields go over them.
             seed: Seed of every random choice.
-            threads: Number of threads (`None`: all cores). Does not change the result.
+            threads: Number of threads (`None`: all cores); does not change the result.
             attributes: Attributes for the walks, in place of those of the settings: node type -> column of the item
                 table, or `Links`.
             embeddings: Vectors to use in place of walks and skip-gram; users, then items, in the rows of `train`.
-            initial: Vectors that skip-gram begins with, see `skipgram.fit`; so are `initial_contexts`.
-            initial_contexts: See `initial`.
+            initial: Vectors that skip-gram begins with, see `skipgram.fit`.
+            initial_contexts: Context vectors for the same.
             features: Features of each item for those that are cold, `[n_items, f]`, in place of `item_features`; NaN
                 rows have none.
             source: Checksum to record of the log that `train` is a part of (default: that of `train`).
@@ -124,35 +122,21 @@ class Vocabulary(Names):
         links, given = graph_links(settings, train, attributes), embeddings is not None
         if features is None and settings.item_features is not None:
             features = read_features(settings.item_features, train.items)
+        recorded = settings.recorded(IDS, CLUSTERS, COLD)
         if embeddings is None:
+            kinds = {name: settings.attributes.get(name) or found.sizes() for name, found in links.items()}
+            recorded = settings.recorded() | {"attributes": kinds}
             embeddings = learn(
                 train, links, settings, seed=seed, threads=threads, initial=initial, initial_contexts=initial_contexts,
                 progress=part_of(progress, 0, 10, 9),
             )  # fmt: skip
-        elif (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
-            found = f"{embeddings.n_users} users and {embeddings.n_items} items"
-            raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {found}")
-        filled = filling.fill(
-            embeddings, train, links, cold=settings.cold, min_edges=settings.min_edges, features=features, given=given
-        )
-        first = train.n_users if settings.kinds == "items" else 0
-        vectors, trained, origins = filled.vectors[first:], filled.trained[first:], filled.origins[first:]
-        n = train.n_users - first
-        coding = encode_kinds(
-            vectors, trained, n, settings, seed=seed, threads=threads, progress=part_of(progress, 9, 10)
-        )
-        if n:
-            fold_in = FoldIn.fit(train.sequences(), vectors[:n], vectors[n:], trained[:n], trained[n:])
-        else:
-            fold_in = FoldIn.identity(vectors, trained)
-        recorded = settings.recorded(*((IDS, CLUSTERS, COLD) if given else ()))
-        if not given:
-            recorded |= described(settings, links)
-        parts = vars(coding) | {"report": coding.report | ({"features": filled.report} if filled.report else {})}
-        return cls(
-            users=IdMap((), "user") if first else train.users, items=train.items, vectors=vectors, trained=trained,
-            origins=origins, fold_in=fold_in, titles=train.titles(), settings=recorded | {"seed": seed},
-            source=source or train.checksum(), learned_from=train.edges_checksum(), **parts,
+        filled = fill(embeddings, train, links, settings, features=features, given=given)
+        with_users = settings.kinds != "items"
+        return cls._encoded(
+            train.users if with_users else IdMap((), "user"), train.items,
+            filled if with_users else filled.after(train.n_users), settings, recorded,
+            train.sequences(), titles=train.titles(), source=source or train.checksum(),
+            learned_from=train.edges_checksum(), seed=seed, threads=threads, progress=part_of(progress, 9, 10),
         )  # fmt: skip
 
     @classmethod
@@ -169,18 +153,10 @@ class Vocabulary(Names):
         progress: Progress | None = None,
         **fields: Any,
     ) -> Self:
-        """Make a vocabulary of items from your own vectors; it has no users.
+        """Make a vocabulary of items from your own vectors; it has no users. Other arguments as in `fit`.
 
-        Args:
-            ids: Raw id of each row, each once.
-            x: Vectors, finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes.
-            levels: Tokens of each level, or `"auto"`.
-            settings: Ready settings, in place of `levels`; single fields go over them.
-            titles: Title of each row.
-            seed: Seed of every random choice.
-            threads: Number of threads; does not change the result.
-            progress: Called with (done, total).
-            **fields: Fields of `metatoken.tokens.settings.TokenSettings` about ids and clustering.
+        `x` are finite real numbers `[len(ids), dim]` in any form that `clustering.fit` takes; each raw id stands once.
+        Ready settings take the place of `levels`; fields are those about ids and clustering.
 
         Raises:
             ArgumentError: Ids repeat, an argument is unknown, or shapes or values cannot be used.
@@ -194,15 +170,42 @@ class Vocabulary(Names):
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ArgumentError("x", f"row {int(np.argmin(finite))} has a value that is not finite in float32")
         order = sorted(range(len(ids)), key=lambda row: str(ids[row]))
-        items = IdMap((ids[row] for row in order), "item")
-        vectors, trained = np.ascontiguousarray(rows[order]), np.ones(len(ids), bool)
+        given = np.full(len(ids), GIVEN, np.uint8)
+        filled = Filled(np.ascontiguousarray(rows[order]), np.ones(len(ids), bool), given, {})
         chosen = TokenSettings.of(settings, fields if settings else {"levels": levels} | fields, IDS, CLUSTERS)
-        coding = encode_kinds(vectors, trained, 0, chosen, seed=seed, threads=threads, progress=progress)
-        recorded = chosen.recorded(IDS, CLUSTERS) | {"kinds": "joint", "seed": seed}
-        titles = None if titles is None else [titles[row] for row in order]
+        return cls._encoded(
+            IdMap((), "user"), IdMap((ids[row] for row in order), "item"), filled, chosen,
+            chosen.recorded(IDS, CLUSTERS) | {"kinds": "joint"}, seed=seed, threads=threads, progress=progress,
+            titles=None if titles is None else [titles[row] for row in order],
+        )  # fmt: skip
+
+    @classmethod
+    def _encoded(
+        cls,
+        users: IdMap,
+        items: IdMap,
+        filled: Filled,
+        settings: TokenSettings,
+        recorded: dict[str, Any],
+        sequences: Sequences | None = None,
+        *,
+        seed: int,
+        threads: int | None,
+        progress: Progress | None,
+        **others: Any,
+    ) -> Self:
+        """The vocabulary of vectors; `sequences` of users fit the fold-in map."""
+        vectors, trained, origins, figures = filled
+        n = len(users)
+        coding = encode_kinds(vectors, trained, n, settings, seed=seed, threads=threads, progress=progress)
+        if sequences is None or n == 0:
+            fold_in = FoldIn.identity(vectors, trained)
+        else:
+            fold_in = FoldIn.fit(sequences, vectors[:n], vectors[n:], trained[:n], trained[n:])
+        parts = vars(coding) | {"report": coding.report | ({"features": figures} if figures else {})}
         return cls(
-            users=IdMap((), "user"), items=items, vectors=vectors, trained=trained, titles=titles, settings=recorded,
-            fold_in=FoldIn.identity(vectors, trained), origins=np.full(len(ids), GIVEN, np.uint8), **vars(coding),
+            users=users, items=items, vectors=vectors, trained=trained, origins=origins, fold_in=fold_in,
+            settings=recorded | {"seed": seed}, **parts, **others,
         )  # fmt: skip
 
     @classmethod
@@ -215,11 +218,9 @@ class Vocabulary(Names):
         return cls(**read_vocabulary(Path(path)))
 
     def save(self, path: str | Path, *, scores: Mapping[str, Any] | None = None) -> None:
-        """Write the vocabulary as a folder; the same vocabulary gives the same bytes.
+        """Write the vocabulary as a folder, over an older one; the same vocabulary gives the same bytes.
 
-        Args:
-            path: The folder; an older vocabulary there is replaced.
-            scores: `Scores.to_dict()`, to be kept beside it in `scores.json`.
+        `Scores.to_dict()` may be kept beside it, in `scores.json`.
 
         Raises:
             ArtifactError: `path` is something else than a vocabulary.
@@ -234,12 +235,12 @@ class Vocabulary(Names):
     @property
     def user_vectors(self) -> NDArray[np.float32]:
         """Vectors of the users, `[n_users, dim]`, a view."""
-        return self.vectors[: self.n_users]
+        return self.vectors[self.nodes("user")]
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
         """Vectors of the items, `[n_items, dim]`, a view."""
-        return self.vectors[self.n_users :]
+        return self.vectors[self.nodes("item")]
 
     def composed(self, kind: Kind) -> NDArray[np.float32]:
         """Sum of the centroids of the tokens of each id of a kind, float32 `[n, dim]`."""
@@ -250,16 +251,14 @@ class Vocabulary(Names):
         return total
 
     def user_codes_of(self, sequences: Sequences, *, threads: int | None = None) -> NDArray[np.int32]:
-        """Codes of users who are known only by their items; several users may get the same.
+        """Codes of users who are known only by their item rows; several users may get the same.
 
-        Args:
-            sequences: Item rows of each user. A user without a trained item gets the codes of the mean user.
-            threads: Number of threads; does not change the result.
+        A user without a trained item gets the codes of the mean user.
 
         Returns:
             int32 `[len(sequences), depth]`, padded with -1.
         """
-        x = self.fold_in(sequences, self.vectors[self.n_users :], self.trained[self.n_users :])
+        x = self.fold_in(sequences, self.item_vectors, self.trained[self.nodes("item")])
         codes = self.user_codebook.assign(x, threads=threads)
         if self.user_codebook is not self.codebook:
             codes = codes + np.array(self.codebook.levels[: codes.shape[1]], np.int32)

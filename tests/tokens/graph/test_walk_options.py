@@ -240,7 +240,7 @@ def test_order_links_the_next_item_of_the_same_user() -> None:
         ({"edge_weights": "rating"}, "needs a log with ratings"),
         ({"edge_weights": "recency", "half_life": 3}, "needs a log with times"),
         ({"edge_weights": "position"}, "half_life: edge_weights='position' needs a number above 0, got None"),
-        ({"edge_weights": "position", "half_life": 0}, "needs a number above 0, got 0"),
+        ({"edge_weights": "position", "half_life": 0}, "half_life: expected a number above 0, got 0"),
         ({"half_life": 2}, "half_life: is for edge_weights 'recency' and 'position'"),
     ],
 )

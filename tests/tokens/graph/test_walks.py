@@ -152,8 +152,8 @@ def test_any_integer_array_is_taken(users: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("argument", "arguments"),
     [
-        ("edges", ([0], [1], 1, 1)),
-        ("edges", ([-1], [0], 1, 1)),
+        ("items", ([0], [1], 1, 1)),
+        ("users", ([-1], [0], 1, 1)),
         ("edges", ([0, 0], [0], 1, 1)),
         ("users", ([0.5], [0], 1, 1)),
         ("items", ([0], [[0]], 1, 1)),

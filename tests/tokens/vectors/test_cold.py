@@ -111,8 +111,8 @@ def test_users_without_any_vector_are_the_mean_of_their_items() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"cold": "often"}, "cold: expected 'none' or 'neighbours'"),
-        ({"min_edges": -1}, "min_edges: expected at least 0"),
+        ({"cold": "often"}, "cold: expected one of none, neighbours"),
+        ({"min_edges": -1}, "min_edges: expected an integer of at least 0"),
         ({"min_edges": 2}, "it needs cold='neighbours' or features"),
         ({"min_edges": 9, "cold": "neighbours"}, "no id has as many as 9"),
         ({"features": np.zeros((3, 2))}, r"expected real numbers \[4, f\]"),

@@ -13,7 +13,7 @@ import torch
 
 from metatoken._core import codes as native_codes
 from metatoken.errors import ArgumentError, DataError
-from metatoken.tokens.codes.clustering import Codebook, assign, assign_batches, fit
+from metatoken.tokens.codes.clustering import Codebook, assign_batches, fit
 from metatoken.tokens.vectors import matrix
 from metatoken.tokens.vectors.matrix import read_matrix
 
@@ -100,7 +100,7 @@ def test_parquet_files_are_read_in_batches(rows: np.ndarray, book: Codebook, tmp
     found = read_matrix(path)
     assert found.shape == rows.shape
     assert max(len(part) for part in found.parts()) <= 100
-    np.testing.assert_array_equal(assign(path, book), book.assign(rows))
+    np.testing.assert_array_equal(book.assign(path), book.assign(rows))
     pl.DataFrame({"v": rows.tolist()}).write_parquet(path)
     np.testing.assert_array_equal(book.assign(path), book.assign(rows))
 

@@ -18,98 +18,45 @@ class Theme:
     aspects: tuple[str, ...]
 
 
-def _theme(name: str, adjectives: str, nouns: str, aspects: str) -> Theme:
-    return Theme(name, tuple(adjectives.split()), tuple(nouns.split(", ")), tuple(aspects.split(", ")))
+# Name: adjectives; nouns; aspects.
+TABLE = """
+Coffee: Dark Smooth Roasted Velvet Morning Copper;
+    Espresso Cup, Bean Grinder, Milk Frother, Drip Kettle, Moka Pot, Filter Pack; aroma, crema, heat, grind
+Hiking: Rugged Alpine Light Summit Dry Ridge;
+    Trail Boots, Rain Shell, Trekking Poles, Day Pack, Wool Socks, Headlamp; grip, weight, fit, seams
+Guitar: Vintage Bright Mellow Studio Maple Stage;
+    String Set, Strap, Capo, Tube Amp, Pick Box, Cable; tone, tuning, sustain, finish
+Baking: Golden Crisp Deep Marble Sweet Nonstick;
+    Loaf Pan, Whisk, Rolling Pin, Cake Ring, Flour Sifter, Pastry Brush; crust, size, handle, cleaning
+Gardening: Green Sturdy Spring Steel Compact Terracotta;
+    Hand Trowel, Seed Tray, Pruner, Watering Can, Plant Pot, Hose Reel; blade, drainage, handle, balance
+Skin Care: Gentle Hydrating Pure Silk Calming Aloe;
+    Face Cream, Night Serum, Clay Mask, Body Lotion, Toner, Lip Balm; scent, texture, feel, pump
+Cycling: Swift Carbon Urban Aero Gravel Reflective;
+    Bike Light, Saddle, Chain Lube, Helmet, Handlebar Tape, Tyre Pump; mount, comfort, grip, pressure
+Painting: Vivid Matte Fine Artist Acrylic Soft;
+    Brush Set, Canvas Board, Colour Tubes, Palette Knife, Easel, Sketch Pad; pigment, bristles, surface, cover
+Astronomy: Lunar Wide Stellar Northern Clear Orbit;
+    Eyepiece, Star Atlas, Tripod, Red Torch, Lens Filter, Finder Scope; focus, contrast, mount, glass
+Chess: Royal Walnut Tournament Folding Weighted Classic;
+    Chess Board, Piece Set, Game Clock, Score Book, Travel Case, Opening Guide; wood, felt, hinge, display
+"""
 
 
-THEMES = (
-    _theme(
-        "Coffee",
-        "Dark Smooth Roasted Velvet Morning Copper",
-        "Espresso Cup, Bean Grinder, Milk Frother, Drip Kettle, Moka Pot, Filter Pack",
-        "the aroma, the crema, the heat, the grind",
-    ),
-    _theme(
-        "Hiking",
-        "Rugged Alpine Light Summit Dry Ridge",
-        "Trail Boots, Rain Shell, Trekking Poles, Day Pack, Wool Socks, Headlamp",
-        "the grip, the weight, the fit, the seams",
-    ),
-    _theme(
-        "Guitar",
-        "Vintage Bright Mellow Studio Maple Stage",
-        "String Set, Strap, Capo, Tube Amp, Pick Box, Cable",
-        "the tone, the tuning, the sustain, the finish",
-    ),
-    _theme(
-        "Baking",
-        "Golden Crisp Deep Marble Sweet Nonstick",
-        "Loaf Pan, Whisk, Rolling Pin, Cake Ring, Flour Sifter, Pastry Brush",
-        "the crust, the size, the handle, the cleaning",
-    ),
-    _theme(
-        "Gardening",
-        "Green Sturdy Spring Steel Compact Terracotta",
-        "Hand Trowel, Seed Tray, Pruner, Watering Can, Plant Pot, Hose Reel",
-        "the blade, the drainage, the handle, the balance",
-    ),
-    _theme(
-        "Skin Care",
-        "Gentle Hydrating Pure Silk Calming Aloe",
-        "Face Cream, Night Serum, Clay Mask, Body Lotion, Toner, Lip Balm",
-        "the scent, the texture, the feel, the pump",
-    ),
-    _theme(
-        "Cycling",
-        "Swift Carbon Urban Aero Gravel Reflective",
-        "Bike Light, Saddle, Chain Lube, Helmet, Handlebar Tape, Tyre Pump",
-        "the mount, the comfort, the grip, the pressure",
-    ),
-    _theme(
-        "Painting",
-        "Vivid Matte Fine Artist Acrylic Soft",
-        "Brush Set, Canvas Board, Colour Tubes, Palette Knife, Easel, Sketch Pad",
-        "the pigment, the bristles, the surface, the cover",
-    ),
-    _theme(
-        "Astronomy",
-        "Lunar Wide Stellar Northern Clear Orbit",
-        "Eyepiece, Star Atlas, Tripod, Red Torch, Lens Filter, Finder Scope",
-        "the focus, the contrast, the mount, the glass",
-    ),
-    _theme(
-        "Chess",
-        "Royal Walnut Tournament Folding Weighted Classic",
-        "Chess Board, Piece Set, Game Clock, Score Book, Travel Case, Opening Guide",
-        "the wood, the felt, the hinge, the display",
-    ),
+def _theme(line: str) -> Theme:
+    name, words = line.split(": ")
+    adjectives, nouns, aspects = words.split("; ")
+    return Theme(
+        name, tuple(adjectives.split()), tuple(nouns.split(", ")), tuple(f"the {one}" for one in aspects.split(", "))
+    )
+
+
+THEMES = tuple(_theme(line) for line in TABLE.strip().replace("\n    ", " ").splitlines())
+NAMES = (
+    "Alderbrook Brightwell Cormorant Dunmore Eastvale Fernhill Glenrock Hartwood Ironleaf Juniper Kestrel Larkfield "
+    "Marlowe Northgate Oakhaven Pinecrest Quillon Ravenna Silverton Thornbury Umberline Vantor Westmere Yarrow"
 )
-BRANDS = (
-    "Alderbrook",
-    "Brightwell",
-    "Cormorant",
-    "Dunmore",
-    "Eastvale",
-    "Fernhill",
-    "Glenrock",
-    "Hartwood",
-    "Ironleaf",
-    "Juniper",
-    "Kestrel",
-    "Larkfield",
-    "Marlowe",
-    "Northgate",
-    "Oakhaven",
-    "Pinecrest",
-    "Quillon",
-    "Ravenna",
-    "Silverton",
-    "Thornbury",
-    "Umberline",
-    "Vantor",
-    "Westmere",
-    "Yarrow",
-)
+BRANDS = NAMES.split()
 # Neighbours on a ring share a brand: a title tells a little about what comes next.
 BRAND_LENGTH = 6
 VERDICTS = {
@@ -123,32 +70,24 @@ OPENINGS = ("Used it for a month.", "Bought this last week.", "My second one.", 
 
 
 class Writer:
-    """Writes the texts of a world.
+    """Writes the texts of a world; the same state of `rng` gives the same words.
 
-    Args:
-        group: int32 `[n_items]`, theme of each item.
-        place: int32 `[n_items]`, place of each item on its group's ring.
-        rng: Source of chance; the same state gives the same words.
+    `group` and `place` are int32 `[n_items]`: the theme of each item, and its place on its group's ring.
     """
 
     def __init__(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> None:
         self.themes = [THEMES[int(g)] for g in group]
-        self.titles = self._name(group, place, rng)
-        self.categories = [[theme.name, title_noun] for theme, title_noun in zip(self.themes, self._nouns, strict=True)]
-
-    def _name(self, group: NDArray[np.int32], place: NDArray[np.int32], rng: np.random.Generator) -> list[str]:
-        """`Brand Adjective Noun`, with a number where that name is taken."""
+        self.titles: list[str] = []
+        self.nouns: list[str] = []
         taken: dict[str, int] = {}
-        titles: list[str] = []
-        self._nouns: list[str] = []
         draws = rng.integers(0, 6, (len(group), 2))
         for theme, g, p, (a, n) in zip(self.themes, group, place, draws, strict=True):
             brand = BRANDS[(int(p) // BRAND_LENGTH + 5 * int(g)) % len(BRANDS)]
             name = f"{brand} {theme.adjectives[a]} {theme.nouns[n]}"
             taken[name] = taken.get(name, 0) + 1
-            titles.append(name if taken[name] == 1 else f"{name} {taken[name]}")
-            self._nouns.append(theme.nouns[n])
-        return titles
+            self.titles.append(name if taken[name] == 1 else f"{name} {taken[name]}")
+            self.nouns.append(theme.nouns[n])
+        self.categories = [[theme.name, noun] for theme, noun in zip(self.themes, self.nouns, strict=True)]
 
     def write(
         self,
@@ -157,21 +96,14 @@ class Writer:
         ratings: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> dict[str, list[str]]:
-        """Texts of each interaction.
+        """`review`, `summary` and `explanation` of each interaction.
 
-        Args:
-            items: int32 `[n]`.
-            before: int32 `[n]`, the user's previous item, -1 for the first.
-            ratings: int64 `[n]`, 1 to 5.
-            rng: Source of chance.
-
-        Returns:
-            `review`, `summary` and `explanation`, each of length n.
+        By item row, the user's previous item (-1 for the first) and rating from 1 to 5, integers `[n]`.
         """
         texts: dict[str, list[str]] = {"review": [], "summary": [], "explanation": []}
         draws = rng.integers(0, 4, (len(items), 2))
         for item, last, rating, (opening, aspect) in zip(items, before, ratings, draws, strict=True):
-            theme, noun = self.themes[item], self._nouns[item].lower()
+            theme, noun = self.themes[item], self.nouns[item].lower()
             verdict, feeling, close = VERDICTS[int(rating)]
             texts["review"].append(f"{OPENINGS[opening]} {feeling} {theme.aspects[aspect]} of this {noun}. {close}")
             texts["summary"].append(f"{verdict}: {theme.aspects[aspect]}")

@@ -13,15 +13,17 @@ popularity cannot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metatoken.artifacts import atomic_file
 from metatoken.data.ids import IdMap
-from metatoken.data.interactions import Interactions
+from metatoken.data.interactions import TEXTS, Interactions
+from metatoken.data.ragged import Sequences
 from metatoken.data.world.words import THEMES, Writer
 from metatoken.errors import ArgumentError
 
@@ -41,7 +43,7 @@ class World:
     """A generated log and the truth behind it. Rows here are those of `user_ids` and `item_ids`.
 
     Attributes:
-        frame: One row an interaction, oldest first per user: `user_id`, `item_id`, `timestamp` (seconds), `rating`
+        frame: One row per interaction, oldest first per user: `user_id`, `item_id`, `timestamp` (seconds), `rating`
             (1 to 5), `review`, `summary`, `explanation`.
         item_frame: `item_id`, `title`, `categories` (list[str]).
         user_ids: Raw user ids, sorted.
@@ -66,52 +68,30 @@ class World:
     def transitions(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float64]:
         """P(next item | last item, user) before seen items are excluded; the formula of the module.
 
-        Args:
-            users: int32 `[m]`, user rows.
-            items: int32 `[m]`, the last item of each.
-
-        Returns:
-            float64 `[m, n_items]`, rows sum to one.
+        User rows and the last item of each, int32 `[m]`, give float64 `[m, n_items]`; rows sum to one.
         """
         same = self.item_group[items][:, None] == self.item_group[None, :]
         weight = (1 - DRIFT) * JUMP * same + DRIFT * self.taste[users][:, self.item_group]
         probability = weight * self.popularity
         # Rings of fewer than four items come back to an item: add, do not assign.
-        np.add.at(
-            probability,
-            (np.arange(len(items))[:, None], self.successors[items]),
-            (1 - DRIFT) * (1 - JUMP) * SUCCESSOR_WEIGHTS,
-        )
+        places = np.arange(len(items))[:, None], self.successors[items]
+        np.add.at(probability, places, (1 - DRIFT) * (1 - JUMP) * SUCCESSOR_WEIGHTS)
         return np.asarray(probability)
 
     def interactions(self) -> Interactions:
         """The log with times, ratings, texts and titles."""
+        same = {name: name for name in ("rating", *TEXTS)}
         return Interactions.from_frame(
-            self.frame,
-            user="user_id",
-            item="item_id",
-            time="timestamp",
-            rating="rating",
-            review="review",
-            summary="summary",
-            explanation="explanation",
-            items=self.item_frame,
+            self.frame, user="user_id", item="item_id", time="timestamp", items=self.item_frame, **same
         )
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write `interactions.csv` and `items.csv` (categories joined by "|"), whole or not at all.
-
-        Returns:
-            The two paths.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `interactions.csv` and `items.csv` (categories joined by "|"), whole or not at all; their paths."""
         joined = self.item_frame.with_columns(pl.col("categories").list.join("|"))
-        paths = folder / "interactions.csv", folder / "items.csv"
+        paths = Path(folder) / "interactions.csv", Path(folder) / "items.csv"
         for path, frame in zip(paths, (self.frame, joined), strict=True):
-            partial = path.with_name(f".{path.name}.partial")
-            frame.write_csv(partial)
-            partial.replace(path)
+            with atomic_file(path) as work:
+                frame.write_csv(work)
         return paths
 
 
@@ -128,7 +108,7 @@ def generate_world(
 
     Args:
         n_users: Users, at least one.
-        n_items: Items, at least four a group.
+        n_items: Items, at least four per group.
         n_groups: Taste groups, at most as many as there are themes.
         min_length: Fewest interactions of a user, at least three.
         max_length: Most interactions of a user, at most half of the items.
@@ -139,44 +119,40 @@ def generate_world(
     """
     _check_sizes(n_users, n_items, n_groups, min_length, max_length)
     rng = np.random.default_rng(seed)
-    item_ids = IdMap(_names("p", n_items), "item")
-    user_ids = IdMap(_names("u", n_users), "user")
     # Shuffled, so that neither ids nor titles in the order of their rows give the groups away.
     item_group = rng.permutation(np.arange(n_items) % n_groups).astype(np.int32)
-    successors = np.zeros((n_items, len(SUCCESSOR_WEIGHTS)), dtype=np.int32)
-    ring_place = np.zeros(n_items, dtype=np.int32)
-    popularity = np.zeros(n_items)
-    for group in range(n_groups):
-        ring = rng.permutation(np.flatnonzero(item_group == group))
-        ring_place[ring] = np.arange(len(ring))
-        for step in range(successors.shape[1]):
-            successors[ring, step] = np.roll(ring, -(step + 1))
-        zipf = 1.0 / np.arange(1, len(ring) + 1) ** ZIPF
-        popularity[ring] = rng.permutation(zipf / zipf.sum())
+    ring_place, successors, popularity = _rings(item_group, n_groups, rng)
     favourites = rng.permuted(np.tile(np.arange(n_groups), (n_users, 1)), axis=1)[:, :3]
     taste = np.zeros((n_users, n_groups))
     weights = np.array([0.6, 0.3, 0.1])[: favourites.shape[1]]
     taste[np.arange(n_users)[:, None], favourites] = weights / weights.sum()
-    empty = pl.DataFrame()
-    world = World(empty, empty, user_ids, item_ids, item_group, successors, popularity, taste, ())
-    lengths = rng.integers(min_length, max_length + 1, n_users)
-    histories = _walk(world, lengths, rng)
+    users, items = IdMap(_names("u", n_users), "user"), IdMap(_names("p", n_items), "item")
+    world = World(pl.DataFrame(), pl.DataFrame(), users, items, item_group, successors, popularity, taste, ())
+    histories = _walk(world, rng.integers(min_length, max_length + 1, n_users), rng)
     writer = Writer(item_group, ring_place, rng)
-    item_frame = pl.DataFrame(
-        {"item_id": item_ids.raw, "title": writer.titles, "categories": writer.categories},
-        schema={"item_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)},
-    )
-    return World(
+    return replace(
+        world,
         frame=_describe(world, histories, writer, rng),
-        item_frame=item_frame,
-        user_ids=user_ids,
-        item_ids=item_ids,
-        item_group=item_group,
-        successors=successors,
-        popularity=popularity,
-        taste=taste,
+        item_frame=pl.DataFrame({"item_id": items.raw, "title": writer.titles, "categories": writer.categories}),
         user_groups=tuple(item_group[history] for history in histories),
     )
+
+
+def _rings(
+    item_group: NDArray[np.int32], n_groups: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Place of each item on its group's ring, the items that follow it, and its popularity within the group."""
+    place = np.zeros(len(item_group), dtype=np.int32)
+    successors = np.zeros((len(item_group), len(SUCCESSOR_WEIGHTS)), dtype=np.int32)
+    popularity = np.zeros(len(item_group))
+    for group in range(n_groups):
+        ring = rng.permutation(np.flatnonzero(item_group == group))
+        place[ring] = np.arange(len(ring))
+        for step in range(successors.shape[1]):
+            successors[ring, step] = np.roll(ring, -(step + 1))
+        zipf = 1.0 / np.arange(1, len(ring) + 1) ** ZIPF
+        popularity[ring] = rng.permutation(zipf / zipf.sum())
+    return place, successors, popularity
 
 
 def _check_sizes(n_users: int, n_items: int, n_groups: int, min_length: int, max_length: int) -> None:
@@ -185,7 +161,7 @@ def _check_sizes(n_users: int, n_items: int, n_groups: int, min_length: int, max
     if not 1 <= n_groups <= len(THEMES):
         raise ArgumentError("n_groups", f"expected 1 to {len(THEMES)}, got {n_groups}")
     if n_items < 4 * n_groups:
-        raise ArgumentError("n_items", f"expected at least four a group ({4 * n_groups}), got {n_items}")
+        raise ArgumentError("n_items", f"expected at least four per group ({4 * n_groups}), got {n_items}")
     if min_length < 3:
         raise ArgumentError("min_length", f"expected at least 3, so that every user can be held out, got {min_length}")
     if not min_length <= max_length <= n_items // 2:
@@ -225,10 +201,9 @@ def _describe(
     world: World, histories: list[NDArray[np.int32]], writer: Writer, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Times, ratings and texts. rating = 3.6 + user bias + item bias + 1.2 (taste for the group - .3) + noise."""
-    lengths = np.array([len(history) for history in histories])
-    user = np.repeat(np.arange(len(histories)), lengths)
-    item = np.concatenate(histories)
-    first = np.repeat(np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
+    log = Sequences.of(histories)
+    user, item = log.owners, log.items
+    first = log.offsets[user]
     # Gaps of an hour to nine days, so that times within a user are distinct.
     elapsed = np.cumsum(rng.integers(3_600, 9 * DAY, len(user)))
     begin = START + rng.integers(0, 300 * DAY, len(histories))
@@ -241,8 +216,8 @@ def _describe(
     texts = writer.write(item, before, rating.astype(np.int64), rng)
     return pl.DataFrame(
         {
-            "user_id": [world.user_ids.raw[row] for row in user],
-            "item_id": [world.item_ids.raw[row] for row in item],
+            "user_id": world.user_ids.column(user),
+            "item_id": world.item_ids.column(item),
             "timestamp": begin[user] + elapsed - elapsed[first],
             "rating": rating,
             **texts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from metatoken._core import codes as _codes
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.codebook import Codebook, Progress, Vectors, part_progress
 from metatoken.tokens.settings import TokenSettings, Unique
-from metatoken.tokens.vectors.matrix import read_matrix
+from metatoken.tokens.vectors.matrix import read_matrix, vector_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,13 +38,6 @@ class Encoding:
     error_after: float
 
 
-def assign(
-    x: Vectors, codebook: Codebook, *, threads: int | None = None, progress: Progress | None = None
-) -> NDArray[np.int32]:
-    """Gives each row its nearest codes; see `Codebook.assign`."""
-    return codebook.assign(x, threads=threads, progress=progress)
-
-
 def assign_batches(
     batches: Iterable[Batch],
     codebook: Codebook,
@@ -57,10 +50,10 @@ def assign_batches(
 
     Args:
         batches: Arrow record batches or tables, each with a column of vectors.
-        codebook: From `fit`.
+        codebook: Result of `fit`.
         vectors: The column of vectors; by default the only column of lists.
         name: Column of the result.
-        threads: Threads to use; all cores if None. The result does not depend on it.
+        threads: Number of threads (`None`: all cores); does not change the result.
 
     Yields:
         Each batch without its vectors and with a column of fixed-size lists of int32, one code per level.
@@ -72,14 +65,9 @@ def assign_batches(
 
     for batch in batches:
         matrix = read_matrix(batch, vectors)
-        column = vectors if vectors is not None else next(n for n in batch.column_names if _holds_lists(batch, n))
         codes = codebook.assign(matrix, threads=threads)
         lists = pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), len(codebook.levels))
-        yield batch.drop_columns([column]).append_column(name, lists)
-
-
-def _holds_lists(batch: pa.RecordBatch | pa.Table, name: str) -> bool:
-    return hasattr(batch.schema.field(name).type, "value_type")
+        yield batch.drop_columns(vector_columns(batch, vectors)).append_column(name, lists)
 
 
 def encode(
@@ -92,19 +80,9 @@ def encode(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Encoding:
-    """Gives every row codes that no other row of its kind has: `assign`, then `make_unique`.
+    """Gives every row codes that no other row of its kind has: `Codebook.assign`, then `make_unique`, see there.
 
-    Args:
-        codebook: From `fit`.
-        x: Rows `[n, d]` as `Codebook.assign` takes them; read as a whole.
-        kinds: Integer array `[n]`; rows of different kinds may share codes. One kind if None.
-        unique: How codes become unique, see `make_unique`.
-        max_cluster_size: See `make_unique`.
-        threads: Threads to use; all cores if None. The result does not depend on it.
-        progress: Called with (rows done, rows in all), summed over passes.
-
-    Returns:
-        The codes and their quality.
+    The rows `[n, d]` are read as a whole; `progress` is called with (rows done, rows in all), summed over passes.
 
     Raises:
         ArgumentError: The rows of a kind do not fit, or an argument has a wrong shape or value.
@@ -151,7 +129,7 @@ def make_unique(
     occupied codes, whose ranks must stay, new rows get free ranks by `assignment` or `nearest`.
 
     Args:
-        codebook: From `fit`.
+        codebook: Result of `fit`.
         codes: Nearest codes from `Codebook.assign`, int32 `[n, levels]`.
         x: The rows `[n, d]` that they were assigned to; read as a whole.
         occupied: Codes that are taken, int32 `[m, depth]`, no two equal within a kind; none if None.
@@ -160,21 +138,15 @@ def make_unique(
         unique: How codes become unique.
         max_cluster_size: Most rows of a kind with one first-level token, occupied ones included; the codes below it if
             None or larger. Without effect on `counter` and `none`.
-        threads: Threads to use; all cores if None. The result does not depend on it.
+        threads: Number of threads (`None`: all cores); does not change the result.
         progress: Called with (rows done, rows in all), summed over levels.
-
-    Returns:
-        The codes of the rows and their quality.
 
     Raises:
         ArgumentError: The rows of a kind do not fit, occupied codes repeat or are none of the codebook's, or an
             argument has a wrong shape or value.
     """
     rows = read_matrix(x).whole()
-    if unique not in get_args(Unique):
-        raise ArgumentError("unique", f"expected one of {', '.join(get_args(Unique))}, got {unique!r}")
-    if max_cluster_size is not None:
-        check_integer("max_cluster_size", max_cluster_size, 1)
+    settings = TokenSettings(unique=unique, max_cluster_size=max_cluster_size)
     depth = len(codebook.levels) + (unique == "counter")
     taken = np.empty((0, depth), np.int32) if occupied is None else _codes_array("occupied", occupied)
     kind, taken_kind = _kinds("kinds", kinds, len(rows)), _kinds("occupied_kinds", occupied_kinds, len(taken))
@@ -182,10 +154,9 @@ def make_unique(
     if len(rows) == 0:
         return Encoding(np.empty((0, depth), dtype=np.int32), 1.0, 0.0, 0.0)
     ranks = codebook.method == "flat+rank" and unique in ("assignment", "nearest") and len(taken) == 0
-    how: str = "rank" if ranks else unique
     found = _codes.make_unique(
-        rows, list(codebook.centroids), codebook.metric, nearest, kind, taken, taken_kind, how, max_cluster_size,
-        threads, None, progress,
+        rows, list(codebook.centroids), codebook.metric, nearest, kind, taken, taken_kind,
+        "rank" if ranks else unique, settings.max_cluster_size, threads, None, progress,
     )  # fmt: skip
     return Encoding(*found)
 
@@ -202,9 +173,3 @@ def _kinds(argument: str, kinds: ArrayLike | None, n: int) -> NDArray[np.int64]:
     if kind.shape != (n,) or not (np.issubdtype(kind.dtype, np.integer) or kind.dtype == np.bool_):
         raise ArgumentError(argument, f"expected {n} integers, got {kind.dtype} of shape {kind.shape}")
     return np.ascontiguousarray(kind, dtype=np.int64)
-
-
-def check_integer(argument: str, value: Any, least: int) -> None:
-    """Refuses what is not an integer of at least `least` that fits 63 bits."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 1 << 63:
-        raise ArgumentError(argument, f"expected an integer of at least {least}, got {value!r}")

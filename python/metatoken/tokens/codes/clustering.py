@@ -1,7 +1,7 @@
 """Hierarchical clustering of embeddings into token codes that are unique within a kind.
 
-`fit` learns a `Codebook`, `assign` (and `assign_batches`, for streams of Arrow batches) gives rows their nearest codes,
-and `encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
+`fit` learns a `Codebook`. Its `assign` (`assign_batches` for streams of Arrow batches) gives rows their nearest codes,
+`encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
 All of it works on any matrix of numbers, also in a file.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from metatoken._core import cluster as _cluster
 from metatoken.errors import ArgumentError
-from metatoken.tokens.codes.assign import Encoding, assign, assign_batches, check_integer, encode, make_unique
+from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
 from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
 from metatoken.tokens.vectors.matrix import read_matrix
@@ -26,7 +26,6 @@ __all__ = [
     "Encoding",
     "Progress",
     "Vectors",
-    "assign",
     "assign_batches",
     "auto_levels",
     "encode",
@@ -47,36 +46,19 @@ def fit(
 ) -> Codebook:
     """Learns a codebook with `levels[l]` tokens at level l.
 
-    Every k-means run is seeded as `init` says, then runs Lloyd's algorithm until no label changes. Results are the same
-    bytes for any number of threads.
+    docs/clustering.md describes the methods and settings. The result is the same, byte for byte, for any number of
+    threads.
 
     Args:
-        x: Rows `[n, d]` in any form that `matrix` reads, also a path to a .npy or .parquet file; copied to float32 as a
-            whole unless it is C-contiguous float32 (in memory or mapped).
+        x: Rows `[n, d]` in any form that `read_matrix` takes, also a path to a .npy or .parquet file; copied to float32
+            as a whole unless it is C-contiguous float32 (in memory or mapped).
         levels: Tokens per level; for `flat+rank` exactly `[K, R]`.
         settings: Ready settings, of which those of clustering count.
         seed: Seed of every random choice, at least 0.
-        threads: Threads to use; all cores if None.
+        threads: Number of threads (`None`: all cores).
         progress: Called with (rows done, rows in all), summed over levels and passes.
-        **fields: Single settings over the ready ones.
-
-    Fields:
-        method: `residual`: k-means on what the levels before left. `tree`: k-means in every node, the children of all
-            parents matched to one codebook of offsets. `flat+rank`: k-means, then rank by distance to the centroid.
-        metric: `euclidean`, or `cosine`: rows scaled to length 1, spherical first level, Euclidean below.
-        init: `k-means++`: greedily, on at most max(4096, 64 K) of the rows (all, if those hold too few distinct ones);
-            with 1024 K rows and more, the best of eight such starts after five updates on 256 K rows. `random`:
-            distinct rows at random.
-        max_iterations: Most Lloyd updates per run.
-        sample: Train each run that has more rows than this on that many of them (at least K), drawn without
-            replacement; then one pass over all its rows moves each centroid to their mean, and another labels them.
-            `residual` and `tree` then read `x` block by block and keep no copy of it.
-        max_cluster_size: Most rows with one first-level token. After the first level's k-means, rows are labelled
-            within the cap and centroids moved to their means in turn, at most ten times; labels are the cheapest within
-            the cap where the case is small (about 2^31 steps), else found greedily, and the report says which.
-
-    Returns:
-        The codebook.
+        **fields: Single settings over the ready ones: `method`, `metric`, `init`, `max_iterations`, `sample` (not with
+            a cap), `max_cluster_size`.
 
     Raises:
         ArgumentError: An argument has a wrong shape or value, `x` holds NaN or infinity, the first level has more
@@ -88,13 +70,13 @@ def fit(
     if len(rows) == 0:
         raise ArgumentError("x", "expected at least one row, got none")
     sizes = _sizes(levels)
-    check_integer("seed", seed, 0)
+    _check_integer("seed", seed, 0)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
         rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, chosen.sample,
         chosen.max_cluster_size, threads, None, progress,
     )  # fmt: skip
-    moved, exact = (0, None) if capped is None else capped
+    moved, exact = capped or (0, None)
     report = ClusterReport(
         rows=len(rows),
         sample=chosen.sample if chosen.sample is not None and chosen.sample < len(rows) else None,
@@ -114,14 +96,11 @@ def fit(
 def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     """Level sizes that give each kind at least twice its number of ids.
 
-    Powers of two, about eight bits a level, at least two levels, larger levels last; the first level has at most half
+    Powers of two, about eight bits per level, at least two levels, larger levels last; the first level has at most half
     as many tokens as the largest kind has ids, so that its clusters have members.
 
     Args:
         counts_by_kind: Number of ids of each kind, e.g. `(n_users, n_items)`.
-
-    Returns:
-        Tokens of each level.
 
     Raises:
         ArgumentError: There is no kind, or a count is not at least 1.
@@ -129,7 +108,7 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     if not counts_by_kind:
         raise ArgumentError("counts_by_kind", "expected at least one count")
     for count in counts_by_kind:
-        check_integer("counts_by_kind", count, 1)
+        _check_integer("counts_by_kind", count, 1)
     largest = int(max(counts_by_kind))
     bits = math.ceil(math.log2(2 * largest))
     depth = max(2, math.ceil(bits / 8))
@@ -139,8 +118,12 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 << share for share in (first, *shares))
 
 
+def _check_integer(argument: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 1 << 63:
+        raise ArgumentError(argument, f"expected an integer of at least {least}, got {value!r}")
+
+
 def _sizes(levels: Any) -> list[int]:
-    """Level sizes of one codebook, which has no counts of ids to choose them by."""
     try:
         sizes = parse_levels(levels)
     except ValueError as error:

@@ -88,8 +88,8 @@ class Codebook:
         blocks, so memory stays bounded whatever the size of a file; codes depend neither on blocks nor on threads.
 
         Args:
-            x: Rows `[n, d]` in any form that `matrix` reads; float32 rows that lie one behind the other are not copied.
-            threads: Threads to use; all cores if None.
+            x: Rows `[n, d]` in any form that `read_matrix` takes.
+            threads: Number of threads (`None`: all cores).
             progress: Called with (rows done, rows in all) summed over the levels.
 
         Returns:

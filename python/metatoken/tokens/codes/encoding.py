@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,24 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.tokens.codes import clustering
-from metatoken.tokens.codes.clustering import Codebook
+from metatoken.tokens.codes.clustering import Codebook, Encoding, Progress
 from metatoken.tokens.settings import TokenSettings
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """Codes and what they were made with.
+    """Codes and what they were made with: fields of `Vocabulary`, which describes them.
 
-    Attributes:
-        user_codes: int32 `[n_users, depth]`, padded with -1.
-        item_codes: int32 `[n_items, depth]`, padded with -1.
-        levels: Tokens of each level. Apart, a level holds the items' tokens, then the users'.
-        centroids: float32 `[sum(levels), dim]`; zero for tokens of a counter level.
-        codebook: The codebook of the items, and of the users unless apart.
-        user_codebook: The codebook of the users; the same object unless apart.
-        report: How much the codes lost, by codebook: `{"joint": {...}}` or `{"item": {...}, "user": {...}}`.
+    Where users and items share no token, a level holds the items' tokens, then the users', and the report has the parts
+    `item` and `user`; else there is one codebook, `joint`. Tokens of a counter level have zeros for centroids.
     """
 
     user_codes: NDArray[np.int32]
@@ -45,67 +36,58 @@ def encode_kinds(
     n_users: int,
     settings: TokenSettings,
     *,
-    seed: int = 0,
-    threads: int | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Coding:
     """Cluster and encode users and items.
 
     Args:
-        x: float32 `[n_users + n_items, dim]`.
-        trained: Rows that the centroids are fitted on, bool `[n_users + n_items]`; all are encoded.
-        n_users: Number of users, the first rows.
-        settings: Levels, clustering, and how ids become unique within a kind. `kinds="apart"`: users and items share no
-            token; else they share every one. `max_cluster_size` holds for each kind that a codebook sees.
-        seed: Seed of every random choice.
-        threads: Number of threads; does not change the result.
+        x: float32 `[n_entities, dim]`, users first.
+        trained: Rows that the centroids are fitted on, bool `[n_entities]`; all are encoded.
+        n_users: Number of users.
+        settings: Ready settings; `max_cluster_size` holds for each kind that a codebook sees.
         progress: Called with (done, total).
+        **options: `seed` and `threads`, see `clustering.fit`.
     """
-    kind_of = np.repeat(np.array([0, 1], np.int32), [n_users, len(x) - n_users])
-    parts = [np.flatnonzero(kind_of == kind) for kind in (1, 0)]
-    names = ["item", "user"]
+    kinds = np.repeat(np.array([0, 1], np.int32), [n_users, len(x) - n_users])
+    parts = {"item": np.flatnonzero(kinds == 1), "user": np.flatnonzero(kinds == 0)}
     if settings.kinds != "apart" or n_users == 0:
-        parts, names = [np.arange(len(x))], ["joint"]
+        parts = {"joint": np.arange(len(x))}
     books, codes, report = [], [], {}
-    stages = iter(range(2 * len(parts)))
-
-    def stage() -> Progress | None:
-        return part_of(progress, next(stages), 2 * len(parts))
-
-    for name, rows in zip(names, parts, strict=True):
-        counts = [int(count) for count in np.bincount(kind_of[rows]) if count]
-        sizes = clustering.auto_levels(counts) if settings.levels == "auto" else settings.levels
-        fit_on = rows[trained[rows]]
-        if len(fit_on) < sizes[0]:
-            fit_on = rows
-        cap = settings.max_cluster_size
-        book = clustering.fit(
-            np.ascontiguousarray(x[fit_on]),
-            sizes,
-            replace(settings, max_cluster_size=None if cap is None else cap * len(counts)),
-            seed=seed,
-            threads=threads,
-            progress=stage(),
-        )
-        coded = clustering.encode(
-            book,
-            np.ascontiguousarray(x[rows]),
-            kinds=np.ascontiguousarray(kind_of[rows]),
-            unique=settings.unique,
-            max_cluster_size=cap,
-            threads=threads,
-            progress=stage(),
-        )
+    for place, (name, rows) in enumerate(parts.items()):
+        part = part_of(progress, place, len(parts))
+        book, coded = _encode(x[rows], kinds[rows], trained[rows], settings, part, **options)
         books.append(book)
         codes.append(coded.codes)
         report[name] = {
-            "kept_share": float(coded.kept_share),
-            "error_before": float(coded.error_before),
-            "error_after": float(coded.error_after),
-            "largest_cluster": _largest(coded.codes[:, 0], kind_of[rows]),
+            **{name: float(getattr(coded, name)) for name in ("kept_share", "error_before", "error_after")},
+            "largest_cluster": _largest(coded.codes[:, 0], kinds[rows]),
             "kernel": book.report.kernel,
         }
     return _join(books, codes, n_users, report)
+
+
+def _encode(
+    x: NDArray[np.float32],
+    kinds: NDArray[np.int32],
+    trained: NDArray[np.bool_],
+    settings: TokenSettings,
+    progress: Progress | None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> tuple[Codebook, Encoding]:
+    """The codebook of some rows, fitted on the trained ones, and their unique codes."""
+    counts = [int(count) for count in np.bincount(kinds) if count]
+    sizes = clustering.auto_levels(counts) if settings.levels == "auto" else settings.levels
+    fit_on = x[trained] if trained.sum() >= sizes[0] else x
+    cap = settings.max_cluster_size
+    shared = replace(settings, max_cluster_size=None if cap is None else cap * len(counts))
+    book = clustering.fit(fit_on, sizes, shared, seed=seed, threads=threads, progress=part_of(progress, 0, 2))
+    coded = clustering.encode(
+        book, x, kinds=kinds, unique=settings.unique, max_cluster_size=cap, threads=threads,
+        progress=part_of(progress, 1, 2),
+    )  # fmt: skip
+    return book, coded
 
 
 def _largest(first: NDArray[np.int32], kinds: NDArray[np.int32]) -> int:

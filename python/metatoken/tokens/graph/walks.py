@@ -13,44 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import graph as core
 from metatoken.data.links import Links
+from metatoken.data.ragged import check_rows, offsets_of
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph import edges
 from metatoken.tokens.settings import EdgeWeights, TokenSettings
 
 if TYPE_CHECKING:
-    import polars as pl
+    from metatoken.data import Interactions
 
 Progress = Callable[[int, int], None]
 Values = Sequence[Sequence[str] | None]
 Attribute = str | Values | Links
 """A column of the item table, the values of each item row, or links of items or users."""
-
-
-class Log(Protocol):
-    """What a graph is made from; `metatoken.data.Interactions` is one."""
-
-    @property
-    def frame(self) -> pl.DataFrame:
-        """One row per interaction with 0-based int columns `user` and `item`, sorted by user, oldest first."""
-
-    @property
-    def item_table(self) -> pl.DataFrame | None:
-        """One row per known item: `item` (row) and its attributes."""
-
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +57,7 @@ class Graph:
     @classmethod
     def from_interactions(
         cls,
-        train: Log,
+        train: Interactions,
         *,
         attributes: Mapping[str, Attribute] | None = None,
         edge_weights: EdgeWeights = TokenSettings.edge_weights,
@@ -89,26 +70,23 @@ class Graph:
             train: Interactions; only what may be learned from (never validation or test edges).
             attributes: Node type name -> column of `train.item_table` (strings or lists of strings), the values of each
                 item row, or `Links` of items or users, such as `{"category": "categories"}`.
-            edge_weights: What an interaction weighs: `"count"`, `"distinct"`, `"rating"`, `"recency"` or `"position"`;
-                see `edges.user_item_edges`.
-            half_life: For the last two.
+            edge_weights: What an interaction weighs, see docs/walks.md.
+            half_life: Half-life of the weights `"recency"` and `"position"`.
             order: Also link each item to those that came next, for paths with `>` and `<`.
 
         Raises:
             ArgumentError: An attribute names a column that is not there, or has the wrong length; or the weights do not
                 fit the log.
         """
-        found = edges.user_item_edges(train.frame, edge_weights, half_life)
+        chosen = TokenSettings(edge_weights=edge_weights, half_life=half_life)
+        found = edges.user_item_edges(train.frame, chosen.edge_weights, chosen.half_life)
         values = {
             name: column_links(train, name, source) if isinstance(source, str) else source
             for name, source in (attributes or {}).items()
         }
-        later = None
-        if order:
-            plain = edge_weights in ("count", "distinct")
-            ordered = edges.user_item_edges(train.frame, "count", None) if plain else found
-            later = edges.next_items(ordered)
-        return cls._build(found, train.n_users, train.n_items, values, later)
+        # Edges of "distinct" pairs have lost their order.
+        ordered = edges.user_item_edges(train.frame, "count", None) if edge_weights == "distinct" else found
+        return cls._build(found, train.n_users, train.n_items, values, edges.next_items(ordered) if order else None)
 
     @classmethod
     def from_edges(
@@ -125,8 +103,8 @@ class Graph:
         """Build the graph of user-item edges.
 
         Args:
-            users: User row of each edge, integers `[m]` in `0..n_users`.
-            items: Item row of each edge, integers `[m]` in `0..n_items`.
+            users: User row of each edge, integers `[m]`.
+            items: Item row of each edge, integers `[m]`.
             n_users: Number of users, with and without edges.
             n_items: Number of items, with and without edges.
             weights: Weight of each edge, finite and above 0, `[m]`; the weights of a repeated edge are added.
@@ -138,7 +116,7 @@ class Graph:
             ArgumentError: Lengths differ, a row is out of range, or an attribute does not have `n_items` entries.
         """
         given = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-        found = edges.Edges(_rows("users", users), _rows("items", items), given)
+        found = edges.Edges(_rows("users", users, n_users), _rows("items", items, n_items), given)
         if order and len(found.users) != len(found.items):
             raise ArgumentError("edges", f"expected as many items as users, got {len(found.items)}")
         return cls._build(found, n_users, n_items, attributes or {}, edges.next_items(found) if order else None)
@@ -152,11 +130,10 @@ class Graph:
         attributes: Mapping[str, Values | Links],
         later: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None] | None,
     ) -> Self:
-        counts = {"user": n_users, "item": n_items}
-        for name, count in counts.items():
+        types = [("user", n_users), ("item", n_items)]
+        for name, count in types:
             if count < 0:
                 raise ArgumentError(f"n_{name}s", f"expected at least 0, got {count}")
-        types = list(counts.items())
         relations = [("user", "item", *found)]
         if later is not None:
             relations.append(("item", "item", *later))
@@ -169,9 +146,14 @@ class Graph:
         return cls(n_users, n_items, names, core.Graph(types, relations))
 
     @property
+    def offsets(self) -> NDArray[np.int64]:
+        """First node of each type (users, items, attributes), and the number of nodes, int64 `[n_types + 1]`."""
+        return offsets_of(np.array([self.n_users, self.n_items, *map(len, self.attributes.values())]))
+
+    @property
     def n_nodes(self) -> int:
         """Number of nodes of all types."""
-        return self.n_users + self.n_items + sum(len(values) for values in self.attributes.values())
+        return int(self.offsets[-1])
 
     @property
     def n_edges(self) -> int:
@@ -214,7 +196,7 @@ def walks(
 
     Args:
         graph: The graph.
-        meta_path: Closed sequence of node types, joined by `-`, `>` or `<`; options after it (see the module).
+        meta_path: Closed sequence of node types with options, see the module.
         walks_per_node: Walks from each start node.
         walk_length: Nodes in a walk, the start included; at least 2.
         seed: Seed; the result depends on nothing else.
@@ -228,25 +210,12 @@ def walks(
     return Walks(nodes, isolated)
 
 
-def _rows(argument: str, rows: ArrayLike) -> NDArray[np.int32]:
-    array = np.asarray(rows)
-    if array.size == 0:
-        array = array.astype(np.int32)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        expected = "expected a one-dimensional array of integers"
-        raise ArgumentError(argument, f"{expected}, got {array.dtype} {list(array.shape)}")
-    limits = np.iinfo(np.int32)
-    if array.size and (array.max() > limits.max or array.min() < limits.min):
-        raise ArgumentError(argument, "expected rows below 2^31")
-    return np.ascontiguousarray(array, dtype=np.int32)
+def _rows(argument: str, rows: ArrayLike, n: int) -> NDArray[np.int32]:
+    return np.ascontiguousarray(check_rows(rows, n, argument), dtype=np.int32)
 
 
-def column_links(train: Log, name: str, column: str) -> Links:
-    """Links of items to the values of a column of their table (strings or lists of strings).
-
-    Raises:
-        ArgumentError: There is no such column.
-    """
+def column_links(train: Interactions, name: str, column: str) -> Links:
+    """Links of items to the values (strings or lists of them) of a column of their table; else `ArgumentError`."""
     table = train.item_table
     if table is None or column not in table.columns:
         known = "no item table" if table is None else f"columns {', '.join(table.columns)}"

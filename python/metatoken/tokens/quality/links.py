@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from metatoken.data.links import Links
+from metatoken.data.ragged import check_rows
 from metatoken.errors import ArgumentError
 from metatoken.tokens.vectors.skipgram import Embeddings
 
@@ -56,19 +57,15 @@ def link_auc(
     else:
         wins = _wins_over_sample(embeddings, user_rows, item_rows, edges, negatives, seed)
     if np.isnan(wins).all():
-        raise ArgumentError(
-            "items", "every item is an edge of every user asked for, so nothing is left to compare with"
-        )
+        said = "every item is an edge of every user asked for, so nothing is left to compare with"
+        raise ArgumentError("items", said)
     return float(np.nanmean(wins))
 
 
 class GroupQuality(NamedTuple):
-    """How well neighbours agree with given groups.
+    """Share of the k nearest rows that share a group with the row, and that of rows drawn at random.
 
-    Attributes:
-        same: Share of the k nearest rows that share a group with the row, averaged over rows.
-        chance: The share that rows drawn at random would have.
-        rows: Rows that have a group.
+    Both are means over the `rows` that have a group.
     """
 
     same: float
@@ -77,12 +74,7 @@ class GroupQuality(NamedTuple):
 
 
 def same_group_at(vectors: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
-    """Share of the k nearest rows by cosine that belong to the row's own group, averaged over rows.
-
-    Args:
-        vectors: float `[n, dim]`.
-        groups: Group of each row, int `[n]`; rows with a negative group are neither asked nor found.
-        k: Neighbours per row, itself left out.
+    """`group_quality(...).same` where the group of each row is an integer, `[n]`; rows with a negative one have none.
 
     Raises:
         ArgumentError: Shapes disagree, or there are not more than k rows.
@@ -97,12 +89,12 @@ def same_group_at(vectors: ArrayLike, groups: ArrayLike, k: int = 10) -> float:
 
 
 def group_quality(vectors: ArrayLike, groups: Links, k: int = 10) -> GroupQuality:
-    """Same-group@k where a row may have several groups: two rows agree if they share one.
+    """Whether the k nearest rows by cosine share a group with the row, itself left out.
 
     Args:
         vectors: float `[n, dim]`.
         groups: Groups of the rows; rows without any are neither asked nor found.
-        k: Neighbours per row, itself left out.
+        k: Neighbours per row.
 
     Raises:
         ArgumentError: A row is out of range, or not more than k rows have a group.
@@ -137,10 +129,7 @@ def _pairs(embeddings: Embeddings, users: ArrayLike, items: ArrayLike) -> tuple[
         raise ArgumentError("users", f"expected as many users as items, at least one, got {user_rows.shape}")
     if embeddings.n_items < 2:
         raise ArgumentError("embeddings", f"expected at least 2 items, got {embeddings.n_items}")
-    for name, rows, count in (("users", user_rows, embeddings.n_users), ("items", item_rows, embeddings.n_items)):
-        if rows.min() < 0 or rows.max() >= count:
-            raise ArgumentError(name, f"expected rows in 0..{count}, got {rows.min()}..{rows.max()}")
-    return user_rows.astype(np.int64), item_rows.astype(np.int64)
+    return check_rows(user_rows, embeddings.n_users), check_rows(item_rows, embeddings.n_items, "items")
 
 
 def _edges(
@@ -148,7 +137,7 @@ def _edges(
 ) -> sparse.csr_array:
     """What each user met, known or held out, as a 0/1 matrix `[n_users, n_items]`."""
     if known is not None:
-        users = np.concatenate([users, np.repeat(np.arange(len(known)), known.lengths)])
+        users = np.concatenate([users, known.owners])
         items = np.concatenate([items, known.items])
     shape = (embeddings.n_users, embeddings.n_items)
     matrix = sparse.coo_array((np.ones(len(users)), (users, items)), shape=shape).tocsr()

@@ -11,6 +11,7 @@ For users the roles swap: m_i is the mean rating of the item. Without ratings it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from metatoken.data.ragged import join
+
 Matrix = sparse.csr_array[Any, tuple[int, int]]
+Rows = NDArray[np.int64]
 
 ADJUSTED_COSINE = "adjusted cosine"
 COOCCURRENCE = "co-occurrence cosine"
@@ -51,16 +55,7 @@ class Memorization:
 def memorization(
     binary: Matrix, centred: Matrix | None, x: NDArray[np.float32], *, min_support: int, max_pairs: int, seed: int
 ) -> Memorization:
-    """Compare a log with representations of its rows.
-
-    Args:
-        binary: 1 where a row and a column met, `[n, m]`.
-        centred: Rating minus the column's mean at the same places, or `None` without ratings.
-        x: Representations, float32 `[n, dim]`.
-        min_support: Fewest co-raters of a pair.
-        max_pairs: Most pairs; with more, this many are drawn.
-        seed: Seed of that draw.
-    """
+    """Compare a log (both `scores.log_matrices`) with representations of its rows, float32 `[n, dim]`."""
     rng = np.random.default_rng(seed)
     first, second, support = supported_pairs(binary, min_support, max_pairs, rng)
     cosines = pair_cosine(x, first, second)
@@ -70,31 +65,23 @@ def memorization(
         # The same ids, paired anew: their popularity is equal, so popularity alone cannot tell the two sides apart.
         other = rng.permutation(second)
         apart = (first != other) & (pair_products(binary, binary, first, other) == 0)
-        return Memorization(
-            COOCCURRENCE,
-            len(first),
-            spearman(reference, cosines),
-            auc(cosines, pair_cosine(x, first[apart], other[apart])),
-        )
+        auc_ = auc(cosines, pair_cosine(x, first[apart], other[apart]))
+        return Memorization(COOCCURRENCE, len(first), spearman(reference, cosines), auc_)
     reference = adjusted_cosine(binary, centred, first, second)
     known = np.isfinite(reference)
     reference, cosines = reference[known], cosines[known]
     similar = reference > 0
-    return Memorization(
-        ADJUSTED_COSINE, len(reference), spearman(reference, cosines), auc(cosines[similar], cosines[~similar])
-    )
+    auc_ = auc(cosines[similar], cosines[~similar])
+    return Memorization(ADJUSTED_COSINE, len(reference), spearman(reference, cosines), auc_)
 
 
 def supported_pairs(
     binary: Matrix, min_support: int, max_pairs: int, rng: np.random.Generator, budget: int = BUDGET
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of rows with enough columns in common.
+    """Pairs of rows with enough columns in common: first row, second row, support, int64 `[pairs]`, each pair once.
 
     Row i meets sum of degree(column) others; where all rows together would meet more than `budget`, a random part of
     them is taken, each with all its partners.
-
-    Returns:
-        First row, second row and support, int64 `[pairs]`; each unordered pair at most once.
     """
     n = binary.shape[0]
     weight = np.bincount(binary.indices, minlength=binary.shape[1])
@@ -136,21 +123,18 @@ def adjusted_cosine(
 
 def pair_products(a: Matrix, b: Matrix, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
     """Dot products of row `first[k]` of `a` with row `second[k]` of `b`, float64 `[pairs]`."""
-    parts = [np.empty(0)]
-    for begin in range(0, len(first), PAIRS_AT_ONCE):
-        part = slice(begin, begin + PAIRS_AT_ONCE)
-        parts.append(np.asarray(a[first[part]].multiply(b[second[part]]).sum(axis=1), np.float64))
-    return np.concatenate(parts)
+    return _by_parts(lambda i, j: np.asarray(a[i].multiply(b[j]).sum(axis=1), np.float64), first, second)
 
 
 def pair_cosine(x: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cosine of pairs of rows, float64 `[pairs]`; 0 where a row is zero."""
     unit = unit_rows(x)
-    parts = [np.empty(0)]
-    for begin in range(0, len(first), PAIRS_AT_ONCE):
-        part = slice(begin, begin + PAIRS_AT_ONCE)
-        parts.append(np.einsum("pd,pd->p", unit[first[part]], unit[second[part]]))
-    return np.concatenate(parts)
+    return _by_parts(lambda i, j: np.einsum("pd,pd->p", unit[i], unit[j]), first, second)
+
+
+def _by_parts(product: Callable[[Rows, Rows], NDArray[np.float64]], first: Rows, second: Rows) -> NDArray[np.float64]:
+    begins = range(0, len(first), PAIRS_AT_ONCE)
+    return join([product(first[n : n + PAIRS_AT_ONCE], second[n : n + PAIRS_AT_ONCE]) for n in begins], np.float64)
 
 
 def unit_rows(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -24,13 +24,8 @@ def published_memorization(centred: Matrix, x: NDArray[np.float32], seed: int) -
     There is none for users: the deviations from a user's own mean sum to zero, so what the released code compares is
     rounding noise.
 
-    Args:
-        centred: Rating less the user's mean, `[items, users]`.
-        x: Representations, float32 `[items, dim]`.
-        seed: Seed of the pairs; the released code takes all, this takes 10,000.
-
-    Returns:
-        The score, smaller is meant to be better; `None` where their similarity is the same for all pairs.
+    `centred` is `[items, users]`. The released code takes all pairs, this draws 10,000. Smaller is meant to be better;
+    `None` where their similarity is the same for all pairs.
     """
     square = np.asarray(centred.multiply(centred).sum(axis=1), np.float64)
     total = np.asarray(centred.sum(axis=1), np.float64)
@@ -50,14 +45,8 @@ def published_memorization(centred: Matrix, x: NDArray[np.float32], seed: int) -
 def published_diversity(x: NDArray[np.float32], seed: int) -> float | None:
     """Mean symmetric Kullback-Leibler divergence of the softmax of representations, over 10,000 random pairs.
 
-    With p, q the softmax of two rows, (KL(p, q) + KL(q, p)) / 2 = sum (p - q)(log p - log q) / 2.
-
-    Args:
-        x: Representations, float32 `[n, dim]`.
-        seed: Seed of the pairs.
-
-    Returns:
-        The score, larger is meant to be better; `None` with fewer than two rows.
+    With p, q the softmax of two rows, (KL(p, q) + KL(q, p)) / 2 = sum (p - q)(log p - log q) / 2. Larger is meant to be
+    better; `None` with fewer than two rows.
     """
     if len(x) < 2:
         return None
@@ -84,5 +73,4 @@ def _reduced(x: NDArray[Any]) -> NDArray[np.float32]:
     variance, axes = variance[::-1].clip(min=0), axes[:, ::-1]
     share = np.cumsum(variance) / max(variance.sum(), np.finfo(np.float64).tiny)
     keep = int(np.searchsorted(share, 0.95, side="right")) + 1
-    reduced: NDArray[np.float32] = (z @ axes[:, :keep]).astype(np.float32)
-    return reduced
+    return np.asarray(z @ axes[:, :keep], np.float32)

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from metatoken.errors import ArgumentError
+from metatoken.tokens.names import LETTERS, Kind
 from metatoken.tokens.quality.memorization import Matrix, Memorization, memorization, unit_rows
 from metatoken.tokens.quality.published import published_diversity, published_memorization
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
     from metatoken.tokens.vocabulary import Vocabulary
-
-Kind = Literal["user", "item"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class Published:
-    """The scores by their published definitions (see `tokens.published` for what is wrong with them)."""
+    """The scores by their published definitions (see `tokens.quality.published` for what is wrong with them)."""
 
     memorization: float | None
     diversity: float | None
@@ -49,13 +48,9 @@ class Published:
 
 @dataclass(frozen=True)
 class KindScores:
-    """Scores of the users or of the items.
+    """Agreement with the log (`None` without one) and spread of the users or of the items.
 
-    Attributes:
-        memorization: Agreement with the log; `None` without a log.
-        diversity: Spread of the representations.
-        id_collision_rate: Share of ids whose code tuple another id of the kind also has.
-        published: The same two by their published definitions.
+    `id_collision_rate` is the share of ids whose code tuple another id of the kind also has.
     """
 
     memorization: Memorization | None
@@ -89,8 +84,8 @@ class Scores:
 
     Attributes:
         representation: `"tokens"` (summed centroids of the tokens of an id) or `"vectors"` (skip-gram vectors).
-        users: Of the users; `None` if there are none.
-        items: Of the items; `None` if there are none.
+        users: Scores of the users; `None` if there are none.
+        items: Scores of the items; `None` if there are none.
         levels: Balance of each level.
         shared_tokens: Share of the tokens in use that both users and items use; `None` if a kind is missing.
     """
@@ -118,7 +113,7 @@ def score(
     """Score a vocabulary.
 
     Args:
-        vocabulary: The vocabulary.
+        vocabulary: What to score.
         train: Training interactions for memorization; `None` leaves it out.
         representation: What stands for an id: the sum of its tokens' centroids, or its vector (rows that were
             trained only).
@@ -132,13 +127,12 @@ def score(
     """
     if representation not in ("tokens", "vectors"):
         raise ArgumentError("representation", f"expected 'tokens' or 'vectors', got {representation!r}")
-    for name, value in (("min_support", min_support), ("max_pairs", max_pairs)):
+    limits = {"min_support": min_support, "max_pairs": max_pairs}
+    for name, value in limits.items():
         if value < 1:
             raise ArgumentError(name, f"expected 1 or more, got {value}")
-    users, items = (
-        _score_kind(vocabulary, kind, train, representation, min_support=min_support, max_pairs=max_pairs, seed=seed)
-        for kind in ("user", "item")
-    )
+    users = _score_kind(vocabulary, "user", train, representation, seed, limits)
+    items = _score_kind(vocabulary, "item", train, representation, seed, limits)
     codes = np.concatenate([vocabulary.user_codes, vocabulary.item_codes])
     shared = shared_tokens(vocabulary.user_tokens, vocabulary.item_tokens)
     return Scores(representation, users, items, balance(codes, vocabulary.levels), shared)
@@ -149,23 +143,21 @@ def _score_kind(
     kind: Kind,
     train: Interactions | None,
     representation: str,
-    *,
-    min_support: int,
-    max_pairs: int,
     seed: int,
+    limits: dict[str, int],
 ) -> KindScores | None:
     codes = vocabulary.user_codes if kind == "user" else vocabulary.item_codes
     if len(codes) == 0:
         return None
-    rows = slice(0, vocabulary.n_users) if kind == "user" else slice(vocabulary.n_users, None)
-    trained = vocabulary.trained[rows]
-    x = vocabulary.composed(kind) if representation == "tokens" else vocabulary.vectors[rows]
+    nodes = vocabulary.nodes(kind)
+    trained = vocabulary.trained[nodes]
+    x = vocabulary.composed(kind) if representation == "tokens" else vocabulary.vectors[nodes]
     # Untrained rows all have the same vector; their tokens still differ.
     shown = x[trained] if representation == "vectors" and trained.any() else x
     memory = old_memory = None
     if train is not None:
         binary, centred = log_matrices(vocabulary, train, kind)
-        memory = memorization(binary, centred, x, min_support=min_support, max_pairs=max_pairs, seed=seed)
+        memory = memorization(binary, centred, x, seed=seed, **limits)
         if centred is not None and kind == "item":
             old_memory = published_memorization(centred, x, seed)
     published = Published(old_memory, published_diversity(shown, seed))
@@ -173,25 +165,19 @@ def _score_kind(
 
 
 def log_matrices(vocabulary: Vocabulary, train: Interactions, kind: Kind) -> tuple[Matrix, Matrix | None]:
-    """The log as sparse matrices in the vocabulary's rows.
+    """The log as sparse matrices, the vocabulary's rows of a kind by those of the other.
 
-    Args:
-        vocabulary: Gives the rows.
-        train: The interactions; a repeated pair counts once, with its mean rating; rows without
-            a rating are left out where others have one.
-        kind: Which kind is in the rows; the other is in the columns.
+    A repeated pair counts once, with its mean rating; rows without a rating are left out where others have one.
 
     Returns:
         1 where they met, and rating less the column's mean at the same places (`None` without ratings).
     """
     users = vocabulary.users.rows(list(train.users.raw)) if vocabulary.n_users else np.arange(train.n_users)
     items = vocabulary.items.rows(list(train.items.raw))
-    frame = train.frame
+    frame, rating = train.frame, None
     if "rating" in frame.columns and (known := frame["rating"].is_finite().fill_null(value=False)).any():
         frame = frame.filter(known)
         rating = frame["rating"].to_numpy().astype(np.float64)
-    else:
-        rating = None
     user, item = np.asarray(users)[frame["user"].to_numpy()], np.asarray(items)[frame["item"].to_numpy()]
     shape = (vocabulary.n_users or train.n_users, vocabulary.n_items)
     rows, columns, shape = (user, item, shape) if kind == "user" else (item, user, shape[::-1])
@@ -208,13 +194,10 @@ def log_matrices(vocabulary: Vocabulary, train: Interactions, kind: Kind) -> tup
 
 
 def diversity(x: NDArray[np.float32]) -> Diversity:
-    """Spread of representations.
+    """Spread of representations, float32 `[n, dim]`, n at least 1.
 
     With unit rows u_k, the mean cosine of two different rows needs no pairs: |sum u_k|^2 = sum |u_k|^2 + sum over
     ordered pairs of u_k . u_l.
-
-    Args:
-        x: Representations, float32 `[n, dim]`, n at least 1.
     """
     unit = unit_rows(x)
     n = len(unit)
@@ -224,11 +207,8 @@ def diversity(x: NDArray[np.float32]) -> Diversity:
     sigma = np.sqrt(np.where(power > power.max() * 1e-12, power, 0.0))
     total = unit.sum(axis=0)
     pairs = n * (n - 1)
-    return Diversity(
-        float(np.exp(entropy(sigma))),
-        float((total @ total - np.trace(gram)) / pairs) if pairs else None,
-        collision_rate(x),
-    )
+    mean_cosine = float((total @ total - np.trace(gram)) / pairs) if pairs else None
+    return Diversity(float(np.exp(entropy(sigma))), mean_cosine, collision_rate(x))
 
 
 def entropy(weights: NDArray[np.floating[Any]]) -> float:
@@ -244,25 +224,13 @@ def collision_rate(rows: NDArray[Any]) -> float:
 
 
 def balance(codes: NDArray[np.int32], levels: tuple[int, ...]) -> tuple[LevelBalance, ...]:
-    """Balance of each level.
-
-    Args:
-        codes: int32 `[n, depth]`, padded with -1.
-        levels: Tokens of each level.
-    """
+    """Balance of each level; codes int32 `[n, depth]`, padded with -1."""
     result = []
-    for level, size in enumerate(levels):
-        column = codes[:, level]
+    for letter, size, column in zip(LETTERS, levels, codes.T, strict=False):
         count = np.bincount(column[column >= 0], minlength=size).astype(np.float64)
-        result.append(
-            LevelBalance(
-                chr(ord("a") + level),
-                size,
-                int(np.count_nonzero(count)),
-                entropy(count) / float(np.log(size)) if size > 1 else 1.0,
-                float(count.max() / max(count.mean(), np.finfo(np.float64).tiny)),
-            )
-        )
+        evenness = entropy(count) / float(np.log(size)) if size > 1 else 1.0
+        peak = float(count.max() / max(count.mean(), np.finfo(np.float64).tiny))
+        result.append(LevelBalance(letter, size, int(np.count_nonzero(count)), evenness, peak))
     return tuple(result)
 
 

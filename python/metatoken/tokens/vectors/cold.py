@@ -23,7 +23,7 @@ from scipy import sparse
 
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
-from metatoken.tokens.settings import Cold, TokenSettings
+from metatoken.tokens.settings import COLD, TokenSettings
 from metatoken.tokens.vectors.skipgram import Embeddings
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Filled(NamedTuple):
     """Vectors of all ids.
 
     Attributes:
-        vectors: float32 `[n_users + n_items, dim]`; a row without any source has the mean vector of its kind.
-        trained: Whether the vector is the id's own (walked or given), bool `[n_users + n_items]`.
-        origins: Place in `ORIGINS` of each row, uint8 `[n_users + n_items]`.
+        vectors: float32 `[n_entities, dim]`, users first; a row without any source has the mean vector of its kind.
+        trained: Whether the vector is the id's own (walked or given), bool `[n_entities]`.
+        origins: Place in `ORIGINS` of each row, uint8 `[n_entities]`.
         report: Figures of the feature map, if there is one.
     """
 
@@ -53,16 +53,20 @@ class Filled(NamedTuple):
     origins: NDArray[np.uint8]
     report: dict[str, Any]
 
+    def after(self, n_users: int) -> Filled:
+        """Those of the items alone."""
+        return Filled(self.vectors[n_users:], self.trained[n_users:], self.origins[n_users:], self.report)
+
 
 def fill(
     embeddings: Embeddings,
     train: Interactions,
     links: Mapping[str, Links],
+    settings: TokenSettings | None = None,
     *,
-    cold: Cold = TokenSettings.cold,
-    min_edges: int = TokenSettings.min_edges,
     features: ArrayLike | None = None,
     given: bool = False,
+    **fields: Any,
 ) -> Filled:
     """Give every id a vector.
 
@@ -70,27 +74,28 @@ def fill(
         embeddings: Vectors of the rows of `train`.
         train: Training interactions.
         links: Attributes of users and items.
-        cold: `"neighbours"`: ids without a vector get one from their neighbours, where they have any.
-        min_edges: Also replace the vectors of ids with fewer interactions than this, where there is a source.
+        settings: Ready settings, of which `cold` and `min_edges` count.
         features: Features of each item, real numbers `[n_items, f]`; rows with a NaN have none. They come first.
-        given: The embeddings were given, not walked.
+        given: Whether the embeddings were given, not walked.
+        **fields: Single settings over the ready ones.
 
     Raises:
         ArgumentError: No row has a vector; a setting is out of range; features do not fit.
     """
+    if (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
+        sizes = f"{embeddings.n_users} users and {embeddings.n_items} items"
+        raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {sizes}")
     if not embeddings.trained.any():
         raise ArgumentError("embeddings", "no user or item has a vector; the training log has no edge to walk")
-    if cold not in ("none", "neighbours"):
-        raise ArgumentError("cold", f"expected 'none' or 'neighbours', got {cold!r}")
-    if min_edges < 0 or (min_edges and cold == "none" and features is None):
-        hint = "; it needs cold='neighbours' or features" if min_edges > 0 else ""
-        raise ArgumentError("min_edges", f"expected at least 0, got {min_edges}{hint}")
+    chosen = TokenSettings.of(settings, fields, COLD)
+    if chosen.min_edges and chosen.cold == "none" and features is None:
+        raise ArgumentError("min_edges", f"got {chosen.min_edges}; it needs cold='neighbours' or features")
     n = embeddings.n_users
     users, items = (train.frame[name].to_numpy() for name in ("user", "item"))
     edges = np.concatenate([np.bincount(users, minlength=n), np.bincount(items, minlength=embeddings.n_items)])
-    warm = embeddings.trained & (edges >= min_edges)
+    warm = embeddings.trained & (edges >= chosen.min_edges)
     if not warm.any():
-        raise ArgumentError("min_edges", f"no id has as many as {min_edges} training interactions")
+        raise ArgumentError("min_edges", f"no id has as many as {chosen.min_edges} training interactions")
     vectors = embeddings.vectors.copy()
     origins = np.where(embeddings.trained, GIVEN if given else WALKED, NONE).astype(np.uint8)
     left, report = ~warm, {}
@@ -100,7 +105,7 @@ def fill(
         vectors[rows] = map_(np.asarray(features)[rows - n])
         origins[rows], left[rows] = FEATURES, False
         report = {"ridge": map_.ridge, "error": map_.error, "error_of_mean": map_.error_of_mean}
-    if cold == "neighbours":
+    if chosen.cold == "neighbours":
         rows, found = _from_neighbours(vectors, warm, left, _things(users, items, links, n, embeddings.n_items))
         vectors[rows], origins[rows], left[rows] = found, NEIGHBOURS, False
     _fill_with_means(vectors, warm, left & ~embeddings.trained, n)
@@ -110,24 +115,17 @@ def fill(
 def count_origins(origins: NDArray[np.uint8], n_users: int) -> dict[str, dict[str, int]]:
     """How many users and items have their vector from where: `{"users": {"walked": ...}, "items": {...}}`."""
     parts = {"users": origins[:n_users], "items": origins[n_users:]}
-    counts = {kind: np.bincount(part, minlength=len(ORIGINS)).tolist() for kind, part in parts.items()}
     return {
-        kind: {name: count for name, count in zip(ORIGINS, found, strict=True) if count}
-        for kind, found in counts.items()
+        kind: {name: int(count) for place, name in enumerate(ORIGINS) if (count := (part == place).sum())}
+        for kind, part in parts.items()
     }
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Ridge regression from features to vectors: `(x - centre) @ weight + mean`.
+    """Ridge regression from features to vectors: `(x - centre) @ weight + mean`; float64 `[f]`, `[f, dim]`, `[dim]`.
 
-    Attributes:
-        centre: Mean feature, float64 `[f]`.
-        weight: float64 `[f, dim]`.
-        mean: Mean vector, float64 `[dim]`.
-        ridge: The ridge chosen, in units of the features squared.
-        error: Leave-one-out error: mean squared distance to the vectors.
-        error_of_mean: The same of the mean vector, to compare with.
+    The errors are mean squared distances to the vectors, of the map where a row is left out and of the mean vector.
     """
 
     centre: NDArray[np.float64]
@@ -139,12 +137,9 @@ class FeatureMap:
 
     @classmethod
     def fit(cls, x: NDArray[Any], y: NDArray[Any], ridges: NDArray[np.float64] = RIDGES) -> Self:
-        """Fit on rows with features and vectors; see the module.
+        """Fit on finite features `[n, f]`, n at least 2, and vectors `[n, dim]`; see the module.
 
-        Args:
-            x: Finite features, `[n, f]`, n at least 2.
-            y: Vectors `[n, dim]`.
-            ridges: Ridges to choose from, in units of the mean of S.
+        The ridges to choose from are in units of the mean of S.
         """
         n = len(x)
         parts = [slice(begin, begin + ROWS_AT_ONCE) for begin in range(0, n, ROWS_AT_ONCE)]
@@ -182,7 +177,7 @@ def _feature_map(
     x = np.asarray(features)
     if x.ndim != 2 or len(x) != len(items) or x.shape[1] == 0 or x.dtype.kind not in "fiu":
         shape = f"{x.dtype} {list(x.shape)}"
-        raise ArgumentError("features", f"expected real numbers [{len(items)}, f], a row for each item, got {shape}")
+        raise ArgumentError("features", f"expected real numbers [{len(items)}, f], one row per item, got {shape}")
     if np.isinf(x).any():
         raise ArgumentError("features", f"row {int(np.isinf(x).any(axis=1).argmax())} has a value that is not finite")
     known = ~np.isnan(x).any(axis=1)
@@ -196,21 +191,21 @@ def _things(
     users: NDArray[np.int32], items: NDArray[np.int32], links: Mapping[str, Links], n_users: int, n_items: int
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
     """What users and what items have: 0/1 matrices `[n_users, things]` and `[n_items, things]`."""
-    found = []
-    for kind, size, rows, columns, width in (
-        ("user", n_users, users, items, n_items),
-        ("item", n_items, items, users, n_users),
-    ):
-        parts = [sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, width)).tocsr()]
-        parts += [
-            sparse.coo_array((np.ones(len(part)), (part.rows, part.values)), shape=(size, len(part.names))).tocsr()
-            for part in links.values()
-            if part.kind == kind and len(part)
+
+    def matrix(kind: str, n: int, *met: Any) -> sparse.csr_array:
+        pairs = [
+            met,
+            *((part.rows, part.values, len(part.names)) for part in links.values() if part.kind == kind and len(part)),
         ]
-        matrix = sparse.hstack(parts, format="csr")
-        matrix.data[:] = 1.0
-        found.append(matrix)
-    return found[0], found[1]
+        parts = [
+            sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, width)).tocsr()
+            for rows, columns, width in pairs
+        ]
+        found: sparse.csr_array = sparse.hstack(parts, format="csr")
+        found.data[:] = 1.0
+        return found
+
+    return matrix("user", n_users, users, items, n_items), matrix("item", n_items, items, users, n_users)
 
 
 def _from_neighbours(

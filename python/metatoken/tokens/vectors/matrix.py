@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Part = NDArray[Any]
 
@@ -69,7 +71,7 @@ def read_matrix(x: Any, column: str | None = None) -> Matrix:
 
     Args:
         x: The rows.
-        column: Of a table: the column of vectors. Without it the only column of lists, or all columns as numbers.
+        column: Column of vectors of a table; by default the only column of lists, or all columns as numbers.
 
     Raises:
         ArgumentError: `x` is not two-dimensional, not of real numbers, or has missing values.
@@ -116,11 +118,7 @@ def _file(path: Path, column: str | None) -> Matrix:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Maps a .npy file into memory, without ever unpickling.
-
-    Raises:
-        DataError: The file is missing or is not a .npy file of numbers.
-    """
+    """Maps a .npy file into memory, without ever unpickling; `DataError` if it is none of numbers."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -134,48 +132,49 @@ def map_npy(path: Path) -> NDArray[Any]:
 
 
 def _parquet(path: Path, column: str | None) -> Matrix:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", path) from error
-    empty = file.schema_arrow.empty_table()
-    names = _columns(empty, column)
-    n = file.metadata.num_rows
+    file = open_parquet(path)
+    names = vector_columns(file.schema_arrow.empty_table(), column)
     head = next(file.iter_batches(batch_size=1, columns=names), None)
     if head is None:
         raise ArgumentError("x", f"expected at least one row, got none in {path}")
-    dim = _batch(head, names, 0).shape[1]
+    dim = _batch(names, head, 0).shape[1]
 
     def parts() -> Iterator[Part]:
         begin = 0
         for batch in file.iter_batches(batch_size=max(1, BLOCK // dim), columns=names):
-            yield _batch(batch, names, begin, dim)
+            yield _batch(names, batch, begin, dim)
             begin += len(batch)
 
-    return Matrix((n, dim), parts)
+    return Matrix((file.metadata.num_rows, dim), parts)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Opens a Parquet file; `DataError` if it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"cannot be read as Parquet: {error}", path) from error
 
 
 def _arrow(x: Any, column: str | None) -> Matrix:
     import pyarrow as pa
 
-    chunks: list[Part]
-    begin = 0
+    parts: Any
+    read: Callable[[Any, int], Part]
     if hasattr(x, "columns"):  # a table, a record batch or a frame
         table = pa.table(x)
-        names = _columns(table, column)
-        chunks = []
-        for batch in table.select(names).to_batches():
-            chunks.append(_batch(batch, names, begin))
-            begin += len(batch)
+        names = vector_columns(table, column)
+        parts, read = table.select(names).to_batches(), partial(_batch, names)
     else:
         series = pa.chunked_array(x) if hasattr(x, "__arrow_c_stream__") else pa.chunked_array([pa.array(x)])
-        chunks = []
-        for chunk in series.chunks:
-            chunks.append(_lists(chunk, begin))
-            begin += len(chunk)
+        parts, read = series.chunks, _lists
+    chunks, begin = [], 0
+    for part in parts:
+        chunks.append(read(part, begin))
+        begin += len(part)
     if begin == 0:
         raise ArgumentError("x", "expected at least one row, got none")
     dims = {chunk.shape[1] for chunk in chunks}
@@ -184,7 +183,8 @@ def _arrow(x: Any, column: str | None) -> Matrix:
     return Matrix((begin, dims.pop()), lambda: iter(chunks))
 
 
-def _columns(table: pa.Table, column: str | None) -> list[str]:
+def vector_columns(table: pa.Table | pa.RecordBatch, column: str | None) -> list[str]:
+    """The columns that hold the vectors of a table, see `read_matrix`."""
     from pyarrow import types
 
     names: list[str] = table.column_names
@@ -207,7 +207,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind))
 
 
-def _batch(batch: pa.RecordBatch, names: list[str], begin: int, dim: int | None = None) -> Part:
+def _batch(names: list[str], batch: pa.RecordBatch, begin: int, dim: int | None = None) -> Part:
     if len(names) == 1 and _is_list(batch.schema.field(names[0]).type):
         return _lists(batch.column(names[0]), begin, dim)
     return np.column_stack([_numbers(batch.column(name), begin) for name in names])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,16 +19,20 @@ from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.settings import WALKS, TokenSettings
 
+if TYPE_CHECKING:
+    from metatoken.data import Interactions
+    from metatoken.data.links import Links
+
 
 @dataclass(frozen=True)
 class Embeddings:
     """Users and items in one space.
 
     Attributes:
-        vectors: float32 `[n_users + n_items, dim]`, users first; not normalised. Zero for rows without training.
+        vectors: float32 `[n_entities, dim]`, users first; not normalised. Zero for rows without training.
         n_users: Number of users.
         n_items: Number of items.
-        trained: Whether a walk visited the row, bool `[n_users + n_items]`.
+        trained: Whether a walk visited the row, bool `[n_entities]`.
         attributes: Vectors of attribute values, float32 `[n_values, dim]`, in the order of `Graph.attributes`.
         contexts: Context vectors of all nodes, attribute values included, float32 `[n_nodes, dim]`, for a later
             `fit(..., initial_contexts=...)`; `None` where the vectors come from elsewhere.
@@ -105,30 +109,37 @@ def fit(
     vectors, contexts, trained, pairs = core.fit(
         graph.native,
         chosen.walked,
-        dim=chosen.dim,
-        window=chosen.window,
-        negatives=chosen.negatives,
-        walks_per_node=chosen.walks_per_node,
-        walk_length=chosen.walk_length,
-        epochs=chosen.epochs,
+        **{name: value for name, value in chosen.plain(WALKS).items() if name not in ("meta_paths", "restart")},
         seed=seed,
-        learning_rate=chosen.learning_rate,
-        min_learning_rate=chosen.min_learning_rate,
-        dynamic_window=chosen.dynamic_window,
-        subsample=chosen.subsample,
-        hogwild=chosen.hogwild,
         vectors=_given("initial", initial, shape),
         contexts=_given("initial_contexts", initial_contexts, shape),
-        blocks=chosen.blocks,
         threads=threads,
         callback=progress,
     )
-    rows = graph.n_users + graph.n_items
-    attributes, first = {}, rows
-    for name, values in graph.attributes.items():
-        attributes[name] = vectors[first : first + len(values)]
-        first += len(values)
+    rows, *ends = graph.offsets[2:].tolist()
+    sizes = graph.attributes.items()
+    attributes = {name: vectors[end - len(values) : end] for (name, values), end in zip(sizes, ends, strict=True)}
     return Embeddings(vectors[:rows], graph.n_users, graph.n_items, trained[:rows], attributes, contexts, pairs)
+
+
+def learn(train: Interactions, links: Mapping[str, Links], settings: TokenSettings, **options: Any) -> Embeddings:
+    """Vectors of users and items from walks over the graph of a log, with attributes by node type; options of `fit`.
+
+    Raises:
+        ArgumentError: The graph cannot walk a meta-path, or a setting does not fit the log.
+    """
+    graph = Graph.from_interactions(
+        train,
+        attributes=links,
+        edge_weights=settings.edge_weights,
+        half_life=settings.half_life,
+        order=any(mark in path for path in settings.meta_paths for mark in "<>"),
+    )
+    names = [graph.native.check(path) for path in settings.walked]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ArgumentError("meta_paths", f"'{name}' is given twice; use share= for fewer walks on the others")
+    return fit(graph, settings=settings, **options)
 
 
 def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.float32] | None:
