@@ -36,9 +36,9 @@ class Model:
     """The parts of a model.
 
     Attributes:
-        network: What computes.
+        network: The network.
         builder: Makes prompts of histories.
-        tokenizer: Of the backbone, without the OOV tokens.
+        tokenizer: The backbone's, without the OOV tokens.
         features: float `[n_items, f]` item features, or None.
     """
 
@@ -64,31 +64,18 @@ def build_model(
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
     titles = _titles(settings, vocabulary)
-    pairs = tasks_of(settings.tasks, "rate", "write")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer)
         backbone = Backbone(bare)
-        if pairs and backbone.is_encoder_decoder:
+        if backbone.is_encoder_decoder and (pairs := tasks_of(settings.tasks, "rate", "write")):
             raise ConfigError(
                 f"model.tasks: {pairs[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
             )
         written = titles is not None or bool(tasks_of(settings.tasks, "write"))
         if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
             freeze_unread(backbone.bare())
-        network = Network(
-            backbone,
-            vocabulary,
-            Trie.from_codes(vocabulary.item_codes),
-            base=len(tokenizer),
-            temperature=settings.temperature,
-            alpha=settings.alpha,
-            input_norm=_input_norm(settings, backbone, len(tokenizer)),
-            leaf=settings.leaf,
-            features=None if features is None else torch.from_numpy(features),
-            normaliser=settings.normaliser,
-            ratings=bool(tasks_of(settings.tasks, "rate")),
-        )
+        network = _network(vocabulary, settings, backbone, len(tokenizer), features)
     encoder = PromptEncoder(
         tokenizer,
         vocabulary.item_tokens,
@@ -102,6 +89,24 @@ def build_model(
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, encoder, backbone.max_positions)
     return Model(network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
+
+
+def _network(
+    vocabulary: Vocabulary, settings: ModelSettings, backbone: Backbone, base: int, features: np.ndarray | None
+) -> Network:
+    return Network(
+        backbone,
+        vocabulary,
+        Trie.from_codes(vocabulary.item_codes),
+        base=base,
+        input_norm=_input_norm(settings, backbone, base),
+        temperature=settings.temperature,
+        alpha=settings.alpha,
+        leaf=settings.leaf,
+        features=None if features is None else torch.from_numpy(features),
+        normaliser=settings.normaliser,
+        ratings=bool(tasks_of(settings.tasks, "rate")),
+    )
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:

@@ -5,7 +5,6 @@ It hands batches to the network, logs, and decides what a checkpoint holds.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -40,7 +39,7 @@ class MetaTokenModule(L.LightningModule):
         features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
         texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
         tokenizer: The one that was saved with a model, in place of training or loading one.
-        ratings: What the values of the rating head mean; rating tasks need it.
+        ratings: Meaning of the rating head's values; rating tasks need it.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 
     Raises:
@@ -143,7 +142,3 @@ class MetaTokenModule(L.LightningModule):
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None
-
-    def settings_dict(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self.settings)

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.model.embedding import rescale
-
 if TYPE_CHECKING:
     from metatoken.model.embedding import TokenTable
 
@@ -26,12 +24,11 @@ class ItemVectors(nn.Module):
         table: The OOV token table.
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
-        features: float `[n_items, f]` what is known of items from outside, e.g. text vectors; zeros where nothing is.
+        features: float `[n_items, f]` further vectors of items, e.g. of their texts; zeros where nothing is known.
     """
 
     tokens: Tensor
     entities: Tensor
-
     features: Tensor | None
 
     def __init__(
@@ -62,10 +59,6 @@ class ItemVectors(nn.Module):
             part = F.embedding(ids.clamp_min(0), rows)
             composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
-
-    def inputs(self, norm: float) -> Tensor:
-        """Vectors that stand at an item's last token at the input, `[n_items, d]`."""
-        return rescale(self(), norm)
 
 
 class ItemHead(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 
@@ -17,7 +16,7 @@ class RatingHead(nn.Module):
 
     Args:
         dim: Width of the backbone.
-        dropout: Of the hidden layer.
+        dropout: Dropout of the hidden layer.
     """
 
     def __init__(self, dim: int, dropout: float = 0.1) -> None:
@@ -31,6 +30,6 @@ class RatingHead(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Values `[P]` in spreads of the rest, of unit states `[P, d]`."""
-        hidden = torch.nn.functional.gelu(self.hidden(states * self.scale))
+        hidden = nn.functional.gelu(self.hidden(states * self.scale))
         value: Tensor = self.out(self.dropout(hidden)).squeeze(-1)
         return value

@@ -1,4 +1,4 @@
-"""What a training run tells a person: one line an epoch."""
+"""What a training run tells a person: one line per epoch."""
 
 from __future__ import annotations
 
