@@ -36,12 +36,7 @@ def exact_scores(
 ) -> Tensor:
     """Log-probabilities of all items by the generation head, float `[B, n_items]` in item-row order.
 
-    Args:
-        network: In evaluation mode.
-        batch: Prompts.
-        leaf: See `beam_search`.
-        prefix: See `beam_search`.
-        rows: Prefixes that the backbone continues at once; bounds the memory, not the result.
+    Arguments as in `beam_search`; `rows` prefixes are continued at once, which bounds the memory, not the result.
     """
     return _leaf_scores(network, batch, leaf, prefix, rows)[:, network.index.leaf_of]
 

@@ -58,12 +58,7 @@ class TokenTrie:
     def from_codes(
         cls, codes: ArrayLike, offsets: Sequence[int], *, end: int | Sequence[int] | None = None
     ) -> TokenTrie:
-        """Token ids are `offsets[level] + code`.
-
-        Args:
-            codes: Integer `[n_items, depth]`, -1 padded.
-            offsets: First token id of each level, at least `[depth]`.
-            end: See the class.
+        """Item tuples from codes, integer `[n_items, depth]`, -1 padded: token ids are `offsets[level] + code`.
 
         Raises:
             ArgumentError: There are fewer offsets than levels, or see the class.
@@ -144,9 +139,7 @@ class TrieLogitsProcessor(LogitsProcessor):
 def prefix_allowed_tokens_fn(tokens: TokenTrie, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
     """The function that `generate(prefix_allowed_tokens_fn=...)` asks, once per beam and step.
 
-    Args:
-        tokens: The items.
-        prompt_length: See `TrieLogitsProcessor`, which does the same for all beams at once.
+    `TrieLogitsProcessor`, whose arguments it has, does the same for all beams at once.
     """
 
     def allowed(_batch: int, input_ids: Tensor) -> list[int]:

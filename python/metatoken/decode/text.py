@@ -57,7 +57,7 @@ def write(
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
-        written = network.backbone.bare().generate(  # type: ignore[operator]
+        written = network.backbone.bare().generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,

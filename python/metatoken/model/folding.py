@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from metatoken.errors import ConfigError
 from metatoken.model.embedding import readers
@@ -35,7 +34,7 @@ def plain_model(network: Network, *, inplace: bool = False) -> Any:
     Raises:
         ConfigError: The architecture or its final norm does not allow exact folding.
     """
-    inputs, outputs = network.table.inputs(), F.normalize(network.table(), dim=-1) / network.item_head.temperature
+    inputs, outputs = network.table.inputs(), network.generation.scaled(network.table())
     backbone = network.backbone if inplace else copy.deepcopy(network.backbone)
     norm = backbone.norm
     model: Any = backbone.release()

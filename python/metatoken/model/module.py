@@ -122,9 +122,7 @@ class MetaTokenModule(L.LightningModule):
             wrapped: Any = self.trainer.model
             wrapped.clip_grad_norm_(gradient_clip_val)
         else:
-            self.clip_gradients(
-                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
-            )
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trainable weights only, since a frozen backbone is on disk already, and adds the random state."""

@@ -37,13 +37,10 @@ class Network(nn.Module):
         vocabulary: Tokens of users and items.
         trie: The item trie of the vocabulary.
         base: First OOV id of the backbone's id space.
-        input_norm: Length of OOV rows at the input.
-        temperature: See `ModelSettings`, like `alpha`, `leaf` and `normaliser`.
-        alpha: See `temperature`.
-        leaf: See `temperature`.
         features: float `[n_items, f]` further vectors of items, projected into theirs.
-        normaliser: See `temperature`.
         ratings: Whether there is a rating head.
+
+    The other arguments are those of `ModelSettings`.
     """
 
     def __init__(
@@ -132,10 +129,7 @@ class Network(nn.Module):
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
         """Unit states `[P, d]` of the targets, one tensor per level, and the loss of text tokens if `text`.
 
-        Args:
-            batch: Prompts with their targets.
-            item_vectors: float `[n_items, d]` of `self.items()`.
-            text: Compute the loss of text tokens where there are any.
+        `item_vectors` are those of `self.items()`, float `[n_items, d]`.
         """
         states, text_loss = self._states(batch, item_vectors, text=text)
         return self._levels(batch, states), text_loss

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from metatoken.config import SettingError, Settings, setting
-from metatoken.errors import ConfigError, hint
-from metatoken.model.backbone.presets import PRESETS, preset_size
+from metatoken.errors import hint
+from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.tasks.task import known_tasks
 
 Tuning = Literal["lora", "full", "frozen"]
@@ -36,7 +36,7 @@ class ModelSettings(Settings):
     layers: int | None = setting(
         None, "First blocks of a pretrained causal backbone that are kept, with its final norm; by default all.", ge=1
     )
-    preset: dict[str, int | float] = setting({}, "Other sizes of a preset: dim, layers, heads, dropout, positions.")
+    preset: dict[str, int | float] = setting({}, "Fields of PresetSize for a preset of another size.")
     tuning: Tuning | None = setting(
         None, "What of the backbone trains, beside tokens and heads; by default lora if pretrained, full for a preset."
     )
@@ -74,7 +74,7 @@ class ModelSettings(Settings):
     seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
 
     def check(self) -> None:
-        """Refuses unknown tasks, and what a preset cannot have."""
+        """Refuse unknown tasks, and what a preset cannot have."""
         known = list(known_tasks())
         for task in self.tasks or ("",):
             if task not in known:
@@ -82,9 +82,9 @@ class ModelSettings(Settings):
                 raise SettingError(("tasks",), f"{f'unknown task {task!r}' if task else 'no task'}; {remedy}")
         if self.backbone in PRESETS:
             try:
-                preset_size(self.backbone, self.preset)
-            except ConfigError as error:
-                raise SettingError(("preset",), str(error).removeprefix("model.preset: ")) from error
+                PresetSize.of(PRESETS[self.backbone], self.preset)
+            except SettingError as error:
+                raise error.within("preset") from error.__cause__
             if self.layers is not None:
                 raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
             if self.lora is not None or self.tuning not in (None, "full"):

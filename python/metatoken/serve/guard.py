@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect, Request
+
 from metatoken.serve.messages import ApiError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Guard:
     Args:
         app: The application.
         limits: Limits of the body and of time.
-        metrics: Counts requests.
+        metrics: Counters of requests.
         paths: Known paths; others are counted together, so that nobody can fill the memory with names.
     """
 
@@ -89,21 +91,18 @@ class Guard:
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > most:
             raise _too_large(most)
-        parts, size = [], 0
+        body = bytearray()
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ApiError(400, "disconnected", "the client went away")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > most:
+                async for part in Request(scope, receive).stream():
+                    body += part
+                    if len(body) > most:
                         raise _too_large(most)
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
         except TimeoutError as error:
             raise ApiError(408, "timeout", "the body did not arrive in time") from error
+        except ClientDisconnect as error:
+            raise ApiError(400, "disconnected", "the client went away") from error
+        return bytes(body)
 
 
 def _too_large(most: int) -> ApiError:

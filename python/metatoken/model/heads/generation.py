@@ -109,12 +109,7 @@ class GenerationHead(nn.Module):
     def choice_score(self, states: Tensor, nodes: Tensor, choice: Tensor, level: int, rows: Tensor) -> Tensor:
         """Log-probability of one choice at each node, `[R]`.
 
-        Args:
-            states: See `children_scores`, like `nodes`, `level` and `rows`.
-            nodes: See `states`.
-            choice: int `[R]` child, or the node itself for ending.
-            level: See `states`.
-            rows: See `states`.
+        A choice (int `[R]`) is a child, or the node itself for ending; other arguments as in `children_scores`.
         """
         scores, _ = self.children_scores(states, nodes, level, rows)
         column = choice.long() - self.index.first_child[nodes.long()]

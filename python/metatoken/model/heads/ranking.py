@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) -> Tensor:
     """Log-probabilities of the item head, float `[B, n_items]` in item-row order.
 
-    Args:
-        network: In evaluation mode.
-        batch: Prompts.
-        prefix: Result of `network.start(batch)`, if prompts were read already.
+    `prefix` is the result of `network.start(batch)`, if the prompts were read already.
     """
     state = (network.start(batch) if prefix is None else prefix).last
     # The vectors have unit length already.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,9 +67,9 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
         source = resources.files("metatoken.model.store")
         (work / "recommend.py").write_text(source.joinpath("standalone.py").read_text("utf-8"), encoding="utf-8")
         (work / "README.md").write_text(_readme(meta, vocabulary), encoding="utf-8")
-        probe = _Probe.of(module)
+        inputs, logits = _probe(module)
         model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
-        probe.check(model, network.columns)
+        _check(model, inputs, logits, network.columns)
         model.save_pretrained(work)
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -127,7 +126,7 @@ def _prefix(trie: Trie, module: MetaTokenModule) -> dict[str, np.ndarray]:
 def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     """Item vectors at the input `[n_items, d]` by item row; at the output, for a plain final state, by leaf."""
     vectors = network.items()
-    units = F.normalize(vectors[torch.from_numpy(trie.leaf_items).long()], dim=-1) / network.item_head.temperature
+    units = network.generation.scaled(vectors[torch.from_numpy(trie.leaf_items).long()])
     outputs, bias = network.backbone.norm.fold(units, head_bias=True)
     inputs = F.normalize(vectors, dim=-1) * network.input_norm
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
@@ -152,13 +151,12 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
-    examples = " ".join(json.dumps(item) for item in vocabulary.items.raw[:3])
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",
         "TOKENS": f"{vocabulary.n_tokens:,}",
         "LOADER": "AutoModelForSeq2SeqLM" if meta["encoder_decoder"] else "AutoModelForCausalLM",
-        "HISTORY": examples,
+        "HISTORY": " ".join(json.dumps(item) for item in vocabulary.items.raw[:3]),
         "FIRST": json.dumps(vocabulary.items.raw[:3]),
     }
     for name, value in values.items():
@@ -166,39 +164,28 @@ def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """A few prompts and the logits that a folded model must give for the tokens after them."""
+def _probe(module: MetaTokenModule) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of a few prompts, and the logits `[4, n_tokens]` that a folded model must give behind each."""
+    network, builder, rng = module.network, module.builder, np.random.default_rng(0)
+    template = find_task("sequential").templates[0]
+    histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
+    batch = collate([builder.prompt(template, None, items) for items in histories], builder.encoder.pad_id)
+    vectors = network.embed(batch.input_ids, batch.items, network.items())
+    inputs = {"inputs_embeds": vectors, "attention_mask": batch.attention_mask}
+    if network.backbone.is_encoder_decoder:
+        inputs["decoder_input_ids"] = torch.full((len(vectors), 1), network.backbone.decoder_start)
+    state = network.backbone.start(vectors, batch.attention_mask).last
+    return inputs, state @ network.generation.scaled(network.table()).T
 
-    vectors: Tensor
-    mask: Tensor
-    decoder_ids: Tensor | None
-    logits: Tensor
 
-    @classmethod
-    def of(cls, module: MetaTokenModule) -> _Probe:
-        network, rng = module.network, np.random.default_rng(0)
-        template, builder = find_task("sequential").templates[0], module.builder
-        histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
-        examples = [builder.prompt(template, None, items) for items in histories]
-        batch = collate(examples, builder.encoder.pad_id)
-        vectors = network.embed(batch.input_ids, batch.items, network.items())
-        state = network.backbone.start(vectors, batch.attention_mask).last
-        start = None
-        if network.backbone.is_encoder_decoder:
-            start = torch.full((len(vectors), 1), network.backbone.decoder_start)
-        units = F.normalize(network.table(), dim=-1) / network.item_head.temperature
-        return cls(vectors, batch.attention_mask, start, state @ units.T)
-
-    def check(self, model: Any, columns: slice) -> None:
-        extra = {} if self.decoder_ids is None else {"decoder_input_ids": self.decoder_ids}
-        logits = model(inputs_embeds=self.vectors, attention_mask=self.mask, **extra).logits[:, :, columns]
-        # Titles make prompts unequally long; a decoder has one position.
-        last = self.mask.sum(1) - 1 if self.decoder_ids is None else torch.zeros_like(self.mask[:, 0])
-        folded = logits[torch.arange(len(logits)), last]
-        error = float((folded - self.logits).abs().max() / self.logits.abs().max())
-        if not error < CLOSE:
-            raise ArtifactError(
-                f"export: the folded {type(model).__name__} scores differently (relative difference {error:.1e}); "
-                "this architecture changes its states after the final norm and cannot be exported"
-            )
+def _check(model: Any, inputs: dict[str, Tensor], expected: Tensor, columns: slice) -> None:
+    logits = model(**inputs).logits[:, :, columns]
+    # Titles make prompts unequally long; a decoder has one position.
+    last = inputs["attention_mask"].sum(1) - 1 if logits.shape[1] > 1 else torch.zeros(len(logits), dtype=torch.int64)
+    folded = logits[torch.arange(len(logits)), last]
+    error = float((folded - expected).abs().max() / expected.abs().max())
+    if not error < CLOSE:
+        raise ArtifactError(
+            f"export: the folded {type(model).__name__} scores differently (relative difference {error:.1e}); "
+            "this architecture changes its states after the final norm and cannot be exported"
+        )

@@ -38,12 +38,7 @@ TOKENIZER = "tokenizer"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
-    """Writes a model folder, whole or not at all.
-
-    Args:
-        module: The model.
-        folder: Where to; an older model there is replaced.
-    """
+    """Writes a model folder, whole or not at all; an older model there is replaced."""
     from safetensors.torch import save_file
 
     with atomic_folder(folder, kind=KIND) as work:
@@ -70,7 +65,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         vocabulary: The vocabulary that it was trained with.
 
     Returns:
-        The model in evaluation mode.
+        The model, in evaluation mode.
 
     Raises:
         ArtifactError: A file is missing or altered, or the weights belong to another vocabulary.
