@@ -31,8 +31,8 @@ from metatoken.predict.fusion import choose_fusion
 from metatoken.predict.rater import choose_shares
 from metatoken.run import RunFolder, read_log
 from metatoken.run.config import Config, load_config
-from metatoken.run.folder import needs_of, text_options
-from metatoken.run.trainer import build, fit, make_trainer
+from metatoken.run.train import build
+from metatoken.run.trainer import fit, make_trainer
 from metatoken.tokens.files import attribute_links
 
 LABELS = ("task", "template", "model")
@@ -44,13 +44,13 @@ def run_one(config: Config, split: Split, vocabulary: mt.Vocabulary, part: Any) 
     began = time.perf_counter()
     module, data = build(config, split, vocabulary)
     with tempfile.TemporaryDirectory() as folder:
-        fit(make_trainer(config, RunFolder(Path(folder)), lambda _: None), module, data, None)
+        fit(make_trainer(config.trainer, RunFolder(Path(folder)).checkpoint, lambda _: None), module, data, None)
     trained = time.perf_counter() - began
     module.to("cpu").eval()
     search = {"width": config.evaluate.width, "batch_size": config.evaluate.batch_size, "seed": config.seed}
     fusion = choose_fusion(module, split, part, limit=config.evaluate.fusion_users, **search)
     choose_shares(module, split)
-    runner = Runner(module, split, part, texts=config.evaluate.texts, options=text_options(config), **search)
+    runner = Runner(module, split, part, texts=config.evaluate.texts, options=config.text_options, **search)
     rows = runner.run(fusion, unseen=False).rows
     return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
 
@@ -63,8 +63,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         configs = {name: load_config(args.config, common + overrides) for name, *overrides in args.variant}
         first = next(iter(configs.values()))
         log = read_log(first)
-        tasks = sorted({task for config in configs.values() for task in config.model.tasks})
-        split = hold_out(log, needs_of(tasks), seed)
+        needs = {name: columns for config in configs.values() for name, columns in config.needs.items()}
+        split = hold_out(log, needs, seed)
         about = first.data
         links = attribute_links(first.tokens, log, items=about.items, item=about.item, item_id=about.item_id)
         vocabulary = mt.Vocabulary.fit(split.train, first.tokens, attributes=links, seed=seed, threads=args.threads)

@@ -16,7 +16,6 @@ from metatoken.evaluate.runner import Runner
 from metatoken.predict.writer import ModelWriter
 from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import load_config
-from metatoken.run.folder import needs_of
 from metatoken.tasks.datamodule import TaskDataModule
 from metatoken.tasks.task import find_task, tasks_of
 from tests.conftest import TrainedRun
@@ -104,7 +103,7 @@ def test_a_run_of_ratings_alone_trains(tmp_path: Any) -> None:
 def test_a_missing_column_is_named(tmp_path: Any) -> None:
     config = load_config(write_run_config(tmp_path, model={"tasks": ["sequential", "rating"]}))
     with pytest.raises(ConfigError, match=r"data\.rating"):
-        hold_out(read_log(config), needs_of(config.model.tasks), 0)
+        hold_out(read_log(config), config.needs, 0)
 
 
 def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
@@ -112,7 +111,7 @@ def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
     log = read_log(config)
     empty = log.with_rows(log.frame.with_columns(summary=pl.lit("  ")))
     with pytest.raises(ConfigError, match="review_summary finds no training row that has a review and a summary"):
-        hold_out(empty, needs_of(config.model.tasks), 0)
+        hold_out(empty, config.needs, 0)
 
 
 @pytest.mark.parametrize(
@@ -120,16 +119,16 @@ def test_a_task_without_a_row_is_refused(tmp_path: Any) -> None:
     [
         ({"review_sumary": 0.5}, "'review_sumary' is no rating or text task of the run; it has rating"),
         ({"sequential": 0.5}, "'sequential' is no rating"),
-        ({"rating": -1.0}, "above 0 for rating"),
+        ({"rating": -1.0}, "a number above 0, got -1.0"),
     ],
 )
-def test_shares_that_cannot_be_are_refused_before_the_log_is_read(
+def test_shares_that_cannot_be_are_refused_with_the_configuration(
     shares: dict[str, float], message: str, tmp_path: Any
 ) -> None:
     sections = {"data": DATA | {"path": "absent.csv"}, "model": {"tasks": ["sequential", "rating"]}}
-    config = load_config(write_run_config(tmp_path, **sections, trainer={"shares": shares}))
-    with pytest.raises(ConfigError, match=f"trainer.shares: .*{message}"):
-        train_run(config, tmp_path / "run", say=lambda _: None)
+    path = write_run_config(tmp_path, **sections, trainer={"shares": shares})
+    with pytest.raises(ConfigError, match=rf"config\.yaml:\d+: trainer\.shares.*{message}"):
+        load_config(path)
 
 
 def test_an_encoder_decoder_is_refused(tmp_path: Any) -> None:

@@ -192,10 +192,10 @@ def test_what_cannot_be_used_leaves_no_folder_and_keeps_the_older_run(
     name: str, tmp_path: Path, finished: Path
 ) -> None:
     sections, hint, error = UNUSABLE[name]
-    config = load_config(write_run_config(tmp_path / "bad", **sections))
+    path = write_run_config(tmp_path / "bad", **sections)
     for out, options in ((tmp_path / "new", {}), (finished, {"overwrite": True})):
         with pytest.raises(error, match=hint):
-            train(config, out, **options)
+            train(load_config(path), out, **options)
     assert not (tmp_path / "new").exists()
     assert (finished / "metrics.json").exists()
 

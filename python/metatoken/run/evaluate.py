@@ -44,7 +44,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
             width=settings.width,
             batch_size=settings.batch_size,
             texts=settings.texts,
-            options=run.text_options,
+            options=run.config.text_options,
             seed=run.config.seed,
             progress=progress,
         )

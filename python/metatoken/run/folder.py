@@ -16,13 +16,9 @@ from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.data import Catalogue, Interactions, Split, hold_out
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
-from metatoken.tasks.task import tasks_of
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from metatoken.decode.settings import TextOptions
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
 
@@ -95,7 +91,7 @@ class RunFolder:
         self.resume(config)
         vocabulary.save(self.vocabulary)
         Catalogue.of(log, vocabulary.titles).save(self.items)
-        self.write_history(log, texts=bool(needs_of(config.model.tasks)))
+        self.write_history(log, texts=bool(config.needs))
 
     def resume(self, config: Config) -> None:
         """Writes the configuration, and removes what an evaluation of fewer epochs found."""
@@ -153,11 +149,6 @@ class Run:
     fusion: Fusion
     catalogue: Catalogue
 
-    @property
-    def text_options(self) -> TextOptions:
-        """How it writes texts."""
-        return text_options(self.config)
-
 
 def load_run(folder: str | Path) -> Run:
     """Loads a finished run.
@@ -174,7 +165,7 @@ def load_run(folder: str | Path) -> Run:
         raise ArtifactError(f"{at.path}: {state}")
     config = load_config(at.config)
     vocabulary = Vocabulary.load(at.vocabulary)
-    split = hold_out(at.read_history(vocabulary), needs_of(config.model.tasks), config.seed)
+    split = hold_out(at.read_history(vocabulary), config.needs, config.seed)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{at.history}: altered since the run was trained; train again with --overwrite")
     if at.items.exists():
@@ -182,14 +173,3 @@ def load_run(folder: str | Path) -> Run:
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
     return Run(at.path, config, split, load_model(at.model, vocabulary), Fusion.load(at.fusion), catalogue)
-
-
-def needs_of(tasks: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Columns that a row must have a value in, by task that rates or writes."""
-    return {task.name: task.columns for task in tasks_of(tasks, "rate", "write")}
-
-
-def text_options(config: Config) -> TextOptions:
-    """How a run writes texts."""
-    writing = config.evaluate.writing
-    return replace(writing, max_new_tokens=writing.max_new_tokens or config.model.max_text)

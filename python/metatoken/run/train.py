@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,25 +13,16 @@ from metatoken.data import Catalogue, Interactions, Split, audit, hold_out
 from metatoken.data.text_table import read_texts
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config, load_config
-from metatoken.run.folder import Run, RunFolder, needs_of, text_options
-from metatoken.run.progress import Bar, Say, no_bar, silent
-from metatoken.run.trainer import (
-    build,
-    check_checkpoint,
-    check_tasks,
-    find_vocabulary,
-    fit,
-    is_first_process,
-    make_trainer,
-    model_settings,
-)
-from metatoken.tasks.ranking import RANKING
-from metatoken.tasks.task import tasks_of
+from metatoken.run.folder import Run, RunFolder
+from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
+from metatoken.run.trainer import check_checkpoint, fit, is_first_process, make_trainer
+from metatoken.tasks.task import FIELDS
+from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
-    from metatoken.tokens.vocabulary import Vocabulary
+    from metatoken.tasks.datamodule import TaskDataModule
 
 
 def read_log(config: Config) -> Interactions:
@@ -74,19 +67,25 @@ def train_run(
         _check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
-    # What can be refused without the log is refused before it is read.
-    model_settings(config), text_options(config)
-    check_tasks(config, begun=resume)
+    if config.needs and config.vocabulary is not None and not resume:
+        raise ConfigError(
+            f"vocabulary: a run with the task {next(iter(config.needs))} holds random rows out and learns its tokens "
+            "from the others; leave `vocabulary` out"
+        )
     split = _read(config, say)
     begun = folder.vocabulary if resume or not first else None
     with bar("learning tokens") as progress:
-        vocabulary = find_vocabulary(config, split, begun, progress)
-    _check_users(config, vocabulary)
+        vocabulary = _vocabulary(config, split, begun, progress)
+    if vocabulary.n_users == 0 and config.shows_users:
+        raise ConfigError(
+            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+            "need users; set model.tasks: [sequential] and model.user_tokens: none"
+        )
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
-    trainer = make_trainer(config, folder, say)
+    trainer = make_trainer(config.trainer, folder.checkpoint, say)
     if first and resume:
         folder.resume(config)
     elif first:
@@ -113,7 +112,7 @@ def _read(config: Config, say: Say) -> Split:
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
-    split = hold_out(log, needs_of(config.model.tasks), config.seed)
+    split = hold_out(log, config.needs, config.seed)
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
     if split.pairs is not None:
         validation, test = len(split.pairs.validation), len(split.pairs.test)
@@ -121,14 +120,71 @@ def _read(config: Config, say: Say) -> Split:
     return split
 
 
-def _check_users(config: Config, vocabulary: Vocabulary) -> None:
-    """Refuses a vocabulary without users where prompts hold their tokens."""
-    needs = [task.name for task in tasks_of(config.model.tasks, "rank") if RANKING[task.name].needs_user]
-    if vocabulary.n_users == 0 and (needs or config.model.user_tokens != "none"):
-        raise ConfigError(
-            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
-            "need users; set model.tasks: [sequential] and model.user_tokens: none"
+def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
+    """That of an interrupted run, the one that the configuration names, or a new one."""
+    from metatoken.tokens.files import attribute_links
+
+    given = begun or config.vocabulary
+    if given is None:
+        about = config.data
+        links = attribute_links(config.tokens, split.log, items=about.items, item=about.item, item_id=about.item_id)
+        return Vocabulary.fit(
+            split.train, config.tokens, attributes=links, seed=config.seed, threads=config.threads, progress=progress
         )
+    vocabulary = Vocabulary.load(given)
+    if vocabulary.n_users == 0 and vocabulary.learned_from is None:
+        raise ConfigError(
+            f"vocabulary: {given} holds items only, as `metatoken tokenize --embeddings` makes it, and a run needs "
+            "the users of its log too; leave `vocabulary` out, or give `metatoken tokenize` the log"
+        )
+    if vocabulary.learned_from != split.train.edges_checksum():
+        raise ConfigError(
+            f"vocabulary: {given} was learned from other interactions than the training part of "
+            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
+        )
+    return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
+
+
+def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
+    """The untrained model and its data.
+
+    Args:
+        config: What to build.
+        split: The log, split for the tasks of the run.
+        vocabulary: Fitted on `split.train`.
+    """
+    import torch
+
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.datamodule import TaskDataModule
+
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.manual_seed(config.seed)
+    pairs = split.pairs
+    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and config.rates else None
+    module = MetaTokenModule(vocabulary, config.seeded_model, texts=_training_texts(split), ratings=ratings)
+    data = TaskDataModule(
+        split,
+        vocabulary,
+        tasks=module.tasks,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        direct_share=config.trainer.direct_share,
+        validation_users=config.trainer.validation_users,
+        shares=config.trainer.shares,
+        mixing_temperature=config.trainer.mixing_temperature,
+    )
+    return module, data
+
+
+def _training_texts(split: Split) -> list[str]:
+    """Texts that the tokenizer of a preset learns from: those of the training rows that a task reads or writes."""
+    if split.pairs is None:
+        return []
+    frame, titles = split.train.frame, split.train.titles() or []
+    columns = [name for name in FIELDS if name in frame.columns and name != "rating"]
+    return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
 
 
 def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
