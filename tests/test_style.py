@@ -31,7 +31,6 @@ UNCUT = {
     "python/metatoken/cli/text_vectors.py:text_vectors",
     "python/metatoken/cli/tokenize.py:tokenize",
     "python/metatoken/data/world/world.py:generate_world",
-    "python/metatoken/model/module.py:MetaTokenModule.__init__",
     "python/metatoken/run/train.py:train_run",
     "python/metatoken/tasks/batches.py:TrainingBatches.__init__",
     "python/metatoken/tokens/codes/clustering.py:fit",

@@ -33,12 +33,16 @@ class Work:
         return [2 * ask for ask in asks]
 
 
-def run(job: Callable[[Batcher[int, int], Work], Awaitable[Any]], **settings: Any) -> Work:
+def run(
+    job: Callable[[Batcher[int, int], Work], Awaitable[Any]],
+    seen: Callable[[int], None] = lambda _size: None,
+    **settings: Any,
+) -> Work:
     work = Work()
     limits = Limits(**{"requests": 1, "batch": 4, "wait_ms": 50, "queue": 10, "timeout_s": 10, "grace_s": 5} | settings)
 
     async def main() -> None:
-        async with Batcher(work, limits) as batcher:
+        async with Batcher(work, limits, seen) as batcher:
             await job(batcher, work)
 
     asyncio.run(main())

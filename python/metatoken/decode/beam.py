@@ -1,6 +1,6 @@
 """Beam search over the item trie: never an invalid id, never a seen item, never the whole vocabulary.
 
-A beam carries its trie node. At every level only the choices at the beams' nodes are scored (normalised as in
+A beam carries its trie node. At every level only the choices at the beams' nodes are scored (normalized as in
 training), nodes without an allowed item below them are dropped *before* the beams are cut, and the cut is widened until
 the kept nodes hold at least k allowed items. So k items come back whenever k are allowed. Filters remove candidates;
 they never change a probability (docs/design.md, decision 4).
@@ -105,8 +105,8 @@ def beam_search(
     return as_table(network, *ranked, filters.n_prompts, k)
 
 
-class _Search:
-    """Searches for the same prompts, any number of times."""
+class Decoder:
+    """What every way of decoding starts from: prompts that were read, and vectors that score what follows."""
 
     def __init__(self, network: Network, batch: Batch, leaf: bool | None, prefix: Prefix | None) -> None:
         self.network, self.leaf = network, network.leaf if leaf is None else leaf
@@ -114,19 +114,23 @@ class _Search:
         self.scaled = network.generation.scaled(network.table())
         self.states = self.prefix.last / network.item_head.temperature
 
+
+class _Search(Decoder):
+    """Searches for the same prompts, any number of times."""
+
     def __call__(
         self, filters: ItemFilter, k: int, width: int, bonus: Tensor | None = None
     ) -> tuple[Candidates, Tensor]:
         """The k best leaves of each prompt with their ranks; `bonus` `[B, C]` is added to the scores of first codes."""
         index, prefix, beams = self.network.index, self.prefix, roots(self.prefix.last)
-        source, found = beams.rows, torch.zeros_like(beams.rows)
+        source, held = beams.rows, torch.zeros_like(beams.rows)
         parts: list[Candidates] = []
         for level in range(index.depth):
             if self.leaf:
                 leafy = index.leafy[beams.ids]
                 vectors = self.network.leaf_vectors()
                 parts.append(best_leaves(index, beams.at(leafy), self.states, vectors, filters, k))
-                found = found + torch.bincount(parts[-1].owner, minlength=len(found))
+                held = held + torch.bincount(parts[-1].owner, minlength=len(held))
                 beams, source = beams.at(~leafy), source[~leafy]
             if len(beams) == 0:
                 break
@@ -135,11 +139,11 @@ class _Search:
             logits = self.network.generation.level_logits(prefix.last, level, self.scaled)
             if level == 0 and bonus is not None:
                 logits = self._with_bonus(logits, bonus)
-            beams, items = best_children(index, beams, logits, filters, found, k, width)
+            beams, items = best_children(index, beams, logits, filters, held, k, width)
             parts.append(items)
-            found = found + torch.bincount(items.owner, minlength=len(found))
+            held = held + torch.bincount(items.owner, minlength=len(held))
             source = beams.rows
-        return best(Candidates.join(parts), k, len(found))
+        return best(Candidates.join(parts), k, len(held))
 
     def _with_bonus(self, logits: Logits, bonus: Tensor) -> Logits:
         """Logits at the root with a bonus that does not enter their normaliser."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metatoken.decode.beam import Recommendations, as_table
+from metatoken.decode.beam import Decoder, Recommendations, as_table
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates, best, choices, ranges, roots, segment_log_sum_exp
 from metatoken.errors import ArgumentError
@@ -38,7 +38,7 @@ def exact_scores(
 
     Arguments as in `beam_search`; `rows` prefixes are continued at once, which bounds the memory, not the result.
     """
-    return _leaf_scores(network, batch, leaf, prefix, rows)[:, network.index.leaf_of]
+    return _Walk(network, batch, leaf, prefix, rows).scores[:, network.index.leaf_of]
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def exact_ranking(
         raise ArgumentError("k", f"expected at least 1, got {k}")
     n, index = len(batch.input_ids), network.index
     filters = ItemFilter(index, n, blocked=blocked, allowed=allowed, catalogue=catalogue)
-    scores = _leaf_scores(network, batch, leaf, prefix)
+    scores = _Walk(network, batch, leaf, prefix).scores
     owner = torch.arange(n, device=scores.device)[:, None].expand(-1, index.n_items)
     leaves = torch.arange(index.n_items, device=owner.device).expand_as(owner)
     there = filters.count(owner, leaves, leaves + 1) > 0
@@ -70,21 +70,16 @@ def exact_ranking(
     return as_table(network, *best(every, k, n), n, k)
 
 
-def _leaf_scores(network: Network, batch: Batch, leaf: bool | None, prefix: Prefix | None, rows: int = ROWS) -> Tensor:
-    """Log-probabilities of all items in leaf order."""
-    prefix = network.start(batch) if prefix is None else prefix
-    return _Walk(network, prefix, network.leaf if leaf is None else leaf, rows).scores
-
-
-class _Walk:
+class _Walk(Decoder):
     """Walks the whole trie for a batch; `scores` are float `[B, n_items]` in leaf order."""
 
-    def __init__(self, network: Network, prefix: Prefix, leaf: bool, rows: int) -> None:
-        self.network, self.leaf, self.rows = network, leaf, rows
-        self.scaled = network.generation.scaled(network.table())
-        self.states = prefix.last / network.item_head.temperature
+    def __init__(
+        self, network: Network, batch: Batch, leaf: bool | None, prefix: Prefix | None, rows: int = ROWS
+    ) -> None:
+        super().__init__(network, batch, leaf, prefix)
+        self.rows = rows
         self.scores = self.states.new_full((len(self.states), network.index.n_items), -torch.inf)
-        self._visit(prefix, roots(prefix.last), 0)
+        self._visit(self.prefix, roots(self.prefix.last), 0)
 
     def _visit(self, prefix: Prefix, nodes: Candidates, level: int) -> None:
         """Scores all items below nodes of depth `level`, whose states are the rows of `prefix`."""

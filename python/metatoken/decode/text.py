@@ -6,9 +6,11 @@ OOV tokens have no column in the backbone's text head (their rows stand beside i
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.decode.settings import TextOptions
 
@@ -42,17 +44,13 @@ def write(
         Texts without special tokens and outer blanks.
     """
     options = options or TextOptions()
-    width = max(len(ids) for ids, _ in prompts)
     device = network.items.tokens.device
-    ids = torch.zeros(len(prompts), width, dtype=torch.int64)
-    items, mask = torch.full_like(ids, -1), torch.zeros_like(ids)
-    for row, (tokens, rows) in enumerate(prompts):
-        # On the left, since `generate` writes on from the last column.
-        ids[row, width - len(tokens) :] = torch.from_numpy(tokens)
-        items[row, width - len(tokens) :] = torch.from_numpy(rows)
-        mask[row, width - len(tokens) :] = 1
+    tokens, rows = ([torch.from_numpy(one) for one in column] for column in zip(*prompts, strict=True))
+    # On the left, since `generate` writes on from the last column.
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    ids, items = pad(tokens), pad(rows, padding_value=-1)
+    mask = pad([torch.ones_like(one) for one in tokens])
     vectors = network.embed(ids.to(device), items.to(device), network.items())
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
@@ -61,7 +59,7 @@ def write(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=pad,
+            pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             **options.arguments(),
         )
     return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """The parts of a model.
 
     Attributes:

@@ -38,7 +38,7 @@ class TokenTable(nn.Module):
         self.projection = nn.Linear(centroids.shape[1], dim)
 
     def forward(self) -> Tensor:
-        """Composed vectors `[n_tokens, dim]`, before any normalisation."""
+        """Composed vectors `[n_tokens, dim]`, before any normalization."""
         projected: Tensor = self.projection(self.centroids)
         return self.weight + self.alpha * projected
 
@@ -66,14 +66,10 @@ class MetaEmbedding(nn.Embedding):
 
 
 def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
-    """Makes every embedding layer that reads token ids know the OOV ids.
+    """Makes every embedding layer of a Hugging Face model that reads token ids know the OOV ids, from `base` on.
 
-    A T5 has three such layers (shared, encoder, decoder), over one storage or not.
-
-    Args:
-        backbone: A Hugging Face model.
-        table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
-        base: First OOV id; ids below are the backbone's own.
+    The table stays outside the backbone's module tree, so it is saved once, by its owner. A T5 has three such layers
+    (shared, encoder, decoder), over one storage or not.
     """
     for layer in readers(backbone):
         own = type(layer)

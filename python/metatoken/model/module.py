@@ -65,9 +65,8 @@ class MetaTokenModule(L.LightningModule):
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings
-        model = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
-        self.network, self.builder = model.network, model.builder
-        self.tokenizer, self.item_features = model.tokenizer, model.features
+        parts = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
+        self.network, self.builder, self.tokenizer, self.item_features = parts
         self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property

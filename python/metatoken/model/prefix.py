@@ -81,8 +81,7 @@ def lay_out(prefix: Prefix, source: Tensor, dtype: torch.dtype) -> Layout | None
     if prefix.owner is None or prefix.slots is None:
         return None
     owner, slots = prefix.owner[source], prefix.slots[source]
-    there, row = torch.unique(owner, return_inverse=True)
-    counts = torch.bincount(row)
+    there, row, counts = torch.unique(owner, return_inverse=True, return_counts=True)
     width = int(counts.max())
     if len(counts) * width > PADDING * len(source):
         return None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.errors import ArgumentError
 from metatoken.model.backbone.norm import final_norm
@@ -46,7 +47,7 @@ def text_vectors(
         progress: Called with (tokens done, tokens in all).
 
     Returns:
-        float32 `[len(texts), width of the backbone]`, not normalised.
+        float32 `[len(texts), width of the backbone]`, not normalized.
 
     Raises:
         ArgumentError: A parameter is out of its range.
@@ -124,7 +125,7 @@ class _Reader:
     @torch.inference_mode()
     def __call__(self, rows: list[list[int]]) -> NDArray[np.float32]:
         """Means over all positions but the first, float32 `[len(rows), dim]`; zeros for a row with no other."""
-        ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
         mask = (torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])).long()
         hidden = self._hidden(ids, mask).float()
         inner = mask.clone()

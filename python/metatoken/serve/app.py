@@ -33,12 +33,7 @@ LONGEST_SEARCH, MOST_FOUND = 200, 50
 
 
 def create_app(recommender: Recommender, limits: Limits | None = None) -> Guard:
-    """The application over a loaded recommender, for any ASGI server.
-
-    Args:
-        recommender: What answers.
-        limits: What to take on.
-    """
+    """The application over a loaded recommender, for any ASGI server."""
     limits = limits or Limits()
     service = Service(recommender, limits)
     app = FastAPI(
@@ -59,7 +54,7 @@ def create_app(recommender: Recommender, limits: Limits | None = None) -> Guard:
 
 
 class Service:
-    """The endpoints and what they share; arguments as in `create_app`."""
+    """The endpoints and what they share."""
 
     def __init__(self, recommender: Recommender, limits: Limits) -> None:
         self.recommender, self.limits, self.metrics = recommender, limits, Metrics()

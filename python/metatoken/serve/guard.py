@@ -29,14 +29,7 @@ HEADERS = {
 
 
 class Guard:
-    """An ASGI application around another.
-
-    Args:
-        app: The application.
-        limits: Limits of the body and of time.
-        metrics: Counters of requests.
-        paths: Known paths; others are counted together, so that nobody can fill the memory with names.
-    """
+    """An ASGI application around another; paths that are not known are counted together, so that memory is bounded."""
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, paths: Collection[str]) -> None:
         self.app, self.limits, self.metrics, self.paths = app, limits, metrics, paths

@@ -13,11 +13,7 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Histogram:
-    """Counts of values below ascending bounds, their number and sum.
-
-    Args:
-        bounds: Upper bounds, inclusive.
-    """
+    """Counts of values up to each of ascending bounds, inclusive; their number and sum."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds

@@ -18,11 +18,7 @@ from metatoken.model.prefix import Layout, Prefix, lay_out, selected, separate, 
 
 
 class Backbone(nn.Module):
-    """A Hugging Face model seen as a map from token vectors to unit states.
-
-    Args:
-        model: Causal or encoder-decoder model, bare or wrapped by PEFT.
-    """
+    """A Hugging Face model, bare or wrapped by PEFT, seen as a map from token vectors to unit states."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

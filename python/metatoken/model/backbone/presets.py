@@ -34,10 +34,7 @@ PRESETS = {"gpt2-preset": PresetSize(), "t5-preset": PresetSize(dropout=0.3)}
 def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) -> nn.Module:
     """A causal (`gpt2-preset`) or encoder-decoder (`t5-preset`) backbone with random weights.
 
-    Args:
-        name: A name of `PRESETS`.
-        vocabulary_size: Number of text tokens.
-        overrides: Fields of `PresetSize`.
+    `vocabulary_size` is the number of text tokens, `overrides` are fields of `PresetSize`.
 
     Raises:
         SettingError: A field is unknown or cannot be used.

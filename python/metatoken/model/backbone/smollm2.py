@@ -65,15 +65,12 @@ def locate() -> Path:
 
 
 def prepare(source: Path | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
-    """The model as a plain Hugging Face folder, from the cache or converted now.
+    """The model as a plain Hugging Face folder, from the cache or converted now; checked against its checksums.
 
     Args:
         source: A GGUF file of the Llama type; by default the package's.
         cache: Folder of converted models; by default `cache_folder()`.
         progress: Called with (steps done, steps in all) while converting.
-
-    Returns:
-        The folder, checked against its checksums.
 
     Raises:
         ConfigError: The package is not installed.

@@ -31,8 +31,8 @@ class GenerationHead(nn.Module):
         level_offsets: First local token id of each level.
         temperature: `tau`.
         dim: Width of the states.
-        normaliser: What shared tokens are normalised over: `trie`, the choices at the node; `full`, all OOV tokens
-            whatever their level (and ending, where the trie knows it). Leaf vectors are always normalised over the
+        normaliser: What shared tokens are normalized over: `trie`, the choices at the node; `full`, all OOV tokens
+            whatever their level (and ending, where the trie knows it). Leaf vectors are always normalized over the
             items below their prefix.
 
     Attributes:

@@ -48,7 +48,7 @@ class ItemVectors(nn.Module):
             self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
     def forward(self) -> Tensor:
-        """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
+        """Composed vectors `[n_items, d]`, not normalized, in item-row order."""
         composed: Tensor = self.residual + self.projection(self.entities)
         if self.features is not None:
             composed = composed + self.feature_projection(self.features)
@@ -62,11 +62,7 @@ class ItemVectors(nn.Module):
 
 
 class ItemHead(nn.Module):
-    """Softmax over the catalogue, columns in leaf order.
-
-    Args:
-        temperature: `tau`; smaller is sharper.
-    """
+    """Softmax over the catalogue, columns in leaf order; a smaller temperature is sharper."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()

@@ -12,12 +12,7 @@ from torch import Tensor, nn
 
 
 class RatingHead(nn.Module):
-    """Two layers on a unit state.
-
-    Args:
-        dim: Width of the backbone.
-        dropout: Dropout of the hidden layer.
-    """
+    """Two layers on a unit state."""
 
     def __init__(self, dim: int, dropout: float = 0.1) -> None:
         super().__init__()

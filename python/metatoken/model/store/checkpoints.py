@@ -52,12 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class StepCheckpoints(L.Callback):
-    """Saves within epochs, always to one file.
-
-    Args:
-        path: The file.
-        every: Optimizer steps between saves.
-    """
+    """Saves within epochs, every so many optimizer steps, always to one file."""
 
     def __init__(self, path: str | Path, every: int) -> None:
         self.path, self.every = Path(path), every

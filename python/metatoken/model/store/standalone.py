@@ -34,11 +34,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Recommends with an exported model.
-
-    Args:
-        folder: The exported folder.
-    """
+    """Recommends with the model of an exported folder."""
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
