@@ -9,11 +9,12 @@ they never change a probability (docs/design.md, decision 4).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from metatoken.config import Settings, setting
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates, best, best_children, best_leaves, roots
 from metatoken.errors import ArgumentError
@@ -44,26 +45,18 @@ class Recommendations:
 
 
 @dataclass(frozen=True)
-class DiverseBeams:
+class DiverseBeams(Settings):
     """Diverse beams (Vijayakumar et al., 2018), their Hamming penalty taken on the first code of an item.
 
     The k items come from `groups` searches, one after the other, each for its share. A search leaves out the items of
     those before it, and each of these items takes `penalty` off the score of its first code. The scores that come back
     are log-probabilities without the penalty.
-
-    Attributes:
-        groups: Searches; 1 is plain beam search.
-        penalty: Taken off a log-probability; 0 changes nothing but the beams that are cut.
     """
 
-    groups: int = 4
-    penalty: float = 1.0
+    section: ClassVar[str] = "diversity"
 
-    def __post_init__(self) -> None:
-        if self.groups < 1 or self.penalty < 0:
-            raise ArgumentError(
-                "diversity", f"expected at least 1 group and no negative penalty, got {self.groups}, {self.penalty}"
-            )
+    groups: int = setting(4, "Searches; 1 is plain beam search.", ge=1)
+    penalty: float = setting(1.0, "Taken off a log-probability; 0 changes nothing but the beams that are cut.", ge=0)
 
 
 @torch.no_grad()

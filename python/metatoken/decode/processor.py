@@ -141,9 +141,4 @@ def prefix_allowed_tokens_fn(tokens: TokenTrie, prompt_length: int) -> Callable[
 
     `TrieLogitsProcessor`, whose arguments it has, does the same for all beams at once.
     """
-
-    def allowed(_batch: int, input_ids: Tensor) -> list[int]:
-        ids: list[int] = tokens.allowed(input_ids[None, prompt_length:].cpu().numpy())[1].tolist()
-        return ids
-
-    return allowed
+    return lambda _batch, ids: tokens.allowed(ids[None, prompt_length:].cpu().numpy())[1].tolist()

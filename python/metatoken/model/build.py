@@ -19,7 +19,6 @@ from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
 from metatoken.tokens.features import ItemFeatures
-from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +72,8 @@ def build_model(
         written = titles is not None or bool(tasks_of(settings.tasks, "write"))
         if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
             freeze_unread(backbone.bare())
-        network = _network(vocabulary, settings, backbone, len(tokenizer), features)
+        norm = _input_norm(settings, backbone, len(tokenizer))
+        network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
     encoder = PromptEncoder(
         tokenizer,
         vocabulary.item_tokens,
@@ -87,24 +87,6 @@ def build_model(
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, encoder, backbone.max_positions)
     return Model(network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
-
-
-def _network(
-    vocabulary: Vocabulary, settings: ModelSettings, backbone: Backbone, base: int, features: np.ndarray | None
-) -> Network:
-    return Network(
-        backbone,
-        vocabulary,
-        Trie.from_codes(vocabulary.item_codes),
-        base=base,
-        input_norm=_input_norm(settings, backbone, base),
-        temperature=settings.temperature,
-        alpha=settings.alpha,
-        leaf=settings.leaf,
-        features=None if features is None else torch.from_numpy(features),
-        normaliser=settings.normaliser,
-        ratings=bool(tasks_of(settings.tasks, "rate")),
-    )
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:

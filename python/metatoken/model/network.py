@@ -20,12 +20,15 @@ from metatoken.model.heads.items import ItemHead, ItemVectors
 from metatoken.model.heads.rating import RatingHead
 from metatoken.model.heads.trie_index import TrieIndex
 from metatoken.model.objective import TargetScores, target_scores
-from metatoken.model.settings import ModelSettings
+from metatoken.tasks.task import tasks_of
+from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from metatoken.model.prefix import Prefix
+    from metatoken.model.settings import ModelSettings
     from metatoken.tasks.examples import Batch
-    from metatoken.tokens.trie import Trie
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -35,43 +38,35 @@ class Network(nn.Module):
     Args:
         backbone: The language model.
         vocabulary: Tokens of users and items.
-        trie: The item trie of the vocabulary.
+        settings: Temperature, weight of centroids, leaf vectors, normalizer, and tasks, which say what heads there are.
         base: First OOV id of the backbone's id space.
+        input_norm: Length of OOV rows at the input.
         features: float `[n_items, f]` further vectors of items, projected into theirs.
-        ratings: Whether there is a rating head.
-
-    The other arguments are those of `ModelSettings`.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         vocabulary: Vocabulary,
-        trie: Trie,
+        settings: ModelSettings,
         *,
         base: int,
         input_norm: float,
-        temperature: float = ModelSettings.temperature,
-        alpha: float = ModelSettings.alpha,
-        leaf: bool = ModelSettings.leaf,
-        features: Tensor | None = None,
-        normaliser: str = ModelSettings.normaliser,
-        ratings: bool = False,
+        features: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.base = base
-        self.leaf = leaf
-        self.input_norm = input_norm
-        self.table = TokenTable(torch.from_numpy(vocabulary.centroids), backbone.dim, alpha=alpha, norm=input_norm)
+        self.backbone, self.base, self.leaf, self.input_norm = backbone, base, settings.leaf, input_norm
+        dim, centroids = backbone.dim, torch.from_numpy(vocabulary.centroids)
+        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm)
         install(backbone.bare(), self.table, base)
         tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
-        self.items = ItemVectors(self.table, tokens, entities, features)
-        self.index = TrieIndex(trie)
-        self.item_head = ItemHead(temperature)
+        further = None if features is None else torch.from_numpy(features)
+        self.items = ItemVectors(self.table, tokens, entities, further)
+        self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
+        self.item_head = ItemHead(settings.temperature)
         offsets = vocabulary.level_offsets.tolist()
-        self.generation = GenerationHead(self.index, offsets, temperature, backbone.dim, normaliser)
-        self.rating_head = RatingHead(backbone.dim) if ratings else None
+        self.generation = GenerationHead(self.index, offsets, settings.temperature, dim, settings.normaliser)
+        self.rating_head = RatingHead(dim) if tasks_of(settings.tasks, "rate") else None
         self._unit: tuple[tuple[object, ...], Tensor] | None = None
 
     def token_ids(self, oov_ids: Tensor) -> Tensor:

@@ -98,11 +98,10 @@ class Recommender:
         """
 
         def allowed(_row: int, ids: Tensor) -> list[int]:
-            node = 0
+            below = self._below(0)
             for token in ids[prompt_length:].tolist():
-                below = self._below(node)
-                node = int(below[self.trie["token"][below] == token])
-            tokens: list[int] = self.trie["token"][self._below(node)].tolist()
+                below = self._below(int(below[self.trie["token"][below] == token]))
+            tokens: list[int] = self.trie["token"][below].tolist()
             return tokens
 
         return allowed
