@@ -33,7 +33,7 @@ class Model(NamedTuple):
     """The parts of a model.
 
     Attributes:
-        network: The network.
+        network: Backbone, OOV tokens and heads.
         builder: Makes prompts of histories.
         tokenizer: The backbone's, without the OOV tokens.
         features: float `[n_items, f]` item features, or None.

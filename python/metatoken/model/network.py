@@ -107,15 +107,8 @@ class Network(nn.Module):
         # Cosines over a small temperature are logits up to 14, too long for the eight bits of a bf16 product.
         with torch.autocast(batch.input_ids.device.type, enabled=False):
             if len(batch.targets) > 0:
-                scores = target_scores(
-                    self._levels(batch, states),
-                    batch.targets,
-                    item_head=self.item_head,
-                    generation=self.generation,
-                    rows=self.table(),
-                    vectors=Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of),
-                    shared=shared,
-                )
+                vectors = Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of)
+                scores = target_scores(self, self._levels(batch, states), batch.targets, vectors, shared=shared)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
                 scores = replace(scores, ratings=(rating - batch.ratings) ** 2)

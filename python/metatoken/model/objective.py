@@ -12,15 +12,19 @@ text columns. Rating tasks add `w_rating (head - r)^2`, `r` what the biases leav
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import ItemScores
-from metatoken.model.heads.items import ItemHead
-from metatoken.model.settings import Weights
+
+if TYPE_CHECKING:
+    from metatoken.model.heads.generation import GenerationHead
+    from metatoken.model.heads.items import ItemHead
+    from metatoken.model.network import Network
+    from metatoken.model.settings import Weights
 
 
 @dataclass(frozen=True)
@@ -46,31 +50,23 @@ class TargetScores:
 
 
 def target_scores(
-    level_states: list[Tensor],
-    targets: Tensor,
-    *,
-    item_head: ItemHead,
-    generation: GenerationHead,
-    rows: Tensor,
-    vectors: Tensor,
-    shared: bool,
+    network: Network, level_states: list[Tensor], targets: Tensor, vectors: Tensor, *, shared: bool
 ) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
     Args:
+        network: Has the heads.
         level_states: Unit states `[P, d]`, one tensor per level: before the item, after its first token, and so on.
         targets: int64 `[P]` item rows.
-        item_head: Scores whole items.
-        generation: Scores tokens.
-        rows: float `[n_tokens, d]` composed token vectors.
         vectors: float `[n_items, d]` item vectors in leaf order.
         shared: Also score the last token by its shared vector.
     """
-    index = generation.index
+    generation, index, rows = network.generation, network.index, network.table()
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
-    own, total, inside = _item_scores(level_states[0], index.leaf_of[targets], node, item_head, generation, vectors)
+    leaf, head = index.leaf_of[targets], network.item_head
+    own, total, inside = _item_scores(level_states[0], leaf, node, head, generation, vectors)
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
