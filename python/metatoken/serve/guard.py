@@ -67,14 +67,10 @@ class Guard:
             response.headers["Connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)
             return
-        given = False
+        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return read.pop() if read else await receive()
 
         await self.app(scope, replay, send)
 
