@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from decoding_world import make_network, make_prompts, random_codes
 
-from metatoken.decode.beam import Diversity, beam_search
+from metatoken.decode.beam import DiverseBeams, beam_search
 
 USERS = 256
 
@@ -51,7 +51,7 @@ def one_round(rng: np.random.Generator, k: int) -> tuple[tuple[int, int, int], s
     mask = rng.random(n) < rng.uniform(0.2, 1.0)
     lists: list[Any] = [rng.integers(0, n, int(rng.integers(n))) if rng.random() < 0.3 else None for _ in seen]
     width = int(rng.integers(1, 30))
-    diversity = Diversity(4, 1.0) if rng.random() < 0.2 else None
+    diversity = DiverseBeams(4, 1.0) if rng.random() < 0.2 else None
     found = beam_search(
         network, batch, seen, allowed=lists, catalogue=mask, k=k, width=width, diversity=diversity
     )  # fmt: skip

@@ -11,8 +11,8 @@ import torch
 from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.presets import build_preset
 from metatoken.model.network import Network
+from metatoken.model.settings import ModelSettings
 from metatoken.tasks.examples import Batch
-from metatoken.tokens.trie import Trie
 
 WORDS = 64  # text tokens
 ENTITY = 64  # width of the item embeddings
@@ -26,8 +26,7 @@ class Tokens:
     item_codes: np.ndarray
     level_offsets: np.ndarray
     centroids: np.ndarray
-    vectors: np.ndarray
-    n_users: int = 0
+    item_vectors: np.ndarray
 
     @property
     def item_tokens(self) -> np.ndarray:
@@ -62,7 +61,7 @@ def make_network(
     seed: int = 0,
     **options: Any,
 ) -> Network:
-    """A network in evaluation mode; `options` go to `Network`."""
+    """A network in evaluation mode; `options` go to `ModelSettings`."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     size = {"dim": dim, "layers": layers, "heads": heads, "dropout": 0.0, "positions": 512}
@@ -74,7 +73,8 @@ def make_network(
     )
     model = Backbone(build_preset(backbone, WORDS, size))
     vocabulary: Any = tokens
-    return Network(model, vocabulary, Trie.from_codes(codes), base=WORDS, input_norm=0.25 * dim**0.5, **options).eval()
+    settings = ModelSettings(**options)
+    return Network(model, vocabulary, settings, base=WORDS, input_norm=0.25 * dim**0.5).eval()
 
 
 def make_prompts(network: Network, users: int, history: int, seed: int) -> tuple[Batch, list[np.ndarray]]:

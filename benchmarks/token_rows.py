@@ -39,7 +39,7 @@ def build(way: str, rows: int, tokens: int, dim: int) -> Any:
         return get_peft_model(model, LoraConfig(**LORA, **trained))
     adapted = get_peft_model(model, LoraConfig(**LORA))
     if way == "metatoken":
-        table = TokenTable(torch.randn(tokens, 64), dim)
+        table = TokenTable(torch.randn(tokens, 64), dim, norm=1.0)
         install(adapted.get_base_model(), table, rows)
         adapted.table = table
     return adapted

@@ -28,7 +28,6 @@ UNCUT = {
     "python/metatoken/cli/serve.py:serve",
     "python/metatoken/cli/text_vectors.py:text_vectors",
     "python/metatoken/cli/tokenize.py:tokenize",
-    "python/metatoken/model/module.py:MetaTokenModule.__init__",
     "python/metatoken/run/train.py:train_run",
     "python/metatoken/tasks/batches.py:TrainingBatches.__init__",
     "rust/cluster/kmeans.rs:fit",

@@ -106,5 +106,5 @@ def test_without_the_extra(refuse: Refuse, folder: Path, monkeypatch: pytest.Mon
 
 def test_what_cannot_be_served(refuse: Refuse, tmp_path: Path, folder: Path) -> None:
     assert "is not a run folder" in refuse("serve", tmp_path / "nothing", "--port", 0)
-    assert refuse("serve", folder, "--timeout", 0).startswith("timeout_s: expected a positive limit")
+    assert refuse("serve", folder, "--timeout", 0).startswith("timeout_s: expected a number above 0")
     assert refuse("serve", folder, "--queue", 3).startswith("queue: expected room for a batch of 64 requests")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.decode import search
-from metatoken.decode.beam import Diversity, beam_search
+from metatoken.decode.beam import DiverseBeams, beam_search
 from metatoken.decode.exact import exact_ranking, exact_scores
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import collate
@@ -114,7 +114,7 @@ def test_a_beam_as_wide_as_the_catalogue_is_the_exact_ranking(
     check_lists(wide.items, filters, k, len(users))
     narrow = beam_search(network, batch, **filters, k=k, width=2, leaf=leaf)
     check_lists(narrow.items, filters, k, len(users))
-    diverse = beam_search(network, batch, **filters, k=k, width=4, leaf=leaf, diversity=Diversity(3, 1.0))
+    diverse = beam_search(network, batch, **filters, k=k, width=4, leaf=leaf, diversity=DiverseBeams(3, 1.0))
     check_lists(diverse.items, filters, k, len(users))
 
 
@@ -160,7 +160,7 @@ def test_diverse_beams_name_more_first_codes(modules, split):
     module = modules["gpt2", "2", "trie"]
     batch = prompts(module, split, range(8))
     none = beam_search(module.network, batch, k=12, width=20)
-    much = beam_search(module.network, batch, k=12, width=20, diversity=Diversity(groups=6, penalty=20.0))
+    much = beam_search(module.network, batch, k=12, width=20, diversity=DiverseBeams(groups=6, penalty=20.0))
     first = torch.from_numpy(module.vocabulary.item_codes[:, 0])
 
     def distinct(found):
@@ -170,7 +170,7 @@ def test_diverse_beams_name_more_first_codes(modules, split):
     exact = exact_scores(module.network, batch)
     torch.testing.assert_close(much.scores, exact.gather(1, much.items), rtol=1e-4, atol=1e-4)
     # One group, or no penalty with beams that are never cut, is the plain search.
-    for diversity in (Diversity(1, 5.0), Diversity(4, 0.0)):
+    for diversity in (DiverseBeams(1, 5.0), DiverseBeams(4, 0.0)):
         same = beam_search(module.network, batch, k=12, width=400, diversity=diversity)
         plain = beam_search(module.network, batch, k=12, width=400)
         for row in range(8):
@@ -180,7 +180,7 @@ def test_diverse_beams_name_more_first_codes(modules, split):
 @pytest.mark.parametrize("fields", [{"groups": 0}, {"penalty": -1.0}])
 def test_diversity_is_checked(fields):
     with pytest.raises(ArgumentError, match="diversity"):
-        Diversity(**fields)
+        DiverseBeams(**fields)
 
 
 @pytest.mark.parametrize("case", CASES[:3] + CASES[6:9], ids="-".join)

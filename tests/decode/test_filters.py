@@ -78,8 +78,8 @@ def test_a_list_of_nothing_allows_nothing_and_none_allows_all():
     ("lists", "words"),
     [
         ({"blocked": [np.array([0])]}, "blocked: expected one array"),
-        ({"blocked": [np.array([0]), np.array([N])]}, "blocked: expected item rows"),
-        ({"allowed": [np.array([-1]), None]}, "allowed: expected item rows"),
+        ({"blocked": [np.array([0]), np.array([N])]}, "blocked: expected rows"),
+        ({"allowed": [np.array([-1]), None]}, "allowed: expected rows"),
         ({"catalogue": np.ones(N - 1, bool)}, "catalogue: expected bool"),
         ({"catalogue": np.ones(N)}, "catalogue: expected bool"),
     ],

@@ -60,7 +60,7 @@ def test_building_a_model_leaves_the_callers_random_state(make_module):
         ({"max_history": 0}, "model.max_history"),
         ({"max_history": 400}, "use max_history <="),
         ({"lora": {"r": 4}}, "a preset has no pretrained weights"),
-        ({"preset": {"width": 3}}, "unknown keys"),
+        ({"preset": {"width": 3}}, "unknown setting 'model.preset.width'"),
         ({"preset": {"dim": 33}}, "multiple of heads"),
         ({"backbone": "no/such-folder-or-name", "preset": {}}, "cannot be loaded"),
     ],

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from metatoken.decode.beam import beam_search
 from metatoken.tasks.examples import collate
@@ -98,7 +99,7 @@ def test_leaf_vector_is_what_stands_at_the_last_token_of_an_item(make_module, sp
     with torch.no_grad():
         vectors = network.embed(batch.input_ids, batch.items, network.items())
         plain = network.backbone.embed(batch.input_ids)
-        own = network.items.inputs(network.input_norm)
+        own = F.normalize(network.items(), dim=-1) * network.input_norm
     at = batch.items[0] >= 0
     torch.testing.assert_close(vectors[0][at], own[batch.items[0][at]])
     torch.testing.assert_close(vectors[0][~at], plain[0][~at])

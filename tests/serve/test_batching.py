@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from metatoken.serve.batching import Batcher, BusyError, ClosedError
+from metatoken.serve.limits import Limits
 
 
 class Work:
@@ -32,12 +33,16 @@ class Work:
         return [2 * ask for ask in asks]
 
 
-def run(job: Callable[[Batcher[int, int], Work], Awaitable[Any]], **settings: Any) -> Work:
+def run(
+    job: Callable[[Batcher[int, int], Work], Awaitable[Any]],
+    seen: Callable[[int], None] = lambda _size: None,
+    **settings: Any,
+) -> Work:
     work = Work()
-    options = {"size": 4, "wait_s": 0.05, "queue": 10, "timeout_s": 10.0, "grace_s": 5.0} | settings
+    limits = Limits(**{"requests": 1, "batch": 4, "wait_ms": 50, "queue": 10, "timeout_s": 10, "grace_s": 5} | settings)
 
     async def main() -> None:
-        async with Batcher(work, **options) as batcher:
+        async with Batcher(work, limits, seen) as batcher:
             await job(batcher, work)
 
     asyncio.run(main())
@@ -88,7 +93,7 @@ def test_a_request_alone_waits_no_longer_than_it_is_told() -> None:
         await asyncio.gather(*(batcher.submit([n]) for n in range(4)))
 
     started = time.monotonic()
-    assert len(run(at_once, wait_s=60.0).batches) == 1  # full, so it does not wait
+    assert len(run(at_once, wait_ms=60_000).batches) == 1  # full, so it does not wait
     assert time.monotonic() - started < 30
 
 
@@ -153,7 +158,7 @@ def test_closing_finishes_what_waits_and_takes_nothing_new() -> None:
     work = Work()
 
     async def main() -> None:
-        batcher = Batcher(work, size=2, wait_s=60.0, queue=10, timeout_s=10.0)
+        batcher = Batcher(work, Limits(requests=1, batch=2, wait_ms=60_000, queue=10, timeout_s=10))
         with pytest.raises(ClosedError):
             await batcher.submit([1])
         async with batcher:
@@ -170,7 +175,8 @@ def test_closing_gives_up_after_the_grace() -> None:
     work = Work()
 
     async def main() -> list[Any]:
-        async with Batcher(work, size=1, wait_s=0.0, queue=10, timeout_s=10.0, grace_s=0.05) as batcher:
+        limits = Limits(requests=1, batch=1, wait_ms=0, queue=10, timeout_s=10, grace_s=0.05)
+        async with Batcher(work, limits) as batcher:
             first = await hold(batcher, work)
             second = asyncio.create_task(batcher.submit([2]))
             await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """Exact ranking by the generation head: every item of the catalogue scored, level by level along the trie.
 
-Items that share a prefix share its backbone steps, so two levels cost a step for each first token instead of one for
-each item. It is what the beam is checked against, and the better choice wherever the catalogue is small enough:
+Items that share a prefix share its backbone steps, so two levels cost one step per first token instead of one per
+item. It is what the beam is checked against, and the better choice wherever the catalogue is small enough:
 nothing is ever cut.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metatoken.decode.beam import Recommendations, padded
+from metatoken.decode.beam import Decoder, Recommendations, as_table
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates, best, choices, ranges, roots, segment_log_sum_exp
 from metatoken.errors import ArgumentError
@@ -36,15 +36,9 @@ def exact_scores(
 ) -> Tensor:
     """Log-probabilities of all items by the generation head, float `[B, n_items]` in item-row order.
 
-    Args:
-        network: In evaluation mode.
-        batch: Prompts.
-        leaf: Score the last token with leaf vectors; None follows the network.
-        prefix: What `network.start(batch)` returned, if prompts were read already.
-        rows: Prefixes that the backbone continues at once; bounds the memory, not the result.
+    Arguments as in `beam_search`; `rows` prefixes are continued at once, which bounds the memory, not the result.
     """
-    walk = _Walk(network, network.start(batch) if prefix is None else prefix, leaf, rows)
-    return walk.scores[:, network.index.leaf_of]
+    return _Walk(network, batch, leaf, prefix, rows).scores[:, network.index.leaf_of]
 
 
 @torch.no_grad()
@@ -58,7 +52,6 @@ def exact_ranking(
     k: int = 10,
     leaf: bool | None = None,
     prefix: Prefix | None = None,
-    rows: int = ROWS,
 ) -> Recommendations:
     """The k most probable allowed items of each prompt, none overlooked; arguments and ties as in `beam_search`.
 
@@ -69,24 +62,24 @@ def exact_ranking(
         raise ArgumentError("k", f"expected at least 1, got {k}")
     n, index = len(batch.input_ids), network.index
     filters = ItemFilter(index, n, blocked=blocked, allowed=allowed, catalogue=catalogue)
-    walk = _Walk(network, network.start(batch) if prefix is None else prefix, leaf, rows)
-    owner = torch.arange(n, device=walk.scores.device)[:, None].expand(-1, index.n_items)
+    scores = _Walk(network, batch, leaf, prefix).scores
+    owner = torch.arange(n, device=scores.device)[:, None].expand(-1, index.n_items)
     leaves = torch.arange(index.n_items, device=owner.device).expand_as(owner)
     there = filters.count(owner, leaves, leaves + 1) > 0
-    every = Candidates(owner[there], leaves[there].int(), walk.scores[there], owner[there])
-    return padded(network, best(every, k, n)[0], n, k)
+    every = Candidates(owner[there], leaves[there].int(), scores[there], owner[there])
+    return as_table(network, *best(every, k, n), n, k)
 
 
-class _Walk:
+class _Walk(Decoder):
     """Walks the whole trie for a batch; `scores` are float `[B, n_items]` in leaf order."""
 
-    def __init__(self, network: Network, prefix: Prefix, leaf: bool | None, rows: int) -> None:
-        self.network, self.rows = network, rows
-        self.leaf = network.leaf if leaf is None else leaf
-        self.scaled = network.generation.scaled(network.table())
-        self.states = prefix.last / network.item_head.temperature
+    def __init__(
+        self, network: Network, batch: Batch, leaf: bool | None, prefix: Prefix | None, rows: int = ROWS
+    ) -> None:
+        super().__init__(network, batch, leaf, prefix)
+        self.rows = rows
         self.scores = self.states.new_full((len(self.states), network.index.n_items), -torch.inf)
-        self._visit(prefix, roots(prefix.last), 0)
+        self._visit(self.prefix, roots(self.prefix.last), 0)
 
     def _visit(self, prefix: Prefix, nodes: Candidates, level: int) -> None:
         """Scores all items below nodes of depth `level`, whose states are the rows of `prefix`."""

@@ -3,7 +3,7 @@
 A search asks one thing: how many allowed items stand below this node? For a prompt with a deny list that is the number
 of leaves below, less the denied ones among them; for one with an allow list it is the number of listed ones. Either is
 two binary searches in a sorted list. A mask over the whole catalogue becomes a prefix sum, so it costs two look-ups
-whatever its size. Filters remove candidates and never change a probability (DESIGN decision 4).
+whatever its size. Filters remove candidates and never change a probability (docs/design.md, decision 4).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from metatoken.data.ragged import Ragged, check_rows
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from metatoken.model.heads.trie_index import TrieIndex
 
-    Rows = Sequence[np.ndarray]
-
 
 class ItemFilter:
     """Allowed items of each prompt of a batch.
@@ -34,9 +33,10 @@ class ItemFilter:
     Args:
         index: The trie.
         n_prompts: Prompts in the batch.
-        blocked: For each prompt the item rows to leave out, integers in any order, repeats allowed; None for nobody's.
-        allowed: For each prompt the only item rows that may come back, or None for all. An empty array allows nothing.
-        catalogue: bool `[n_items]`, by item row, what anybody may get.
+        blocked: Item rows to leave out, one array per prompt, in any order, repeats allowed; None for no such lists.
+        allowed: The only item rows that may come back, one array per prompt, or None for all; an empty array allows
+            nothing.
+        catalogue: bool `[n_items]`, item rows that any prompt may get.
 
     Attributes:
         offsets: int64 `[n_prompts + 1]`, where each prompt's list begins.
@@ -53,7 +53,7 @@ class ItemFilter:
         index: TrieIndex,
         n_prompts: int,
         *,
-        blocked: Rows | None = None,
+        blocked: Sequence[np.ndarray] | None = None,
         allowed: Sequence[np.ndarray | None] | None = None,
         catalogue: ArrayLike | None = None,
     ) -> None:
@@ -65,30 +65,34 @@ class ItemFilter:
             counts = torch.cumsum(torch.from_numpy(open_leaves), 0, dtype=torch.int32)
             self.prefix = torch.cat([counts.new_zeros(1), counts]).to(device)
         denied = self._keys("blocked", blocked)
-        keys, inverted = denied, np.ones(n_prompts, dtype=bool)
+        keys, self.inverted = denied, np.ones(n_prompts, dtype=bool)
         if allowed is not None:
-            inverted = np.array([one is None for one in allowed], dtype=bool)
+            self.inverted = np.array([one is None for one in allowed], dtype=bool)
             listed = self._keys("allowed", [np.zeros(0, np.int64) if one is None else one for one in allowed])
             listed = listed[~np.isin(listed, denied, assume_unique=True)]
-            keys = np.sort(np.concatenate([listed, denied[inverted[denied // self.n_items]]]))
+            keys = np.sort(np.concatenate([listed, denied[self.inverted[denied // self.n_items]]]))
         if open_leaves is not None:
             keys = keys[open_leaves[keys % self.n_items]]
-        self.offsets = np.searchsorted(keys, np.arange(n_prompts + 1) * self.n_items)
+        self._inverted = torch.from_numpy(self.inverted).to(device)
+        self._list(keys)
+
+    def _list(self, keys: NDArray[np.int64]) -> None:
+        """Takes sorted keys as the lists of the prompts."""
+        self.offsets = np.searchsorted(keys, np.arange(self.n_prompts + 1) * self.n_items)
         self.leaves = (keys % self.n_items).astype(np.int32)
-        self.inverted = inverted
-        self._sorted, self._inverted = torch.from_numpy(keys).to(device), torch.from_numpy(inverted).to(device)
+        self._sorted = torch.from_numpy(keys).to(self._inverted.device)
 
     def _open(self, catalogue: ArrayLike) -> NDArray[np.bool_]:
         """The mask in leaf order."""
         mask = np.asarray(catalogue)
         if mask.dtype != bool or mask.shape != (self.n_items,):
             raise ArgumentError(
-                "catalogue", f"expected bool [{self.n_items}], one for each item, got {mask.dtype} {list(mask.shape)}"
+                "catalogue", f"expected bool [{self.n_items}], one per item, got {mask.dtype} {list(mask.shape)}"
             )
         ordered: NDArray[np.bool_] = mask[self._index.leaf_items.cpu().numpy()]
         return ordered
 
-    def _keys(self, name: str, lists: Rows | None) -> NDArray[np.int64]:
+    def _keys(self, name: str, lists: Sequence[np.ndarray] | None) -> NDArray[np.int64]:
         """Key `prompt * n_items + leaf` of every listed item, sorted, each once."""
         if lists is None:
             return np.zeros(0, dtype=np.int64)
@@ -96,27 +100,18 @@ class ItemFilter:
             raise ArgumentError(
                 name, f"expected one array for each of {self.n_prompts} prompts, got {len(lists)}; give [] for none"
             )
-        flat = np.concatenate([np.zeros(0, dtype=np.int64), *[np.asarray(one, dtype=np.int64) for one in lists]])
-        if len(flat) and (flat.min() < 0 or flat.max() >= self.n_items):
-            raise ArgumentError(
-                name, f"expected item rows from 0 to {self.n_items - 1}, got {flat.min()} to {flat.max()}"
-            )
-        leaf_of = self._index.leaf_of
-        leaves = leaf_of[torch.from_numpy(flat).to(leaf_of.device)].cpu().numpy()
-        owner = np.repeat(np.arange(self.n_prompts), [len(one) for one in lists])
-        return np.unique(owner * self.n_items + leaves)
+        listed, leaf_of = Ragged.of(lists), self._index.leaf_of
+        rows = torch.from_numpy(check_rows(listed.values, self.n_items, name)).to(leaf_of.device)
+        return np.unique(listed.owners * self.n_items + leaf_of[rows].cpu().numpy())
 
     def without(self, owner: NDArray[np.int64], leaves: NDArray[np.int64]) -> ItemFilter:
-        """The same filter that also leaves out some leaves of some prompts, elementwise; they must be allowed now."""
+        """The same filter without some leaves of some prompts, elementwise; they must be allowed now."""
         other = object.__new__(ItemFilter)
         vars(other).update(vars(self))
         gone = owner * self.n_items + leaves
         keys = self._sorted.cpu().numpy()
         denied = gone[self.inverted[owner]]
-        keys = np.sort(np.concatenate([keys[~np.isin(keys, gone)], denied]))
-        other.offsets = np.searchsorted(keys, np.arange(self.n_prompts + 1) * self.n_items)
-        other.leaves = (keys % self.n_items).astype(np.int32)
-        other._sorted = torch.from_numpy(keys).to(self._sorted.device)
+        other._list(np.sort(np.concatenate([keys[~np.isin(keys, gone)], denied])))
         return other
 
     def count(self, prompts: Tensor, begin: Tensor, end: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor
 
+from metatoken.data.ragged import Ragged
 from metatoken.errors import ArgumentError
 from metatoken.tokens.trie import Trie
 
@@ -46,21 +47,18 @@ class TokenTrie:
         self.end = np.atleast_1d(np.array([] if end is None else end, dtype=np.int64))
         if len(self.end) == 0 and (self.trie.codes() < 0).any():
             raise ArgumentError("end", "expected an end token id, because items have different numbers of tokens")
-        # Nodes are numbered by parent, then by code, so these keys ascend, and one search finds a child.
+        # Nodes are numbered by parent, then by code, so keys ascend, and one search finds a child.
+        # The last key is nobody's, so that a search ends within them.
+        self._children = Ragged(self.trie.first_child.astype(np.int64) - 1, self.trie.code[1:].astype(np.int64))
         self._stride = int(self.trie.code.max(initial=0)) + 1
-        parent = np.repeat(np.arange(self.trie.n_nodes, dtype=np.int64), np.diff(self.trie.first_child))
-        self._keys = parent * self._stride + self.trie.code[1:]
+        keys = self._children.owners * self._stride + self._children.values
+        self._keys = np.append(keys, np.iinfo(np.int64).max)
 
     @classmethod
     def from_codes(
         cls, codes: ArrayLike, offsets: Sequence[int], *, end: int | Sequence[int] | None = None
     ) -> TokenTrie:
-        """Token ids are `offsets[level] + code`.
-
-        Args:
-            codes: Integer `[n_items, depth]`, -1 padded.
-            offsets: First token id of each level, `[depth]` at least.
-            end: See the class.
+        """Item tuples from codes, integer `[n_items, depth]`, -1 padded: token ids are `offsets[level] + code`.
 
         Raises:
             ArgumentError: There are fewer offsets than levels, or see the class.
@@ -81,18 +79,23 @@ class TokenTrie:
     def step(self, nodes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Node behind each node and token, int64 `[R]`; -1 where there is none, or from -1."""
         keys = nodes * self._stride + tokens
-        place = np.minimum(np.searchsorted(self._keys, keys), max(0, len(self._keys) - 1))
+        place = np.searchsorted(self._keys, keys)
         there = (nodes >= 0) & (tokens >= 0) & (tokens < self._stride)
-        if len(self._keys) == 0:
-            return np.full(len(nodes), -1)
         return np.where(there & (self._keys[place] == keys), place + 1, -1)
 
-    def nodes(self, generated: np.ndarray) -> np.ndarray:
-        """Node that each row of generated ids `[R, T]` leads to, int64 `[R]`; -1 where it left the trie."""
-        found = np.zeros(len(generated), dtype=np.int64)
-        for column in generated.T:
-            found = self.step(found, column.astype(np.int64))
-        return found
+    def nodes(self, generated: ArrayLike, *, stop: bool = False) -> np.ndarray:
+        """Node that each row of generated ids `[R, T]` leads to, int64 `[R]`; -1 where it left the trie.
+
+        Args:
+            generated: Integer `[R, T]`.
+            stop: Leave out end tokens and whatever follows them.
+        """
+        ids = np.asarray(generated, dtype=np.int64)
+        over = np.logical_or.accumulate(np.isin(ids, self.end), axis=1) & stop
+        nodes = np.zeros(len(ids), dtype=np.int64)
+        for column, done in zip(ids.T, over.T, strict=True):
+            nodes = np.where(done, nodes, self.step(nodes, column))
+        return nodes
 
     def allowed(self, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Token ids that may follow each row of generated ids `[R, T]`, flat: `(rows, ids)`.
@@ -101,25 +104,15 @@ class TokenTrie:
         anything that is no prefix of an item, the end tokens again: finished beams must go on with something.
         """
         nodes = self.nodes(generated)
-        at = np.maximum(nodes, 0)
-        begin = self.trie.first_child[at].astype(np.int64)
-        counts = np.where(nodes >= 0, self.trie.first_child[at + 1] - begin, 0)
-        rows = np.repeat(np.arange(len(nodes)), counts)
-        child = np.arange(len(rows)) + np.repeat(begin - (np.cumsum(counts) - counts), counts)
-        closed = np.flatnonzero((nodes < 0) | (self.trie.terminal[at] >= 0))
-        rows = np.concatenate([rows, np.repeat(closed, len(self.end))])
-        return rows, np.concatenate([self.trie.code[child].astype(np.int64), np.tile(self.end, len(closed))])
+        inside = np.flatnonzero(nodes >= 0)
+        children = self._children.take(nodes[inside])
+        closed = np.flatnonzero((nodes < 0) | (self.trie.terminal[np.maximum(nodes, 0)] >= 0))
+        rows = np.concatenate([inside[children.owners], np.repeat(closed, len(self.end))])
+        return rows, np.concatenate([children.values, np.tile(self.end, len(closed))])
 
     def items(self, generated: ArrayLike) -> np.ndarray:
-        """Item row of each row of generated ids `[R, T]`, int64 `[R]`; -1 where it is no whole item.
-
-        End tokens and whatever follows them are left out.
-        """
-        ids = np.asarray(generated, dtype=np.int64)
-        ended = np.cumsum(np.isin(ids, self.end), axis=1) > 0
-        nodes = np.zeros(len(ids), dtype=np.int64)
-        for column, over in zip(ids.T, ended.T, strict=True):
-            nodes = np.where(over, nodes, self.step(nodes, column))
+        """Item row of each row of generated ids `[R, T]` up to an end token, int64 `[R]`; -1 for no whole item."""
+        nodes = self.nodes(generated, stop=True)
         leaf = np.where(nodes >= 0, self.trie.terminal[np.maximum(nodes, 0)], -1)
         return np.where(leaf >= 0, self.trie.leaf_items[np.maximum(leaf, 0)], -1).astype(np.int64)
 
@@ -144,15 +137,8 @@ class TrieLogitsProcessor(LogitsProcessor):
 
 
 def prefix_allowed_tokens_fn(tokens: TokenTrie, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
-    """The function that `generate(prefix_allowed_tokens_fn=...)` asks, once for each beam and step.
+    """The function that `generate(prefix_allowed_tokens_fn=...)` asks, once per beam and step.
 
-    Args:
-        tokens: The items.
-        prompt_length: See `TrieLogitsProcessor`, which does the same for all beams at once.
+    `TrieLogitsProcessor`, whose arguments it has, does the same for all beams at once.
     """
-
-    def allowed(_batch: int, input_ids: Tensor) -> list[int]:
-        ids: list[int] = tokens.allowed(input_ids[None, prompt_length:].cpu().numpy())[1].tolist()
-        return ids
-
-    return allowed
+    return lambda _batch, ids: tokens.allowed(ids[None, prompt_length:].cpu().numpy())[1].tolist()

@@ -17,12 +17,12 @@ class TextOptions(Settings):
     min_new_tokens: int = setting(1, "Shortest text; 1, since no text that is learned from is empty.", ge=0)
     num_beams: int = setting(1, "Beams; 1 is greedy.", ge=1)
     do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
-    temperature: float = setting(1.0, "Of the draw.", gt=0)
+    temperature: float = setting(1.0, "Temperature of the draw.", gt=0)
     top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)
     no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
 
     def check(self) -> None:
-        """Refuses a shortest text that is longer than the longest."""
+        """Refuse a shortest text that is longer than the longest."""
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             said = f"expected at most max_new_tokens, {self.max_new_tokens}, got {self.min_new_tokens}"
             raise SettingError(("min_new_tokens",), said)

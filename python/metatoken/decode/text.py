@@ -6,9 +6,11 @@ OOV tokens have no column in the backbone's text head (their rows stand beside i
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.decode.settings import TextOptions
 
@@ -33,37 +35,31 @@ def write(
 
     Args:
         network: In evaluation mode, with a causal backbone.
-        tokenizer: Of the backbone.
-        prompts: For each its token ids and the item rows whose last tokens stand there (or -1), int64 `[length]` each.
+        tokenizer: The backbone's.
+        prompts: Token ids of each, and the item rows whose last tokens stand there (or -1), int64 `[length]` each.
         options: How to write.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
-        The texts, without special tokens and outer blanks.
+        Texts without special tokens and outer blanks.
     """
     options = options or TextOptions()
-    width = max(len(ids) for ids, _ in prompts)
     device = network.items.tokens.device
-    ids = torch.zeros(len(prompts), width, dtype=torch.int64)
-    leaves = torch.full_like(ids, -1)
-    mask = torch.zeros_like(ids)
-    for row, (tokens, items) in enumerate(prompts):
-        # On the left, since `generate` writes on from the last column.
-        ids[row, width - len(tokens) :] = torch.from_numpy(tokens)
-        leaves[row, width - len(tokens) :] = torch.from_numpy(items)
-        mask[row, width - len(tokens) :] = 1
-    vectors = network.embed(ids.to(device), leaves.to(device), network.items())
-    model: Any = network.backbone.bare()
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    tokens, rows = ([torch.from_numpy(one) for one in column] for column in zip(*prompts, strict=True))
+    # On the left, since `generate` writes on from the last column.
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    ids, items = pad(tokens), pad(rows, padding_value=-1)
+    mask = pad([torch.ones_like(one) for one in tokens])
+    vectors = network.embed(ids.to(device), items.to(device), network.items())
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
-        found = model.generate(
+        written = network.backbone.bare().generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=pad,
+            pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             **options.arguments(),
         )
-    return [text.strip() for text in tokenizer.batch_decode(found, skip_special_tokens=True)]
+    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,7 +19,6 @@ from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
 from metatoken.tokens.features import ItemFeatures
-from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +29,13 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """The parts of a model.
 
     Attributes:
-        network: What computes.
+        network: Backbone, OOV tokens and heads.
         builder: Makes prompts of histories.
-        tokenizer: Of the backbone, without the OOV tokens.
+        tokenizer: The backbone's, without the OOV tokens.
         features: float `[n_items, f]` item features, or None.
     """
 
@@ -64,31 +61,19 @@ def build_model(
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
     titles = _titles(settings, vocabulary)
-    pairs = tasks_of(settings.tasks, "rate", "write")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer)
         backbone = Backbone(bare)
-        if pairs and backbone.is_encoder_decoder:
+        if backbone.is_encoder_decoder and (pairs := tasks_of(settings.tasks, "rate", "write")):
             raise ConfigError(
                 f"model.tasks: {pairs[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
             )
         written = titles is not None or bool(tasks_of(settings.tasks, "write"))
         if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
             freeze_unread(backbone.bare())
-        network = Network(
-            backbone,
-            vocabulary,
-            Trie.from_codes(vocabulary.item_codes),
-            base=len(tokenizer),
-            temperature=settings.temperature,
-            alpha=settings.alpha,
-            input_norm=_input_norm(settings, backbone, len(tokenizer)),
-            leaf=settings.leaf,
-            features=None if features is None else torch.from_numpy(features),
-            normaliser=settings.normaliser,
-            ratings=bool(tasks_of(settings.tasks, "rate")),
-        )
+        norm = _input_norm(settings, backbone, len(tokenizer))
+        network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
     encoder = PromptEncoder(
         tokenizer,
         vocabulary.item_tokens,

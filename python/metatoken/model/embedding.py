@@ -2,8 +2,8 @@
 
 `e(t) = E[t] + alpha (W c_t + b)`: `E[t]` a free row, `c_t` the frozen centroid of the token, `W, b` one linear layer
 shared by all tokens (META ID, equation 5). It is applied wherever the table is used, so training, decoding and export
-can never differ (DESIGN decision 1). The rows live beside the backbone's own table, which stays as it is: nothing is
-resized, a frozen table stays frozen, and text logits cannot change.
+can never differ (docs/design.md, decision 1). The rows live beside the backbone's own table, which stays as it is:
+nothing is resized, a frozen table stays frozen, and text logits cannot change.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class TokenTable(nn.Module):
         centroids: float `[n_tokens, c]`, frozen.
         dim: Width of the backbone.
         alpha: Weight of the projected centroid.
-        norm: Length that rows have at the input (cosine heads ignore length); None keeps their own.
+        norm: Length that rows have at the input (cosine heads ignore length).
     """
 
     centroids: Tensor
 
-    def __init__(self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float | None = None) -> None:
+    def __init__(self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float) -> None:
         super().__init__()
         self.alpha = alpha
         self.norm = norm
@@ -38,13 +38,13 @@ class TokenTable(nn.Module):
         self.projection = nn.Linear(centroids.shape[1], dim)
 
     def forward(self) -> Tensor:
-        """Composed vectors `[n_tokens, dim]`, before any normalisation."""
+        """Composed vectors `[n_tokens, dim]`, before any normalization."""
         projected: Tensor = self.projection(self.centroids)
         return self.weight + self.alpha * projected
 
     def inputs(self) -> Tensor:
         """Vectors as the backbone reads them, `[n_tokens, dim]`."""
-        return rescale(self(), self.norm)
+        return F.normalize(self(), dim=-1) * self.norm
 
 
 class MetaEmbedding(nn.Embedding):
@@ -66,14 +66,10 @@ class MetaEmbedding(nn.Embedding):
 
 
 def install(backbone: nn.Module, table: TokenTable, base: int) -> None:
-    """Makes every embedding layer that reads token ids know the OOV ids.
+    """Makes every embedding layer of a Hugging Face model that reads token ids know the OOV ids, from `base` on.
 
-    A T5 has three such modules (shared, encoder, decoder), over one storage or not; each is swapped.
-
-    Args:
-        backbone: A Hugging Face model.
-        table: The rows; kept outside the module tree of the backbone, so it is saved once, by its owner.
-        base: First OOV id; ids below are the backbone's own.
+    The table stays outside the backbone's module tree, so it is saved once, by its owner. A T5 has three such layers
+    (shared, encoder, decoder), over one storage or not.
     """
     for layer in readers(backbone):
         own = type(layer)
@@ -99,8 +95,3 @@ def readers(backbone: Any) -> list[Any]:
     if backbone.config.is_encoder_decoder:
         parts += [backbone.get_encoder(), backbone.get_decoder()]
     return list({id(layer): layer for layer in (part.get_input_embeddings() for part in parts)}.values())
-
-
-def rescale(x: Tensor, norm: float | None) -> Tensor:
-    """Rows of `x` brought to length `norm`; unchanged for None."""
-    return x if norm is None else F.normalize(x, dim=-1) * norm

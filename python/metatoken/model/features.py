@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,26 +30,18 @@ def title_features(
     cached: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ItemFeatures:
-    """Text vectors of titles with their ids.
+    """Text vectors of the titles of raw item ids.
 
-    Args:
-        ids: Raw item ids.
-        titles: Their titles.
-        backbone: `smollm2-135m`, a folder with a Hugging Face model, or a hub name.
-        layer: See `text_vectors`.
-        components: Whitened principal components; None keeps the states as they are.
-        max_tokens: See `text_vectors`.
-        precision: See `text_vectors`.
-        cached: A folder of earlier features; where they were made from the same words, weights and settings, they are
-            returned and nothing is computed.
-        progress: Called with (tokens done, tokens in all).
+    They have `components` whitened principal components, or None for the plain states. Where `cached`, a folder of
+    earlier features, has them from the same words, weights and settings, nothing is computed. Other arguments as in
+    `text_vectors`.
     """
     model, tokenizer = load_pretrained(backbone)
     source = {
         "backbone": backbone, "backbone_sha256": weights_checksum(model), "texts_sha256": texts_checksum(ids, titles),
         "layer": layer, "components": components, "max_tokens": max_tokens, "precision": precision,
     }  # fmt: skip
-    if cached is not None and _source(Path(cached)) == source:
+    if cached is not None and _source(cached) == source:
         return ItemFeatures.load(cached)
     vectors = text_vectors(
         titles, (model, tokenizer), layer=layer, max_tokens=max_tokens, precision=precision, progress=progress
@@ -67,9 +60,8 @@ def weights_checksum(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _source(folder: Path) -> object:
+def _source(folder: str | Path) -> object:
     """What sound features in a folder were made from; None where there are none."""
-    try:
+    with suppress(ArtifactError):
         return read_manifest(folder, KIND, SCHEMA)["source"]
-    except ArtifactError:
-        return None
+    return None

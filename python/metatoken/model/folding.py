@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from metatoken.errors import ConfigError
-from metatoken.model.backbone.adaptation import is_tied
 from metatoken.model.embedding import readers
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def plain_model(network: Network, *, inplace: bool = False) -> Any:
-    """A plain Hugging Face model with the OOV tokens as rows `base .. base + n_tokens` of its tables.
+    """A plain Hugging Face model with the OOV tokens as the last rows of its tables, those of their token ids.
 
     Args:
         network: Trained. Unless `inplace`, it stays as it is.
@@ -36,28 +34,26 @@ def plain_model(network: Network, *, inplace: bool = False) -> Any:
     Raises:
         ConfigError: The architecture or its final norm does not allow exact folding.
     """
-    inputs, outputs = network.table.inputs(), F.normalize(network.table(), dim=-1) / network.item_head.temperature
+    inputs, outputs = network.table.inputs(), network.generation.scaled(network.table())
     backbone = network.backbone if inplace else copy.deepcopy(network.backbone)
     norm = backbone.norm
     model: Any = backbone.release()
     _check(model)
-    head, tied = model.get_output_embeddings(), is_tied(model)
+    head = model.get_output_embeddings()
     text = head.weight.detach()
-    if tied:
-        text = text.clone()
     if getattr(model.config, "scale_decoder_outputs", False):
         # A T5 multiplies its states by this where the head is tied; a folded one is not.
         text = text * model.config.d_model**-0.5
         model.config.scale_decoder_outputs = False
     rows, bias = norm.fold(outputs, head_bias=head.bias is not None)
-    size = max(len(text), network.base + len(rows))
+    size = max(len(text), network.columns.stop)
     layers = readers(model)
-    grown = nn.Parameter(_grow(layers[0].weight.detach(), inputs / _scale(layers[0]), network.base, size))
+    grown = nn.Parameter(_grow(layers[0].weight.detach(), inputs / _scale(layers[0]), network.columns, size))
     for layer in layers:
         layer.weight, layer.num_embeddings = grown, size
-    head.weight, head.out_features = nn.Parameter(_grow(text, rows, network.base, size)), size
+    head.weight, head.out_features = nn.Parameter(_grow(text, rows, network.columns, size)), size
     if head.bias is not None:
-        head.bias = nn.Parameter(_grow(head.bias.detach(), bias, network.base, size))
+        head.bias = nn.Parameter(_grow(head.bias.detach(), bias, network.columns, size))
     _untie(model, size)
     return model.eval()
 
@@ -69,16 +65,16 @@ def _check(model: Any) -> None:
             raise ConfigError(f"{type(model).__name__} changes its logits ({name}), so tokens cannot be folded into it")
 
 
-def _grow(old: Tensor, rows: Tensor, base: int, size: int) -> Tensor:
-    """`old` with `rows` from row `base` on and zeros behind, `size` rows in all."""
+def _grow(old: Tensor, rows: Tensor, where: slice, size: int) -> Tensor:
+    """`old` with `rows` at `where` and zeros behind, `size` rows in all."""
     new = old.new_zeros(size, *old.shape[1:])
     new[: len(old)] = old
-    new[base : base + len(rows)] = rows.to(new.dtype)
+    new[where] = rows.to(new.dtype)
     return new
 
 
 def _scale(layer: Any) -> float:
-    """By how much an embedding layer multiplies its rows (Gemma's does)."""
+    """How much an embedding layer multiplies its rows (Gemma's does)."""
     row = int(layer.weight.norm(dim=1).argmax())
     weight, out = layer.weight[row], layer(torch.tensor([row], device=layer.weight.device))[0]
     scale = float((out @ weight) / (weight @ weight))

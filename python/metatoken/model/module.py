@@ -5,7 +5,6 @@ It hands batches to the network, logs, and decides what a checkpoint holds.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -40,7 +39,7 @@ class MetaTokenModule(L.LightningModule):
         features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
         texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
         tokenizer: The one that was saved with a model, in place of training or loading one.
-        ratings: What the values of the rating head mean; rating tasks need it.
+        ratings: Meaning of the rating head's values; rating tasks need it.
         **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
 
     Raises:
@@ -66,9 +65,8 @@ class MetaTokenModule(L.LightningModule):
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings
-        model = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
-        self.network, self.builder = model.network, model.builder
-        self.tokenizer, self.item_features = model.tokenizer, model.features
+        parts = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
+        self.network, self.builder, self.tokenizer, self.item_features = parts
         self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property
@@ -123,9 +121,7 @@ class MetaTokenModule(L.LightningModule):
             wrapped: Any = self.trainer.model
             wrapped.clip_grad_norm_(gradient_clip_val)
         else:
-            self.clip_gradients(
-                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
-            )
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trainable weights only, since a frozen backbone is on disk already, and adds the random state."""
@@ -143,7 +139,3 @@ class MetaTokenModule(L.LightningModule):
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None
-
-    def settings_dict(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self.settings)

@@ -19,12 +19,16 @@ from metatoken.model.heads.item_scores import Reordered
 from metatoken.model.heads.items import ItemHead, ItemVectors
 from metatoken.model.heads.rating import RatingHead
 from metatoken.model.heads.trie_index import TrieIndex
-from metatoken.model.objective import Scores, target_scores
+from metatoken.model.objective import TargetScores, target_scores
+from metatoken.tasks.task import tasks_of
+from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from metatoken.model.prefix import Prefix
+    from metatoken.model.settings import ModelSettings
     from metatoken.tasks.examples import Batch
-    from metatoken.tokens.trie import Trie
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -34,51 +38,45 @@ class Network(nn.Module):
     Args:
         backbone: The language model.
         vocabulary: Tokens of users and items.
-        trie: The item trie of the vocabulary.
+        settings: Temperature, weight of centroids, leaf vectors, normalizer, and tasks, which say what heads there are.
         base: First OOV id of the backbone's id space.
-        temperature: Of both heads.
-        alpha: Weight of projected centroids.
         input_norm: Length of OOV rows at the input.
-        leaf: Whether an item's last token carries its own vector at the input and at the output.
         features: float `[n_items, f]` further vectors of items, projected into theirs.
-        normaliser: `trie` or `full`, see `GenerationHead`.
-        ratings: Whether there is a rating head.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         vocabulary: Vocabulary,
-        trie: Trie,
+        settings: ModelSettings,
         *,
         base: int,
-        temperature: float = 0.07,
-        alpha: float = 1.0,
         input_norm: float,
-        leaf: bool = True,
-        features: Tensor | None = None,
-        normaliser: str = "trie",
-        ratings: bool = False,
+        features: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.base = base
-        self.leaf = leaf
-        self.input_norm = input_norm
-        self.table = TokenTable(torch.from_numpy(vocabulary.centroids), backbone.dim, alpha=alpha, norm=input_norm)
+        self.backbone, self.base, self.leaf, self.input_norm = backbone, base, settings.leaf, input_norm
+        dim, centroids = backbone.dim, torch.from_numpy(vocabulary.centroids)
+        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm)
         install(backbone.bare(), self.table, base)
-        self.items = ItemVectors(
-            self.table,
-            torch.from_numpy(vocabulary.item_tokens),
-            torch.from_numpy(vocabulary.item_vectors),
-            features,
-        )
-        self.index = TrieIndex(trie)
-        self.item_head = ItemHead(temperature)
+        tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
+        further = None if features is None else torch.from_numpy(features)
+        self.items = ItemVectors(self.table, tokens, entities, further)
+        self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
+        self.item_head = ItemHead(settings.temperature)
         offsets = vocabulary.level_offsets.tolist()
-        self.generation = GenerationHead(self.index, offsets, temperature, backbone.dim, normaliser)
-        self.rating_head = RatingHead(backbone.dim) if ratings else None
+        self.generation = GenerationHead(self.index, offsets, settings.temperature, dim, settings.normaliser)
+        self.rating_head = RatingHead(dim) if tasks_of(settings.tasks, "rate") else None
         self._unit: tuple[tuple[object, ...], Tensor] | None = None
+
+    def token_ids(self, oov_ids: Tensor) -> Tensor:
+        """Token ids of the backbone's id space for OOV ids, int64, same shape."""
+        return oov_ids + self.base
+
+    @property
+    def columns(self) -> slice:
+        """Token ids of all OOV tokens, as a slice."""
+        return slice(self.base, self.base + len(self.table.weight))
 
     def embed(self, ids: Tensor, items: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
         """Input vectors `[B, L, d]`; where an item's last token stands, that item's vector.
@@ -101,35 +99,25 @@ class Network(nn.Module):
         own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
         return torch.where((items >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
 
-    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> Scores:
+    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> TargetScores:
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
         item_vectors = self.items()
         states, text_loss = self._states(batch, item_vectors, text=text)
-        scores = Scores(states.new_zeros(0), [], None)
+        scores = TargetScores(states.new_zeros(0), [], None)
         # Cosines over a small temperature are logits up to 14, too long for the eight bits of a bf16 product.
         with torch.autocast(batch.input_ids.device.type, enabled=False):
             if len(batch.targets) > 0:
-                scores = target_scores(
-                    self._levels(batch, states),
-                    batch.targets,
-                    item_head=self.item_head,
-                    generation=self.generation,
-                    rows=self.table(),
-                    vectors=Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of),
-                    shared=shared,
-                )
+                vectors = Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of)
+                scores = target_scores(self, self._levels(batch, states), batch.targets, vectors, shared=shared)
             if len(batch.ratings) > 0 and self.rating_head is not None:
-                told = self.rating_head(states[batch.rating_row, batch.rating_position])
-                scores = replace(scores, ratings=(told - batch.ratings) ** 2)
+                rating = self.rating_head(states[batch.rating_row, batch.rating_position])
+                scores = replace(scores, ratings=(rating - batch.ratings) ** 2)
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
-        """Unit states `[P, d]` of the targets, one tensor a level, and the loss of text tokens if `text`.
+        """Unit states `[P, d]` of the targets, one tensor per level, and the loss of text tokens if `text`.
 
-        Args:
-            batch: Prompts with their targets.
-            item_vectors: float `[n_items, d]` of `self.items()`.
-            text: Whether to compute the loss of text tokens where there are any.
+        `item_vectors` are those of `self.items()`, float `[n_items, d]`.
         """
         states, text_loss = self._states(batch, item_vectors, text=text)
         return self._levels(batch, states), text_loss
@@ -145,20 +133,20 @@ class Network(nn.Module):
         return self.backbone.states(vectors, batch.attention_mask, decoder_ids), None
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
-        """Unit states of the targets, one tensor a level, out of all of a batch."""
+        """Unit states of the targets, one tensor per level, out of all of a batch."""
         # An item with fewer tokens than others may end before the last level's position; that level is then unused.
         width = states.shape[1]
         places = [(batch.state_position + level).clamp_max(width - 1) for level in range(self.index.depth)]
         # One selection of rows for all levels: its gradient is a sum into rows, much faster than that of indexing.
         rows = torch.cat([batch.state_row * width + place for place in places])
-        found = states.reshape(-1, states.shape[2]).index_select(0, rows)
-        return list(torch.split(found, len(batch.targets)))
+        selected = states.reshape(-1, states.shape[2]).index_select(0, rows)
+        return list(torch.split(selected, len(batch.targets)))
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
         tokens = self.items.tokens[targets, :-1]
         # Behind the end of a short tuple stands the start token again, where no state is read.
-        return torch.cat([start, torch.where(tokens >= 0, tokens + self.base, start)], dim=1)
+        return torch.cat([start, torch.where(tokens >= 0, self.token_ids(tokens), start)], dim=1)
 
     @torch.no_grad()
     def start(self, batch: Batch) -> Prefix:
@@ -173,13 +161,12 @@ class Network(nn.Module):
         """Feeds the backbone the tokens that lead to trie nodes.
 
         Args:
-            prefix: What was read.
+            prefix: Result of `start` or `advance`; it stays as it is.
             source: int64 `[R]` row of `prefix` that each node continues.
             nodes: int `[R]` nodes.
-            level: Of the tokens: one less than the depth of the nodes.
+            level: Level of the tokens, one less than the depth of the nodes.
         """
-        tokens = self.index.code[nodes].long() + self.generation.level_offsets[level] + self.base
-        return self.backbone.step(prefix, source, tokens)
+        return self.backbone.step(prefix, source, self.token_ids(self.generation.token_of(nodes, level)))
 
     @torch.no_grad()
     def leaf_vectors(self) -> Tensor:

@@ -12,24 +12,28 @@ text columns. Rating tasks add `w_rating (head - r)^2`, `r` what the biases leav
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import ItemScores
-from metatoken.model.heads.items import ItemHead
-from metatoken.model.settings import Weights
+
+if TYPE_CHECKING:
+    from metatoken.model.heads.generation import GenerationHead
+    from metatoken.model.heads.items import ItemHead
+    from metatoken.model.network import Network
+    from metatoken.model.settings import Weights
 
 
 @dataclass(frozen=True)
-class Scores:
+class TargetScores:
     """Log-probabilities of the targets, each `[P]`.
 
     Attributes:
         item: By the item head.
-        tokens: By the generation head with leaf vectors, one tensor a level; 0 where an item has no such level. The
+        tokens: By the generation head with leaf vectors, one tensor per level; 0 where an item has no such level. The
             last is the choice among the items below a leafy node, whatever its level.
         shared: That choice by shared token vectors; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
@@ -46,39 +50,31 @@ class Scores:
 
 
 def target_scores(
-    level_states: list[Tensor],
-    targets: Tensor,
-    *,
-    item_head: ItemHead,
-    generation: GenerationHead,
-    rows: Tensor,
-    vectors: Tensor,
-    shared: bool,
-) -> Scores:
+    network: Network, level_states: list[Tensor], targets: Tensor, vectors: Tensor, *, shared: bool
+) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
     Args:
-        level_states: Unit states `[P, d]`, one tensor a level: before the item, after its first token, and so on.
+        network: Has the heads.
+        level_states: Unit states `[P, d]`, one tensor per level: before the item, after its first token, and so on.
         targets: int64 `[P]` item rows.
-        item_head: Scores whole items.
-        generation: Scores tokens.
-        rows: float `[n_tokens, d]` composed token vectors.
         vectors: float `[n_items, d]` item vectors in leaf order.
-        shared: Whether to score the last token by its shared vector, too.
+        shared: Also score the last token by its shared vector.
     """
-    index = generation.index
+    generation, index, rows = network.generation, network.index, network.table()
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
-    own, total, inside = _item_scores(level_states[0], index.leaf_of[targets], node, item_head, generation, vectors)
+    leaf, head = index.leaf_of[targets], network.item_head
+    own, total, inside = _item_scores(level_states[0], leaf, node, head, generation, vectors)
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
             return generation.choice_score(level_states[level], path[:, level], choice[:, level], level, rows)
         at = torch.nonzero(at)[:, 0]
-        found = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
-        return torch.zeros_like(own).index_put((at,), found)
+        scores = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
+        return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
     below = own - inside
@@ -87,7 +83,7 @@ def target_scores(
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-    return Scores(own - total, tokens, by_token)
+    return TargetScores(own - total, tokens, by_token)
 
 
 def _item_scores(
@@ -96,16 +92,16 @@ def _item_scores(
     """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
     index, scaled = generation.index, F.normalize(vectors, dim=-1) / item_head.temperature
     begin, end = index.leaf_begin[node.long()].long(), index.leaf_end[node.long()].long()
-    found: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end)
-    return found
+    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end)
+    return scores
 
 
-def loss_parts(scores: Scores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
-    """The weighted loss and its parts: `loss`, and of `item`, `generation`, `shared`, `text`, `rating` what there is.
+def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:
+    """The weighted loss and its parts: `loss`, and those of `item`, `generation`, `shared`, `text`, `rating` there are.
 
     Args:
-        scores: Of the targets of a batch.
-        weights: Of the parts.
+        scores: Scores of the targets of a batch.
+        weights: Weights of the parts.
         normaliser: float `[3]`, what sums over targets, text tokens and ratings are divided by; None gives means over
             those of this batch.
     """

@@ -1,7 +1,7 @@
 """What a backbone has read, and how several continuations of one prompt share it.
 
 A beam search continues each prompt many times. Copying the prompt's keys and values for each beam costs more than the
-step itself (27 MB a layer for 640 beams of 60 tokens and width 128). Here the newest tokens of all beams of a prompt
+step itself (27 MB per layer for 640 beams of 60 tokens and width 128). Here the newest tokens of all beams of a prompt
 stand side by side behind the one cached prompt, and a mask lets each see the prompt, the tokens of its own path, and
 itself. Where that is not possible (encoder-decoder models, caches with windows, other attention kernels) each row has
 its own copy.
@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PADDING = 4  # sharing ends where more than so many positions would be computed for each that is needed
+PADDING = 4  # sharing ends where more positions than this would be computed per needed one
 
 
 @dataclass
 class Prefix:
-    """What a backbone has read so far, one row a prompt or beam; carried while decoding.
+    """What a backbone has read so far, one row per prompt or beam; carried while decoding.
 
     Attributes:
         last: float `[R, d]` unit state that predicts the next token.
         mask: int64 `[C, L]` attention mask of what was read, for each row of the cache.
         lengths: int64 `[R]` number of real positions.
-        cache: Key-value cache; of the decoder, with the keys and values of the encoder's output, where there is one.
+        cache: Key-value cache, the decoder's where there is one, with keys and values of the encoder's output.
         encoded: float `[R, L, d]` encoder's output (encoder-decoder only).
         owner: int64 `[R]` row of the cache that each row continues; None where each row has its own.
         slots: int64 `[R, t]` positions in the cache of the tokens that each row has read behind the shared prompt.
@@ -45,10 +45,10 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the next tokens of R rows stand: one row a prompt, side by side.
+    """Where the next tokens of R rows stand: one row per prompt, side by side.
 
     Attributes:
-        prefix: With the cache of the prompts that take part.
+        prefix: What was read, with the cache of the prompts that take part.
         row: int64 `[R]` row of the cache.
         column: int64 `[R]` place among the new positions.
         mask: float `[C, 1, W, K + W]`, 0 where a new position may look.
@@ -81,8 +81,7 @@ def lay_out(prefix: Prefix, source: Tensor, dtype: torch.dtype) -> Layout | None
     if prefix.owner is None or prefix.slots is None:
         return None
     owner, slots = prefix.owner[source], prefix.slots[source]
-    there, row = torch.unique(owner, return_inverse=True)
-    counts = torch.bincount(row)
+    there, row, counts = torch.unique(owner, return_inverse=True, return_counts=True)
     width = int(counts.max())
     if len(counts) * width > PADDING * len(source):
         return None

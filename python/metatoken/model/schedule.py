@@ -26,12 +26,9 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: ModelSettings, 
 
 
 def rate(settings: ModelSettings, step: int, total: float) -> float:
-    """Share of the learning rate at a step: linear warm-up, then constant or half a cosine to zero.
+    """Share of the learning rate at a step, from 0: linear warm-up, then constant or half a cosine to zero.
 
-    Args:
-        settings: Has the warm-up and the schedule.
-        step: From 0.
-        total: Steps of the run; infinite where it is not known, which makes every schedule constant.
+    Where the total of steps is not known, infinite, every schedule is constant.
     """
     # A short run must not end within its warm-up.
     warm = min(1.0, (step + 1) / max(1.0, min(settings.warmup_steps, 0.1 * total)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from metatoken.config import SettingError, Settings, setting
-from metatoken.errors import ConfigError, hint
-from metatoken.model.backbone.presets import PRESETS, preset_size
+from metatoken.errors import hint
+from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.tasks.task import known_tasks
 
 Tuning = Literal["lora", "full", "frozen"]
@@ -26,69 +26,55 @@ class Weights(Settings):
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
-    """What a model is made of; saved beside its weights.
-
-    Attributes:
-        backbone: A preset (`gpt2-preset`, `t5-preset`), `smollm2-135m`, a folder with a Hugging Face model, or a hub
-            name.
-        layers: Keeps the first so many blocks of a pretrained causal backbone, and its final norm; None keeps all.
-        preset: Overrides of a preset's size: dim, layers, heads, dropout, positions.
-        tuning: What of the backbone trains: `lora`, `full` or `frozen`; None takes `lora` for a pretrained backbone and
-            `full` for a preset, which allows nothing else. Tokens and heads always train.
-        lora: Options of `peft.LoraConfig` over `metatoken.model.backbone.adaptation.LORA`.
-        gradient_checkpointing: Compute a block's activations again in the backward pass: less memory, more time.
-        tasks: Names of tasks: those of `metatoken.tasks.task.known_tasks`.
-        max_text: Tokens of a text in a question or an answer at most.
-        leaf: Score (and read) the last token of an item with the item's own vector.
-        normaliser: Shared tokens compete with the choices at their trie node (`trie`) or with all OOV tokens
-            (`full`), in training as in decoding.
-        temperature: Of the cosine heads.
-        alpha: Weight of the projected centroids.
-        input_norm: Length of OOV vectors at the input; None takes `.25 sqrt(d)` for a preset and the mean length of
-            the text rows for a pretrained backbone.
-        item_features: Folder of `metatoken text-vectors` (or `ItemFeatures.save`) whose vectors are projected into
-            those of the items.
-        user_tokens: Whether sequential prompts hold user tokens, and from what: see `metatoken.tasks.user_tokens`.
-        max_history: Items in a prompt.
-        titles: Write an item's title behind its tokens in histories, and learn to predict it (causal backbones).
-        title_tokens: Text tokens of a title at most.
-        weights: Of the parts of the loss.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW, on matrices only.
-        warmup_steps: Steps of linear warm-up, at most a tenth of the run.
-        schedule: `constant` or `cosine` to zero over the run, after the warm-up.
-        seed: Of the initial weights; in a run, that of the run.
-    """
+    """What a model is made of; saved beside its weights."""
 
     section: ClassVar[str] = "model"
 
-    backbone: str = "gpt2-preset"
-    layers: int | None = setting(None, ge=1)
-    preset: dict[str, int | float] = setting({})
-    tuning: Tuning | None = None
-    lora: dict[str, Any] | None = None
-    gradient_checkpointing: bool = False
-    tasks: tuple[str, ...] = ("sequential", "direct")
-    max_text: int = setting(64, ge=1)
-    leaf: bool = True
-    normaliser: Literal["trie", "full"] = "trie"
-    temperature: float = setting(0.07, gt=0)
-    alpha: float = 1.0
-    input_norm: float | None = None
-    item_features: str | None = None
-    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = "none"
-    max_history: int = setting(50, ge=1)
-    titles: bool = False
-    title_tokens: int = setting(12, ge=1)
-    weights: Weights = field(default_factory=Weights)
-    learning_rate: float = setting(1e-3, gt=0)
-    weight_decay: float = setting(0.01, ge=0)
-    warmup_steps: int = setting(100, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    seed: int = setting(0, ge=0, key=False)
+    backbone: str = setting(
+        "gpt2-preset", f"{', '.join(PRESETS)}, smollm2-135m, a folder with a Hugging Face model, or a hub name."
+    )
+    layers: int | None = setting(
+        None, "First blocks of a pretrained causal backbone that are kept, with its final norm; by default all.", ge=1
+    )
+    preset: dict[str, int | float] = setting({}, "Fields of PresetSize for a preset of another size.")
+    tuning: Tuning | None = setting(
+        None, "What of the backbone trains, beside tokens and heads; by default lora if pretrained, full for a preset."
+    )
+    lora: dict[str, Any] | None = setting(None, "Options of peft.LoraConfig over those of backbone.adaptation.LORA.")
+    gradient_checkpointing: bool = setting(
+        False, "Compute a block's activations again in the backward pass: less memory, more time."
+    )
+    tasks: tuple[str, ...] = setting(("sequential", "direct"), "Names of tasks.")
+    max_text: int = setting(64, "Most tokens of a text in a question or an answer.", ge=1)
+    leaf: bool = setting(True, "Score and read an item's last token with the item's own vector.")
+    normaliser: Literal["trie", "full"] = setting(
+        "trie", "What shared tokens compete with: trie, the choices at their node; full, all OOV tokens."
+    )
+    temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
+    alpha: float = setting(1.0, "Weight of the projected centroids.")
+    input_norm: float | None = setting(
+        None, "Length of OOV vectors at the input; by default .25 sqrt(dim) for a preset, else that of text rows."
+    )
+    item_features: str | None = setting(
+        None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
+    )
+    user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
+        "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
+    )
+    max_history: int = setting(50, "Items in a prompt.", ge=1)
+    titles: bool = setting(
+        False, "Write an item's title behind its tokens in histories, and learn to predict it (causal backbones)."
+    )
+    title_tokens: int = setting(12, "Most text tokens of a title.", ge=1)
+    weights: Weights = setting(Weights(), "Weights of the parts of the loss.")
+    learning_rate: float = setting(1e-3, "Learning rate of AdamW.", gt=0)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices only.", ge=0)
+    warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
+    schedule: Literal["constant", "cosine"] = setting("cosine", "After the warm-up: constant, or cosine to zero.")
+    seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
 
     def check(self) -> None:
-        """Refuses unknown tasks, and what a preset cannot have."""
+        """Refuse unknown tasks, and what a preset cannot have."""
         known = list(known_tasks())
         for task in self.tasks or ("",):
             if task not in known:
@@ -96,9 +82,9 @@ class ModelSettings(Settings):
                 raise SettingError(("tasks",), f"{f'unknown task {task!r}' if task else 'no task'}; {remedy}")
         if self.backbone in PRESETS:
             try:
-                preset_size(self.backbone, self.preset)
-            except ConfigError as error:
-                raise SettingError(("preset",), str(error).removeprefix("model.preset: ")) from error
+                PresetSize.of(PRESETS[self.backbone], self.preset)
+            except SettingError as error:
+                raise error.within("preset") from error.__cause__
             if self.layers is not None:
                 raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
             if self.lora is not None or self.tuning not in (None, "full"):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.errors import ArgumentError
 from metatoken.model.backbone.norm import final_norm
@@ -39,15 +40,14 @@ def text_vectors(
         texts: Titles; blank ones get zeros.
         backbone: `smollm2-135m`, a folder with a Hugging Face model, a hub name; or a model and its tokenizer, which
             is changed to the chosen depth and precision.
-        layer: Blocks that are run, from 1 to all; None takes two thirds of them. Of an encoder-decoder model, blocks
-            of the encoder.
-        max_tokens: Tokens of a text that are read; the rest is cut off.
-        batch_tokens: Tokens in a batch, padding included.
+        layer: Blocks that are run, those of the encoder where there is one; None takes two thirds of them.
+        max_tokens: Most tokens of a text that are read.
+        batch_tokens: Most tokens in a batch, padding included.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies it in hardware.
         progress: Called with (tokens done, tokens in all).
 
     Returns:
-        float32 `[len(texts), width of the backbone]`, not normalised.
+        float32 `[len(texts), width of the backbone]`, not normalized.
 
     Raises:
         ArgumentError: A parameter is out of its range.
@@ -61,7 +61,7 @@ def text_vectors(
     model, tokenizer = load_pretrained(backbone) if isinstance(backbone, str) else backbone
     reader = _Reader(model, layer, torch.bfloat16 if _short(precision, model) else torch.float32)
     unique = {text: place for place, text in enumerate(dict.fromkeys(" ".join(t.split()) for t in texts))}
-    ids = _tokenise(tokenizer, list(unique), max_tokens)
+    ids = _tokenize(tokenizer, list(unique), max_tokens)
     vectors = np.zeros((len(unique), reader.dim), dtype=np.float32)
     batches = _batches(ids, batch_tokens)
     done, total = 0, sum(len(ids[row]) for chosen in batches for row in chosen)
@@ -125,12 +125,8 @@ class _Reader:
     @torch.inference_mode()
     def __call__(self, rows: list[list[int]]) -> NDArray[np.float32]:
         """Means over all positions but the first, float32 `[len(rows), dim]`; zeros for a row with no other."""
-        length = max(map(len, rows))
-        ids = torch.zeros(len(rows), length, dtype=torch.int64)
-        mask = torch.zeros(len(rows), length, dtype=torch.int64)
-        for row, own in enumerate(rows):
-            ids[row, : len(own)] = torch.tensor(own)
-            mask[row, : len(own)] = 1
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        mask = (torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])).long()
         hidden = self._hidden(ids, mask).float()
         inner = mask.clone()
         inner[:, 0] = 0
@@ -139,16 +135,15 @@ class _Reader:
 
     def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         if self.encoder is not None:
-            states: Tensor = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[
-                self.layer
-            ]
+            out = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            states: Tensor = out.hidden_states[self.layer]
             return states
         self._seen.clear()
         self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
         return self._seen.pop()
 
 
-def _tokenise(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
+def _tokenize(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     words = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return [[int(first or 0), *own[:limit]] for own in words]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from metatoken.errors import MetatokenError
+from metatoken.serve.limits import Limits
 
 Ask = TypeVar("Ask")
 Got = TypeVar("Got")
@@ -41,27 +42,17 @@ class Batcher(Generic[Ask, Got]):
 
     Args:
         work: Answers a list of requests, in order; called in one thread.
-        size: Requests in a batch at most.
-        wait_s: How long the first request of a batch waits for others.
-        queue: Requests that may wait.
-        timeout_s: From `submit` to its answer.
-        grace_s: How long `__aexit__` lets waiting requests finish.
+        limits: Size and waiting time of a batch, length of the queue, time for an answer and for stopping.
         seen: Called with the size of each batch.
     """
 
     def __init__(
         self,
         work: Callable[[list[Ask]], Sequence[Got]],
-        *,
-        size: int,
-        wait_s: float,
-        queue: int,
-        timeout_s: float,
-        grace_s: float = 10.0,
+        limits: Limits,
         seen: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        self.work, self.size, self.wait_s, self.queue = work, size, wait_s, queue
-        self.timeout_s, self.grace_s, self.seen = timeout_s, grace_s, seen
+        self.work, self.limits, self.seen = work, limits, seen
         self.closed = True
         self._jobs: deque[_Job[Ask, Got]] = deque()
 
@@ -81,7 +72,7 @@ class Batcher(Generic[Ask, Got]):
         self.closed = True
         self._wake.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.grace_s):
+            async with asyncio.timeout(self.limits.grace_s):
                 await asyncio.shield(self._task)
         self._task.cancel()
         for job in self._jobs:
@@ -99,14 +90,14 @@ class Batcher(Generic[Ask, Got]):
         """
         if self.closed:
             raise ClosedError("the server is stopping")
-        if self.waiting + len(asks) > self.queue:
-            raise BusyError(f"{self.waiting} requests are waiting already, and {self.queue} may")
+        if self.waiting + len(asks) > self.limits.queue:
+            raise BusyError(f"{self.waiting} requests are waiting already, and {self.limits.queue} may")
         loop = asyncio.get_running_loop()
         jobs = [_Job(ask, loop.create_future(), loop.time()) for ask in asks]
         self._jobs.extend(jobs)
         self._wake.set()
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self.limits.timeout_s):
                 return list(await asyncio.gather(*(job.answer for job in jobs)))
         finally:
             if not all(job.answer.done() and not job.answer.cancelled() for job in jobs):
@@ -122,7 +113,7 @@ class Batcher(Generic[Ask, Got]):
                 await self._wake.wait()
                 continue
             await self._fill()
-            batch = [self._jobs.popleft() for _ in range(min(self.size, len(self._jobs)))]
+            batch = [self._jobs.popleft() for _ in range(min(self.limits.batch, len(self._jobs)))]
             if batch:
                 self.seen(len(batch))
                 await self._answer(batch)
@@ -130,8 +121,8 @@ class Batcher(Generic[Ask, Got]):
     async def _fill(self) -> None:
         """Waits until a batch is full or its first request has waited long enough."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._jobs[0].begun + self.wait_s):
-                while self._jobs and len(self._jobs) < self.size and not self.closed:
+            async with asyncio.timeout_at(self._jobs[0].begun + self.limits.wait_ms / 1000):
+                while self._jobs and len(self._jobs) < self.limits.batch and not self.closed:
                     self._wake.clear()
                     await self._wake.wait()
 

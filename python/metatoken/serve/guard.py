@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect, Request
+
 from metatoken.serve.messages import ApiError
 
 if TYPE_CHECKING:
@@ -27,14 +29,7 @@ HEADERS = {
 
 
 class Guard:
-    """An ASGI application around another.
-
-    Args:
-        app: The application.
-        limits: Limits of the body and of time.
-        metrics: Counts requests.
-        paths: Known paths; others are counted together, so that nobody can fill the memory with names.
-    """
+    """An ASGI application around another; paths that are not known are counted together, so that memory is bounded."""
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, paths: Collection[str]) -> None:
         self.app, self.limits, self.metrics, self.paths = app, limits, metrics, paths
@@ -72,14 +67,10 @@ class Guard:
             response.headers["Connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)
             return
-        given = False
+        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return read.pop() if read else await receive()
 
         await self.app(scope, replay, send)
 
@@ -89,21 +80,18 @@ class Guard:
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > most:
             raise _too_large(most)
-        parts, size = [], 0
+        body = bytearray()
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ApiError(400, "disconnected", "the client went away")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > most:
+                async for part in Request(scope, receive).stream():
+                    body += part
+                    if len(body) > most:
                         raise _too_large(most)
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
         except TimeoutError as error:
             raise ApiError(408, "timeout", "the body did not arrive in time") from error
+        except ClientDisconnect as error:
+            raise ApiError(400, "disconnected", "the client went away") from error
+        return bytes(body)
 
 
 def _too_large(most: int) -> ApiError:

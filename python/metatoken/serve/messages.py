@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -10,7 +9,7 @@ from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
 from metatoken.errors import ConditionError, MetatokenError, UnknownIdError
-from metatoken.recommend.requests import Answer, Request
+from metatoken.recommend.requests import Request
 from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
 
@@ -32,17 +31,11 @@ class Ask(BaseModel):
     allow: list[Id] | None = None
     deny: list[Id] = []
 
-    @field_validator("k")
+    @field_validator("k", "history", "allow", "deny")
     @classmethod
-    def _few(cls, value: int, info: ValidationInfo) -> int:
-        _at_most(value, "k", info)
-        return value
-
-    @field_validator("history", "allow", "deny")
-    @classmethod
-    def _short(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        limit = "history" if info.field_name == "history" else "listed"
-        _at_most(len(value or ()), limit, info)
+    def _few(cls, value: Any, info: ValidationInfo) -> Any:
+        limit = "listed" if info.field_name in ("allow", "deny") else str(info.field_name)
+        _at_most(value if isinstance(value, int) else len(value or ()), limit, info)
         return value
 
     def request(self) -> Request:
@@ -69,11 +62,11 @@ class ApiError(Exception):
     """An answer that is an error.
 
     Args:
-        status: Of HTTP.
-        code: For programs.
-        message: For people.
+        status: Status of HTTP.
+        code: Name for programs.
+        message: Words for people.
         more: Further members of the error object.
-        headers: Of the answer.
+        headers: Headers of the answer.
     """
 
     def __init__(
@@ -117,28 +110,22 @@ def as_api_error(error: BaseException) -> ApiError:
     """What went wrong with one request, as an answer; anything unexpected without its details."""
     match error:
         case ApiError():
-            found = error
+            answer = error
         case BusyError():
-            found = ApiError(503, "overloaded", f"{error}; try again", headers={"Retry-After": "1"})
+            answer = ApiError(503, "overloaded", f"{error}; try again", headers={"Retry-After": "1"})
         case ClosedError():
-            found = ApiError(503, "stopping", str(error), headers={"Retry-After": "5"})
+            answer = ApiError(503, "stopping", str(error), headers={"Retry-After": "5"})
         case TimeoutError():
-            found = ApiError(504, "timeout", "the answer took too long; ask for less, or try again")
+            answer = ApiError(504, "timeout", "the answer took too long; ask for less, or try again")
         case UnknownIdError():
-            found = ApiError(404, "unknown_user", f"{error}; give a history to ask for a stranger", {"field": "user"})
+            answer = ApiError(404, "unknown_user", f"{error}; give a history to ask for a stranger", {"field": "user"})
         case ConditionError():
-            more = {"field": "where", "position": error.position}
-            found = ApiError(422, "invalid_filter", str(error), more)
+            answer = ApiError(422, "invalid_filter", str(error), {"field": "where", "position": error.position})
         case MetatokenError():
-            found = ApiError(422, "invalid_request", str(error))
+            answer = ApiError(422, "invalid_request", str(error))
         case _:
-            found = ApiError(500, "internal", FAULT)
-    return found
-
-
-def document(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON."""
-    return asdict(answer)
+            answer = ApiError(500, "internal", FAULT)
+    return answer
 
 
 def _at_most(size: int, limit: str, info: ValidationInfo) -> None:

@@ -13,11 +13,7 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Histogram:
-    """Counts of values below ascending bounds, their number and sum.
-
-    Args:
-        bounds: Upper bounds, inclusive.
-    """
+    """Counts of values up to each of ascending bounds, inclusive; their number and sum."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -56,11 +52,7 @@ class Metrics:
         self.latency.setdefault(path, Histogram(SECONDS)).add(seconds)
 
     def text(self, queue: int) -> str:
-        """All of it.
-
-        Args:
-            queue: Requests that wait for the model.
-        """
+        """All of it, with the number of requests that wait for the model."""
         return "\n".join(self._lines(queue)) + "\n"
 
     def _lines(self, queue: int) -> Iterator[str]:
@@ -89,12 +81,8 @@ class Metrics:
 def resident_bytes() -> int | None:
     """Memory of this process, or None where the system does not say."""
     status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return None
+    lines = status.read_text(encoding="ascii", errors="replace").splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
 
 
 def _head(name: str, kind: str, what: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from metatoken.model.heads import item_scores
 from metatoken.model.heads.item_scores import ItemScores, Reordered
@@ -82,9 +83,8 @@ def test_the_loss_is_that_of_the_heads(
     head = module.network.item_head
 
     def by_heads(states, leaf, node, item_head, generation, vectors):
-        logits = head(states, vectors)
-        own = logits.gather(1, leaf[:, None]).squeeze(1)
-        return own, torch.logsumexp(logits, dim=1), generation.leaf_log_normaliser(logits, node)
+        begin, end = generation.index.leaf_begin[node.long()], generation.index.leaf_end[node.long()]
+        return plain(states, F.normalize(vectors, dim=-1) / head.temperature, leaf, begin, end)
 
     batch = _training_batch(module, _pairs(split))
     losses = []

@@ -13,7 +13,7 @@ import torch
 
 from metatoken import TaskDataModule
 from metatoken.errors import ConfigError
-from metatoken.model.objective import Scores, loss_parts
+from metatoken.model.objective import TargetScores, loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.checkpoints import AtomicCheckpointIO, check_weights, random_state, set_random_state
 
@@ -93,11 +93,11 @@ def test_gradient_accumulation_changes_nothing(make_module: Any, split: Any) -> 
 def test_parts_of_a_loss_average_to_the_loss_of_the_whole() -> None:
     rng = torch.Generator().manual_seed(0)
     values = -torch.rand(4, 10, generator=rng)
-    scores = Scores(values[0], [values[1], values[2]], values[3])
+    scores = TargetScores(values[0], [values[1], values[2]], values[3])
     whole = loss_parts(scores, Weights())
     assert float(whole["item"]) == pytest.approx(-float(values[0].mean()))
     parts = [
-        loss_parts(Scores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor([10 / 3, 1.0]))
+        loss_parts(TargetScores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor([10 / 3, 1.0]))
         for v in (values[:, :2], values[:, 2:9], values[:, 9:])
     ]
     for name, value in whole.items():
@@ -120,9 +120,9 @@ def test_every_weight_is_checked(make_module: Any) -> None:
     weights = {name: p for name, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
     check_weights(module, weights)
     less = {k: v for k, v in weights.items() if k != "network.items.residual"}
-    with pytest.raises(ConfigError, match=r"1 trainable weights are missing \(network\.items\.residual\)"):
+    with pytest.raises(ConfigError, match=r"1 weights are missing \(network\.items\.residual\)"):
         check_weights(module, less)
-    with pytest.raises(ConfigError, match=r"not trained by this model \(network\.odd\)"):
+    with pytest.raises(ConfigError, match=r"1 weights are unknown \(network\.odd\)"):
         check_weights(module, weights | {"network.odd": torch.zeros(1)})
     with pytest.raises(ConfigError, match=r"network\.items\.residual has shape \[3\]"):
         check_weights(module, weights | {"network.items.residual": torch.zeros(3)})

@@ -12,6 +12,7 @@ from torch import nn
 
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.norm import final_norm
+from metatoken.model.embedding import readers
 
 if TYPE_CHECKING:
     from metatoken.model.settings import Tuning
@@ -21,15 +22,14 @@ LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear
 
 
 def adapt(
-    model: nn.Module, tuning: Tuning, lora: Mapping[str, Any] | None = None, *, gradient_checkpointing: bool = False
+    model: Any, tuning: Tuning, lora: Mapping[str, Any] | None = None, *, gradient_checkpointing: bool = False
 ) -> nn.Module:
     """Marks what trains, in place; with `lora`, also adds the layers.
 
     Args:
         model: A Hugging Face model.
         tuning: `lora` (adapters beside frozen weights), `full` or `frozen`.
-        lora: Options of `peft.LoraConfig` over the defaults of `LORA`: `r`, `lora_alpha`, `lora_dropout`,
-            `target_modules`, `use_rslora`, `use_dora`, ...
+        lora: Options of `peft.LoraConfig` over the defaults of `LORA`.
         gradient_checkpointing: Compute activations of a block again in the backward pass, to save memory.
 
     Returns:
@@ -39,16 +39,15 @@ def adapt(
         ConfigError: The options cannot be used with this model.
     """
     if gradient_checkpointing:
-        checkpointed: Any = model
         # Not re-entrant: a re-entrant one drops gradients where no input of a block needs one.
-        checkpointed.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if tuning == "lora":
         return _with_lora(model, {**LORA, **(lora or {})})
-    model.requires_grad_(tuning == "full")
-    return model
+    trained: nn.Module = model.requires_grad_(tuning == "full")
+    return trained
 
 
-def _with_lora(model: nn.Module, options: dict[str, Any]) -> nn.Module:
+def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
@@ -58,40 +57,32 @@ def _with_lora(model: nn.Module, options: dict[str, Any]) -> nn.Module:
         raise ConfigError("model.lora.trainable_token_indices: leave it out; new tokens have a table of their own")
     options.setdefault("fan_in_fan_out", any(isinstance(part, Conv1D) for part in model.modules()))
     try:
-        adapted: Any = get_peft_model(model, LoraConfig(**options))
+        adapted = get_peft_model(model, LoraConfig(**options))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
     # PEFT's wrappers pass an embedding subclass by, so the OOV rows would not be seen.
-    if any(isinstance(layer, BaseTunerLayer | AuxiliaryTrainingWrapper) for layer in tables(adapted.get_base_model())):
+    base: Any = adapted.get_base_model()
+    tables = [*readers(base), base.get_output_embeddings()]
+    if any(isinstance(layer, BaseTunerLayer | AuxiliaryTrainingWrapper) for layer in tables):
         raise ConfigError(
             "model.lora: the embedding and the language-model head cannot be adapted (target_modules, "
             "modules_to_save); the new tokens have a table of their own"
         )
-    result: nn.Module = adapted
-    return result
+    return adapted
 
 
-def tables(model: Any) -> list[nn.Module]:
-    """The layers that read token ids, and the language-model head, each once."""
-    parts = [model, model.get_encoder(), model.get_decoder()] if model.config.is_encoder_decoder else [model]
-    layers = [part.get_input_embeddings() for part in parts] + [model.get_output_embeddings()]
-    return list({id(layer): layer for layer in layers if layer is not None}.values())
-
-
-def is_tied(model: nn.Module) -> bool:
+def is_tied(model: Any) -> bool:
     """Whether the language-model head is the embedding table itself."""
-    hf: Any = model
-    head, table = hf.get_output_embeddings(), hf.get_input_embeddings()
-    return head is not None and head.weight is table.weight
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
-def freeze_unread(model: nn.Module) -> None:
+def freeze_unread(model: Any) -> None:
     """Freezes what no loss of the ranking tasks reads: the gain and bias of the final norm, an untied head.
 
     They would get no gradient, which a distributed strategy takes for an error.
     """
-    hf: Any = model
-    final_norm(hf).requires_grad_(requires_grad=False)
-    head = hf.get_output_embeddings()
-    if head is not None and not is_tied(hf):
+    final_norm(model).requires_grad_(requires_grad=False)
+    head = model.get_output_embeddings()
+    if head is not None and not is_tied(model):
         head.requires_grad_(requires_grad=False)

@@ -1,12 +1,12 @@
 """Backbones: any Hugging Face causal or encoder-decoder model, whether a preset or pretrained.
 
 What the heads need from a backbone is one thing: what its final norm makes before gain and bias, at unit length
-(DESIGN decision 11, `metatoken.model.backbone.norm`). `Backbone.states` is that, for every architecture.
+(docs/design.md, decision 11, `metatoken.model.backbone.norm`). `Backbone.states` is that, for every architecture.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,9 @@ from metatoken.model.embedding import uninstall
 from metatoken.model.heads.text_loss import linear_cross_entropy
 from metatoken.model.prefix import Layout, Prefix, lay_out, selected, separate, sharable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 class Backbone(nn.Module):
-    """A Hugging Face model seen as a map from token vectors to unit states.
-
-    Args:
-        model: Causal or encoder-decoder model, bare or wrapped by PEFT.
-    """
+    """A Hugging Face model, bare or wrapped by PEFT, seen as a map from token vectors to unit states."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -40,9 +33,9 @@ class Backbone(nn.Module):
         self._captured: Tensor | None = None
         self._hook = self.norm.module.register_forward_pre_hook(self._capture)
 
-    def bare(self) -> nn.Module:
+    def bare(self) -> Any:
         """The Hugging Face model itself, out of any PEFT wrapper (adapter layers stay in place)."""
-        inner = getattr(self.model, "get_base_model", None)
+        inner: Any = getattr(self.model, "get_base_model", None)
         return inner() if inner is not None else self.model
 
     def release(self) -> nn.Module:
@@ -58,60 +51,49 @@ class Backbone(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids `[B, L]` -> `[B, L, d]`, through the embedding layer with its OOV rows."""
-        layer: Any = self.bare().get_input_embeddings()  # type: ignore[operator]
-        vectors: Tensor = layer(ids)
+        vectors: Tensor = self.bare().get_input_embeddings()(ids)
         return vectors
 
     def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
-        return self._run(vectors, mask, decoder_ids, use_cache=False)[0]
+        if self.is_encoder_decoder:
+            return self._decode(self._encode(vectors, mask), mask, decoder_ids)[0]
+        return self._run(vectors, mask, use_cache=False)[0]
 
     def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
         states, out = self._run(vectors, mask, use_cache=False)
         return states, out.last_hidden_state
 
-    def text_logits(self, hidden: Tensor, columns: int) -> Tensor:
-        """Logits `[T, columns]` of the backbone's own tokens, for outputs `[T, d]` of the final norm."""
-        bare: Any = self.bare()
-        logits: Tensor = bare.get_output_embeddings()(hidden)[:, :columns]
-        cap = getattr(bare.config, "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
-
     def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
         """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""
-        bare: Any = self.bare()
-        head: Any = bare.get_output_embeddings()
-        capped = getattr(bare.config, "final_logit_softcapping", None) is not None
-        if type(head) is nn.Linear and getattr(head, "bias", None) is None and not capped:
+        head: Any = self.bare().get_output_embeddings()
+        cap = getattr(self.bare().config, "final_logit_softcapping", None)
+        if type(head) is nn.Linear and getattr(head, "bias", None) is None and cap is None:
             return linear_cross_entropy(hidden, head.weight[:columns], ids)
-        return nn.functional.cross_entropy(self.text_logits(hidden, columns).float(), ids)
+        logits = head(hidden)[:, :columns]
+        return nn.functional.cross_entropy((logits if cap is None else torch.tanh(logits / cap) * cap).float(), ids)
 
-    def _run(
-        self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None, **kwargs: Any
-    ) -> tuple[Tensor, Any]:
-        """States and the body's output; text logits are never computed."""
-        bare: Any = self.bare()
-        if not self.is_encoder_decoder:
-            return self._captured_from(lambda: bare.base_model(inputs_embeds=vectors, attention_mask=mask, **kwargs))
-        encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
-        return self._decode(encoded, mask, decoder_ids)[0], encoded
+    def _run(self, vectors: Tensor, mask: Tensor, **kwargs: Any) -> tuple[Tensor, Any]:
+        """Unit states and the output of a causal body; text logits are never computed."""
+        return self._captured_from(self.bare().base_model, inputs_embeds=vectors, attention_mask=mask, **kwargs)
+
+    def _encode(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        encoded: Tensor = self.bare().get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+        return encoded
 
     def _decode(
         self, encoded: Tensor, mask: Tensor, decoder_ids: Tensor | None, cache: Any = None
     ) -> tuple[Tensor, Any]:
-        decoder: Any = self.bare().get_decoder()  # type: ignore[operator]
         return self._captured_from(
-            lambda: decoder(
-                input_ids=decoder_ids, encoder_hidden_states=encoded, encoder_attention_mask=mask,
-                past_key_values=cache, use_cache=cache is not None,
-            )
+            self.bare().get_decoder(), input_ids=decoder_ids, encoder_hidden_states=encoded,
+            encoder_attention_mask=mask, past_key_values=cache, use_cache=cache is not None,
         )  # fmt: skip
 
-    def _captured_from(self, forward: Callable[[], Any]) -> tuple[Tensor, Any]:
-        """Runs `forward` and returns the unit states that the final norm saw during it, and its result."""
+    def _captured_from(self, body: Any, **inputs: Any) -> tuple[Tensor, Any]:
+        """The unit states that the final norm saw while a body ran, and its output."""
         try:
-            out = forward()
+            out = body(**inputs)
             if self._captured is None:
                 raise RuntimeError("the backbone's final norm did not run")
             return self.norm.state(self._captured), out
@@ -126,15 +108,13 @@ class Backbone(nn.Module):
             from transformers import DynamicCache, EncoderDecoderCache
 
             begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
-            bare: Any = self.bare()
-            encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+            encoded = self._encode(vectors, mask)
             cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
             states, out = self._decode(encoded, mask, begin, cache)
             return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
         states, out = self._run(vectors, mask, use_cache=True)
         prefix = Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
-        config: Any = self.bare().config
-        if sharable(prefix.cache, getattr(config, "_attn_implementation", None)):
+        if sharable(prefix.cache, getattr(self.bare().config, "_attn_implementation", None)):
             prefix.owner, prefix.slots = rows, rows.new_zeros(len(rows), 0)
         return prefix
 
@@ -145,9 +125,6 @@ class Backbone(nn.Module):
             prefix: What was read; it stays as it is.
             source: int64 `[R]` rows of `prefix`, repeats allowed.
             ids: int64 `[R]` token ids.
-
-        Returns:
-            The prefix of R rows.
         """
         layout = lay_out(prefix, source, self.embed(ids[:1, None]).dtype)
         if layout is not None:
@@ -178,6 +155,6 @@ class Backbone(nn.Module):
     @property
     def decoder_start(self) -> int:
         """Id that a decoder begins with."""
-        config: Any = self.bare().config
+        config = self.bare().config
         start = getattr(config, "decoder_start_token_id", None)
         return int(config.pad_token_id if start is None else start)

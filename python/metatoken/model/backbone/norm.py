@@ -7,7 +7,7 @@ plain head reads `h = sqrt(d) g s + b`. A head that scores `V . s` becomes plain
 - no bias (RMSNorm; a LayerNorm whose bias is 0): `R = V / (sqrt(d) g)`.
 - a bias, and a plain head that has one too: the same rows and the bias `-R . b`.
 - a bias and a plain head without one: behind a LayerNorm the state sums to 0, so any constant may be subtracted from
-  `V`. `R = (V - c 1) / (sqrt(d) g)` with `c = (b/g) . V / sum(b/g)` makes `R . b = 0` (DESIGN decision 11).
+  `V`. `R = (V - c 1) / (sqrt(d) g)` with `c = (b/g) . V / sum(b/g)` makes `R . b = 0` (docs/design.md, decision 11).
 """
 
 from __future__ import annotations

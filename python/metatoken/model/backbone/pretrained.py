@@ -50,11 +50,7 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
 def keep_layers(model: nn.Module, n: int) -> None:
     """Drops, in place, all blocks of a causal model but the first n; its final norm and head stay.
 
-    The configuration is changed with it, so that the model can be saved and loaded as it is.
-
-    Args:
-        model: A Hugging Face causal model, not wrapped by PEFT.
-        n: Blocks to keep, from 1 to all.
+    The configuration follows, so that the model, not yet wrapped by PEFT, can be saved and loaded as it is.
 
     Raises:
         ConfigError: The model is an encoder-decoder, has its blocks under an unknown name, or has fewer than n.

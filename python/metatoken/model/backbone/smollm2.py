@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,26 +57,20 @@ def locate() -> Path:
     Raises:
         ConfigError: The package, the reader `gguf`, or the file is missing.
     """
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    paths = [Path(str(file.locate())) for file in files if file.name == FILE]
-    if not paths or not paths[0].is_file() or find_spec("gguf") is None:
-        raise ConfigError(f"model.backbone: {NAME} comes with a Python package that is not installed; run: {INSTALL}")
-    return paths[0]
+    with suppress(metadata.PackageNotFoundError):
+        paths = [Path(str(file.locate())) for file in metadata.files(PACKAGE) or [] if file.name == FILE]
+        if paths and paths[0].is_file() and find_spec("gguf") is not None:
+            return paths[0]
+    raise ConfigError(f"model.backbone: {NAME} comes with a Python package that is not installed; run: {INSTALL}")
 
 
 def prepare(source: Path | None = None, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
-    """The model as a plain Hugging Face folder, from the cache or converted now.
+    """The model as a plain Hugging Face folder, from the cache or converted now; checked against its checksums.
 
     Args:
-        source: A GGUF file of the Llama type; by default the one of the package.
+        source: A GGUF file of the Llama type; by default the package's.
         cache: Folder of converted models; by default `cache_folder()`.
-        progress: Called with (steps done, steps in all) while converting, or checking what is there.
-
-    Returns:
-        The folder, checked against its checksums.
+        progress: Called with (steps done, steps in all) while converting.
 
     Raises:
         ConfigError: The package is not installed.
@@ -98,13 +92,7 @@ def prepare(source: Path | None = None, *, cache: Path | None = None, progress: 
 
 
 def convert(source: Path, folder: Path, progress: Progress) -> None:
-    """Writes a GGUF file of the Llama type as configuration, float32 safetensors and tokenizer.
-
-    Args:
-        source: The file.
-        folder: An existing folder.
-        progress: Called with (steps done, steps in all).
-    """
+    """Writes a GGUF file of the Llama type into an existing folder: configuration, float32 safetensors, tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -130,10 +118,9 @@ def convert(source: Path, folder: Path, progress: Progress) -> None:
 
 
 def _sound(folder: Path, checksum: str) -> bool:
-    try:
+    with suppress(ArtifactError):
         return bool(read_manifest(folder, KIND, SCHEMA).get("source_sha256") == checksum)
-    except ArtifactError:
-        return False
+    return False
 
 
 @contextmanager

@@ -19,8 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.errors import ArgumentError
-
 if TYPE_CHECKING:
     from metatoken.model.heads.trie_index import TrieIndex
 
@@ -33,28 +31,31 @@ class GenerationHead(nn.Module):
         level_offsets: First local token id of each level.
         temperature: `tau`.
         dim: Width of the states.
-        normaliser: What shared tokens are normalised over: `trie`, the choices at the node; `full`, all OOV tokens
-            whatever their level (and ending, where the trie knows it). Leaf vectors are always normalised over the
+        normaliser: What shared tokens are normalized over: `trie`, the choices at the node; `full`, all OOV tokens
+            whatever their level (and ending, where the trie knows it). Leaf vectors are always normalized over the
             items below their prefix.
 
     Attributes:
         end: float `[d]`, the vector of ending; None where no item's tuple is a prefix of another's.
-
-    Raises:
-        ArgumentError: The normaliser is unknown.
     """
 
     def __init__(
         self, index: TrieIndex, level_offsets: list[int], temperature: float, dim: int, normaliser: str = "trie"
     ) -> None:
         super().__init__()
-        if normaliser not in ("trie", "full"):
-            raise ArgumentError("normaliser", f'expected "trie" or "full", got {normaliser!r}')
         self.index = index
         self.level_offsets = level_offsets
         self.temperature = temperature
         self.normaliser = normaliser
         self.end = nn.Parameter(torch.randn(dim) * 0.02) if index.has_end else None
+
+    def n_codes(self, level: int) -> int:
+        """Codes of a level."""
+        return self.level_offsets[level + 1] - self.level_offsets[level]
+
+    def token_of(self, nodes: Tensor, level: int) -> Tensor:
+        """Local ids of the tokens that lead to nodes below depth `level`, int64 `[R]`."""
+        return self.index.code[nodes].long() + self.level_offsets[level]
 
     def scaled(self, rows: Tensor) -> Tensor:
         """Unit token vectors over the temperature: what states are multiplied with, `[n_tokens, d]`."""
@@ -65,7 +66,7 @@ class GenerationHead(nn.Module):
 
         Args:
             states: float `[R, d]` unit states.
-            level: Of the tokens.
+            level: Level of the tokens.
             scaled: float `[n_tokens, d]` of `scaled`.
 
         Returns:
@@ -88,7 +89,7 @@ class GenerationHead(nn.Module):
         Args:
             states: float `[R, d]` unit states.
             nodes: int `[R]` nodes of depth `level`.
-            level: Depth of the nodes, so the children's tokens are of this level.
+            level: Depth of the nodes, the level of their children's tokens.
             rows: float `[n_tokens, d]` composed token vectors.
 
         Returns:
@@ -108,25 +109,10 @@ class GenerationHead(nn.Module):
     def choice_score(self, states: Tensor, nodes: Tensor, choice: Tensor, level: int, rows: Tensor) -> Tensor:
         """Log-probability of one choice at each node, `[R]`.
 
-        Args:
-            states: As for `children_scores`, like `nodes`, `level` and `rows`.
-            nodes: int `[R]`.
-            choice: int `[R]` child, or the node itself for ending.
-            level: Depth of the nodes.
-            rows: float `[n_tokens, d]`.
+        A choice (int `[R]`) is a child, or the node itself for ending; other arguments as in `children_scores`.
         """
         scores, _ = self.children_scores(states, nodes, level, rows)
         column = choice.long() - self.index.first_child[nodes.long()]
         if self.end is not None:
             column = torch.where(choice == nodes, scores.shape[1] - 1, column)
         return scores.gather(1, column.long()[:, None]).squeeze(1)
-
-    def leaf_log_normaliser(self, item_logits: Tensor, nodes: Tensor) -> Tensor:
-        """`log sum_{j under node} exp z_j` for each row, `[R]`, from logits in leaf order `[R, n_items]`."""
-        nodes = nodes.long()
-        begin, end = self.index.leaf_begin[nodes], self.index.leaf_end[nodes]
-        widest = int((end - begin).max()) if len(nodes) else 0
-        ids = begin[:, None].long() + torch.arange(widest, device=nodes.device)
-        real = ids < end[:, None]
-        inside = item_logits.gather(1, ids.masked_fill(~real, 0)).masked_fill(~real, -torch.inf)
-        return torch.logsumexp(inside, dim=1)

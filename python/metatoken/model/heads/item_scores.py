@@ -1,15 +1,14 @@
 """Log-probabilities of the item head in one node of the autograd graph.
 
-With `z = S U^T` the logits of `P` states against `n` items, the loss needs three numbers a row: the target's own logit
-`z_t`, `all = log sum exp z` over the catalogue, and `below = log sum exp z_j` over the items `j` below a node, which
-stand in a slice `[b, e)`. Written in plain operations, forward and backward make several matrices `[P, n]` each. Here
-there is never more than a block of rows of one, small enough for the cache: the forward pass keeps three numbers a row,
-and the backward pass multiplies the block again, turns it into its own gradient in place,
+With `z = S U^T` the logits of `P` states against `n` items, the loss needs three numbers per row: the target's own
+logit `z_t`, `all = log sum exp z` over the catalogue, and `below = log sum exp z_j` over the items `j` below a node,
+which stand in a slice `[b, e)`. Written in plain operations, forward and backward make several matrices `[P, n]` each.
+Here there is never more than a block of rows of one, small enough for the cache: the forward pass keeps three numbers
+per row, and the backward pass multiplies the block again, turns it into its own gradient in place,
 
     dL/dz_j = g_all exp(z_j - all) + [b <= j < e] g_below exp(z_j - below) + [j = t] g_own,
 
-and two products take that to `S` and `U`. The slow twin is `metatoken.model.heads.items.ItemHead` with
-`GenerationHead.leaf_log_normaliser`.
+and two products take that to `S` and `U`.
 """
 
 from __future__ import annotations

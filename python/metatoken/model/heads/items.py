@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metatoken.model.embedding import rescale
-
 if TYPE_CHECKING:
     from metatoken.model.embedding import TokenTable
 
@@ -26,12 +24,11 @@ class ItemVectors(nn.Module):
         table: The OOV token table.
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
-        features: float `[n_items, f]` what is known of items from outside, e.g. text vectors; zeros where nothing is.
+        features: float `[n_items, f]` further vectors of items, e.g. of their texts; zeros where nothing is known.
     """
 
     tokens: Tensor
     entities: Tensor
-
     features: Tensor | None
 
     def __init__(
@@ -51,7 +48,7 @@ class ItemVectors(nn.Module):
             self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
     def forward(self) -> Tensor:
-        """Composed vectors `[n_items, d]`, not normalised, in item-row order."""
+        """Composed vectors `[n_items, d]`, not normalized, in item-row order."""
         composed: Tensor = self.residual + self.projection(self.entities)
         if self.features is not None:
             composed = composed + self.feature_projection(self.features)
@@ -63,17 +60,9 @@ class ItemVectors(nn.Module):
             composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
 
-    def inputs(self, norm: float) -> Tensor:
-        """Vectors that stand at an item's last token at the input, `[n_items, d]`."""
-        return rescale(self(), norm)
-
 
 class ItemHead(nn.Module):
-    """Softmax over the catalogue, columns in leaf order.
-
-    Args:
-        temperature: `tau`; smaller is sharper.
-    """
+    """Softmax over the catalogue, columns in leaf order; a smaller temperature is sharper."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()

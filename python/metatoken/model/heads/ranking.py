@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.data.ragged import Ragged
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from metatoken.model.network import Network
     from metatoken.model.prefix import Prefix
@@ -20,10 +23,7 @@ if TYPE_CHECKING:
 def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) -> Tensor:
     """Log-probabilities of the item head, float `[B, n_items]` in item-row order.
 
-    Args:
-        network: In evaluation mode.
-        batch: Prompts.
-        prefix: What `network.start(batch)` returned, if prompts were read already.
+    `prefix` is the result of `network.start(batch)`, if the prompts were read already.
     """
     state = (network.start(batch) if prefix is None else prefix).last
     # The vectors have unit length already.
@@ -37,12 +37,10 @@ def target_ranks(scores: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) ->
     Args:
         scores: float `[B, n_items]`.
         targets: int64 `[B]` item rows.
-        seen: For each row the item rows to leave out.
+        seen: Item rows to leave out, one array per row.
     """
-    rows = np.repeat(np.arange(len(seen)), [len(s) for s in seen])
-    flat = np.concatenate([np.zeros(0, dtype=np.int64), *seen]).astype(np.int64)
-    scores = scores.clone()
-    scores[torch.from_numpy(rows), torch.from_numpy(flat)] = -torch.inf
+    out, scores = Ragged.of(seen), scores.clone()
+    scores[torch.from_numpy(out.owners), torch.from_numpy(out.values)] = -torch.inf
     own = scores.gather(1, targets[:, None])
     # Ties go to the lower item row, as in every ranking of this package.
     before = torch.arange(scores.shape[1], device=scores.device)[None, :] < targets[:, None]

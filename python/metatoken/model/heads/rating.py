@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 
 class RatingHead(nn.Module):
-    """Two layers on a unit state.
-
-    Args:
-        dim: Width of the backbone.
-        dropout: Of the hidden layer.
-    """
+    """Two layers on a unit state."""
 
     def __init__(self, dim: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -31,6 +25,6 @@ class RatingHead(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Values `[P]` in spreads of the rest, of unit states `[P, d]`."""
-        hidden = torch.nn.functional.gelu(self.hidden(states * self.scale))
+        hidden = nn.functional.gelu(self.hidden(states * self.scale))
         value: Tensor = self.out(self.dropout(hidden)).squeeze(-1)
         return value

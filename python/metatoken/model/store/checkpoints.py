@@ -1,6 +1,6 @@
 """Checkpoints that can be resumed from: what is in them, how they get to disk, how they are checked.
 
-A checkpoint holds the trainable weights, the optimiser and its schedule, the place in the data
+A checkpoint holds the trainable weights, the optimizer and its schedule, the place in the data
 (`metatoken.tasks.sampling.ResumableLoader`), Lightning's counters and the random state; never a frozen backbone, which
 is on disk already.
 """
@@ -52,12 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class StepCheckpoints(L.Callback):
-    """Saves within epochs, always to one file.
-
-    Args:
-        path: The file.
-        every: Optimiser steps between saves.
-    """
+    """Saves within epochs, every so many optimizer steps, always to one file."""
 
     def __init__(self, path: str | Path, every: int) -> None:
         self.path, self.every = Path(path), every
@@ -82,25 +77,25 @@ def check_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> Non
     """Checks that weights are those of the trainable parameters, one for one.
 
     Raises:
-        ConfigError: Names are missing or unknown, or a shape differs; it names them.
+        ConfigError: Names are missing or unknown, or a shape differs.
     """
-    expected = trainable_names(module)
-    missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
-    hint = "; resume with the model, the vocabulary and the adapter that it was made with"
-    if missing:
-        raise ConfigError(f"checkpoint: {len(missing)} trainable weights are missing ({_some(missing)}){hint}")
-    if unknown:
-        raise ConfigError(f"checkpoint: {len(unknown)} weights are not trained by this model ({_some(unknown)}){hint}")
-    shapes = {name: p.shape for name, p in module.named_parameters(remove_duplicate=False)}
+    names = trainable_names(module)
+    trained = {name: p for name, p in module.named_parameters(remove_duplicate=False) if name in names}
+    if misfit := find_misfit(weights, trained):
+        hint = "resume with the model, the vocabulary and the adapter that it was made with"
+        raise ConfigError(f"checkpoint: {misfit}; {hint}")
+
+
+def find_misfit(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str | None:
+    """How weights differ in names or shapes from those of a model, in words; None where they do not."""
+    for names, problem in ((set(expected) - set(weights), "missing"), (set(weights) - set(expected), "unknown")):
+        if names:
+            some = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            return f"{len(names)} weights are {problem} ({some})"
     for name in sorted(expected):
-        if weights[name].shape != shapes[name]:
-            raise ConfigError(
-                f"checkpoint: {name} has shape {list(weights[name].shape)}, the model {list(shapes[name])}{hint}"
-            )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        if weights[name].shape != expected[name].shape:
+            return f"{name} has shape {list(weights[name].shape)}, the model {list(expected[name].shape)}"
+    return None
 
 
 def random_state() -> dict[str, Any]:

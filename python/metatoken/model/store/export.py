@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,7 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
 
     Args:
         module: Trained; put into evaluation mode.
-        folder: Where to; an older export there is replaced.
+        folder: The new folder; an older export there is replaced.
         inplace: Spare a copy of the backbone; the module cannot be used afterwards.
 
     Raises:
@@ -57,19 +56,20 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
     trie, meta = Trie.from_codes(vocabulary.item_codes), _meta(module)
     with atomic_folder(folder, kind=KIND) as work, torch.no_grad():
         _tokenizer(module).save_pretrained(work)
-        write_tensors(work / "prefix.safetensors", _prefix(trie, vocabulary, network.base))
+        write_tensors(work / "prefix.safetensors", _prefix(trie, module))
         if network.leaf:
             write_tensors(work / "leaf.safetensors", _leaves(network, trie))
         _write_lines(work / "items.jsonl", _items(module))
         if module.user_tokens != "none":
-            _write_lines(work / "users.jsonl", _users(vocabulary, network.base))
+            users = zip(vocabulary.users.raw, module.builder.encoder.users, strict=True)
+            _write_lines(work / "users.jsonl", ({"user": raw, "ids": ids.tolist()} for raw, ids in users))
         write_json(work / "metatoken.json", meta)
         source = resources.files("metatoken.model.store")
         (work / "recommend.py").write_text(source.joinpath("standalone.py").read_text("utf-8"), encoding="utf-8")
         (work / "README.md").write_text(_readme(meta, vocabulary), encoding="utf-8")
-        probe = _Probe.of(module)
+        inputs, logits = _probe(module)
         model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
-        probe.check(model)
+        _check(model, inputs, logits, network.columns)
         model.save_pretrained(work)
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -81,10 +81,9 @@ def _tokenizer(module: MetaTokenModule) -> Any:
     tokenizer: Any = copy.deepcopy(module.tokenizer)
     tokens = module.vocabulary.tokens
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])
-    base = module.network.base
-    found = tokenizer.convert_tokens_to_ids(tokens)
-    if found != list(range(base, base + len(tokens))):
-        raise ConfigError(f"export: the tokenizer gives {tokens[0]} the id {found[0]}, the model has it as {base}")
+    ids, columns = tokenizer.convert_tokens_to_ids(tokens), module.network.columns
+    if ids != list(range(columns.start, columns.stop)):
+        raise ConfigError(f"export: the tokenizer gives {tokens[0]} the id {ids[0]}, the model {columns.start}")
     return tokenizer
 
 
@@ -112,40 +111,37 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
     return meta
 
 
-def _prefix(trie: Trie, vocabulary: Vocabulary, base: int) -> dict[str, np.ndarray]:
+def _prefix(trie: Trie, module: MetaTokenModule) -> dict[str, np.ndarray]:
     """The trie with token ids in place of codes, int64."""
-    arrays = {name: getattr(trie, name).astype(np.int64) for name in ("first_child", "leaf_begin", "leaf_end")}
-    level = np.zeros(trie.n_nodes, np.int64)
-    for node in range(trie.n_nodes):
-        level[trie.first_child[node] : trie.first_child[node + 1]] = level[node] + 1
-    token = np.where(trie.code >= 0, base + vocabulary.level_offsets[np.maximum(level - 1, 0)] + trie.code, -1)
-    return {**arrays, "leaf_items": trie.leaf_items.astype(np.int64), "token": token}
+    names = ("first_child", "leaf_begin", "leaf_end", "leaf_items")
+    token, network = np.full(trie.n_nodes, -1), module.network
+    begin, end = 1, int(trie.first_child[1])  # nodes of a level are a range
+    for level in range(module.vocabulary.depth):
+        nodes = torch.arange(begin, end)
+        token[begin:end] = network.token_ids(network.generation.token_of(nodes, level)).numpy()
+        begin, end = end, int(trie.first_child[end])
+    return {**{name: getattr(trie, name).astype(np.int64) for name in names}, "token": token}
 
 
 def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     """Item vectors at the input `[n_items, d]` by item row; at the output, for a plain final state, by leaf."""
     vectors = network.items()
-    units = F.normalize(vectors[torch.from_numpy(trie.leaf_items).long()], dim=-1) / network.item_head.temperature
+    units = network.generation.scaled(vectors[torch.from_numpy(trie.leaf_items).long()])
     outputs, bias = network.backbone.norm.fold(units, head_bias=True)
     inputs = F.normalize(vectors, dim=-1) * network.input_norm
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
 
 
 def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
-    """A line for each item row; `prompt` holds the ids that stand for it in a history, where titles follow tokens."""
+    """One line per item row; `prompt` holds the ids that stand for it in a history, where titles follow tokens."""
     vocabulary, encoder = module.vocabulary, module.builder.encoder
     titles = vocabulary.titles or [""] * vocabulary.n_items
     for row, (raw, title) in enumerate(zip(vocabulary.items.raw, titles, strict=True)):
-        line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title}
-        line |= {"ids": encoder.items[row].tolist()}
+        ids = encoder.items[row].tolist()
+        line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title, "ids": ids}
         if encoder.written is not encoder.items:
             line |= {"prompt": encoder.written[row].tolist()}
         yield line
-
-
-def _users(vocabulary: Vocabulary, base: int) -> Iterable[dict[str, Any]]:
-    for raw, tokens in zip(vocabulary.users.raw, vocabulary.user_tokens.tolist(), strict=True):
-        yield {"user": raw, "ids": [base + token for token in tokens if token >= 0]}
 
 
 def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
@@ -155,13 +151,12 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
-    examples = " ".join(json.dumps(item) for item in vocabulary.items.raw[:3])
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",
         "TOKENS": f"{vocabulary.n_tokens:,}",
         "LOADER": "AutoModelForSeq2SeqLM" if meta["encoder_decoder"] else "AutoModelForCausalLM",
-        "HISTORY": examples,
+        "HISTORY": " ".join(json.dumps(item) for item in vocabulary.items.raw[:3]),
         "FIRST": json.dumps(vocabulary.items.raw[:3]),
     }
     for name, value in values.items():
@@ -169,41 +164,28 @@ def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """A few prompts and the logits that a folded model must give for the tokens after them."""
+def _probe(module: MetaTokenModule) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of a few prompts, and the logits `[4, n_tokens]` that a folded model must give behind each."""
+    network, builder, rng = module.network, module.builder, np.random.default_rng(0)
+    template = find_task("sequential").templates[0]
+    histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
+    batch = collate([builder.prompt(template, None, items) for items in histories], builder.encoder.pad_id)
+    vectors = network.embed(batch.input_ids, batch.items, network.items())
+    inputs = {"inputs_embeds": vectors, "attention_mask": batch.attention_mask}
+    if network.backbone.is_encoder_decoder:
+        inputs["decoder_input_ids"] = torch.full((len(vectors), 1), network.backbone.decoder_start)
+    state = network.backbone.start(vectors, batch.attention_mask).last
+    return inputs, state @ network.generation.scaled(network.table()).T
 
-    vectors: Tensor
-    mask: Tensor
-    decoder_ids: Tensor | None
-    logits: Tensor
-    tokens: slice
 
-    @classmethod
-    def of(cls, module: MetaTokenModule) -> _Probe:
-        network, rng = module.network, np.random.default_rng(0)
-        template, builder = find_task("sequential").templates[0], module.builder
-        histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
-        examples = [builder.prompt(template, None, items) for items in histories]
-        batch = collate(examples, builder.encoder.pad_id)
-        vectors = network.embed(batch.input_ids, batch.items, network.items())
-        state = network.backbone.start(vectors, batch.attention_mask).last
-        start = None
-        if network.backbone.is_encoder_decoder:
-            start = torch.full((len(vectors), 1), network.backbone.decoder_start)
-        units = F.normalize(network.table(), dim=-1) / network.item_head.temperature
-        tokens = slice(network.base, network.base + len(units))
-        return cls(vectors, batch.attention_mask, start, state @ units.T, tokens)
-
-    def check(self, model: Any) -> None:
-        extra = {} if self.decoder_ids is None else {"decoder_input_ids": self.decoder_ids}
-        logits = model(inputs_embeds=self.vectors, attention_mask=self.mask, **extra).logits[:, :, self.tokens]
-        # Titles make prompts unequally long; a decoder has one position.
-        last = self.mask.sum(1) - 1 if self.decoder_ids is None else torch.zeros_like(self.mask[:, 0])
-        found = logits[torch.arange(len(logits)), last]
-        error = float((found - self.logits).abs().max() / self.logits.abs().max())
-        if not error < CLOSE:
-            raise ArtifactError(
-                f"export: the folded {type(model).__name__} scores differently (relative difference {error:.1e}); "
-                "this architecture changes its states after the final norm and cannot be exported"
-            )
+def _check(model: Any, inputs: dict[str, Tensor], expected: Tensor, columns: slice) -> None:
+    logits = model(**inputs).logits[:, :, columns]
+    # Titles make prompts unequally long; a decoder has one position.
+    last = inputs["attention_mask"].sum(1) - 1 if logits.shape[1] > 1 else torch.zeros(len(logits), dtype=torch.int64)
+    folded = logits[torch.arange(len(logits)), last]
+    error = float((folded - expected).abs().max() / expected.abs().max())
+    if not error < CLOSE:
+        raise ArtifactError(
+            f"export: the folded {type(model).__name__} scores differently (relative difference {error:.1e}); "
+            "this architecture changes its states after the final norm and cannot be exported"
+        )

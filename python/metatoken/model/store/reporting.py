@@ -1,4 +1,4 @@
-"""What a training run tells a person: one line an epoch."""
+"""What a training run tells a person: one line per epoch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 class EpochLines(L.Callback):
-    """Says epoch, loss, validation metrics and pace after every epoch, and the steps of a long epoch now and then.
-
-    Args:
-        say: Gets the lines.
-        every: Seconds between lines within an epoch.
-    """
+    """Says epoch, loss, validation metrics and pace after every epoch; within one, a line every so many seconds."""
 
     def __init__(self, say: Callable[[str], None], every: float = 30.0) -> None:
         self.say, self.every = say, every

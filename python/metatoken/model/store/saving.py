@@ -8,6 +8,7 @@ After full fine-tuning the weights hold the backbone, too; its architecture stil
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from metatoken.artifacts import (
 from metatoken.errors import ArtifactError
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.settings import ModelSettings
+from metatoken.model.store.checkpoints import find_misfit
 from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.task import tasks_of
 
@@ -36,16 +38,11 @@ TOKENIZER = "tokenizer"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
-    """Writes a model folder, whole or not at all.
-
-    Args:
-        module: The model.
-        folder: Where to; an older model there is replaced.
-    """
+    """Writes a model folder, whole or not at all; an older model there is replaced."""
     from safetensors.torch import save_file
 
     with atomic_folder(folder, kind=KIND) as work:
-        write_json(work / "settings.json", module.settings_dict())
+        write_json(work / "settings.json", asdict(module.settings))
         module.tokenizer.save_pretrained(work / TOKENIZER)
         if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
@@ -68,12 +65,13 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
         vocabulary: The vocabulary that it was trained with.
 
     Returns:
-        The model in evaluation mode.
+        The model, in evaluation mode.
 
     Raises:
-        ArtifactError: A file is missing or altered, or the weights are of another vocabulary.
+        ArtifactError: A file is missing or altered, or the weights belong to another vocabulary.
     """
     from safetensors.torch import load_file
+    from transformers import AutoTokenizer
 
     folder = Path(folder)
     read_manifest(folder, KIND, SCHEMA)
@@ -85,34 +83,21 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if rated:
         arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]
         ratings = RatingBase.from_tensors(arrays, [task.name for task in rated])
-    tokenizer = _load_tokenizer(folder / TOKENIZER)
+    # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
+    # A folder without them gets them as a new model does.
+    saved = folder / TOKENIZER
+    tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     weights = load_file(folder / "weights.safetensors")
-    expected = _own_weights(module)
-    if set(weights) != set(expected):
-        odd = min(set(weights) ^ set(expected))
-        raise ArtifactError(f"{folder}: the weights do not fit this version of the model, e.g. {odd}")
-    for name, value in weights.items():
-        if value.shape != expected[name].shape:
-            raise ArtifactError(
-                f"{folder}: {name} has shape {list(value.shape)}, the vocabulary needs "
-                f"{list(expected[name].shape)}; use the vocabulary that the model was trained with"
-            )
-        with torch.no_grad():
-            expected[name].copy_(value)
+    own = _own_weights(module)
+    if misfit := find_misfit(weights, own):
+        raise ArtifactError(f"{folder}: {misfit}; use the vocabulary that the model was trained with")
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    """The tokenizer that was saved with a model; None where none was, and then it is made as for a new model.
-
-    The weights belong to its tokens: templates, and the folder of a backbone, may have changed since.
-    """
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder) if folder.is_dir() else None
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
@@ -121,9 +106,8 @@ def _load_adapter(model: Any, folder: Path) -> None:
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: missing; save the model again")
     weights = load_peft_weights(str(folder), device="cpu")
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
-    if odd := sorted(set(weights) ^ set(expected)):
-        raise ArtifactError(f"{folder}: {len(odd)} weights are missing or unknown, e.g. {odd[0]}")
+    if misfit := find_misfit(weights, get_peft_model_state_dict(model, save_embedding_layers=False)):
+        raise ArtifactError(f"{folder}: {misfit}; save the model again")
     set_peft_model_state_dict(model, weights)
 
 

@@ -34,22 +34,17 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Recommends with an exported model.
-
-    Args:
-        folder: The exported folder.
-    """
+    """Recommends with the model of an exported folder."""
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         self.meta = json.loads((folder / "metatoken.json").read_text(encoding="utf-8"))
-        lines = (folder / "items.jsonl").read_text(encoding="utf-8").split("\n")
-        self.items = [json.loads(line) for line in lines if line]
+        self.items = _lines(folder / "items.jsonl")
         self.rows = {item["item"]: row for row, item in enumerate(self.items)}
         self.trie = load_file(folder / "prefix.safetensors")
-        self.leaf = load_file(folder / "leaf.safetensors") if (folder / "leaf.safetensors").exists() else None
-        users = (folder / "users.jsonl").read_text(encoding="utf-8").split("\n") if "user_prompt" in self.meta else []
-        self.users = {user["user"]: user["ids"] for user in (json.loads(line) for line in users if line)}
+        self.leaf = load_file(folder / "leaf.safetensors") if self.meta["leaf"] else None
+        users = _lines(folder / "users.jsonl") if "user_prompt" in self.meta else []
+        self.users = {user["user"]: user["ids"] for user in users}
         loader = AutoModelForSeq2SeqLM if self.meta["encoder_decoder"] else AutoModelForCausalLM
         self.model: Any = loader.from_pretrained(str(folder), dtype=torch.float32).eval()
 
@@ -67,9 +62,9 @@ class Recommender:
 
         Args:
             history: Raw item ids, oldest first; `KeyError` where one is unknown.
-            k: How many.
+            k: Items to return.
             user: Raw id, where the model reads user tokens; `KeyError` where it is unknown.
-            width: Beams kept at a step at least.
+            width: Least number of beams kept per step.
             exclude_seen: Leave out items of the history.
         """
         rows = [self.rows[item] for item in history]
@@ -103,15 +98,16 @@ class Recommender:
         """
 
         def allowed(_row: int, ids: Tensor) -> list[int]:
-            node = 0
+            below = self._below(0)
             for token in ids[prompt_length:].tolist():
-                begin, end = self.trie["first_child"][node : node + 2].tolist()
-                node = begin + self.trie["token"][begin:end].tolist().index(token)
-            begin, end = self.trie["first_child"][node : node + 2].tolist()
-            below: list[int] = self.trie["token"][begin:end].tolist()
-            return below
+                below = self._below(int(below[self.trie["token"][below] == token]))
+            tokens: list[int] = self.trie["token"][below].tolist()
+            return tokens
 
         return allowed
+
+    def _below(self, node: int) -> Tensor:
+        return torch.arange(*self.trie["first_child"][node : node + 2].tolist())
 
     def _states(self, prompt: tuple[list[int], list[int]], beams: Tensor) -> Tensor:
         """What the head reads after the prompt and each beam's tokens `[W, t]`: `[W, d]`."""
@@ -160,22 +156,18 @@ class Recommender:
             keep = keep[: max(width, enough)]
             nodes, scores = nodes[keep], scores[keep]
             beams = torch.cat([beams[keep], trie["token"][nodes][:, None]], 1)
-            if level < depth - 2 or self.leaf is None:
-                states = self._states(prompt, beams)
-            else:
-                states = start.expand(len(nodes), -1)
+            by_leaf = self.leaf is not None and level == depth - 2
+            states = start.expand(len(nodes), -1) if by_leaf else self._states(prompt, beams)
         return nodes, scores
 
     def _children(self, node: int, state: Tensor, start: Tensor, *, by_leaf: bool) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the nodes below a node, and which they are."""
-        begin, end = self.trie["first_child"][node : node + 2].tolist()
-        below = torch.arange(begin, end)
+        below = self._below(node)
         if by_leaf and self.leaf is not None:
             leaves = slice(int(self.trie["leaf_begin"][node]), int(self.trie["leaf_end"][node]))
             return torch.log_softmax(self.leaf["outputs"][leaves] @ start + self.leaf["bias"][leaves], 0), below
-        tokens = self.trie["token"][begin:end]
         logits = self._logits(state)
-        own = logits[tokens - self.meta["base"]]
+        own = logits[self.trie["token"][below] - self.meta["base"]]
         rivals = logits if self.meta["normaliser"] == "full" else own
         return own - torch.logsumexp(rivals, 0), below
 
@@ -187,13 +179,17 @@ class Recommender:
         return logits if head.bias is None else logits + head.bias[tokens]
 
 
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Recommends items after a history.")
     parser.add_argument("--history", nargs="+", required=True, metavar="ID", help="raw item ids, oldest first")
     parser.add_argument("--user", metavar="ID", help="raw id, where the model reads user tokens")
     parser.add_argument("-k", type=int, default=10, help="how many")
-    parser.add_argument("--width", type=int, default=20, help="beams at a step at least")
+    parser.add_argument("--width", type=int, default=20, help="least number of beams per step")
     parser.add_argument("--keep-seen", action="store_true", help="do not leave out the items of the history")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
@@ -203,13 +199,13 @@ def main() -> None:
         parser.error(f"unknown items: {', '.join(unknown)}")
     if options.user is not None and options.user not in recommender.users:
         parser.error(f"unknown user {options.user}, or the model reads no user tokens")
-    found = recommender.recommend(
+    items = recommender.recommend(
         options.history, options.k, user=options.user, width=options.width, exclude_seen=not options.keep_seen
     )
     if options.json:
-        print(json.dumps([item._asdict() for item in found]))
+        print(json.dumps([item._asdict() for item in items]))
     else:
-        for rank, item, title, score in found:
+        for rank, item, title, score in items:
             print(f"{rank:>3}  {item}  {score:.4g}  {title}".rstrip())
 
 
