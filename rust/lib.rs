@@ -1,6 +1,6 @@
 //! The native core of `metatoken`.
 //!
-//! Pure Rust below `graph`, `skipgram`, `cluster` and `codes`; only `python` knows pyo3, behind the feature of
+//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes` and `trie`; only `python` knows pyo3, behind the feature of
 //! the same name, so `cargo test` needs no interpreter.
 
 pub mod cluster;
@@ -10,6 +10,7 @@ pub mod graph;
 pub mod progress;
 pub mod rng;
 pub mod skipgram;
+pub mod trie;
 
 #[cfg(feature = "python")]
 mod python;

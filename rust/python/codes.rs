@@ -1,6 +1,6 @@
 //! Border of `crate::codes`.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use super::cluster::{codes_array, metric, rows};
@@ -9,21 +9,11 @@ use super::run::run;
 use crate::cluster::kernel::Isa;
 use crate::cluster::rows::{Rows, check_finite};
 use crate::codes::assign::{Codebook, Search};
-use crate::codes::trie;
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
 
 /// Codes, share kept, error before, error after.
 type Encoding<'py> = (Bound<'py, PyArray2<i32>>, f64, f64, f64);
-/// code, first_child, leaf_begin, leaf_end, leaf_items, terminal.
-type TrieArrays<'py> = (
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-);
 
 fn codebook<'a>(
     centroids: &'a [PyReadonlyArray2<'_, f32>],
@@ -155,35 +145,9 @@ fn make_unique<'py>(
     Ok((codes, found.kept_share, found.error_before, found.error_after))
 }
 
-#[pyfunction]
-#[pyo3(signature = (codes, threads, progress))]
-fn build_trie<'py>(
-    py: Python<'py>,
-    codes: PyReadonlyArray2<'py, i32>,
-    threads: Option<usize>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<TrieArrays<'py>> {
-    let depth = codes.shape()[1];
-    let check = || match codes.as_slice() {
-        Ok(data) if depth > 0 => Ok(data),
-        _ => Err(Error::invalid("codes", "expected a C-contiguous array with at least one column")),
-    };
-    let data = check().map_err(|e| to_python(py, e))?;
-    let trie = run(py, threads, progress, |progress| trie::build(data, depth, progress))?;
-    Ok((
-        trie.code.into_pyarray(py),
-        trie.first_child.into_pyarray(py),
-        trie.leaf_begin.into_pyarray(py),
-        trie.leaf_end.into_pyarray(py),
-        trie.leaf_items.into_pyarray(py),
-        trie.terminal.into_pyarray(py),
-    ))
-}
-
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let m = PyModule::new(py, "codes")?;
     m.add_function(wrap_pyfunction!(assign, &m)?)?;
     m.add_function(wrap_pyfunction!(make_unique, &m)?)?;
-    m.add_function(wrap_pyfunction!(build_trie, &m)?)?;
     Ok(m)
 }

@@ -5,8 +5,8 @@ mod codes;
 mod errors;
 mod graph;
 mod run;
-mod search;
 mod skipgram;
+mod trie;
 
 use pyo3::prelude::*;
 
@@ -20,7 +20,7 @@ fn add_submodule(parent: &Bound<'_, PyModule>, child: &Bound<'_, PyModule>) -> P
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    for register in [graph::register, skipgram::register, cluster::register, codes::register, search::register] {
+    for register in [graph::register, skipgram::register, cluster::register, codes::register, trie::register] {
         add_submodule(m, &register(m.py())?)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-from metatoken._core import cluster, codes, graph, search, skipgram
+from metatoken._core import cluster, codes, graph, skipgram, trie
 
 __version__: str
-__all__ = ["__version__", "cluster", "codes", "graph", "search", "skipgram"]
+__all__ = ["__version__", "cluster", "codes", "graph", "skipgram", "trie"]

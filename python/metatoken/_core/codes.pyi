@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["assign", "build_trie", "make_unique"]
+__all__ = ["assign", "make_unique"]
 
 def assign(
     x: NDArray[np.float32],
@@ -27,15 +27,3 @@ def make_unique(
     kernel: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[NDArray[np.int32], float, float, float]: ...
-def build_trie(
-    codes: NDArray[np.int32],
-    threads: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.int32],
-]: ...

@@ -121,7 +121,7 @@ class TokenTrie:
         for column, over in zip(ids.T, ended.T, strict=True):
             nodes = np.where(over, nodes, self.step(nodes, column))
         leaf = np.where(nodes >= 0, self.trie.terminal[np.maximum(nodes, 0)], -1)
-        return np.where(leaf >= 0, self.trie.leaf_items[np.maximum(leaf, 0)], -1).astype(np.int64)
+        return self.trie.item_of(leaf)
 
 
 class TrieLogitsProcessor(LogitsProcessor):
