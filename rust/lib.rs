@@ -7,8 +7,10 @@ pub mod cluster;
 pub mod codes;
 pub mod error;
 pub mod graph;
+pub mod matrix;
 pub mod progress;
 pub mod rng;
+pub mod simd;
 pub mod skipgram;
 pub mod trie;
 

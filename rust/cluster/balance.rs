@@ -9,13 +9,14 @@ use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
-use super::kernel::{BLOCK, Codewords};
+use super::kernel::BLOCK;
 use super::kmeans::{self, KMeans};
+use super::pack::Codewords;
 use super::params::Settings;
 use super::residual::pad;
-use super::rows::{Rows, fixed_sum, normalise, squared_distance};
 use super::transport;
 use crate::error::Result;
+use crate::matrix::{Rows, fixed_sum, normalise, squared_distance};
 use crate::progress::Progress;
 
 /// Rounds of `within`; the sum of squares hardly falls after the fifth.

@@ -14,8 +14,8 @@ use super::kmeans::{self, KMeans};
 use super::matching::{self, Family};
 use super::params::Settings;
 use super::residual::pad;
-use super::rows::Rows;
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
 
 /// Rows per task of the parallel gather.

@@ -7,13 +7,14 @@
 use rayon::prelude::*;
 
 use super::bounds::{Bounds, relabel_doubtful};
-use super::kernel::{BLOCK, Codewords};
+use super::kernel::BLOCK;
+use super::pack::Codewords;
 use super::params::{Metric, Settings};
-use super::rows::{Rows, block_rows, gather, normalise, squared_distance};
 use super::seed;
 use super::start;
 use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
 use crate::error::Result;
+use crate::matrix::{Rows, block_rows, gather, normalise, squared_distance};
 use crate::progress::Progress;
 
 /// Result of one run.

@@ -7,14 +7,15 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{Codewords, Isa};
 use super::kmeans::{self, KMeans};
 use super::lap;
+use super::pack::Codewords;
 use super::params::{Init, Metric, Settings};
 use super::residual::pad;
-use super::rows::Rows;
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
+use crate::simd::Isa;
 
 /// Alternations; the sum hardly moves after the second.
 const ROUNDS: usize = 3;

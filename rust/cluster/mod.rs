@@ -10,23 +10,17 @@ mod amx;
 pub mod balance;
 mod bounds;
 pub mod hierarchy;
-mod isa;
 pub mod kernel;
 pub mod kmeans;
-mod lanes;
-#[cfg(target_arch = "x86_64")]
-mod lanes_x86;
 pub mod lap;
 pub mod matching;
-mod pack;
+pub mod pack;
 pub mod params;
 mod pass;
-pub mod peak;
-pub mod place;
 mod potential;
+pub mod prepare;
 pub mod rank;
 pub mod residual;
-pub mod rows;
 pub mod seed;
 mod start;
 mod stream;
@@ -34,10 +28,10 @@ mod sweep;
 mod transport;
 
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
 use balance::Capped;
 use params::{Method, Settings};
-use rows::Rows;
 
 /// What `fit` learned: one codeword per token and level, and what happened on the way.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +59,7 @@ pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, p
     if method != Method::FlatRank && settings.sample.is_some_and(|wanted| wanted < x.len()) {
         return stream::fit(x, levels, method == Method::Tree, settings, progress);
     }
-    let (data, origin) = rows::prepare(x, settings.metric, progress)?;
+    let (data, origin) = prepare::prepare(x, settings.metric, progress)?;
     let prepared = Rows::new(&data, x.dim());
     progress.set_total((levels.len() * x.len() * kmeans::passes(settings)) as u64);
     let mut learned = match method {

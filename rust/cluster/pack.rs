@@ -2,11 +2,11 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::isa::{Isa, Job};
+use crate::matrix::Rows;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Portable};
-use super::rows::Rows;
+use crate::simd::lanes::{Avx2, Avx512};
+use crate::simd::lanes::{Lanes, Portable};
+use crate::simd::{Isa, Job};
 
 /// One cache line, so that packed loads never straddle two.
 #[derive(Clone, Copy)]

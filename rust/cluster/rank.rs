@@ -4,9 +4,10 @@ use super::Learned;
 use super::balance;
 use super::kmeans;
 use super::params::Settings;
-use super::residual::{pad, write_level};
-use super::rows::{Rows, remainder, squared_distance};
+use super::residual::pad;
 use crate::error::{Error, Result};
+use crate::matrix::write_level;
+use crate::matrix::{Rows, remainder, squared_distance};
 use crate::progress::Progress;
 
 /// Rank of each member by the length of what its centroid leaves, nearest first, lowest row among equals.

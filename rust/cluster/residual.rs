@@ -4,8 +4,8 @@ use super::Learned;
 use super::balance;
 use super::kmeans;
 use super::params::Settings;
-use super::rows::{Rows, remainder, subtract};
 use crate::error::Result;
+use crate::matrix::{Rows, remainder, subtract, write_level};
 use crate::progress::Progress;
 
 /// Repeats codeword 0 until there are `k`: a repeated codeword never wins, because ties go to the lowest index.
@@ -15,13 +15,6 @@ pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
         centroids.extend_from_slice(&first);
     }
     centroids
-}
-
-/// Writes the labels of one level into row-major codes.
-pub fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
-    for (row, &label) in codes.chunks_exact_mut(depth).zip(labels) {
-        row[level] = label;
-    }
 }
 
 /// Fits every level in turn.

@@ -2,9 +2,9 @@
 
 use super::kmeans::{self, KMeans};
 use super::params::{Init, Settings};
-use super::rows::{Rows, gather};
 use super::seed;
 use crate::error::Result;
+use crate::matrix::{Rows, gather};
 use crate::progress::Progress;
 
 /// Starts that are compared, on this many rows per centre, with this many updates each.

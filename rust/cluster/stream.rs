@@ -16,11 +16,12 @@ use super::kmeans::{self, KMeans};
 use super::matching::{self, Family};
 use super::params::{Metric, Settings};
 use super::pass::{Made, block_of, train};
-use super::place::place;
-use super::residual::{pad, write_level};
-use super::rows::Rows;
-use crate::codes::assign::{finite, not_finite};
+use super::prepare::place;
+use super::residual::pad;
 use crate::error::Result;
+use crate::matrix::Rows;
+use crate::matrix::write_level;
+use crate::matrix::{finite, not_finite};
 use crate::progress::Progress;
 
 /// Values of the nodes that are clustered at the same time: 256 MiB.

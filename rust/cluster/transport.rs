@@ -8,9 +8,9 @@
 use rayon::prelude::*;
 
 use super::balance::score;
-use super::kernel::Codewords;
-use super::rows::Rows;
+use super::pack::Codewords;
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
 
 /// Most scores that are kept, and most steps that are taken.

@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 
 use super::errors::to_python;
 use super::run::run;
-use crate::cluster::kernel::Isa;
 use crate::cluster::params::{Init, Method, Metric, Settings};
-use crate::cluster::rows::Rows;
-use crate::cluster::{self, lap, peak};
+use crate::cluster::{self, lap};
 use crate::error::{Error, Result};
+use crate::matrix::Rows;
+use crate::simd::{Isa, peak_gflops as peak};
 
 /// Centroids, codes, inertia, iterations, distinct, small nodes, (rows moved by the cap, whether exactly), kernel.
 type Learned<'py> = (
@@ -133,7 +133,7 @@ fn kernels() -> Vec<&'static str> {
 #[pyo3(signature = (threads, kernel))]
 fn peak_gflops(py: Python<'_>, threads: usize, kernel: Option<&str>) -> PyResult<f64> {
     let isa = Isa::choose(kernel).map_err(|e| to_python(py, e))?;
-    run(py, Some(threads), None, |_| Ok(peak::gflops(isa, threads)))
+    run(py, Some(threads), None, |_| Ok(peak(isa, threads)))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

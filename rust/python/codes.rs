@@ -6,11 +6,11 @@ use pyo3::prelude::*;
 use super::cluster::{codes_array, metric, rows};
 use super::errors::to_python;
 use super::run::run;
-use crate::cluster::kernel::Isa;
-use crate::cluster::rows::{Rows, check_finite};
 use crate::codes::assign::{Codebook, Search};
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
+use crate::matrix::{Rows, check_finite};
+use crate::simd::Isa;
 
 /// Codes, share kept, error before, error after.
 type Encoding<'py> = (Bound<'py, PyArray2<i32>>, f64, f64, f64);

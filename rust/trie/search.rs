@@ -12,6 +12,7 @@ use super::shortlist::{Best, Entry, Kept};
 use super::sums::{dot, log_sum_exp};
 use super::{Arrays, Trie};
 use crate::error::{Error, Result};
+use crate::simd::Isa;
 
 /// Children whose best score is compared at once.
 const STRIP: usize = 16;
@@ -90,13 +91,13 @@ pub fn children(
     filter: Filter<'_>,
     keep: Keep<'_>,
 ) -> Result<(Kept, Kept)> {
-    let trie = trie.arrays();
+    let (trie, isa) = (trie.arrays(), Isa::choose(None)?);
     let parts: Vec<(Vec<Entry>, Vec<Entry>)> = (0..keep.found.len())
         .into_par_iter()
         .map_init(Vec::new, |scratch, prompt| {
             let mut lists = (Best::new(keep.width.max(keep.k)), Best::new(keep.k));
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
-                choices(trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
+                choices(isa, trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
             }
             let (mut inner, items) = (lists.0.sorted(), lists.1.sorted());
             let mut held = keep.found[prompt] + items.len() as i64;
@@ -115,6 +116,7 @@ pub fn children(
 
 /// Offers all choices at one beam's node to the lists of its prompt.
 fn choices(
+    isa: Isa,
     trie: &Arrays,
     beams: Beams<'_>,
     logits: Logits<'_>,
@@ -134,7 +136,7 @@ fn choices(
     scratch.extend(trie.code[begin..end].iter().map(|&code| values[code as usize]));
     let ending = logits.end.filter(|_| trie.terminal[node] >= 0).map(|all| all[row]);
     scratch.extend(ending);
-    let total = logits.total.map_or_else(|| log_sum_exp(scratch), |all| all[row]);
+    let total = logits.total.map_or_else(|| log_sum_exp(isa, scratch), |all| all[row]);
     let base = beams.scores[row] - total;
     if base.is_nan() {
         return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
@@ -179,19 +181,19 @@ pub fn leaves(
     filter: Filter<'_>,
     k: usize,
 ) -> Result<Kept> {
-    let trie = trie.arrays();
+    let (trie, isa) = (trie.arrays(), Isa::choose(None)?);
     let prompts = beams.offsets.len() - 1;
     let owner: Vec<usize> = (0..prompts)
         .flat_map(|prompt| std::iter::repeat_n(prompt, (beams.offsets[prompt + 1] - beams.offsets[prompt]) as usize))
         .collect();
     let dim = states.len() / prompts.max(1);
-    let logits = leaf_logits(trie, beams.nodes, &owner, states, vectors, dim);
+    let logits = leaf_logits(isa, trie, beams.nodes, &owner, states, vectors, dim);
     let parts: Vec<Vec<Entry>> = (0..prompts)
         .into_par_iter()
         .map(|prompt| {
             let mut best = Best::new(k);
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
-                let base = beams.scores[row] - log_sum_exp(&logits[row]);
+                let base = beams.scores[row] - log_sum_exp(isa, &logits[row]);
                 if base.is_nan() {
                     return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
                 }
@@ -209,6 +211,7 @@ pub fn leaves(
 
 /// Logits of the leaves below each beam; beams at the same node read its vectors together.
 fn leaf_logits(
+    isa: Isa,
     trie: &Arrays,
     nodes: &[i32],
     owner: &[usize],
@@ -228,7 +231,7 @@ fn leaf_logits(
                 rows.iter().map(|&row| (row, Vec::with_capacity(end - begin))).collect();
             for vector in vectors[begin * dim..end * dim].chunks_exact(dim) {
                 for (row, logits) in &mut out {
-                    logits.push(dot(&states[owner[*row] * dim..][..dim], vector));
+                    logits.push(dot(isa, &states[owner[*row] * dim..][..dim], vector));
                 }
             }
             out
