@@ -3,9 +3,10 @@
 use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::cluster::{codes_array, metric, rows};
-use super::errors::to_python;
+use super::args::{expect, rows, slice, table};
+use super::cluster::codes_array;
 use super::run::run;
+use crate::cluster::params::Metric;
 use crate::codes::assign::{Codebook, Search};
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
@@ -17,29 +18,28 @@ type Encoding<'py> = (Bound<'py, PyArray2<i32>>, f64, f64, f64);
 
 fn codebook<'a>(
     centroids: &'a [PyReadonlyArray2<'_, f32>],
-    metric_name: &str,
+    metric: Metric,
     kernel: Option<&str>,
 ) -> Result<Codebook<'a>> {
     let levels = centroids.iter().map(|c| rows(c, "centroids")).collect::<Result<Vec<_>>>()?;
     if levels.is_empty() || levels.iter().any(|level| level.dim() != levels[0].dim()) {
         return Err(Error::invalid("centroids", "expected at least one level, all of the same width"));
     }
-    Ok(Codebook { levels, metric: metric(metric_name)?, isa: Isa::choose(kernel)? })
+    Ok(Codebook { levels, metric, isa: Isa::choose(kernel)? })
 }
 
 #[pyfunction]
-#[pyo3(signature = (x, centroids, metric_name, threads, kernel, progress))]
+#[pyo3(signature = (x, centroids, metric, threads, kernel, progress))]
 fn assign<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
-    metric_name: &str,
+    metric: Metric,
     threads: Option<usize>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
-    let arguments = || Ok((rows(&x, "x")?, codebook(&centroids, metric_name, kernel)?));
-    let (x, book) = arguments().map_err(|e| to_python(py, e))?;
+    let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
     let codes = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
         Search::new(&book, x.dim())?.greedy(x, progress)
@@ -47,24 +47,9 @@ fn assign<'py>(
     codes_array(py, codes, centroids.len())
 }
 
-fn how(name: &str) -> Result<Unique> {
-    Ok(match name {
-        "assignment" => Unique::Assignment,
-        "nearest" => Unique::Nearest,
-        "counter" => Unique::Counter,
-        "none" => Unique::None,
-        "rank" => Unique::Rank,
-        _ => {
-            let message = format!("expected \"assignment\", \"nearest\", \"counter\" or \"none\", got {name:?}");
-            return Err(Error::invalid("unique", message));
-        }
-    })
-}
-
 /// Row-major codes, each below the size of its level; a level beyond `sizes` has no bound.
 fn codes(array: &PyReadonlyArray2<'_, i32>, argument: &'static str, sizes: &[usize]) -> Result<Vec<u32>> {
-    let data = array.as_slice().map_err(|_| Error::invalid(argument, "expected a C-contiguous array"))?;
-    let depth = array.shape()[1];
+    let (data, depth) = (table(array, argument)?, array.shape()[1]);
     let fits = |row: &[i32]| {
         row.iter().enumerate().all(|(level, &c)| c >= 0 && sizes.get(level).is_none_or(|&size| (c as usize) < size))
     };
@@ -75,6 +60,10 @@ fn codes(array: &PyReadonlyArray2<'_, i32>, argument: &'static str, sizes: &[usi
             Err(Error::invalid(argument, format!("row {row} is {found:?}, which is no code of levels {sizes:?}")))
         }
     }
+}
+
+fn check_shape(argument: &'static str, found: &[usize], expected: [usize; 2]) -> Result<()> {
+    expect(found == expected, argument, &format!("expected shape {expected:?}, got {found:?}"))
 }
 
 /// Fails when two equal codes of one kind are occupied.
@@ -89,48 +78,32 @@ fn check_apart(occupied: Occupied<'_>, depth: usize) -> Result<()> {
 
 #[pyfunction]
 #[pyo3(signature = (
-    x, centroids, metric_name, nearest, kinds, occupied, occupied_kinds, unique_name, max_cluster_size, threads, kernel,
+    x, centroids, metric, nearest, kinds, occupied, occupied_kinds, unique, max_cluster_size, threads, kernel,
     progress
 ))]
 fn make_unique<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
-    metric_name: &str,
+    metric: Metric,
     nearest: PyReadonlyArray2<'py, i32>,
     kinds: PyReadonlyArray1<'py, i64>,
     occupied: PyReadonlyArray2<'py, i32>,
     occupied_kinds: PyReadonlyArray1<'py, i64>,
-    unique_name: &str,
+    unique: Unique,
     max_cluster_size: Option<usize>,
     threads: Option<usize>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Encoding<'py>> {
-    let arguments = || {
-        let (x, book, unique) = (rows(&x, "x")?, codebook(&centroids, metric_name, kernel)?, how(unique_name)?);
-        let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
-        let depth = sizes.len() + usize::from(unique == Unique::Counter);
-        for (array, argument, n, depth) in
-            [(&nearest, "codes", x.len(), sizes.len()), (&occupied, "occupied", occupied_kinds.shape()[0], depth)]
-        {
-            if *array.shape() != [n, depth] {
-                let message = format!("expected shape [{n}, {depth}], got {:?}", array.shape());
-                return Err(Error::invalid(argument, message));
-            }
-        }
-        Ok((x, book, unique, sizes, depth))
-    };
-    let (x, book, unique, sizes, depth) = arguments().map_err(|e| to_python(py, e))?;
-    let data = || {
-        let contiguous = |_| Error::invalid("kinds", "expected a contiguous array");
-        let (kinds, taken) = (kinds.as_slice().map_err(contiguous)?, occupied_kinds.as_slice().map_err(contiguous)?);
-        if kinds.len() != x.len() {
-            return Err(Error::invalid("kinds", format!("expected one per row, got {} for {}", kinds.len(), x.len())));
-        }
-        Ok((codes(&nearest, "codes", &sizes)?, kinds, codes(&occupied, "occupied", &sizes)?, taken))
-    };
-    let (nearest, kinds, taken, taken_kinds) = data().map_err(|e| to_python(py, e))?;
+    let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
+    let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
+    let depth = sizes.len() + usize::from(unique == Unique::Counter);
+    let (kinds, taken_kinds) = (slice(&kinds, "kinds")?, slice(&occupied_kinds, "occupied_kinds")?);
+    check_shape("codes", nearest.shape(), [x.len(), sizes.len()])?;
+    check_shape("occupied", occupied.shape(), [taken_kinds.len(), depth])?;
+    expect(kinds.len() == x.len(), "kinds", "expected one per row")?;
+    let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
     let found = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
         check_finite(x, progress)?;

@@ -1,5 +1,6 @@
 //! The border to Python: converts arrays, errors and interrupts, and nothing else.
 
+mod args;
 mod cluster;
 mod codes;
 mod errors;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::errors::to_python;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -23,7 +22,7 @@ pub(super) fn run<T: Send>(
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
     if threads == Some(0) {
-        return Err(to_python(py, Error::invalid("threads", "expected at least 1 or None, got 0")));
+        return Err(Error::invalid("threads", "expected at least 1 or None, got 0").into());
     }
     let progress = Progress::new();
     let shared = &progress;
@@ -46,7 +45,7 @@ pub(super) fn run<T: Send>(
                 Ok(result) => {
                     return match pending {
                         Some(e) => Err(e),
-                        None => result.map_err(|e| to_python(py, e)),
+                        None => result.map_err(PyErr::from),
                     };
                 }
                 Err(RecvTimeoutError::Disconnected) => {

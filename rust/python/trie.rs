@@ -2,14 +2,12 @@
 //! for Ctrl-C; the interpreter is released.
 
 use numpy::ndarray::aview1;
-use numpy::{
-    Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::errors::to_python;
+use super::args::{expect, slice, table};
 use super::run::run;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::trie::search::{self, Beams, Filter, Keep, Logits};
 use crate::trie::{Arrays, Kept, Trie as CoreTrie};
 
@@ -34,14 +32,6 @@ type LogitsIn<'py> =
 /// counts, ids, scores, rows.
 type KeptOut<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>);
-
-fn slice<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, argument: &'static str) -> Result<&'a [T]> {
-    array.as_slice().map_err(|_| Error::invalid(argument, "expected a contiguous array"))
-}
-
-fn expect(holds: bool, argument: &'static str, message: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::invalid(argument, message)) }
-}
 
 fn beams_view<'a>(beams: &'a BeamsIn<'_>, trie: &CoreTrie) -> Result<Beams<'a>> {
     let view = Beams {
@@ -97,22 +87,18 @@ impl Trie {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let depth = codes.shape()[1];
-        let check = || match codes.as_slice() {
-            Ok(data) if depth > 0 => Ok(data),
-            _ => Err(Error::invalid("codes", "expected a C-contiguous array with at least one column")),
-        };
-        let data = check().map_err(|e| to_python(py, e))?;
+        let data = table(&codes, "codes")?;
+        expect(depth > 0, "codes", "expected at least one column")?;
         let core = run(py, threads, progress, |progress| CoreTrie::from_codes(data, depth, progress))?;
         Ok(Self { core })
     }
 
     #[staticmethod]
-    fn from_arrays(py: Python<'_>, arrays: [PyReadonlyArray1<'_, i32>; 6], depth: i64) -> PyResult<Self> {
+    fn from_arrays(arrays: [PyReadonlyArray1<'_, i32>; 6], depth: i64) -> PyResult<Self> {
         let [code, first_child, leaf_begin, leaf_end, leaf_items, terminal] =
             arrays.map(|array| array.as_array().to_vec());
         let arrays = Arrays { code, first_child, leaf_begin, leaf_end, leaf_items, terminal };
-        let core = CoreTrie::from_arrays(arrays, usize::try_from(depth).unwrap_or(0));
-        Ok(Self { core: core.map_err(|e| to_python(py, e))? })
+        Ok(Self { core: CoreTrie::from_arrays(arrays, usize::try_from(depth).unwrap_or(0))? })
     }
 
     #[getter]
@@ -135,29 +121,24 @@ impl Trie {
         k: usize,
         width: usize,
     ) -> PyResult<(KeptOut<'py>, KeptOut<'py>)> {
-        let arguments = || {
-            let beams = beams_view(&beams, &self.core)?;
-            let found = slice(&found, "found")?;
-            let optional = |array: &'_ Option<PyReadonlyArray1<'py, f32>>| {
-                array.as_ref().is_none_or(|array| array.shape()[0] == beams.nodes.len())
-            };
-            let shape = logits.0.shape();
-            let fits = shape[0] == beams.nodes.len() && optional(&logits.1) && optional(&logits.2);
-            expect(fits, "logits", "expected a row for each beam")?;
-            expect(found.len() + 1 == beams.offsets.len(), "found", "expected one for each prompt")?;
-            expect(k > 0 && width > 0, "k", "expected k and width of at least 1")?;
-            let values = logits.0.as_slice().map_err(|_| Error::invalid("logits", "expected a C-contiguous array"))?;
-            let logits = Logits {
-                values,
-                width: shape[1],
-                end: logits.1.as_ref().map(|end| slice(end, "logits")).transpose()?,
-                total: logits.2.as_ref().map(|total| slice(total, "logits")).transpose()?,
-            };
-            Ok((beams, logits, filter_view(&filters, found.len(), &self.core)?, Keep { k, width, found }))
+        let (beams, found) = (beams_view(&beams, &self.core)?, slice(&found, "found")?);
+        let filter = filter_view(&filters, found.len(), &self.core)?;
+        let (values, end, total) = &logits;
+        let one_each = |array: &'_ Option<PyReadonlyArray1<'py, f32>>| {
+            array.as_ref().is_none_or(|array| array.shape()[0] == beams.nodes.len())
         };
-        let (beams, logits, filter, keep) = arguments().map_err(|e| to_python(py, e))?;
-        let kept = py.detach(|| search::children(&self.core, beams, logits, filter, keep));
-        let (inner, items) = kept.map_err(|e| to_python(py, e))?;
+        let fits = values.shape()[0] == beams.nodes.len() && one_each(end) && one_each(total);
+        expect(fits, "logits", "expected a row for each beam")?;
+        expect(found.len() + 1 == beams.offsets.len(), "found", "expected one for each prompt")?;
+        expect(k > 0 && width > 0, "k", "expected k and width of at least 1")?;
+        let logits = Logits {
+            values: table(values, "logits")?,
+            width: values.shape()[1],
+            end: end.as_ref().map(|end| slice(end, "logits")).transpose()?,
+            total: total.as_ref().map(|total| slice(total, "logits")).transpose()?,
+        };
+        let keep = Keep { k, width, found };
+        let (inner, items) = py.detach(|| search::children(&self.core, beams, logits, filter, keep))?;
         Ok((out(py, inner), out(py, items)))
     }
 
@@ -170,23 +151,16 @@ impl Trie {
         filters: FilterIn<'py>,
         k: usize,
     ) -> PyResult<KeptOut<'py>> {
-        let arguments = || {
-            let beams = beams_view(&beams, &self.core)?;
-            let contiguous = |_| Error::invalid("vectors", "expected C-contiguous arrays");
-            let prompts = beams.offsets.len() - 1;
-            let fits = states.shape()[0] == prompts && states.shape()[1] == vectors.shape()[1] && states.shape()[1] > 0;
-            expect(fits, "states", "expected a state for each prompt, as wide as the vectors")?;
-            expect(
-                vectors.shape()[0] == self.core.items() && k > 0,
-                "vectors",
-                "expected one for each leaf, and k of at least 1",
-            )?;
-            let (states, vectors) = (states.as_slice().map_err(contiguous)?, vectors.as_slice().map_err(contiguous)?);
-            Ok((beams, states, vectors, filter_view(&filters, prompts, &self.core)?))
-        };
-        let (beams, states, vectors, filter) = arguments().map_err(|e| to_python(py, e))?;
-        let kept = py.detach(|| search::leaves(&self.core, beams, states, vectors, filter, k));
-        Ok(out(py, kept.map_err(|e| to_python(py, e))?))
+        let beams = beams_view(&beams, &self.core)?;
+        let prompts = beams.offsets.len() - 1;
+        let filter = filter_view(&filters, prompts, &self.core)?;
+        let (wanted, given) = (states.shape(), vectors.shape());
+        let fits = wanted[0] == prompts && wanted[1] == given[1] && given[1] > 0;
+        expect(fits, "states", "expected a state for each prompt, as wide as the vectors")?;
+        expect(given[0] == self.core.items(), "vectors", "expected one for each leaf")?;
+        expect(k > 0, "k", "expected at least 1")?;
+        let (states, vectors) = (table(&states, "states")?, table(&vectors, "vectors")?);
+        Ok(out(py, py.detach(|| search::leaves(&self.core, beams, states, vectors, filter, k))?))
     }
 }
 

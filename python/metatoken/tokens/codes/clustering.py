@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -92,14 +92,13 @@ def fit(
     rows = read_matrix(x).whole()
     if len(rows) == 0:
         raise ArgumentError("x", "expected at least one row, got none")
-    sizes = _levels(levels)
     check_integer("seed", seed, 0)
     check_integer("max_iterations", max_iterations, 0)
     for argument, value in (("sample", sample), ("max_cluster_size", max_cluster_size)):
         if value is not None:
             check_integer(argument, value, 1)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
-        rows, sizes, method, metric, init, seed, max_iterations, sample, max_cluster_size, threads, None, progress
+        rows, levels, method, metric, init, seed, max_iterations, sample, max_cluster_size, threads, None, progress
     )
     moved, exact = (0, None) if capped is None else capped
     report = ClusterReport(
@@ -109,7 +108,7 @@ def fit(
         iterations=tuple(iterations),
         distinct=tuple(distinct),
         small_nodes=small_nodes,
-        sizes=tuple(np.bincount(codes[:, 0], minlength=sizes[0]).tolist()),
+        sizes=tuple(np.bincount(codes[:, 0], minlength=int(levels[0])).tolist()),
         max_cluster_size=max_cluster_size,
         moved=moved,
         balance=None if exact is None else "exact" if exact else "greedy",
@@ -144,11 +143,3 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     rest, depth_left = bits - first, depth - 1
     shares = [(rest + place) // depth_left for place in range(depth_left)]
     return tuple(1 << share for share in (first, *shares))
-
-
-def _levels(levels: Any) -> list[int]:
-    if not isinstance(levels, (list, tuple, np.ndarray)) or len(levels) == 0:
-        raise ArgumentError("levels", f"expected a sequence of level sizes like [256, 64], got {levels!r}")
-    for size in levels:
-        check_integer("levels", size, 1)
-    return [int(size) for size in levels]
