@@ -13,6 +13,7 @@ pub mod hierarchy;
 pub mod kernel;
 pub mod kmeans;
 pub mod lap;
+mod lloyd;
 pub mod matching;
 pub mod pack;
 pub mod params;
@@ -22,7 +23,6 @@ pub mod prepare;
 pub mod rank;
 pub mod residual;
 pub mod seed;
-mod start;
 mod stream;
 mod sweep;
 mod transport;
@@ -31,6 +31,7 @@ use crate::error::Result;
 use crate::matrix::Rows;
 use crate::progress::Progress;
 use balance::Capped;
+use kmeans::KMeans;
 use params::{Method, Settings};
 
 /// What `fit` learned: one codeword per token and level, and what happened on the way.
@@ -50,6 +51,17 @@ pub struct Learned {
     pub small_nodes: usize,
     /// How a cap on the first level's clusters was met, if there was one.
     pub capped: Option<Capped>,
+}
+
+impl Learned {
+    /// Adds a level of `k` tokens: its codewords, how many of them were fitted to rows, and the runs that found them.
+    fn add(&mut self, centroids: Vec<f32>, distinct: usize, runs: &[KMeans], k: usize, dim: usize) {
+        self.centroids.push(centroids);
+        self.distinct.push(distinct);
+        self.inertia.push(runs.iter().map(|run| run.inertia).sum());
+        self.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
+        self.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
+    }
 }
 
 /// Learns the codebook of `levels` from raw rows: checks and prepares them, fits, and moves level 0 back to the origin

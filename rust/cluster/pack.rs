@@ -166,6 +166,12 @@ impl Codewords {
         self.half_norms[k]
     }
 
+    /// Half the squared distance to codeword `k` of a row with these `products`, but for the row's own length, which is
+    /// the same for every codeword.
+    pub(super) fn score(&self, products: &[f32], k: usize) -> f64 {
+        f64::from(self.half_norms[k]) - f64::from(products[k])
+    }
+
     /// Registers in all panels.
     #[inline(always)]
     pub(super) fn registers(&self) -> usize {

@@ -2,9 +2,8 @@
 
 use super::Learned;
 use super::balance;
-use super::kmeans;
+use super::kmeans::{self, pad};
 use super::params::Settings;
-use super::residual::pad;
 use crate::error::{Error, Result};
 use crate::matrix::write_level;
 use crate::matrix::{Rows, remainder, squared_distance};

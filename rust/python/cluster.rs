@@ -44,7 +44,7 @@ fn fit<'py>(
     max_iterations: usize,
     sample: Option<usize>,
     max_cluster_size: Option<usize>,
-    threads: Option<usize>,
+    threads: Option<i64>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Learned<'py>> {
@@ -84,9 +84,9 @@ fn kernels() -> Vec<&'static str> {
 
 #[pyfunction]
 #[pyo3(signature = (threads, kernel))]
-fn peak_gflops(py: Python<'_>, threads: usize, kernel: Option<&str>) -> PyResult<f64> {
+fn peak_gflops(py: Python<'_>, threads: i64, kernel: Option<&str>) -> PyResult<f64> {
     let isa = Isa::choose(kernel)?;
-    run(py, Some(threads), None, |_| Ok(peak(isa, threads)))
+    run(py, Some(threads), None, |_| Ok(peak(isa, threads as usize)))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -35,7 +35,7 @@ fn assign<'py>(
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
     metric: Metric,
-    threads: Option<usize>,
+    threads: Option<i64>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
@@ -92,7 +92,7 @@ fn make_unique<'py>(
     occupied_kinds: PyReadonlyArray1<'py, i64>,
     unique: Unique,
     max_cluster_size: Option<usize>,
-    threads: Option<usize>,
+    threads: Option<i64>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Encoding<'py>> {

@@ -4,9 +4,9 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::run::run;
-use crate::error::{Error, Result};
-use crate::graph::csr::{Graph as CoreGraph, Link};
+use crate::error::Result;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::{Graph as CoreGraph, Link};
 use crate::graph::walk;
 
 /// A typed graph; see `metatoken.tokens.graph.walks.Graph`.
@@ -67,7 +67,7 @@ fn walks<'py>(
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Made<'py>> {
     let path = MetaPath::parse(meta_path, &graph.core)?;
-    let made = run(py, threads_of(threads)?, callback, |progress| {
+    let made = run(py, threads, callback, |progress| {
         walk::walks(&graph.core, &path, walks_per_node, walk_length, seed, progress)
     })?;
     let length = walk_length as usize;
@@ -91,15 +91,6 @@ fn expected_visits<'py>(
         Ok(visits)
     });
     Ok(visits?.into_pyarray(py))
-}
-
-/// A number of threads as `run` wants it.
-pub(super) fn threads_of(threads: Option<i64>) -> Result<Option<usize>> {
-    let convert = |value: i64| {
-        usize::try_from(value)
-            .map_err(|_| Error::invalid("threads", format!("expected at least 1 or None, got {value}")))
-    };
-    threads.map(convert).transpose()
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

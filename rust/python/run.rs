@@ -17,19 +17,23 @@ const POLL: Duration = Duration::from_millis(50);
 /// handlers on its main thread only, so the work goes to another thread while this one waits and polls.
 pub(super) fn run<T: Send>(
     py: Python<'_>,
-    threads: Option<usize>,
+    threads: Option<i64>,
     callback: Option<Py<PyAny>>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
-    if threads == Some(0) {
-        return Err(Error::invalid("threads", "expected at least 1 or None, got 0").into());
-    }
+    let threads = match threads {
+        None => 0, // all, to rayon
+        Some(count @ 1..) => count as usize,
+        Some(count) => {
+            return Err(Error::invalid("threads", format!("expected at least 1 or None, got {count}")).into());
+        }
+    };
     let progress = Progress::new();
     let shared = &progress;
     let outcome = std::thread::scope(|scope| {
         let (sender, mut receiver) = channel();
         scope.spawn(move || {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let result = match pool {
                 Ok(pool) => pool.install(|| work(shared)),
                 Err(e) => Err(Error::invalid("threads", format!("cannot start a thread pool: {e}"))),

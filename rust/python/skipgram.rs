@@ -4,7 +4,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, P
 use pyo3::prelude::*;
 
 use super::args::{self, slice};
-use super::graph::{Graph, threads_of};
+use super::graph::Graph;
 use super::run::run;
 use crate::error::{Error, Result};
 use crate::graph::metapath::MetaPath;
@@ -59,7 +59,6 @@ fn fit<'py>(
     };
     let paths = meta_paths.iter().map(|text| MetaPath::parse(text, &graph.core));
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let threads = threads_of(threads)?;
     let shape = [graph.core.n_nodes(), dim.max(0) as usize];
     let vectors = given("initial", vectors.as_ref(), shape)?;
     let contexts = given("initial_contexts", contexts.as_ref(), shape)?;

@@ -83,7 +83,7 @@ impl Trie {
     fn from_codes(
         py: Python<'_>,
         codes: PyReadonlyArray2<'_, i32>,
-        threads: Option<usize>,
+        threads: Option<i64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let depth = codes.shape()[1];

@@ -9,8 +9,8 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::graph::csr::Graph;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
 use crate::progress::Progress;
 use crate::rng::Rng;
