@@ -1,15 +1,18 @@
 //! The native core of `metatoken`.
 //!
-//! Pure Rust below `graph`, `skipgram`, `cluster` and `codes`; only `python` knows pyo3, behind the feature of
+//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes` and `trie`; only `python` knows pyo3, behind the feature of
 //! the same name, so `cargo test` needs no interpreter.
 
 pub mod cluster;
 pub mod codes;
 pub mod error;
 pub mod graph;
+pub mod matrix;
 pub mod progress;
 pub mod rng;
+pub mod simd;
 pub mod skipgram;
+pub mod trie;
 
 #[cfg(feature = "python")]
 mod python;

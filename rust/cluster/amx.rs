@@ -7,11 +7,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::sync::OnceLock;
 
 use super::kernel::Nearest;
 use super::pack::Codewords;
-use super::rows::Rows;
+use crate::matrix::Rows;
 
 /// Rows (and columns) of a tile.
 const TILE: usize = 16;
@@ -43,37 +42,6 @@ pub(super) struct Tiles {
     longest: f32,
     /// Greatest of the half norms.
     greatest: f32,
-}
-
-/// Whether processor and system have what is needed. Asks the system for the right to use tiles, once.
-pub(super) fn available() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        const TILES_AND_BF16: u32 = 1 << 24 | 1 << 22;
-        if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512bf16") {
-            return false;
-        }
-        let leaf = __cpuid_count(7, 0);
-        leaf.edx & TILES_AND_BF16 == TILES_AND_BF16 && permitted()
-    })
-}
-
-/// `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`, which Linux wants before the first use of a tile.
-#[cfg(target_os = "linux")]
-fn permitted() -> bool {
-    const ARCH_PRCTL: i64 = 158;
-    let mut result = ARCH_PRCTL;
-    // SAFETY: the call changes nothing but the process's own right to the tile registers.
-    unsafe {
-        asm!("syscall", inlateout("rax") result, in("rdi") 0x1023, in("rsi") 18, lateout("rcx") _, lateout("r11") _,
-            options(nostack));
-    }
-    result == 0
-}
-
-#[cfg(not(target_os = "linux"))]
-fn permitted() -> bool {
-    false
 }
 
 impl Tiles {

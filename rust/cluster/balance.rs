@@ -9,13 +9,13 @@ use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
-use super::kernel::{BLOCK, Codewords};
-use super::kmeans::{self, KMeans};
+use super::kernel::BLOCK;
+use super::kmeans::{self, KMeans, pad};
+use super::pack::Codewords;
 use super::params::Settings;
-use super::residual::pad;
-use super::rows::{Rows, fixed_sum, normalise, squared_distance};
 use super::transport;
 use crate::error::Result;
+use crate::matrix::{Rows, fixed_sum, normalise, squared_distance};
 use crate::progress::Progress;
 
 /// Rounds of `within`; the sum of squares hardly falls after the fifth.
@@ -58,9 +58,9 @@ impl Prices<'_> {
     /// Cheapest moves of a row to codewords with room as (extra cost, codeword), the cheapest last.
     fn moves(&self, row: usize, from: u32, count: &[usize], products: &mut [f32]) -> Vec<(f64, u32)> {
         self.codewords.products(self.rows.slice(row, row + 1), products);
-        let here = score(self.codewords, products, from as usize);
+        let here = self.codewords.score(products, from as usize);
         let open = (0..count.len()).filter(|&c| count[c] < self.room[c]);
-        let mut moves: Vec<(f64, u32)> = open.map(|c| (score(self.codewords, products, c) - here, c as u32)).collect();
+        let mut moves: Vec<(f64, u32)> = open.map(|c| (self.codewords.score(products, c) - here, c as u32)).collect();
         let dearest_first = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1));
         if moves.len() > KEPT {
             let drop = moves.len() - KEPT;
@@ -70,11 +70,6 @@ impl Prices<'_> {
         moves.sort_unstable_by(dearest_first);
         moves
     }
-}
-
-/// Half the squared distance, but for the row's own length, which no move changes.
-pub(super) fn score(codewords: &Codewords, products: &[f32], c: usize) -> f64 {
-    f64::from(codewords.half_norm(c)) - f64::from(products[c])
 }
 
 /// Lowers every codeword to at most `room[c]` rows; `labels` holds the nearest codeword of each row and is changed in

@@ -8,12 +8,12 @@
 //! if they differ by more than twice their error `e`; from `d_j - d_a >= g` follows `s_j - s_a >= g^2 / 2`, so a row may be
 //! left out while `g > 2 sqrt(e)`.
 
-use super::isa::Job;
 use super::kernel::{BLOCK, each_panel, load, tile};
-use super::lanes::Lanes;
 use super::pack::Codewords;
-use super::rows::Rows;
 use super::sweep::Totals;
+use crate::matrix::Rows;
+use crate::simd::Job;
+use crate::simd::lanes::Lanes;
 
 /// Share of rows that changed cluster in a pass below which the next one begins to keep bounds.
 const CALM: f64 = 0.1;
@@ -265,8 +265,8 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::isa::Isa;
     use crate::rng::Rng;
+    use crate::simd::Isa;
 
     fn normal(rng: &mut Rng) -> f32 {
         (0..12).map(|_| rng.uniform() as f32).sum::<f32>() - 6.0

@@ -10,16 +10,12 @@ use rayon::prelude::*;
 
 use super::Learned;
 use super::balance;
-use super::kmeans::{self, KMeans};
+use super::kmeans::{self, KMeans, pad};
 use super::matching::{self, Family};
 use super::params::Settings;
-use super::residual::pad;
-use super::rows::Rows;
 use crate::error::Result;
+use crate::matrix::{Rows, build};
 use crate::progress::Progress;
-
-/// Rows per task of the parallel gather.
-const GATHER: usize = 1024;
 
 /// The rows in the order of the nodes of the current level.
 struct Tree<'a> {
@@ -55,11 +51,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
                 learned.codes[row as usize * depth + level] = map[label as usize];
             }
         }
-        learned.centroids.push(shared);
-        learned.distinct.push(used);
-        learned.inertia.push(runs.iter().map(|run| run.inertia).sum());
-        learned.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
-        learned.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
+        learned.add(shared, used, &runs, k, dim);
         if level + 1 < depth {
             tree.descend(&runs, progress)?;
         }
@@ -87,7 +79,8 @@ impl Tree<'_> {
         let sorted: Vec<(Vec<usize>, Vec<u32>)> = runs.par_iter().map(|run| sort(&run.labels, run.k(dim))).collect();
         if let [run] = runs {
             self.order = sorted[0].1.clone();
-            self.left = Cow::Owned(gather(Rows::new(&self.left, dim), &sorted[0].1, run, progress)?);
+            let (rows, places) = (Rows::new(&self.left, dim), &sorted[0].1);
+            self.left = Cow::Owned(build(rows.len(), dim, progress, |i, out| leave(out, rows, places[i], run))?);
         } else {
             self.sort_nodes(runs, &sorted, progress)?;
         }
@@ -113,29 +106,18 @@ impl Tree<'_> {
             let old: Vec<u32> = places.iter().map(|&place| order[place as usize]).collect();
             order.copy_from_slice(&old);
             buffer.resize(left.len(), 0.0);
-            fill(buffer, Rows::new(left, dim), places, run);
+            let rows = Rows::new(left, dim);
+            buffer.chunks_exact_mut(dim).zip(places).for_each(|(out, &place)| leave(out, rows, place, run));
             left.copy_from_slice(buffer);
             progress.check()
         })
     }
 }
 
-/// What the run leaves of the rows at `places`, in that order.
-fn gather(rows: Rows<'_>, places: &[u32], run: &KMeans, progress: &Progress) -> Result<Vec<f32>> {
-    let mut out = vec![0.0; places.len() * rows.dim()];
-    out.par_chunks_mut(GATHER * rows.dim()).zip(places.par_chunks(GATHER)).try_for_each(|(out, places)| {
-        fill(out, rows, places, run);
-        progress.check()
-    })?;
-    Ok(out)
-}
-
-fn fill(out: &mut [f32], rows: Rows<'_>, places: &[u32], run: &KMeans) {
-    let dim = rows.dim();
-    for (to, &place) in out.chunks_exact_mut(dim).zip(places) {
-        let centroid = &run.centroids[run.labels[place as usize] as usize * dim..][..dim];
-        to.iter_mut().zip(rows.row(place as usize).iter().zip(centroid)).for_each(|(t, (v, c))| *t = v - c);
-    }
+/// What the run leaves of a row.
+fn leave(out: &mut [f32], rows: Rows<'_>, place: u32, run: &KMeans) {
+    let centroid = &run.centroids[run.labels[place as usize] as usize * rows.dim()..][..rows.dim()];
+    out.iter_mut().zip(rows.row(place as usize).iter().zip(centroid)).for_each(|(t, (v, c))| *t = v - c);
 }
 
 /// Where each label's rows begin after a stable sort by label (and the end), and the rows in that order.

@@ -7,15 +7,22 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-pub use super::isa::Isa;
-use super::isa::Job;
-use super::lanes::Lanes;
-pub use super::pack::Codewords;
-use super::rows::Rows;
+use super::pack::Codewords;
+use crate::matrix::Rows;
+pub use crate::simd::Isa;
+use crate::simd::Job;
+use crate::simd::lanes::Lanes;
 use std::mem::MaybeUninit;
 
 /// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6.
 pub const BLOCK: usize = 48;
+/// Values in a buffer of rows: 256 KiB.
+const BUFFER: usize = 1 << 16;
+
+/// Rows to a buffer: whole blocks of the kernel.
+pub fn buffer_rows(dim: usize) -> usize {
+    (BUFFER / dim / BLOCK).max(1) * BLOCK
+}
 
 impl Codewords {
     /// Writes the nearest codeword of each row, the lowest index on a tie. False if a row had no finite score, because it

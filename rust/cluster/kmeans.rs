@@ -1,19 +1,16 @@
-//! Lloyd's algorithm.
+//! k-means: where a run begins, and Lloyd's algorithm.
 //!
 //! Each pass labels the rows with the fused kernel and adds them up per cluster in the same sweep; rows whose label cannot
 //! have changed are left out where that pays. It stops when no label changes. A cluster that lost all rows takes the row
 //! farthest from its own centroid.
 
-use rayon::prelude::*;
-
-use super::bounds::{Bounds, relabel_doubtful};
-use super::kernel::{BLOCK, Codewords};
-use super::params::{Metric, Settings};
-use super::rows::{Rows, block_rows, gather, normalise, squared_distance};
+use super::bounds::Bounds;
+use super::lloyd::Run;
+use super::params::{Init, Metric, Settings};
 use super::seed;
-use super::start;
-use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
+use super::sweep::{Totals, UNLABELLED};
 use crate::error::Result;
+use crate::matrix::{Rows, gather, normalise};
 use crate::progress::Progress;
 
 /// Result of one run.
@@ -36,10 +33,21 @@ impl KMeans {
     }
 }
 
+/// Repeats codeword 0 until there are `k`: a repeated codeword never wins, because ties go to the lowest index.
+pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
+    let first = centroids[..dim].to_vec();
+    while centroids.len() < k * dim {
+        centroids.extend_from_slice(&first);
+    }
+    centroids
+}
+
 /// Fewest rows per centroid for which bounds are kept.
 const BOUNDED: usize = 64;
-/// Products between two looks at the flag that stops a run: some milliseconds.
-const STRETCH: usize = 1 << 26;
+/// Starts that are compared, on this many rows per centre, with this many updates each.
+const STARTS: u64 = 8;
+const ROWS_PER_CENTRE: usize = 256;
+const START_UPDATES: usize = 5;
 
 /// Passes over the rows that a run announces to `Progress`: seeding, the updates, the last labels.
 pub fn passes(settings: &Settings) -> usize {
@@ -62,7 +70,7 @@ pub fn fit(
     let mut labels = vec![UNLABELLED; rows.len()];
     let sampled = settings.sample.filter(|&wanted| wanted < rows.len());
     let (mut centroids, mut iterations) = match sampled {
-        None => (start::centroids(rows, k, spherical, settings, unit, progress)?, 0),
+        None => (start(rows, k, spherical, settings, unit, progress)?, 0),
         Some(wanted) => {
             // Train on the sample; the loop below then makes its one update on all rows.
             let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
@@ -105,187 +113,30 @@ pub fn spherical(settings: &Settings, level: usize) -> bool {
     level == 0 && settings.metric == Metric::Cosine
 }
 
-struct Run<'a> {
-    rows: Rows<'a>,
+/// Where the run begins. With many more rows than centres, the best of several short runs on one sample of them (Bradley
+/// and Fayyad, "Refining initial points for k-means clustering", 1998): a start that missed a cluster is found out there
+/// for next to nothing, and the full passes begin near their end. Otherwise, or from rows at random, one seeding.
+fn start(
+    rows: Rows<'_>,
+    k: usize,
     spherical: bool,
-    settings: &'a Settings,
-    progress: &'a Progress,
-}
-
-impl Run<'_> {
-    /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
-    fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
-        let dim = self.rows.dim();
-        let packed = Codewords::pack_for(self.spherical, Rows::new(centroids, dim), self.settings.isa);
-        let block = block_rows(self.rows.len());
-        totals.changed = 0;
-        if packed.on_matrix() {
-            return self.pass_over_all(&packed, block, labels, totals);
-        }
-        let judged = if bounds.kept() {
-            self.pass_over_doubtful(&packed, block, labels, totals, bounds)?
-        } else {
-            self.pass_over_all(&packed, block, labels, totals)?;
-            self.rows.len()
-        };
-        bounds.after(self.rows.len(), judged, totals.changed);
-        Ok(())
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let wanted = ROWS_PER_CENTRE * k;
+    if settings.init == Init::Random || rows.len() < 4 * wanted {
+        return seed::centres(rows, k, spherical, settings, unit, progress);
     }
-
-    /// Looks at the rows whose bound leaves the label open; returns how many those are.
-    fn pass_over_doubtful(
-        &self,
-        packed: &Codewords,
-        block: usize,
-        labels: &mut [u32],
-        totals: &mut Totals,
-        bounds: &mut Bounds,
-    ) -> Result<usize> {
-        let dim = self.rows.dim();
-        bounds.begin(|| self.squares(), packed.len());
-        let (mut gaps, squares) = (std::mem::take(&mut bounds.gaps), std::mem::take(&mut bounds.squares));
-        let limits = bounds.limits(dim, packed.longest());
-        let part = |b: usize, labels: &mut [u32], gaps: &mut [f32], squares: &[f32], totals: &mut Totals| {
-            let (stride, mut judged) = (self.stride(packed), 0);
-            for (s, labels) in labels.chunks_mut(stride).enumerate() {
-                let (first, n) = (s * stride, labels.len());
-                let rows = self.rows.slice(b * block + first, b * block + first + n);
-                self.progress.advance(n as u64)?;
-                let (gaps, squares) = (&mut gaps[first..][..n], &squares[first..][..n]);
-                judged += relabel_doubtful(packed, rows, labels, gaps, squares, &limits, totals);
-            }
-            Ok(judged)
-        };
-        let judged = if labels.len() <= block {
-            part(0, labels, &mut gaps, &squares, totals)?
-        } else {
-            let parts = labels.par_chunks_mut(block).zip(gaps.par_chunks_mut(block)).zip(squares.par_chunks(block));
-            let changes: Vec<(Totals, usize)> = parts
-                .enumerate()
-                .map(|(b, ((labels, gaps), squares))| {
-                    let mut change = Totals::new(packed.len(), dim);
-                    part(b, labels, gaps, squares, &mut change).map(|judged| (change, judged))
-                })
-                .collect::<Result<_>>()?;
-            changes.iter().for_each(|(change, _)| totals.add(change));
-            changes.iter().map(|(_, judged)| judged).sum()
-        };
-        (bounds.gaps, bounds.squares) = (gaps, squares);
-        Ok(judged)
+    let picked = seed::sorted_sample(rows.len(), wanted, settings.seed, unit);
+    let part = gather(rows, &picked, progress)?;
+    let short = Settings { max_iterations: settings.max_iterations.min(START_UPDATES), ..*settings };
+    let runs: Vec<KMeans> = (0..STARTS)
+        .map(|s| fit(Rows::new(&part, rows.dim()), k, spherical, &short, unit ^ (s << 60), &progress.quiet()))
+        .collect::<Result<_>>()?;
+    let best = runs.into_iter().min_by(|a, b| a.inertia.total_cmp(&b.inertia)).expect("there are starts");
+    if best.k(rows.dim()) < k {
+        return seed::centres(rows, k, spherical, settings, unit, progress);
     }
-
-    /// `|x|^2` of the rows.
-    fn squares(&self) -> Vec<f32> {
-        let dim = self.rows.dim();
-        self.rows.data().par_chunks(dim).map(|row| row.iter().map(|v| v * v).sum()).collect()
-    }
-
-    fn pass_over_all(&self, packed: &Codewords, block: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {
-        let dim = self.rows.dim();
-        if labels.len() <= block {
-            return self.relabel(packed, 0, labels, totals);
-        }
-        let changes: Vec<Totals> = labels
-            .par_chunks_mut(block)
-            .enumerate()
-            .map(|(b, part)| {
-                let mut change = Totals::new(packed.len(), dim);
-                self.relabel(packed, b * block, part, &mut change).map(|()| change)
-            })
-            .collect::<Result<_>>()?;
-        changes.iter().for_each(|change| totals.add(change));
-        Ok(())
-    }
-
-    /// One block from row `first`, reporting often enough to be stopped.
-    fn relabel(&self, code: &Codewords, first: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {
-        let step = self.stride(code);
-        for (s, labels) in labels.chunks_mut(step).enumerate() {
-            let rows = self.rows.slice(first + s * step, first + s * step + labels.len());
-            self.progress.advance(labels.len() as u64)?;
-            relabel(code, rows, labels, totals);
-        }
-        Ok(())
-    }
-
-    /// Rows between two reports.
-    fn stride(&self, code: &Codewords) -> usize {
-        (STRETCH / (code.len() * code.dim())).clamp(BLOCK, 4096).next_multiple_of(BLOCK)
-    }
-
-    /// Sum of squared distances to the own centroid, added in the order of the blocks.
-    fn inertia(&self, centroids: &[f32], labels: &[u32]) -> Result<f64> {
-        let block = block_rows(self.rows.len());
-        let parts: Vec<f64> = labels
-            .par_chunks(block)
-            .enumerate()
-            .map(|(b, labels)| {
-                let rows = self.rows.slice(b * block, b * block + labels.len());
-                self.progress.check().map(|()| self.settings.isa.run(Inertia { rows, labels, centroids }))
-            })
-            .collect::<Result<_>>()?;
-        Ok(parts.iter().sum())
-    }
-
-    /// Gives each empty cluster the farthest row (lowest index among equals) of a cluster that can spare one; if
-    /// spherical, no zero row, which has no direction to give.
-    fn repair(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
-        let empty: Vec<usize> = (0..totals.counts.len()).filter(|&c| totals.counts[c] == 0).collect();
-        if empty.is_empty() {
-            return Ok(());
-        }
-        self.progress.check()?;
-        let dim = self.rows.dim();
-        let mut far: Vec<(f64, u32)> = (0..self.rows.len())
-            .into_par_iter()
-            .map(|i| (squared_distance(self.rows.row(i), &centroids[labels[i] as usize * dim..][..dim]), i as u32))
-            .filter(|&(distance, i)| distance > 0.0 && !(self.spherical && self.rows.is_zero(i as usize)))
-            .collect();
-        self.progress.check()?;
-        far.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut candidates = far.into_iter().map(|(_, row)| row as usize);
-        for cluster in empty {
-            let Some(row) = candidates.find(|&row| totals.counts[labels[row] as usize] > 1) else { break };
-            totals.shift(self.rows.row(row), labels[row], cluster as u32);
-            labels[row] = cluster as u32;
-            bounds.forget(row);
-        }
-        Ok(())
-    }
-
-    /// Gives each direction the length at which it is nearest to its rows, their mean projection `mean(x.c)`: the
-    /// direction still decides the label, and what is left for deeper levels is least.
-    fn scale(&self, centroids: &mut [f32], labels: &[u32]) -> Result<()> {
-        let dim = self.rows.dim();
-        let (mut sums, mut counts) = (vec![0.0f64; centroids.len() / dim], vec![0u32; centroids.len() / dim]);
-        for (i, &label) in labels.iter().enumerate() {
-            if i % 4096 == 0 {
-                self.progress.check()?;
-            }
-            let centroid = &centroids[label as usize * dim..][..dim];
-            let products = self.rows.row(i).iter().zip(centroid).map(|(&x, &c)| f64::from(x) * f64::from(c));
-            sums[label as usize] += products.sum::<f64>();
-            counts[label as usize] += 1;
-        }
-        for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
-            if sums[c] > 0.0 {
-                centroid.iter_mut().for_each(|v| *v = (f64::from(*v) * sums[c] / f64::from(counts[c])) as f32);
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves each centroid to the mean of its rows; one without rows, or whose mean has no direction, stays.
-    fn update(&self, centroids: &mut [f32], totals: &Totals) {
-        let dim = self.rows.dim();
-        for (c, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
-            let sums = &totals.sums[c * dim..(c + 1) * dim];
-            let scale =
-                if self.spherical { sums.iter().map(|s| s * s).sum::<f64>().sqrt() } else { totals.counts[c] as f64 };
-            if totals.counts[c] > 0 && scale > 0.0 {
-                let scale = 1.0 / scale;
-                centroid.iter_mut().zip(sums).for_each(|(v, s)| *v = (s * scale) as f32);
-            }
-        }
-    }
+    Ok(best.centroids)
 }

@@ -7,14 +7,14 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{Codewords, Isa};
-use super::kmeans::{self, KMeans};
+use super::kmeans::{self, KMeans, pad};
 use super::lap;
+use super::pack::Codewords;
 use super::params::{Init, Metric, Settings};
-use super::residual::pad;
-use super::rows::Rows;
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
+use crate::simd::Isa;
 
 /// Alternations; the sum hardly moves after the second.
 const ROUNDS: usize = 3;
@@ -82,8 +82,7 @@ fn map(family: &Family, shared: &Codewords, progress: &Progress) -> Result<Vec<u
     shared.products(Rows::new(&family.offsets, shared.dim()), &mut products);
     let mut cost = Vec::with_capacity(rows * k);
     for (products, &weight) in products.chunks_exact(shared.padded()).zip(&family.weights) {
-        let half = |c: usize| f64::from(shared.half_norm(c)) - f64::from(products[c]);
-        cost.extend((0..k).map(|c| f64::from(weight) * half(c)));
+        cost.extend((0..k).map(|c| f64::from(weight) * shared.score(products, c)));
     }
     lap::assign(&cost, rows, k, progress)
 }

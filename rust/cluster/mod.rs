@@ -10,34 +10,29 @@ mod amx;
 pub mod balance;
 mod bounds;
 pub mod hierarchy;
-mod isa;
 pub mod kernel;
 pub mod kmeans;
-mod lanes;
-#[cfg(target_arch = "x86_64")]
-mod lanes_x86;
 pub mod lap;
+mod lloyd;
 pub mod matching;
-mod pack;
+pub mod pack;
 pub mod params;
 mod pass;
-pub mod peak;
-pub mod place;
 mod potential;
+pub mod prepare;
 pub mod rank;
 pub mod residual;
-pub mod rows;
 pub mod seed;
-mod start;
 mod stream;
 mod sweep;
 mod transport;
 
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
 use balance::Capped;
+use kmeans::KMeans;
 use params::{Method, Settings};
-use rows::Rows;
 
 /// What `fit` learned: one codeword per token and level, and what happened on the way.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +53,17 @@ pub struct Learned {
     pub capped: Option<Capped>,
 }
 
+impl Learned {
+    /// Adds a level of `k` tokens: its codewords, how many of them were fitted to rows, and the runs that found them.
+    fn add(&mut self, centroids: Vec<f32>, distinct: usize, runs: &[KMeans], k: usize, dim: usize) {
+        self.centroids.push(centroids);
+        self.distinct.push(distinct);
+        self.inertia.push(runs.iter().map(|run| run.inertia).sum());
+        self.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
+        self.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
+    }
+}
+
 /// Learns the codebook of `levels` from raw rows: checks and prepares them, fits, and moves level 0 back to the origin
 /// of the caller.
 pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, progress: &Progress) -> Result<Learned> {
@@ -65,7 +71,7 @@ pub fn fit(x: Rows<'_>, levels: &[usize], method: Method, settings: &Settings, p
     if method != Method::FlatRank && settings.sample.is_some_and(|wanted| wanted < x.len()) {
         return stream::fit(x, levels, method == Method::Tree, settings, progress);
     }
-    let (data, origin) = rows::prepare(x, settings.metric, progress)?;
+    let (data, origin) = prepare::prepare(x, settings.metric, progress)?;
     let prepared = Rows::new(&data, x.dim());
     progress.set_total((levels.len() * x.len() * kmeans::passes(settings)) as u64);
     let mut learned = match method {

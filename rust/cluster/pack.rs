@@ -2,11 +2,11 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::isa::{Isa, Job};
+use crate::matrix::Rows;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Portable};
-use super::rows::Rows;
+use crate::simd::lanes::{Avx2, Avx512};
+use crate::simd::lanes::{Lanes, Portable};
+use crate::simd::{Isa, Job};
 
 /// One cache line, so that packed loads never straddle two.
 #[derive(Clone, Copy)]
@@ -164,6 +164,12 @@ impl Codewords {
     /// `|c|^2 / 2` of codeword `k`.
     pub fn half_norm(&self, k: usize) -> f32 {
         self.half_norms[k]
+    }
+
+    /// Half the squared distance to codeword `k` of a row with these `products`, but for the row's own length, which is
+    /// the same for every codeword.
+    pub(super) fn score(&self, products: &[f32], k: usize) -> f64 {
+        f64::from(self.half_norms[k]) - f64::from(products[k])
     }
 
     /// Registers in all panels.

@@ -1,8 +1,8 @@
 //! Settings of the clustering routines and the checks on them.
 
-use super::isa::Isa;
-use super::rows::Rows;
 use crate::error::{Error, Result};
+use crate::matrix::Rows;
+use crate::simd::Isa;
 
 /// How rows are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{Codewords, Isa};
+use super::kernel::buffer_rows;
 use super::kmeans::{self, KMeans};
+use super::pack::Codewords;
 use super::params::Settings;
-use super::rows::{Rows, build, normalise};
 use super::seed::sorted_sample;
 use super::sweep::{Inertia, Totals, UNLABELLED, relabel};
-use crate::codes::assign::buffer_rows;
 use crate::error::Result;
+use crate::matrix::{Rows, build, normalise};
 use crate::progress::Progress;
+use crate::simd::Isa;
 
 /// Values in the partial sums of a pass, in all: 128 MiB.
 const SUMS: usize = 1 << 24;

@@ -4,11 +4,11 @@
 
 use rayon::prelude::*;
 
-use super::isa::{Isa, Job};
 use super::kernel::{each_panel, load, pointers, tile};
-use super::lanes::Lanes;
 use super::pack::Codewords;
-use super::rows::Rows;
+use crate::matrix::Rows;
+use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
 
 /// Rows per task of the parallel loop; a multiple of no panel in particular.
 const TASK: usize = 4096;

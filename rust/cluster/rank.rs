@@ -2,11 +2,11 @@
 
 use super::Learned;
 use super::balance;
-use super::kmeans;
+use super::kmeans::{self, pad};
 use super::params::Settings;
-use super::residual::{pad, write_level};
-use super::rows::{Rows, remainder, squared_distance};
 use crate::error::{Error, Result};
+use crate::matrix::write_level;
+use crate::matrix::{Rows, remainder, squared_distance};
 use crate::progress::Progress;
 
 /// Rank of each member by the length of what its centroid leaves, nearest first, lowest row among equals.

@@ -2,27 +2,11 @@
 
 use super::Learned;
 use super::balance;
-use super::kmeans;
+use super::kmeans::{self, pad};
 use super::params::Settings;
-use super::rows::{Rows, remainder, subtract};
 use crate::error::Result;
+use crate::matrix::{Rows, remainder, subtract, write_level};
 use crate::progress::Progress;
-
-/// Repeats codeword 0 until there are `k`: a repeated codeword never wins, because ties go to the lowest index.
-pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
-    let first = centroids[..dim].to_vec();
-    while centroids.len() < k * dim {
-        centroids.extend_from_slice(&first);
-    }
-    centroids
-}
-
-/// Writes the labels of one level into row-major codes.
-pub fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
-    for (row, &label) in codes.chunks_exact_mut(depth).zip(labels) {
-        row[level] = label;
-    }
-}
 
 /// Fits every level in turn.
 pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Progress) -> Result<Learned> {
@@ -44,11 +28,7 @@ pub fn fit(rows: Rows<'_>, levels: &[usize], settings: &Settings, progress: &Pro
             }
         }
         write_level(&mut learned.codes, &run.labels, level, levels.len());
-        learned.distinct.push(run.k(dim));
-        learned.small_nodes += usize::from(run.k(dim) < k);
-        learned.inertia.push(run.inertia);
-        learned.iterations.push(run.iterations);
-        learned.centroids.push(pad(run.centroids, k, dim));
+        learned.add(pad(run.centroids.clone(), k, dim), run.k(dim), &[run], k, dim);
     }
     Ok(learned)
 }

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::params::{Init, Settings};
 use super::potential::Potential;
-use super::rows::{Rows, gather};
 use crate::error::Result;
+use crate::matrix::{Rows, gather};
 use crate::progress::Progress;
 use crate::rng::Rng;
 

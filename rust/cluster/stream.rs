@@ -12,15 +12,15 @@ use rayon::prelude::*;
 
 use super::Learned;
 use super::hierarchy::bounds;
-use super::kmeans::{self, KMeans};
+use super::kmeans::{self, KMeans, pad};
 use super::matching::{self, Family};
 use super::params::{Metric, Settings};
 use super::pass::{Made, block_of, train};
-use super::place::place;
-use super::residual::{pad, write_level};
-use super::rows::Rows;
-use crate::codes::assign::{finite, not_finite};
+use super::prepare::place;
 use crate::error::Result;
+use crate::matrix::Rows;
+use crate::matrix::write_level;
+use crate::matrix::{finite, not_finite};
 use crate::progress::Progress;
 
 /// Values of the nodes that are clustered at the same time: 256 MiB.
@@ -137,11 +137,7 @@ fn fit_residual(source: &Source<'_>, levels: &[usize], settings: &Settings, prog
         let spherical = kmeans::spherical(settings, level);
         let run = train(&rows, k, spherical, settings, level as u64, progress)?;
         write_level(&mut learned.codes, &run.labels, level, depth);
-        learned.distinct.push(run.k(dim));
-        learned.small_nodes += usize::from(run.k(dim) < k);
-        learned.inertia.push(run.inertia);
-        learned.iterations.push(run.iterations);
-        learned.centroids.push(pad(run.centroids, k, dim));
+        learned.add(pad(run.centroids.clone(), k, dim), run.k(dim), &[run], k, dim);
     }
     Ok(learned)
 }
@@ -158,11 +154,7 @@ fn fit_tree(source: &Source<'_>, levels: &[usize], settings: &Settings, progress
             0 => (pad(runs[0].centroids.clone(), k, dim), vec![(0..k as u32).collect()], runs[0].k(dim)),
             _ => matching::share(&families, k, dim, settings.seed, settings.isa, progress)?,
         };
-        learned.centroids.push(shared);
-        learned.distinct.push(used);
-        learned.inertia.push(runs.iter().map(|run| run.inertia).sum());
-        learned.iterations.push(runs.iter().map(|run| run.iterations).max().unwrap_or(0));
-        learned.small_nodes += runs.iter().filter(|run| run.k(dim) < k).count();
+        learned.add(shared, used, &runs, k, dim);
         let mut children = Vec::new();
         for (((node, position), run), map) in nodes.iter().zip(&runs).zip(&maps) {
             let old = order[node.clone()].to_vec();

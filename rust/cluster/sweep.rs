@@ -1,10 +1,10 @@
 //! One pass of Lloyd's algorithm over a block of rows: labels, and the sums of those that changed cluster.
 
-use super::isa::Job;
 use super::kernel::BLOCK;
-use super::lanes::Lanes;
 use super::pack::Codewords;
-use super::rows::Rows;
+use crate::matrix::Rows;
+use crate::simd::Job;
+use crate::simd::lanes::Lanes;
 
 /// Label of a row that has none yet.
 pub(super) const UNLABELLED: u32 = u32::MAX;

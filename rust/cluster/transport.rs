@@ -7,10 +7,9 @@
 
 use rayon::prelude::*;
 
-use super::balance::score;
-use super::kernel::Codewords;
-use super::rows::Rows;
+use super::pack::Codewords;
 use crate::error::Result;
+use crate::matrix::Rows;
 use crate::progress::Progress;
 
 /// Most scores that are kept, and most steps that are taken.
@@ -71,7 +70,7 @@ fn scores(rows: Rows<'_>, codewords: &Codewords) -> Vec<f32> {
         || vec![0.0; codewords.padded()],
         |products, (row, out)| {
             codewords.products(rows.slice(row, row + 1), products);
-            out.iter_mut().enumerate().for_each(|(c, s)| *s = score(codewords, products, c) as f32);
+            out.iter_mut().enumerate().for_each(|(c, s)| *s = codewords.score(products, c) as f32);
         },
     );
     scores

@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::cluster::kernel::{BLOCK, Codewords, Isa};
+use crate::cluster::kernel::buffer_rows;
+use crate::cluster::pack::Codewords;
 use crate::cluster::params::Metric;
-use crate::cluster::place::{place, place_rows, take_words};
-use crate::cluster::residual::write_level;
-use crate::cluster::rows::{self, Rows, block_rows};
+use crate::cluster::prepare::{far_mean, place};
 use crate::error::{Error, Result};
+use crate::matrix::{Rows, block_rows, finite, normalise, not_finite, write_level};
 use crate::progress::Progress;
-
-/// Values in a buffer of rows: 256 KiB.
-const BUFFER: usize = 1 << 16;
+use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
 
 /// A learned codebook: level 0 holds positions, deeper levels offsets, so a row is decoded by adding its codewords.
 #[derive(Debug, Clone)]
@@ -45,25 +44,6 @@ pub struct Search {
     in_place: bool,
 }
 
-/// Rows to a buffer: whole blocks of the kernel.
-pub fn buffer_rows(dim: usize) -> usize {
-    (BUFFER / dim / BLOCK).max(1) * BLOCK
-}
-
-/// True if no value is NaN or infinite; every bit of an exponent is set only in those.
-#[inline]
-pub fn finite(row: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    row.iter().fold(0, |bad, v| bad | u32::from(v.to_bits() & EXPONENT == EXPONENT)) == 0
-}
-
-/// The error for a row that is not finite.
-pub fn not_finite(row: usize) -> Error {
-    let message =
-        format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first");
-    Error::invalid("x", message)
-}
-
 impl Search {
     /// Prepares a codebook for rows of `dim` values.
     pub fn new(book: &Codebook<'_>, dim: usize) -> Result<Self> {
@@ -72,7 +52,7 @@ impl Search {
             let message = format!("expected rows of {expected} values as the codebook was fitted on, got {dim}");
             return Err(Error::invalid("x", message));
         }
-        let far = rows::far_mean(book.levels[0]).filter(|_| book.metric == Metric::Euclidean);
+        let far = far_mean(book.levels[0]).filter(|_| book.metric == Metric::Euclidean);
         let in_place = book.metric == Metric::Euclidean && far.is_none();
         let origin = far.map_or_else(|| vec![0.0; dim], |mean| mean.iter().map(|&m| m as f32).collect());
         let mut codewords: Vec<Vec<f32>> = book.levels.iter().map(|level| level.data().to_vec()).collect();
@@ -81,7 +61,7 @@ impl Search {
         }
         let mut first = codewords[0].clone();
         if book.metric == Metric::Cosine {
-            rows::normalise(&mut first, dim);
+            normalise(&mut first, dim);
         }
         let cosine = book.metric == Metric::Cosine;
         let deeper = codewords[1..].iter().map(|words| Codewords::pack(Rows::new(words, dim), book.isa));
@@ -199,5 +179,51 @@ impl Search {
                 Ok(sums)
             })
             .collect()
+    }
+}
+
+/// `place` for each of the rows.
+fn place_rows(isa: Isa, rows: Rows<'_>, metric: Metric, origin: &[f32], out: &mut [f32]) {
+    isa.run(Place { rows, metric, origin, out });
+}
+
+struct Place<'a> {
+    rows: Rows<'a>,
+    metric: Metric,
+    origin: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Job for Place<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        for (i, out) in self.out.chunks_exact_mut(self.rows.dim()).enumerate() {
+            place(self.rows.row(i), self.metric, self.origin, out);
+        }
+    }
+}
+
+/// Takes from each row the codeword of its label.
+fn take_words(isa: Isa, words: &[f32], labels: &[u32], left: &mut [f32]) {
+    isa.run(Take { words, labels, left });
+}
+
+struct Take<'a> {
+    words: &'a [f32],
+    labels: &'a [u32],
+    left: &'a mut [f32],
+}
+
+impl Job for Take<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let dim = self.left.len() / self.labels.len().max(1);
+        for (row, &label) in self.left.chunks_exact_mut(dim.max(1)).zip(self.labels) {
+            row.iter_mut().zip(&self.words[label as usize * dim..][..dim]).for_each(|(v, c)| *v -= c);
+        }
     }
 }

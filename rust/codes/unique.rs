@@ -9,11 +9,12 @@ use rayon::prelude::*;
 use super::assign::Search;
 use super::groups::Groups;
 use crate::cluster::balance;
-use crate::cluster::kernel::{BLOCK, Codewords};
+use crate::cluster::kernel::BLOCK;
 use crate::cluster::lap;
+use crate::cluster::pack::Codewords;
 use crate::cluster::rank::{check_ranks, ranks};
-use crate::cluster::rows::{self, Rows};
 use crate::error::{Error, Result};
+use crate::matrix::{self, Rows};
 use crate::progress::Progress;
 
 /// How codes become unique.
@@ -122,7 +123,7 @@ struct Placement<'a> {
 impl Placement<'_> {
     fn run(&self, mut groups: Groups) -> Result<Vec<u32>> {
         let (n, dim, depth) = (self.x.len(), self.search.dim, self.search.depth());
-        let mut left = rows::build(n, dim, self.progress, |i, out| self.search.place(self.x.row(i), out))?;
+        let mut left = matrix::build(n, dim, self.progress, |i, out| self.search.place(self.x.row(i), out))?;
         let mut codes = vec![0; n * depth];
         let mut labels = vec![0; n + self.occupied.kinds.len()];
         for level in 0..depth {
@@ -130,7 +131,7 @@ impl Placement<'_> {
             labels[n..].iter_mut().zip(taken).for_each(|(label, code)| *label = code);
             self.start(level, &codes, Rows::new(&left, dim), &mut labels[..n])?;
             self.settle_level(level, &groups, Rows::new(&left, dim), &mut labels)?;
-            rows::change(&mut left, dim, self.progress, |i, row| self.search.take(level, labels[i], row))?;
+            matrix::change(&mut left, dim, self.progress, |i, row| self.search.take(level, labels[i], row))?;
             codes.chunks_exact_mut(depth).zip(&labels).for_each(|(row, &label)| row[level] = label);
             groups = groups.split(&labels, self.progress)?;
         }
@@ -145,7 +146,7 @@ impl Placement<'_> {
         let moved: Vec<u32> = (0..left.len() as u32)
             .filter(|&row| codes[row as usize * depth..][..level] != known(row as usize)[..level])
             .collect();
-        let part = rows::gather(left, &moved, self.progress)?;
+        let part = matrix::gather(left, &moved, self.progress)?;
         let found = balance::packed_nearest(Rows::new(&part, left.dim()), &self.search.packed[level], self.progress)?;
         moved.iter().zip(found).for_each(|(&row, label)| labels[row as usize] = label);
         self.progress.advance(left.len() as u64)
@@ -207,7 +208,7 @@ impl Placement<'_> {
             return Err(Error::invalid("max_cluster_size", message));
         }
         let all = rows.len() == left.len(); // in their order, since groups are ascending
-        let gathered = if all { Vec::new() } else { rows::gather(left, rows, self.progress)? };
+        let gathered = if all { Vec::new() } else { matrix::gather(left, rows, self.progress)? };
         let part = if all { left } else { Rows::new(&gathered, left.dim()) };
         if last && self.unique == Unique::Assignment && room.iter().all(|&r| r <= 1) {
             return one_each(part, &self.search.packed[level], room, labels, self.progress);

@@ -10,7 +10,7 @@
 //! in which users took items, with half as many walks from each item.
 
 use crate::error::{Error, Result};
-use crate::graph::csr::{Graph, Link};
+use crate::graph::typed::{Graph, Link};
 
 /// A closed sequence of node types that a graph can walk.
 #[derive(Debug, Clone, PartialEq)]

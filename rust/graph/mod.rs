@@ -3,5 +3,6 @@
 pub mod csr;
 pub mod edges;
 pub mod metapath;
+pub mod typed;
 pub mod visits;
 pub mod walk;

@@ -16,8 +16,9 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::graph::csr::{Csr, Graph};
+use crate::graph::csr::Csr;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
 
 /// A step of the path, and the way back, along which sums are pulled in a fixed order.

@@ -5,8 +5,9 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::graph::csr::{Csr, Graph};
+use crate::graph::csr::Csr;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::Graph;
 use crate::progress::Progress;
 use crate::rng::Rng;
 

@@ -1,55 +1,45 @@
 //! Border of `crate::codes`.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::cluster::{codes_array, metric, rows};
-use super::errors::to_python;
+use super::args::{expect, rows, slice, table};
+use super::cluster::codes_array;
 use super::run::run;
-use crate::cluster::kernel::Isa;
-use crate::cluster::rows::{Rows, check_finite};
+use crate::cluster::params::Metric;
 use crate::codes::assign::{Codebook, Search};
-use crate::codes::trie;
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
+use crate::matrix::{Rows, check_finite};
+use crate::simd::Isa;
 
 /// Codes, share kept, error before, error after.
 type Encoding<'py> = (Bound<'py, PyArray2<i32>>, f64, f64, f64);
-/// code, first_child, leaf_begin, leaf_end, leaf_items, terminal.
-type TrieArrays<'py> = (
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-);
 
 fn codebook<'a>(
     centroids: &'a [PyReadonlyArray2<'_, f32>],
-    metric_name: &str,
+    metric: Metric,
     kernel: Option<&str>,
 ) -> Result<Codebook<'a>> {
     let levels = centroids.iter().map(|c| rows(c, "centroids")).collect::<Result<Vec<_>>>()?;
     if levels.is_empty() || levels.iter().any(|level| level.dim() != levels[0].dim()) {
         return Err(Error::invalid("centroids", "expected at least one level, all of the same width"));
     }
-    Ok(Codebook { levels, metric: metric(metric_name)?, isa: Isa::choose(kernel)? })
+    Ok(Codebook { levels, metric, isa: Isa::choose(kernel)? })
 }
 
 #[pyfunction]
-#[pyo3(signature = (x, centroids, metric_name, threads, kernel, progress))]
+#[pyo3(signature = (x, centroids, metric, threads, kernel, progress))]
 fn assign<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
-    metric_name: &str,
-    threads: Option<usize>,
+    metric: Metric,
+    threads: Option<i64>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
-    let arguments = || Ok((rows(&x, "x")?, codebook(&centroids, metric_name, kernel)?));
-    let (x, book) = arguments().map_err(|e| to_python(py, e))?;
+    let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
     let codes = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
         Search::new(&book, x.dim())?.greedy(x, progress)
@@ -57,24 +47,9 @@ fn assign<'py>(
     codes_array(py, codes, centroids.len())
 }
 
-fn how(name: &str) -> Result<Unique> {
-    Ok(match name {
-        "assignment" => Unique::Assignment,
-        "nearest" => Unique::Nearest,
-        "counter" => Unique::Counter,
-        "none" => Unique::None,
-        "rank" => Unique::Rank,
-        _ => {
-            let message = format!("expected \"assignment\", \"nearest\", \"counter\" or \"none\", got {name:?}");
-            return Err(Error::invalid("unique", message));
-        }
-    })
-}
-
 /// Row-major codes, each below the size of its level; a level beyond `sizes` has no bound.
 fn codes(array: &PyReadonlyArray2<'_, i32>, argument: &'static str, sizes: &[usize]) -> Result<Vec<u32>> {
-    let data = array.as_slice().map_err(|_| Error::invalid(argument, "expected a C-contiguous array"))?;
-    let depth = array.shape()[1];
+    let (data, depth) = (table(array, argument)?, array.shape()[1]);
     let fits = |row: &[i32]| {
         row.iter().enumerate().all(|(level, &c)| c >= 0 && sizes.get(level).is_none_or(|&size| (c as usize) < size))
     };
@@ -85,6 +60,10 @@ fn codes(array: &PyReadonlyArray2<'_, i32>, argument: &'static str, sizes: &[usi
             Err(Error::invalid(argument, format!("row {row} is {found:?}, which is no code of levels {sizes:?}")))
         }
     }
+}
+
+fn check_shape(argument: &'static str, found: &[usize], expected: [usize; 2]) -> Result<()> {
+    expect(found == expected, argument, &format!("expected shape {expected:?}, got {found:?}"))
 }
 
 /// Fails when two equal codes of one kind are occupied.
@@ -99,48 +78,32 @@ fn check_apart(occupied: Occupied<'_>, depth: usize) -> Result<()> {
 
 #[pyfunction]
 #[pyo3(signature = (
-    x, centroids, metric_name, nearest, kinds, occupied, occupied_kinds, unique_name, max_cluster_size, threads, kernel,
+    x, centroids, metric, nearest, kinds, occupied, occupied_kinds, unique, max_cluster_size, threads, kernel,
     progress
 ))]
 fn make_unique<'py>(
     py: Python<'py>,
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
-    metric_name: &str,
+    metric: Metric,
     nearest: PyReadonlyArray2<'py, i32>,
     kinds: PyReadonlyArray1<'py, i64>,
     occupied: PyReadonlyArray2<'py, i32>,
     occupied_kinds: PyReadonlyArray1<'py, i64>,
-    unique_name: &str,
+    unique: Unique,
     max_cluster_size: Option<usize>,
-    threads: Option<usize>,
+    threads: Option<i64>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Encoding<'py>> {
-    let arguments = || {
-        let (x, book, unique) = (rows(&x, "x")?, codebook(&centroids, metric_name, kernel)?, how(unique_name)?);
-        let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
-        let depth = sizes.len() + usize::from(unique == Unique::Counter);
-        for (array, argument, n, depth) in
-            [(&nearest, "codes", x.len(), sizes.len()), (&occupied, "occupied", occupied_kinds.shape()[0], depth)]
-        {
-            if *array.shape() != [n, depth] {
-                let message = format!("expected shape [{n}, {depth}], got {:?}", array.shape());
-                return Err(Error::invalid(argument, message));
-            }
-        }
-        Ok((x, book, unique, sizes, depth))
-    };
-    let (x, book, unique, sizes, depth) = arguments().map_err(|e| to_python(py, e))?;
-    let data = || {
-        let contiguous = |_| Error::invalid("kinds", "expected a contiguous array");
-        let (kinds, taken) = (kinds.as_slice().map_err(contiguous)?, occupied_kinds.as_slice().map_err(contiguous)?);
-        if kinds.len() != x.len() {
-            return Err(Error::invalid("kinds", format!("expected one per row, got {} for {}", kinds.len(), x.len())));
-        }
-        Ok((codes(&nearest, "codes", &sizes)?, kinds, codes(&occupied, "occupied", &sizes)?, taken))
-    };
-    let (nearest, kinds, taken, taken_kinds) = data().map_err(|e| to_python(py, e))?;
+    let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
+    let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
+    let depth = sizes.len() + usize::from(unique == Unique::Counter);
+    let (kinds, taken_kinds) = (slice(&kinds, "kinds")?, slice(&occupied_kinds, "occupied_kinds")?);
+    check_shape("codes", nearest.shape(), [x.len(), sizes.len()])?;
+    check_shape("occupied", occupied.shape(), [taken_kinds.len(), depth])?;
+    expect(kinds.len() == x.len(), "kinds", "expected one per row")?;
+    let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
     let found = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
         check_finite(x, progress)?;
@@ -155,35 +118,9 @@ fn make_unique<'py>(
     Ok((codes, found.kept_share, found.error_before, found.error_after))
 }
 
-#[pyfunction]
-#[pyo3(signature = (codes, threads, progress))]
-fn build_trie<'py>(
-    py: Python<'py>,
-    codes: PyReadonlyArray2<'py, i32>,
-    threads: Option<usize>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<TrieArrays<'py>> {
-    let depth = codes.shape()[1];
-    let check = || match codes.as_slice() {
-        Ok(data) if depth > 0 => Ok(data),
-        _ => Err(Error::invalid("codes", "expected a C-contiguous array with at least one column")),
-    };
-    let data = check().map_err(|e| to_python(py, e))?;
-    let trie = run(py, threads, progress, |progress| trie::build(data, depth, progress))?;
-    Ok((
-        trie.code.into_pyarray(py),
-        trie.first_child.into_pyarray(py),
-        trie.leaf_begin.into_pyarray(py),
-        trie.leaf_end.into_pyarray(py),
-        trie.leaf_items.into_pyarray(py),
-        trie.terminal.into_pyarray(py),
-    ))
-}
-
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let m = PyModule::new(py, "codes")?;
     m.add_function(wrap_pyfunction!(assign, &m)?)?;
     m.add_function(wrap_pyfunction!(make_unique, &m)?)?;
-    m.add_function(wrap_pyfunction!(build_trie, &m)?)?;
     Ok(m)
 }

@@ -3,11 +3,10 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use super::errors::to_python;
 use super::run::run;
-use crate::error::Error;
-use crate::graph::csr::{Graph as CoreGraph, Link};
+use crate::error::Result;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::{Graph as CoreGraph, Link};
 use crate::graph::walk;
 
 /// A typed graph; see `metatoken.tokens.graph.walks.Graph`.
@@ -24,12 +23,11 @@ type Edges<'py> = (String, String, Rows<'py>, Rows<'py>, Option<PyReadonlyArray1
 impl Graph {
     #[new]
     fn new(py: Python<'_>, types: Vec<(String, usize)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
-        let mut core = CoreGraph::new(&types).map_err(|e| to_python(py, e))?;
+        let mut core = CoreGraph::new(&types)?;
         for (source, target, rows, columns, weights) in &edges {
             let (rows, columns) = (rows.as_slice()?, columns.as_slice()?);
             let weights = weights.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-            py.detach(|| core.connect_weighted(source, target, rows, columns, weights))
-                .map_err(|e| to_python(py, e))?;
+            py.detach(|| core.connect_weighted(source, target, rows, columns, weights))?;
         }
         Ok(Self { core })
     }
@@ -47,9 +45,8 @@ impl Graph {
     }
 
     /// The meta-path as the core understands it; raises where the graph cannot walk it.
-    fn check(&self, py: Python<'_>, meta_path: &str) -> PyResult<String> {
-        let path = MetaPath::parse(meta_path, &self.core).map_err(|e| to_python(py, e))?;
-        Ok(path.name().to_string())
+    fn check(&self, meta_path: &str) -> PyResult<String> {
+        Ok(MetaPath::parse(meta_path, &self.core)?.name().to_string())
     }
 }
 
@@ -69,8 +66,8 @@ fn walks<'py>(
     threads: Option<i64>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Made<'py>> {
-    let path = MetaPath::parse(meta_path, &graph.core).map_err(|e| to_python(py, e))?;
-    let made = run(py, threads_of(py, threads)?, callback, |progress| {
+    let path = MetaPath::parse(meta_path, &graph.core)?;
+    let made = run(py, threads, callback, |progress| {
         walk::walks(&graph.core, &path, walks_per_node, walk_length, seed, progress)
     })?;
     let length = walk_length as usize;
@@ -86,23 +83,14 @@ fn expected_visits<'py>(
     meta_path: &str,
     walk_length: i64,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let visits = py.detach(|| {
+    let visits = py.detach(|| -> Result<_> {
         let path = MetaPath::parse(meta_path, &graph.core)?;
         let length = walk::at_least("walk_length", walk_length, 2)? as usize;
         let mut visits = vec![0f64; graph.core.n_nodes()];
         walk::Walker::new(&graph.core, &path)?.expected_visits(&graph.core, &path, length, &mut visits)?;
         Ok(visits)
     });
-    Ok(visits.map_err(|e| to_python(py, e))?.into_pyarray(py))
-}
-
-/// A number of threads as `run` wants it.
-pub(super) fn threads_of(py: Python<'_>, threads: Option<i64>) -> PyResult<Option<usize>> {
-    let convert = |value: i64| {
-        usize::try_from(value)
-            .map_err(|_| to_python(py, Error::invalid("threads", format!("expected at least 1 or None, got {value}"))))
-    };
-    threads.map(convert).transpose()
+    Ok(visits?.into_pyarray(py))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

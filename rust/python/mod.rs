@@ -1,12 +1,13 @@
 //! The border to Python: converts arrays, errors and interrupts, and nothing else.
 
+mod args;
 mod cluster;
 mod codes;
 mod errors;
 mod graph;
 mod run;
-mod search;
 mod skipgram;
+mod trie;
 
 use pyo3::prelude::*;
 
@@ -20,7 +21,7 @@ fn add_submodule(parent: &Bound<'_, PyModule>, child: &Bound<'_, PyModule>) -> P
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    for register in [graph::register, skipgram::register, cluster::register, codes::register, search::register] {
+    for register in [graph::register, skipgram::register, cluster::register, codes::register, trie::register] {
         add_submodule(m, &register(m.py())?)?;
     }
     Ok(())

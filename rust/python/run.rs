@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::errors::to_python;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -18,19 +17,23 @@ const POLL: Duration = Duration::from_millis(50);
 /// handlers on its main thread only, so the work goes to another thread while this one waits and polls.
 pub(super) fn run<T: Send>(
     py: Python<'_>,
-    threads: Option<usize>,
+    threads: Option<i64>,
     callback: Option<Py<PyAny>>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
-    if threads == Some(0) {
-        return Err(to_python(py, Error::invalid("threads", "expected at least 1 or None, got 0")));
-    }
+    let threads = match threads {
+        None => 0, // all, to rayon
+        Some(count @ 1..) => count as usize,
+        Some(count) => {
+            return Err(Error::invalid("threads", format!("expected at least 1 or None, got {count}")).into());
+        }
+    };
     let progress = Progress::new();
     let shared = &progress;
     let outcome = std::thread::scope(|scope| {
         let (sender, mut receiver) = channel();
         scope.spawn(move || {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let result = match pool {
                 Ok(pool) => pool.install(|| work(shared)),
                 Err(e) => Err(Error::invalid("threads", format!("cannot start a thread pool: {e}"))),
@@ -46,7 +49,7 @@ pub(super) fn run<T: Send>(
                 Ok(result) => {
                     return match pending {
                         Some(e) => Err(e),
-                        None => result.map_err(|e| to_python(py, e)),
+                        None => result.map_err(PyErr::from),
                     };
                 }
                 Err(RecvTimeoutError::Disconnected) => {

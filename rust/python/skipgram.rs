@@ -3,10 +3,10 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use super::errors::to_python;
-use super::graph::{Graph, threads_of};
+use super::args::{self, slice};
+use super::graph::Graph;
 use super::run::run;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::graph::metapath::MetaPath;
 use crate::skipgram::params::Params;
 use crate::skipgram::tables::Given;
@@ -58,11 +58,10 @@ fn fit<'py>(
         blocks,
     };
     let paths = meta_paths.iter().map(|text| MetaPath::parse(text, &graph.core));
-    let paths = paths.collect::<Result<Vec<_>, Error>>().map_err(|e| to_python(py, e))?;
-    let threads = threads_of(py, threads)?;
+    let paths = paths.collect::<Result<Vec<_>>>()?;
     let shape = [graph.core.n_nodes(), dim.max(0) as usize];
-    let vectors = given(py, "initial", vectors.as_ref(), shape)?;
-    let contexts = given(py, "initial_contexts", contexts.as_ref(), shape)?;
+    let vectors = given("initial", vectors.as_ref(), shape)?;
+    let contexts = given("initial_contexts", contexts.as_ref(), shape)?;
     let start = Given { vectors, contexts };
     let trained = run(py, threads, callback, |progress| train::fit(&graph.core, &paths, &params, start, progress))?;
     let vectors = trained.vectors.into_pyarray(py).reshape(shape)?;
@@ -72,17 +71,16 @@ fn fit<'py>(
 
 /// The values of a given table, which has the shape of the result.
 fn given<'a>(
-    py: Python<'_>,
     argument: &'static str,
     table: Option<&'a PyReadonlyArray2<'_, f32>>,
     shape: [usize; 2],
-) -> PyResult<Option<&'a [f32]>> {
+) -> Result<Option<&'a [f32]>> {
     let Some(table) = table else { return Ok(None) };
     let found = table.as_array().shape().to_vec();
     if found != shape {
-        return Err(to_python(py, Error::invalid(argument, format!("expected {shape:?} (nodes, dim), got {found:?}"))));
+        return Err(Error::invalid(argument, format!("expected {shape:?} (nodes, dim), got {found:?}")));
     }
-    Ok(Some(table.as_slice()?))
+    args::table(table, argument).map(Some)
 }
 
 /// How often each outcome is drawn from the alias table of these weights.
@@ -93,10 +91,10 @@ fn alias_frequencies<'py>(
     draws: usize,
     seed: u64,
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-    let weights = weights.as_slice()?;
+    let weights = slice(&weights, "weights")?;
     if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
         let message = "expected finite weights of at least 0, not all 0";
-        return Err(to_python(py, Error::invalid("weights", message)));
+        return Err(Error::invalid("weights", message).into());
     }
     Ok(negative::frequencies(weights, draws, seed).into_pyarray(py))
 }

@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 use crate::skipgram::negative::Alias;
 use crate::skipgram::params::MAX_NEGATIVES;
-use crate::skipgram::simd::LANES;
+use crate::skipgram::strip::LANES;
 
 /// (row of the centre, row of the context)
 pub type Pair = (u32, u32);

@@ -33,7 +33,7 @@
 //! `s` is computed, not tabled: its error is below 2e-7 on the whole line (gensim tables it on [-6, 6] and skips the
 //! step beyond).
 
-use crate::skipgram::simd::LANES;
+use crate::skipgram::strip::LANES;
 
 /// Scores become `weight * (0 - s(score))`, to which the caller adds the weight where the label is 1.
 #[inline(always)]

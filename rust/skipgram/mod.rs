@@ -8,7 +8,7 @@ pub mod negative;
 pub mod pairs;
 pub mod params;
 pub mod shared;
-pub mod simd;
 pub mod step;
+pub mod strip;
 pub mod tables;
 pub mod train;

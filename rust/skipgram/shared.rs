@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::skipgram::simd::Line;
+use crate::skipgram::strip::Line;
 
 /// A table of rows that a training step may change.
 pub trait Table {

@@ -1,13 +1,14 @@
 //! Steps on groups of pairs, row by row in registers.
 
 use crate::rng::Rng;
+use crate::simd::Isa;
 use crate::skipgram::group::{MOST_ROWS, Noise, Pair, Targets, most_pairs, next_group};
 use crate::skipgram::loss::gradients;
 use crate::skipgram::shared::Table;
-use crate::skipgram::simd::{Isa, LANES, Line, Strip};
+use crate::skipgram::strip::{LANES, Line, Strip};
 
-/// Takes one step for each group of `pairs` in turn; `lines` is the padded length of a row. `isa` must come from
-/// [`Isa::detect`].
+/// Takes one step for each group of `pairs` in turn; `lines` is the padded length of a row. `isa` must be
+/// one that [`Isa::available`] lists.
 pub(crate) fn train<T: Table>(
     isa: Isa,
     noise: &Noise,
@@ -19,9 +20,9 @@ pub(crate) fn train<T: Table>(
 ) {
     let job = Job { noise, lines, centres, contexts };
     match isa {
-        // SAFETY: `Isa::detect` returns a set only where the processor has it.
+        // SAFETY: the processor has the set, see above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { train_avx512(job, pairs, rng) },
+        Isa::Avx512 | Isa::Amx => unsafe { train_avx512(job, pairs, rng) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { train_avx2(job, pairs, rng) },
@@ -214,7 +215,7 @@ mod tests {
                 [centres, contexts].concat()
             };
             let portable = run(Isa::Portable);
-            for isa in [Isa::best_of("avx2"), Isa::best_of("")] {
+            for isa in Isa::available() {
                 for (a, b) in run(isa).iter().zip(&portable) {
                     assert!(a.0.iter().zip(&b.0).all(|(a, b)| (a - b).abs() < 1e-4), "{isa:?} {lines}");
                 }

@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use crate::skipgram::blocks::Blocks;
-use crate::skipgram::simd::{LANES, Line};
+use crate::skipgram::strip::{LANES, Line};
 
 const INIT_STREAM: u64 = 0x1417;
 

@@ -9,17 +9,17 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::graph::csr::Graph;
 use crate::graph::metapath::MetaPath;
+use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
 use crate::progress::Progress;
 use crate::rng::Rng;
+use crate::simd::Isa;
 use crate::skipgram::blocks::{Blocks, shuffle};
 use crate::skipgram::group::{Noise, Pair};
 use crate::skipgram::pairs::{each_pair, kept, subsample};
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
-use crate::skipgram::simd::Isa;
 use crate::skipgram::step::train;
 use crate::skipgram::tables::{Given, Tables, gather};
 
@@ -60,7 +60,7 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
     let blocks = Blocks::new(&visits, if params.hogwild { Some(1) } else { params.blocks }, params.seed);
     let walks = Walks { walkers: &walkers, params: &params, kept: kept(&visits, params.subsample) };
     let tables = Tables::new(&blocks, params.dim, params.seed, given);
-    let isa = Isa::detect();
+    let isa = Isa::choose(None)?;
     let mut trainer =
         Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, chunks: Vec::new(), pairs: 0 };
     trainer.run()?;

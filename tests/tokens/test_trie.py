@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArgumentError, ArtifactError
-from metatoken.tokens.trie import Trie
+from metatoken.tokens.trie import NAMES, Trie
 from tests.oracles.cluster import DictTrie
 
 
@@ -97,8 +99,83 @@ def test_saves_and_loads():
     assert again.depth == 2
     with pytest.raises(ArtifactError):
         Trie.from_tensors({k: v for k, v in tensors.items() if k != "terminal"})
-    with pytest.raises(ArtifactError):
-        Trie.from_tensors({**tensors, "first_child": tensors["first_child"][:-1]})
+    assert copy.deepcopy(trie).items(0).tolist() == trie.items(0).tolist()
+
+
+TREE = Trie.from_codes(np.array([[1, 2], [1, -1], [0, 7], [0, 3]])).tensors()
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("first_child", TREE["first_child"][:-1]),
+        ("first_child", [0, 1, 2, 3, 4, 5, 6]),  # a root that is its own child
+        ("first_child", [1, 3, 2, 5, 6, 6, 6]),
+        ("first_child", [1, 3, 5, 6, 6, 6, 7]),
+        ("first_child", [1, -3, 5, 6, 6, 6, 6]),
+        ("code", [-1, 1, 0, 3, 7, 2]),
+        ("code", [-1, 0, 1, 7, 7, 2]),
+        ("code", [0, 0, 1, 3, 7, 2]),
+        ("leaf_begin", [0, 0, 2, 0, 1, 2]),
+        ("leaf_end", [4, 2, 5, 1, 2, 4]),
+        ("leaf_end", [2**31 - 1, 2, 4, 1, 2, 4]),
+        ("terminal", [-1, -1, -1, 0, 1, 3]),
+        ("terminal", [-1, -1, 2**31 - 1, 0, 1, 3]),
+        ("terminal", [-1, -1, 2, -2, 1, 3]),
+        ("leaf_items", [3, 2, 1]),
+        ("leaf_items", [3, 2, 1, 3]),
+        ("leaf_items", [3, 2, 1, -1]),
+        ("depth", [1]),
+        ("depth", [0]),
+        ("depth", [-1]),
+        ("depth", [2**31 - 1]),
+        ("depth", []),
+        ("code", np.zeros((6, 1), np.int32)),
+        ("code", np.zeros(6)),
+    ],
+)
+def test_arrays_that_are_no_trie_are_refused(name, array):
+    wrong = array if isinstance(array, np.ndarray) else np.array(array, np.int32)
+    with pytest.raises(ArtifactError, match="trie"):
+        Trie.from_tensors({**TREE, name: wrong})
+
+
+@given(
+    rows=st.sets(st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple), min_size=1, max_size=12),
+    name=st.sampled_from(NAMES),
+    place=st.integers(0, 10**6),
+    value=st.integers(-2, 12) | st.sampled_from([2**31 - 1, -(2**31)]),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_arrays_are_taken_are_those_of_their_codes(rows, name, place, value):
+    codes = np.array([(*row, *[-1] * (3 - len(row))) for row in rows])
+    tensors = {key: array.copy() for key, array in Trie.from_codes(codes).tensors().items()}
+    tensors[name][place % len(tensors[name])] = value
+    try:
+        taken = Trie.from_tensors(tensors)
+    except ArtifactError:
+        return
+    again = Trie.from_codes(taken.codes()).tensors()
+    again["leaf_items"] = taken.leaf_items[again["leaf_items"]]
+    for key, array in tensors.items():
+        np.testing.assert_array_equal(array, again[key])
+
+
+def test_arrays_cannot_be_changed():
+    trie = Trie.from_codes([[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="read-only"):
+        trie.code[0] = 5
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        trie.code.flags.writeable = True
+
+
+def test_leaves_and_items_name_each_other():
+    part = Trie.from_codes([[2, 0], [0, 1], [1, 0], [0, 0]]).subset([3, 0, 1])
+    assert part.leaf_of([[0, 1], [3, 0]]).tolist() == [[2, 1], [0, 2]]
+    assert part.item_of([2, -1, 0]).tolist() == [0, -1, 3]
+    for unknown in (2, -1, 4):
+        with pytest.raises(ArgumentError, match="rows of the 3 items"):
+            part.leaf_of([0, unknown])
 
 
 @given(

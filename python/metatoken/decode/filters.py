@@ -89,7 +89,7 @@ class ItemFilter:
             raise ArgumentError(
                 "catalogue", f"expected bool [{self.n_items}], one per item, got {mask.dtype} {list(mask.shape)}"
             )
-        ordered: NDArray[np.bool_] = mask[self._index.leaf_items.cpu().numpy()]
+        ordered: NDArray[np.bool_] = mask[self._index.trie.leaf_items]
         return ordered
 
     def _keys(self, name: str, lists: Sequence[np.ndarray] | None) -> NDArray[np.int64]:

@@ -114,7 +114,7 @@ class TokenTrie:
         """Item row of each row of generated ids `[R, T]` up to an end token, int64 `[R]`; -1 for no whole item."""
         nodes = self.nodes(generated, stop=True)
         leaf = np.where(nodes >= 0, self.trie.terminal[np.maximum(nodes, 0)], -1)
-        return np.where(leaf >= 0, self.trie.leaf_items[np.maximum(leaf, 0)], -1).astype(np.int64)
+        return self.trie.item_of(leaf)
 
 
 class TrieLogitsProcessor(LogitsProcessor):

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from metatoken._core import search as core
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -127,8 +125,8 @@ def best_children(
     """
     if index.code.device.type == "cpu":
         arrays: Any = tuple(None if part is None else part.float().contiguous().numpy() for part in logits)
-        inner, items = core.best_children(
-            _trie(index), _beams(beams, len(found)), arrays, filters.native(), found.numpy(), k, width
+        inner, items = index.trie.native.best_children(
+            _beams(beams, len(found)), arrays, filters.native(), found.numpy(), k, width
         )
         return _candidates(inner), _candidates(items)
     return select_children(index, beams, logits, filters, found, k, width)
@@ -177,7 +175,7 @@ def best_leaves(
     if index.code.device.type == "cpu":
         prompts = len(states)
         arrays = (states.float().contiguous().numpy(), vectors.float().contiguous().numpy())
-        found = core.best_leaves(_trie(index), _beams(beams, prompts), *arrays, filters.native(), k)
+        found = index.trie.native.best_leaves(_beams(beams, prompts), *arrays, filters.native(), k)
         return _candidates(found)
     return select_leaves(index, beams, states, vectors, filters, k)
 
@@ -195,11 +193,6 @@ def select_leaves(
     scores = logits + (beams.scores - segment_log_sum_exp(logits, rows, len(beams)))[rows]
     there = torch.nonzero(filters.count(owner, leaf, leaf + 1) > 0)[:, 0]
     return best(Candidates(owner[there], leaf[there].int(), scores[there], rows[there]), k, len(states))[0]
-
-
-def _trie(index: TrieIndex) -> Any:
-    arrays = (index.code, index.first_child, index.leaf_begin, index.leaf_end, index.terminal)
-    return tuple(array.numpy() for array in arrays)
 
 
 def _beams(beams: Candidates, prompts: int) -> Any:

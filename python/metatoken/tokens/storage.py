@@ -24,6 +24,7 @@ from metatoken.data.ids import IdMap
 from metatoken.errors import ArtifactError
 from metatoken.tokens.codes.clustering import Codebook
 from metatoken.tokens.fold_in import FoldIn
+from metatoken.tokens.trie import Trie
 from metatoken.tokens.vectors.cold import ORIGINS, count_origins
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ CODEBOOK = "codebook.safetensors"
 VECTORS = "vectors.safetensors"
 TRIE = "trie.safetensors"
 SCORES = "scores.json"
-TRIE_NAMES = ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items", "terminal")
 VECTOR_NAMES = ("vectors", "centroids", "fold_in.weight", "fold_in.bias", "fold_in.mean_user")
 COLUMNS: dict[str, pl.DataType] = {
     "kind": pl.String(),
@@ -62,7 +62,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
             },
         )
         if len(np.unique(vocabulary.item_codes, axis=0)) == vocabulary.n_items:
-            artifacts.write_tensors(folder / TRIE, _trie(vocabulary.item_codes))
+            artifacts.write_tensors(folder / TRIE, Trie.from_codes(vocabulary.item_codes).tensors())
         if scores is not None:
             artifacts.write_json(folder / SCORES, dict(scores))
         artifacts.write_manifest(
@@ -141,12 +141,6 @@ def _codes(column: pl.Series, depth: int) -> NDArray[np.int32]:
     codes = np.full((len(column), depth), -1, np.int32)
     codes[np.arange(depth) < column.list.len().to_numpy()[:, None]] = column.explode().to_numpy()
     return codes
-
-
-def _trie(codes: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
-    """The arrays of `decode.trie.Trie`, by the names it reads; made here because tokens does not import decode."""
-    arrays = core.codes.build_trie(np.ascontiguousarray(codes), None, None)
-    return {**dict(zip(TRIE_NAMES, arrays, strict=True)), "depth": np.array([codes.shape[1]], np.int32)}
 
 
 def _write_codebooks(path: Path, vocabulary: Vocabulary) -> None:

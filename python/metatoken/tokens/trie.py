@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metatoken._core import codes as _codes
+from metatoken._core import trie as core
 from metatoken.errors import ArgumentError, ArtifactError
 
+NAMES = ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items", "terminal")
+"""The arrays, in the order in which the core takes and gives them."""
 
-@dataclass(frozen=True)
+
 class Trie:
     """Which codes may follow which, and which item a tuple of codes names.
 
@@ -20,8 +22,12 @@ class Trie:
     `first_child[v]..first_child[v + 1]`, in ascending code. Leaves are the items in lexicographic order of their codes,
     so the items under a node are a slice.
 
+    Args:
+        native: The core's trie, which owns the arrays and has checked that they fit together.
+
     Attributes:
-        code: int32 `[nodes]`, the code that leads to the node; -1 at the root.
+        native: The same; it also searches.
+        code: int32 `[nodes]`, the code that leads to the node; -1 at the root. Read-only, like all arrays.
         first_child: int32 `[nodes + 1]`.
         leaf_begin: int32 `[nodes]`, first leaf under the node.
         leaf_end: int32 `[nodes]`, one past the last leaf under the node.
@@ -36,7 +42,16 @@ class Trie:
     leaf_end: NDArray[np.int32]
     leaf_items: NDArray[np.int32]
     terminal: NDArray[np.int32]
-    depth: int
+
+    def __init__(self, native: core.Trie) -> None:
+        self.native = native
+        self.depth = native.depth
+        for name, array in zip(NAMES, native.arrays(), strict=True):
+            setattr(self, name, array)
+
+    def __reduce__(self) -> tuple[Callable[..., Trie], tuple[dict[str, NDArray[np.int32]]]]:
+        """Copies go by the arrays, as files do."""
+        return Trie.from_tensors, (self.tensors(),)
 
     @classmethod
     def from_codes(
@@ -60,8 +75,7 @@ class Trie:
             raise ArgumentError("codes", f"expected integers [items, depth], got {array.dtype} of shape {array.shape}")
         if array.size and (array.max() > np.iinfo(np.int32).max - 1 or array.min() < -1):
             raise ArgumentError("codes", "expected codes of at least 0 (-1 as padding) and below 2^31 - 1")
-        arrays = _codes.build_trie(np.ascontiguousarray(array, dtype=np.int32), threads, progress)
-        return cls(*arrays, depth=int(array.shape[1]))
+        return cls(core.Trie.from_codes(np.ascontiguousarray(array, dtype=np.int32), threads, progress))
 
     @property
     def n_items(self) -> int:
@@ -104,12 +118,32 @@ class Trie:
             ArgumentError: A row is not in the trie.
         """
         wanted = np.unique(np.asarray(rows, dtype=np.int64))
-        leaf_of = np.full(int(self.leaf_items.max(initial=-1)) + 1, -1, dtype=np.int64)
-        leaf_of[self.leaf_items] = np.arange(self.n_items)
-        if len(wanted) and (wanted[0] < 0 or wanted[-1] >= len(leaf_of) or (leaf_of[wanted] < 0).any()):
-            raise ArgumentError("rows", f"expected rows of the {self.n_items} items of the trie")
-        part = Trie.from_codes(self.codes()[leaf_of[wanted]])
-        return replace(part, leaf_items=wanted[part.leaf_items].astype(np.int32))
+        part = Trie.from_codes(self.codes()[self.leaf_of(wanted)])
+        return Trie.from_tensors({**part.tensors(), "leaf_items": wanted[part.leaf_items].astype(np.int32)})
+
+    def leaf_of(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Leaf of each item row, int64, in the shape of `rows`.
+
+        Raises:
+            ArgumentError: A row is not in the trie.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        place = np.searchsorted(self.leaf_items, wanted, sorter=self._by_row)
+        if (place < self.n_items).all():
+            leaves = self._by_row[place]
+            if np.array_equal(self.leaf_items[leaves], wanted):
+                return leaves
+        raise ArgumentError("rows", f"expected rows of the {self.n_items} items of the trie")
+
+    def item_of(self, leaves: ArrayLike) -> NDArray[np.int64]:
+        """Item row of each leaf, int64, in the shape of `leaves`; -1 where it is -1, which says that there is none."""
+        at = np.asarray(leaves, dtype=np.int64)
+        return np.where(at >= 0, self.leaf_items[at], -1).astype(np.int64)
+
+    @cached_property
+    def _by_row(self) -> NDArray[np.int64]:
+        """Leaves in the order of their items' rows."""
+        return np.argsort(self.leaf_items)
 
     def codes(self) -> NDArray[np.int32]:
         """Codes of the item at each leaf, int32 `[items, depth]`, padded with -1; in leaf order."""
@@ -131,7 +165,7 @@ class Trie:
 
     def tensors(self) -> dict[str, NDArray[np.int32]]:
         """Arrays to save, by name."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "depth"}
+        arrays = {name: getattr(self, name) for name in NAMES}
         return {**arrays, "depth": np.array([self.depth], dtype=np.int32)}
 
     @classmethod
@@ -139,14 +173,15 @@ class Trie:
         """Rebuilds what `tensors` gave.
 
         Raises:
-            ArtifactError: An array is missing or they do not fit together.
+            ArtifactError: An array is missing, or they are not those of a trie.
         """
-        names = [field.name for field in fields(cls)]
+        names = [*NAMES, "depth"]
         if set(names) != set(tensors):
             raise ArtifactError(f"a trie holds the arrays {names}; found {sorted(tensors)}")
-        arrays = {name: np.ascontiguousarray(tensors[name], dtype=np.int32) for name in names if name != "depth"}
-        nodes = len(arrays["code"])
-        per_node = [len(arrays[name]) for name in ("leaf_begin", "leaf_end", "terminal")]
-        if nodes == 0 or len(arrays["first_child"]) != nodes + 1 or per_node != [nodes] * 3:
-            raise ArtifactError("the arrays of the trie do not fit together")
-        return cls(**arrays, depth=int(tensors["depth"].reshape(-1)[0]))
+        arrays = [np.ascontiguousarray(tensors[name]) for name in names]
+        if any(array.ndim != 1 or array.dtype != np.int32 for array in arrays) or len(arrays[-1]) != 1:
+            raise ArtifactError("the arrays of a trie are int32 of one dimension, its depth one number")
+        try:
+            return cls(core.Trie.from_arrays(arrays[:-1], int(arrays[-1][0])))
+        except ArgumentError as error:
+            raise ArtifactError(f"the arrays of the trie do not fit together: {error}") from error

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from metatoken._core import skipgram as core
+from metatoken._core.cluster import kernels
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.quality.links import link_auc, same_group_at
@@ -52,9 +53,9 @@ def both(settings: slow.Settings, edges: tuple[list[int], list[int]], n: tuple[i
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 @pytest.mark.parametrize("dim", [1, 5, 16, 64, 80])
-@pytest.mark.parametrize("isa", ["", "avx2", "portable"])
-def test_equals_the_slow_twin(blocks: int, dim: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METATOKEN_ISA", isa)
+@pytest.mark.parametrize("kernel", kernels())
+def test_equals_the_slow_twin(blocks: int, dim: int, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATOKEN_KERNEL", kernel)
     fast, expected = both(replace(SETTINGS, blocks=blocks, dim=dim), random_edges(60, 70, 200), (60, 70))
     assert np.abs(expected).max() > 0.05
     np.testing.assert_allclose(fast, expected, rtol=1e-5, atol=1e-5)

@@ -8,12 +8,15 @@ the leaves, and nothing ever ends early.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from metatoken.errors import ArgumentError
+from metatoken.tokens.trie import NAMES
 
 if TYPE_CHECKING:
     from metatoken.tokens.trie import Trie
@@ -23,6 +26,7 @@ class TrieIndex(nn.Module):
     """The trie as tensors, sharing memory with the arrays of `trie` until they are moved to another device.
 
     Attributes:
+        trie: Where they come from; it searches where the tensors are in main memory.
         code: int32 `[nodes]`, as in `metatoken.tokens.trie.Trie`, like the five below.
         first_child: int32 `[nodes + 1]`.
         leaf_begin: int32 `[nodes]`.
@@ -41,7 +45,7 @@ class TrieIndex(nn.Module):
         has_end: Whether an item's tuple is a prefix of another's.
 
     Raises:
-        ArgumentError: The trie has no item.
+        ArgumentError: The trie has no item, or its items' rows are not `0..n_items`.
     """
 
     code: Tensor
@@ -61,14 +65,18 @@ class TrieIndex(nn.Module):
         super().__init__()
         if trie.n_items == 0:
             raise ArgumentError("codes", "expected at least one item")
-        for name in ("code", "first_child", "leaf_begin", "leaf_end", "leaf_items", "terminal"):
-            self.register_buffer(name, torch.from_numpy(getattr(trie, name)), persistent=False)
-        self.depth = int(trie.depth)
+        self.trie = trie
+        with warnings.catch_warnings():
+            # torch has no read-only tensors, and warns; nothing writes to these.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            for name in NAMES:
+                self.register_buffer(name, torch.from_numpy(getattr(trie, name)), persistent=False)
+        self.depth = trie.depth
         first = self.first_child.long()
         # No grandchildren: the children of the first child begin where those of the last one end.
         leafy = (first[:-1] < first[1:]) & (first[first[:-1]] == first[first[1:]])
         inner = first[:-1] < first[1:]
-        self.register_buffer("leaf_of", torch.argsort(self.leaf_items), persistent=False)
+        self.register_buffer("leaf_of", torch.from_numpy(trie.leaf_of(np.arange(trie.n_items))), persistent=False)
         self.register_buffer("leafy", leafy, persistent=False)
         self.has_end = bool((inner & (self.terminal >= 0)).any())
         path, choice = self._paths(inner)

@@ -16,39 +16,6 @@ impl Line {
     pub const ZERO: Self = Self([0.0; LANES]);
 }
 
-/// Instruction set of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
-    /// One register a line.
-    Avx512,
-    /// Two registers a line.
-    Avx2,
-    /// Whatever the compiler's baseline has.
-    Portable,
-}
-
-impl Isa {
-    /// The best set of this machine; `METATOKEN_ISA` (`avx2`, `portable`) asks for a lesser one.
-    pub fn detect() -> Self {
-        Self::best_of(&std::env::var("METATOKEN_ISA").unwrap_or_default())
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn best_of(wanted: &str) -> Self {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && wanted != "portable";
-        match avx2 {
-            true if is_x86_feature_detected!("avx512f") && wanted != "avx2" => Self::Avx512,
-            true => Self::Avx2,
-            false => Self::Portable,
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) fn best_of(_wanted: &str) -> Self {
-        Self::Portable
-    }
-}
-
 /// A line in registers.
 ///
 /// # Safety
@@ -235,10 +202,12 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{__m256, __m512};
-            if Isa::detect() != Isa::Portable {
+
+            use crate::simd::Isa;
+            if Isa::available().contains(&Isa::Avx2) {
                 sums_are_in_order::<[__m256; 2]>();
             }
-            if Isa::detect() == Isa::Avx512 {
+            if Isa::available().contains(&Isa::Avx512) {
                 sums_are_in_order::<__m512>();
             }
         }

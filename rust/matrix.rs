@@ -1,10 +1,7 @@
-//! A borrowed row-major matrix, and the one copy of the caller's rows that all fitting works on.
-
-use std::borrow::Cow;
+//! A borrowed row-major matrix, and passes over rows whose result no number of threads changes.
 
 use rayon::prelude::*;
 
-use super::params::Metric;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -76,7 +73,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Rows that are changed between two looks at the flag that stops a run.
-const TASK: usize = 1024;
+pub const TASK: usize = 1024;
 
 /// Calls `change(i, row)` for every row, in parallel.
 pub fn change(data: &mut [f32], dim: usize, progress: &Progress, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
@@ -119,20 +116,31 @@ pub fn fixed_sum(n: usize, progress: &Progress, value: impl Fn(usize) -> f64 + S
     Ok(parts.iter().sum())
 }
 
+/// True if no value is NaN or infinite; every bit of an exponent is set only in those.
+#[inline]
+pub fn finite(row: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    row.iter().fold(0, |bad, v| bad | u32::from(v.to_bits() & EXPONENT == EXPONENT)) == 0
+}
+
+/// The error for a row that is not finite.
+pub fn not_finite(row: usize) -> Error {
+    let message =
+        format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first");
+    Error::invalid("x", message)
+}
+
 /// Fails at the first row that holds NaN or infinity.
 pub fn check_finite(x: Rows<'_>, progress: &Progress) -> Result<()> {
     let parts = x.data().par_chunks(TASK * x.dim()).enumerate();
     let first = |(task, part): (usize, &[f32])| {
         progress.check()?;
-        let bad = part.chunks_exact(x.dim()).position(|row| row.iter().any(|v| !v.is_finite()));
+        let bad = part.chunks_exact(x.dim()).position(|row| !finite(row));
         Ok(bad.map_or(usize::MAX, |i| task * TASK + i))
     };
     match parts.map(first).try_reduce(|| usize::MAX, |a, b| Ok(a.min(b)))? {
         usize::MAX => Ok(()),
-        row => Err(Error::invalid(
-            "x",
-            format!("expected finite float32 values, row {row} holds NaN or infinity; drop or repair such rows first"),
-        )),
+        row => Err(not_finite(row)),
     }
 }
 
@@ -155,80 +163,12 @@ pub fn normalise(data: &mut [f32], dim: usize) {
     data.par_chunks_exact_mut(dim).for_each(normalise_row);
 }
 
-fn normalise_row(row: &mut [f32]) {
+/// Scales one row to length 1; zero stays zero.
+pub fn normalise_row(row: &mut [f32]) {
     let norm = length(row);
     if norm > 0.0 {
         row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
     }
-}
-
-/// Rows lie far from zero when the square of their mean's length is this many times their variance.
-const FAR: f64 = 4.0;
-
-/// What fitting works on, and the origin it was moved by.
-///
-/// The kernel's `|c|^2 - 2 x.c` cancels on data far from zero: such rows are copied and moved to their mean (Euclidean);
-/// others stay where they are, and the origin is zero. Under cosine the copy is scaled to length 1.
-pub fn prepare<'a>(x: Rows<'a>, metric: Metric, progress: &Progress) -> Result<(Cow<'a, [f32]>, Vec<f64>)> {
-    let (mean, square) = moments(x, progress)?;
-    if !square.is_finite() {
-        check_finite(x, progress)?;
-    }
-    let zero = vec![0.0; x.dim()];
-    match metric {
-        Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero, progress)?), zero)),
-        Metric::Euclidean if is_far(&mean, square) => Ok((Cow::Owned(centred(x, metric, &mean, progress)?), mean)),
-        Metric::Euclidean => Ok((Cow::Borrowed(x.data()), zero)),
-    }
-}
-
-fn is_far(mean: &[f64], square: f64) -> bool {
-    let length: f64 = mean.iter().map(|m| m * m).sum();
-    length > FAR * (square - length)
-}
-
-/// The mean row, if the rows lie far from zero.
-pub fn far_mean(x: Rows<'_>) -> Option<Vec<f64>> {
-    let (mean, square) = moments(x, &Progress::new()).ok()?;
-    is_far(&mean, square).then_some(mean)
-}
-
-/// Mean row, and the mean of the squared lengths, added in fixed blocks; not finite if a value is not.
-fn moments(x: Rows<'_>, progress: &Progress) -> Result<(Vec<f64>, f64)> {
-    let block = block_rows(x.len());
-    let parts: Vec<(Vec<f64>, f64)> = (0..x.len().div_ceil(block))
-        .into_par_iter()
-        .map(|b| {
-            let (mut sums, mut squares) = (vec![0.0; x.dim()], vec![0.0; x.dim()]);
-            for i in b * block..((b + 1) * block).min(x.len()) {
-                if i % TASK == 0 {
-                    progress.check()?;
-                }
-                for ((sum, square), &v) in sums.iter_mut().zip(&mut squares).zip(x.row(i)) {
-                    *sum += f64::from(v);
-                    *square += f64::from(v) * f64::from(v);
-                }
-            }
-            Ok((sums, squares.iter().sum()))
-        })
-        .collect::<Result<_>>()?;
-    let (mut mean, mut square) = (vec![0.0; x.dim()], 0.0);
-    for (sums, squares) in parts {
-        mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s / x.len() as f64);
-        square += squares / x.len() as f64;
-    }
-    Ok((mean, square))
-}
-
-/// `x - origin`, under cosine `x` scaled to length 1.
-fn centred(x: Rows<'_>, metric: Metric, origin: &[f64], progress: &Progress) -> Result<Vec<f32>> {
-    build(x.len(), x.dim(), progress, |i, out| {
-        out.copy_from_slice(x.row(i));
-        match metric {
-            Metric::Cosine => normalise_row(out),
-            Metric::Euclidean => out.iter_mut().zip(origin).for_each(|(v, o)| *v = (f64::from(*v) - o) as f32),
-        }
-    })
 }
 
 /// What the codewords that the rows are labelled with leave of them.
@@ -246,4 +186,11 @@ pub fn subtract(data: &mut [f32], dim: usize, labels: &[u32], codewords: &[f32],
         let c = &codewords[labels[i] as usize * dim..][..dim];
         row.iter_mut().zip(c).for_each(|(v, c)| *v -= c);
     })
+}
+
+/// Writes the labels of one level into row-major codes.
+pub fn write_level(codes: &mut [u32], labels: &[u32], level: usize, depth: usize) {
+    for (row, &label) in codes.chunks_exact_mut(depth).zip(labels) {
+        row[level] = label;
+    }
 }

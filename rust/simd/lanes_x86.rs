@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::lanes::Lanes;
 
 /// 256-bit registers with fused multiply-add.
-pub(super) struct Avx2;
+pub(crate) struct Avx2;
 
 impl Lanes for Avx2 {
     const W: usize = 8;
@@ -122,7 +122,7 @@ unsafe fn least_of_eight(value: __m256) -> f32 {
 }
 
 /// 512-bit registers.
-pub(super) struct Avx512;
+pub(crate) struct Avx512;
 
 impl Lanes for Avx512 {
     const W: usize = 16;

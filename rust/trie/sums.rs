@@ -1,40 +1,42 @@
 //! Sums over floats in sixteen lanes, in one order on every machine: wider registers change the speed, not a bit.
 
+use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
+
 const LANES: usize = 16;
 
-/// Runs `$body` compiled for AVX2 where the processor has it. No fused multiply-add: it would round differently.
-macro_rules! widest {
-    ($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty, $body:ident) => {
-        $(#[$doc])*
-        #[cfg(target_arch = "x86_64")]
-        pub fn $name($($argument: $type),*) -> $result {
-            #[target_feature(enable = "avx2")]
-            fn wide($($argument: $type),*) -> $result {
-                $body($($argument),*)
-            }
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the processor has AVX2.
-                return unsafe { wide($($argument),*) };
-            }
-            $body($($argument),*)
-        }
-
-        $(#[$doc])*
-        #[cfg(not(target_arch = "x86_64"))]
-        pub fn $name($($argument: $type),*) -> $result {
-            $body($($argument),*)
-        }
-    };
+/// Inner product.
+pub fn dot(isa: Isa, a: &[f32], b: &[f32]) -> f32 {
+    isa.run(Dot(a, b))
 }
 
-widest!(
-    /// Inner product.
-    dot(a: &[f32], b: &[f32]) -> f32, dot_lanes
-);
-widest!(
-    /// `log sum e^x`; minus infinity for no values, NaN where one is NaN.
-    log_sum_exp(x: &[f32]) -> f32, log_sum_exp_lanes
-);
+/// `log sum e^x`; minus infinity for no values, NaN where one is NaN.
+pub fn log_sum_exp(isa: Isa, x: &[f32]) -> f32 {
+    isa.run(LogSumExp(x))
+}
+
+struct Dot<'a>(&'a [f32], &'a [f32]);
+
+// No fused multiply-add in these jobs: it would round differently.
+impl Job for Dot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) -> f32 {
+        dot_lanes(self.0, self.1)
+    }
+}
+
+struct LogSumExp<'a>(&'a [f32]);
+
+impl Job for LogSumExp<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) -> f32 {
+        log_sum_exp_lanes(self.0)
+    }
+}
 
 #[inline(always)]
 fn reduce(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -115,9 +117,9 @@ mod tests {
         for n in [1, 2, 15, 16, 17, 100, 1000] {
             let x = values(n);
             let exact = x.iter().map(|&v| f64::from(v).exp()).sum::<f64>().ln();
-            assert!((f64::from(log_sum_exp(&x)) - exact).abs() < 2e-6 * exact.abs().max(1.0), "{n}");
+            assert!((f64::from(log_sum_exp_lanes(&x)) - exact).abs() < 2e-6 * exact.abs().max(1.0), "{n}");
             let product: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-            assert!((f64::from(dot(&x, &x)) - product).abs() < 1e-5 * product, "{n}");
+            assert!((f64::from(dot_lanes(&x, &x)) - product).abs() < 1e-5 * product, "{n}");
         }
     }
 
@@ -134,17 +136,19 @@ mod tests {
 
     #[test]
     fn edges() {
-        assert_eq!(log_sum_exp(&[]), f32::NEG_INFINITY);
-        assert!(log_sum_exp(&[f32::NAN]).is_nan());
-        assert!(log_sum_exp(&[1.0, f32::NAN]).is_nan());
-        assert_eq!(log_sum_exp(&[3.0]), 3.0);
-        assert!((log_sum_exp(&[-500.0, -500.0]) - (-500.0 + 2f32.ln())).abs() < 1e-4);
+        assert_eq!(log_sum_exp_lanes(&[]), f32::NEG_INFINITY);
+        assert!(log_sum_exp_lanes(&[f32::NAN]).is_nan());
+        assert!(log_sum_exp_lanes(&[1.0, f32::NAN]).is_nan());
+        assert_eq!(log_sum_exp_lanes(&[3.0]), 3.0);
+        assert!((log_sum_exp_lanes(&[-500.0, -500.0]) - (-500.0 + 2f32.ln())).abs() < 1e-4);
     }
 
     #[test]
     fn registers_do_not_change_a_bit() {
         let x = values(517);
-        assert_eq!(log_sum_exp(&x).to_bits(), log_sum_exp_lanes(&x).to_bits());
-        assert_eq!(dot(&x, &x).to_bits(), dot_lanes(&x, &x).to_bits());
+        for isa in Isa::available() {
+            assert_eq!(log_sum_exp(isa, &x).to_bits(), log_sum_exp_lanes(&x).to_bits());
+            assert_eq!(dot(isa, &x, &x).to_bits(), dot_lanes(&x, &x).to_bits());
+        }
     }
 }

@@ -4,12 +4,15 @@
 //! column that no child has, and a candidate that cannot enter the list of its prompt costs one comparison: whether it
 //! is allowed is asked only of those that would enter.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::shortlist::{Best, Entry, Kept};
-use super::trie::TrieView;
-use super::vector::{dot, log_sum_exp};
+use super::sums::{dot, log_sum_exp};
+use super::{Arrays, Trie};
 use crate::error::{Error, Result};
+use crate::simd::Isa;
 
 /// Children whose best score is compared at once.
 const STRIP: usize = 16;
@@ -82,18 +85,19 @@ pub struct Keep<'a> {
 ///
 /// `width` nodes with an allowed leaf are kept, and more until the nodes and items at hold are worth `k` items.
 pub fn children(
-    trie: TrieView<'_>,
+    trie: &Trie,
     beams: Beams<'_>,
     logits: Logits<'_>,
     filter: Filter<'_>,
     keep: Keep<'_>,
 ) -> Result<(Kept, Kept)> {
+    let (trie, isa) = (trie.arrays(), Isa::choose(None)?);
     let parts: Vec<(Vec<Entry>, Vec<Entry>)> = (0..keep.found.len())
         .into_par_iter()
         .map_init(Vec::new, |scratch, prompt| {
             let mut lists = (Best::new(keep.width.max(keep.k)), Best::new(keep.k));
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
-                choices(trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
+                choices(isa, trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
             }
             let (mut inner, items) = (lists.0.sorted(), lists.1.sorted());
             let mut held = keep.found[prompt] + items.len() as i64;
@@ -112,7 +116,8 @@ pub fn children(
 
 /// Offers all choices at one beam's node to the lists of its prompt.
 fn choices(
-    trie: TrieView<'_>,
+    isa: Isa,
+    trie: &Arrays,
     beams: Beams<'_>,
     logits: Logits<'_>,
     filter: Filter<'_>,
@@ -121,13 +126,17 @@ fn choices(
     (inner, items): &mut (Best, Best),
 ) -> Result<()> {
     let node = beams.nodes[row] as usize;
-    let (begin, end) = (trie.first_child[node] as usize, trie.first_child[node + 1] as usize);
+    let Range { start: begin, end } = trie.children(node);
     let values = &logits.values[row * logits.width..(row + 1) * logits.width];
+    if end > begin && trie.code[end - 1] as usize >= logits.width {
+        let message = format!("expected a column for code {}, got {}", trie.code[end - 1], logits.width);
+        return Err(Error::invalid("logits", message));
+    }
     scratch.clear();
     scratch.extend(trie.code[begin..end].iter().map(|&code| values[code as usize]));
     let ending = logits.end.filter(|_| trie.terminal[node] >= 0).map(|all| all[row]);
     scratch.extend(ending);
-    let total = logits.total.map_or_else(|| log_sum_exp(scratch), |all| all[row]);
+    let total = logits.total.map_or_else(|| log_sum_exp(isa, scratch), |all| all[row]);
     let base = beams.scores[row] - total;
     if base.is_nan() {
         return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
@@ -165,25 +174,26 @@ fn choices(
 ///
 /// `states` are row-major `[prompts, dim]` and already divided by the temperature, `vectors` `[leaves, dim]`.
 pub fn leaves(
-    trie: TrieView<'_>,
+    trie: &Trie,
     beams: Beams<'_>,
     states: &[f32],
     vectors: &[f32],
     filter: Filter<'_>,
     k: usize,
 ) -> Result<Kept> {
+    let (trie, isa) = (trie.arrays(), Isa::choose(None)?);
     let prompts = beams.offsets.len() - 1;
     let owner: Vec<usize> = (0..prompts)
         .flat_map(|prompt| std::iter::repeat_n(prompt, (beams.offsets[prompt + 1] - beams.offsets[prompt]) as usize))
         .collect();
     let dim = states.len() / prompts.max(1);
-    let logits = leaf_logits(trie, beams.nodes, &owner, states, vectors, dim);
+    let logits = leaf_logits(isa, trie, beams.nodes, &owner, states, vectors, dim);
     let parts: Vec<Vec<Entry>> = (0..prompts)
         .into_par_iter()
         .map(|prompt| {
             let mut best = Best::new(k);
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
-                let base = beams.scores[row] - log_sum_exp(&logits[row]);
+                let base = beams.scores[row] - log_sum_exp(isa, &logits[row]);
                 if base.is_nan() {
                     return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
                 }
@@ -201,7 +211,8 @@ pub fn leaves(
 
 /// Logits of the leaves below each beam; beams at the same node read its vectors together.
 fn leaf_logits(
-    trie: TrieView<'_>,
+    isa: Isa,
+    trie: &Arrays,
     nodes: &[i32],
     owner: &[usize],
     states: &[f32],
@@ -215,12 +226,12 @@ fn leaf_logits(
         .into_par_iter()
         .flat_map_iter(|rows| {
             let node = nodes[rows[0]] as usize;
-            let (begin, end) = (trie.leaf_begin[node] as usize, trie.leaf_end[node] as usize);
+            let Range { start: begin, end } = trie.leaves(node);
             let mut out: Vec<(usize, Vec<f32>)> =
                 rows.iter().map(|&row| (row, Vec::with_capacity(end - begin))).collect();
             for vector in vectors[begin * dim..end * dim].chunks_exact(dim) {
                 for (row, logits) in &mut out {
-                    logits.push(dot(&states[owner[*row] * dim..][..dim], vector));
+                    logits.push(dot(isa, &states[owner[*row] * dim..][..dim], vector));
                 }
             }
             out

@@ -3,14 +3,14 @@
 //! Everything is `inline(always)` so that it takes the target features of the function it is inlined into.
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use super::lanes_x86::{Avx2, Avx512};
+pub(crate) use super::lanes_x86::{Avx2, Avx512};
 
 /// A register of `W` floats with the matching register of `W` integers.
 ///
 /// # Safety
 /// The methods of an implementation may be called only where its instruction set is available; pointers must be valid
 /// for `W` values.
-pub(super) trait Lanes {
+pub(crate) trait Lanes {
     /// Floats per register.
     const W: usize;
     /// Registers per full panel of codewords.
@@ -61,7 +61,7 @@ pub(super) trait Lanes {
 }
 
 /// Plain Rust, eight floats at a time; the compiler maps them to what the target has.
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 #[inline(always)]
 fn each(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {

@@ -1,4 +1,4 @@
-//! Prefix index over code tuples as flat arrays, nodes in breadth-first order.
+//! The index of code tuples.
 //!
 //! Rows are sorted by their codes; a node is a run of rows that share a prefix. With the length of the prefix that each
 //! row shares with the row before it, every level's runs are found in one sweep, and level after level they are already
@@ -6,40 +6,9 @@
 
 use rayon::prelude::*;
 
+use super::{Arrays, MOST_NODES};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-
-/// The index. Children of node `v` are the nodes `first_child[v]..first_child[v + 1]`, in ascending code.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trie {
-    /// Code of each node; -1 at the root.
-    pub code: Vec<i32>,
-    /// First child of each node, and the number of nodes at the end.
-    pub first_child: Vec<i32>,
-    /// First leaf below each node.
-    pub leaf_begin: Vec<i32>,
-    /// One past the last leaf below each node.
-    pub leaf_end: Vec<i32>,
-    /// Row of the item at each leaf, lexicographic by code.
-    pub leaf_items: Vec<i32>,
-    /// Leaf of the item that ends at each node, else -1.
-    pub terminal: Vec<i32>,
-}
-
-/// The index as borrowed arrays.
-#[derive(Debug, Clone, Copy)]
-pub struct TrieView<'a> {
-    /// See `Trie`, also for the fields below.
-    pub code: &'a [i32],
-    /// See `Trie`.
-    pub first_child: &'a [i32],
-    /// See `Trie`.
-    pub leaf_begin: &'a [i32],
-    /// See `Trie`.
-    pub leaf_end: &'a [i32],
-    /// See `Trie`.
-    pub terminal: &'a [i32],
-}
 
 /// Nodes of one level, in order.
 #[derive(Default)]
@@ -51,9 +20,9 @@ struct Level {
 }
 
 /// Builds the index of row-major `codes`; a row shorter than `depth` is padded with -1.
-pub fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<Trie> {
+pub(super) fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<Arrays> {
     let n = codes.len() / depth;
-    if n > i32::MAX as usize / (depth + 1) {
+    if n > MOST_NODES / (depth + 1) {
         return Err(Error::invalid(
             "codes",
             format!("expected at most 2^31 trie nodes, got {n} rows of {depth} codes"),
@@ -160,10 +129,10 @@ fn level_nodes(codes: &[i32], depth: usize, level: u32, sorted: &[i32], lengths:
 }
 
 /// Strings the levels together and finds each node's first child.
-fn join(levels: Vec<Level>, leaf_items: Vec<i32>) -> Trie {
+fn join(levels: Vec<Level>, leaf_items: Vec<i32>) -> Arrays {
     let root = Level { code: vec![-1], begin: vec![0], end: vec![leaf_items.len() as i32], terminal: vec![-1] };
     let levels: Vec<Level> = std::iter::once(root).chain(levels).collect();
-    let mut trie = Trie { leaf_items, ..Trie::default() };
+    let mut trie = Arrays { leaf_items, ..Arrays::default() };
     let mut below = 0;
     for (depth, level) in levels.iter().enumerate() {
         below += level.code.len();
