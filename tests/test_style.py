@@ -16,12 +16,11 @@ KERNELS = {
     "rust/cluster/amx.rs",
     "rust/cluster/amx.rs:multiply",
     "rust/cluster/amx.rs:search",
+    "rust/trie/search.rs:choices",
 }
 
 # What has yet to be cut. An entry goes when its file or function has become short; nothing new comes in.
 UNCUT = {
-    "python/metatoken/recommend/recommender.py",
-    "python/metatoken/run/train.py",
     "python/metatoken/cli/inspect.py:inspect",
     "python/metatoken/cli/quickstart.py:quickstart",
     "python/metatoken/cli/recommend.py:recommend",
@@ -29,9 +28,7 @@ UNCUT = {
     "python/metatoken/cli/text_vectors.py:text_vectors",
     "python/metatoken/cli/tokenize.py:tokenize",
     "python/metatoken/run/train.py:train_run",
-    "python/metatoken/tasks/batches.py:TrainingBatches.__init__",
     "rust/cluster/kmeans.rs:fit",
-    "rust/codes/search.rs:choices",
     "rust/python/codes.rs:make_unique",
     "rust/python/run.rs:run",
     "rust/python/skipgram.rs:fit",

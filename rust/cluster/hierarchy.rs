@@ -121,24 +121,14 @@ fn leave(out: &mut [f32], rows: Rows<'_>, place: u32, run: &KMeans) {
 }
 
 /// Where each label's rows begin after a stable sort by label (and the end), and the rows in that order.
-fn sort(labels: &[u32], k: usize) -> (Vec<usize>, Vec<u32>) {
-    let bounds = bounds(labels, k);
+pub(super) fn sort(labels: &[u32], k: usize) -> (Vec<usize>, Vec<u32>) {
+    let mut bounds = vec![0; k + 1];
+    labels.iter().for_each(|&label| bounds[label as usize + 1] += 1);
+    (0..k).for_each(|c| bounds[c + 1] += bounds[c]);
     let (mut next, mut order) = (bounds.clone(), vec![0; labels.len()]);
     for (i, &label) in labels.iter().enumerate() {
         order[next[label as usize]] = i as u32;
         next[label as usize] += 1;
     }
     (bounds, order)
-}
-
-/// Where each label's rows begin after a stable sort by label, and the end.
-pub fn bounds(labels: &[u32], k: usize) -> Vec<usize> {
-    let mut bounds = vec![0; k + 1];
-    for &label in labels {
-        bounds[label as usize + 1] += 1;
-    }
-    for c in 0..k {
-        bounds[c + 1] += bounds[c];
-    }
-    bounds
 }

@@ -3,8 +3,6 @@
 //! Results never depend on the number of threads: rows are cut into blocks by their count alone, and partial sums are
 //! added in block order.
 
-#![deny(clippy::undocumented_unsafe_blocks)]
-
 #[cfg(target_arch = "x86_64")]
 mod amx;
 pub mod balance;

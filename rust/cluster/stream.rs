@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::Learned;
-use super::hierarchy::bounds;
+use super::hierarchy::sort;
 use super::kmeans::{self, KMeans, pad};
 use super::matching::{self, Family};
 use super::params::{Metric, Settings};
@@ -157,14 +157,12 @@ fn fit_tree(source: &Source<'_>, levels: &[usize], settings: &Settings, progress
         learned.add(shared, used, &runs, k, dim);
         let mut children = Vec::new();
         for (((node, position), run), map) in nodes.iter().zip(&runs).zip(&maps) {
+            let (bounds, places) = sort(&run.labels, run.k(dim));
             let old = order[node.clone()].to_vec();
-            let bounds = bounds(&run.labels, run.k(dim));
-            let mut next = bounds.clone();
             for (&row, &label) in old.iter().zip(&run.labels) {
                 learned.codes[row as usize * depth + level] = map[label as usize];
-                order[node.start + next[label as usize]] = row;
-                next[label as usize] += 1;
             }
+            order[node.clone()].iter_mut().zip(places).for_each(|(to, place)| *to = old[place as usize]);
             for (edge, centroid) in bounds.windows(2).zip(run.centroids.chunks_exact(dim)).filter(|(e, _)| e[0] < e[1])
             {
                 let position = position.iter().zip(centroid).map(|(p, c)| p + c).collect();

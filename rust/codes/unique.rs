@@ -8,11 +8,10 @@ use rayon::prelude::*;
 
 use super::assign::Search;
 use super::groups::Groups;
-use crate::cluster::balance;
 use crate::cluster::kernel::BLOCK;
-use crate::cluster::lap;
 use crate::cluster::pack::Codewords;
 use crate::cluster::rank::{check_ranks, ranks};
+use crate::cluster::{balance, lap};
 use crate::error::{Error, Result};
 use crate::matrix::{self, Rows};
 use crate::progress::Progress;
@@ -169,10 +168,8 @@ impl Placement<'_> {
                 self.progress.check()?;
                 let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < left.len()));
                 let mut room = vec![capacity; sizes[level]];
-                fixed
-                    .iter()
-                    .map(|&row| labels[row as usize] as usize)
-                    .for_each(|c| room[c] = room[c].saturating_sub(1));
+                let taken = fixed.iter().map(|&row| labels[row as usize] as usize);
+                taken.for_each(|c| room[c] = room[c].saturating_sub(1));
                 let mut own: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
                 self.settle(level, rows, left, &room, &mut own)?;
                 Ok(own)

@@ -33,15 +33,18 @@ type LogitsIn<'py> =
 type KeptOut<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>);
 
+/// Whether `offsets` divide `0..len` into ranges.
+fn divide(offsets: &[i64], len: usize) -> bool {
+    offsets.first() == Some(&0) && offsets.last() == Some(&(len as i64)) && offsets.is_sorted()
+}
+
 fn beams_view<'a>(beams: &'a BeamsIn<'_>, trie: &CoreTrie) -> Result<Beams<'a>> {
     let view = Beams {
         offsets: slice(&beams.0, "beams")?,
         nodes: slice(&beams.1, "beams")?,
         scores: slice(&beams.2, "beams")?,
     };
-    let ordered = view.offsets.first() == Some(&0) && view.offsets.windows(2).all(|pair| pair[0] <= pair[1]);
-    let rows = view.nodes.len();
-    let fits = ordered && view.offsets.last() == Some(&(rows as i64)) && view.scores.len() == rows;
+    let fits = divide(view.offsets, view.nodes.len()) && view.scores.len() == view.nodes.len();
     expect(fits, "beams", "expected offsets from 0 to the number of nodes, and as many scores")?;
     let known = view.nodes.iter().all(|&node| node >= 0 && (node as usize) < trie.nodes());
     expect(known, "beams", "expected nodes of the trie")?;
@@ -55,10 +58,8 @@ fn filter_view<'a>(filter: &'a FilterIn<'_>, prompts: usize, trie: &CoreTrie) ->
         inverted: slice(&filter.2, "filters")?,
         prefix: filter.3.as_ref().map(|prefix| slice(prefix, "filters")).transpose()?,
     };
-    let ordered = view.offsets.first() == Some(&0) && view.offsets.windows(2).all(|pair| pair[0] <= pair[1]);
     let lists = view.offsets.len() == prompts + 1 && view.inverted.len() == prompts;
-    let fits = lists && ordered && view.offsets.last() == Some(&(view.leaves.len() as i64));
-    expect(fits, "filters", "expected a list for each prompt")?;
+    expect(lists && divide(view.offsets, view.leaves.len()), "filters", "expected a list for each prompt")?;
     let counts = view.prefix.is_none_or(|prefix| prefix.len() == trie.items() + 1);
     expect(counts, "filters", "expected a count before each leaf and at the end")?;
     Ok(view)

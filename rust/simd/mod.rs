@@ -1,7 +1,5 @@
 //! Instruction sets: what this machine has, which one is used, and how a routine written once is run on it.
 
-#![deny(clippy::undocumented_unsafe_blocks)]
-
 pub(crate) mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;

@@ -87,10 +87,12 @@ mod x86 {
     unsafe impl Strip for [__m256; 2] {
         #[inline(always)]
         unsafe fn load(from: *const Line) -> Self {
+            // SAFETY: as for the impl.
             unsafe { [_mm256_load_ps(from.cast()), _mm256_load_ps(from.cast::<f32>().add(8))] }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut Line) {
+            // SAFETY: as for the impl.
             unsafe {
                 _mm256_store_ps(to.cast(), self[0]);
                 _mm256_store_ps(to.cast::<f32>().add(8), self[1]);
@@ -98,14 +100,17 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
+            // SAFETY: as for the impl.
             unsafe { [_mm256_set1_ps(value); 2] }
         }
         #[inline(always)]
         unsafe fn madd(self, by: Self, to: Self) -> Self {
+            // SAFETY: as for the impl.
             unsafe { [_mm256_fmadd_ps(self[0], by[0], to[0]), _mm256_fmadd_ps(self[1], by[1], to[1])] }
         }
         #[inline(always)]
         unsafe fn sums(lines: &[Line; LANES]) -> Line {
+            // SAFETY: as for the impl.
             unsafe {
                 let mut halves = [[_mm256_setzero_ps(); 8]; 2];
                 for k in 0..LANES {
@@ -151,23 +156,28 @@ mod x86 {
     unsafe impl Strip for __m512 {
         #[inline(always)]
         unsafe fn load(from: *const Line) -> Self {
+            // SAFETY: as for the impl.
             unsafe { _mm512_load_ps(from.cast()) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut Line) {
+            // SAFETY: as for the impl.
             unsafe { _mm512_store_ps(to.cast(), self) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
+            // SAFETY: as for the impl.
             unsafe { _mm512_set1_ps(value) }
         }
         #[inline(always)]
         unsafe fn madd(self, by: Self, to: Self) -> Self {
+            // SAFETY: as for the impl.
             unsafe { _mm512_fmadd_ps(self, by, to) }
         }
         /// Four rounds, each halving the registers and the summands of a sum; the sums come out in order.
         #[inline(always)]
         unsafe fn sums(lines: &[Line; LANES]) -> Line {
+            // SAFETY: as for the impl.
             unsafe {
                 let mut x = [_mm512_setzero_ps(); 4];
                 for k in 0..4 {
