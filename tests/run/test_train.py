@@ -14,10 +14,12 @@ from metatoken import Vocabulary
 from metatoken.data import no_split
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
 from metatoken.evaluate.runner import Runner
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import Reading
 from metatoken.run import Run, evaluate_run, load_run, read_log, read_metrics, train_run
 from metatoken.run.config import Config, load_config
+from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
@@ -32,8 +34,8 @@ def train(config: Config, out: Path, **options: Any) -> Run:
 
 def scores(run: Run) -> list[torch.Tensor]:
     """Item scores and generated items of the first test users."""
-    runner = Runner(run.module, run.split, "test", batch_size=16)
-    batch = runner.batches("sequential", "seq-1")[0]
+    runner = Runner(run.module, run.split, "test", EvaluateSettings(batch_size=16))
+    batch = runner.batches(find_template("seq-1"))[0]
     with torch.no_grad():
         reading = Reading(run.module.network, batch.batch, batch.seen, width=10)
         return [reading.item, reading.beams.items, reading.beams.scores]

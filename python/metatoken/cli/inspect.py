@@ -20,22 +20,20 @@ if TYPE_CHECKING:
     from metatoken.data import Interactions, Split
     from metatoken.tokens.vocabulary import Vocabulary
 
-NEAR = "Neighbours of one id"
-QUALITY = "Quality of the vectors"
+near_option = options.panel("Neighbours of one id")
+quality_option = options.panel("Quality of the vectors")
 
 
 def inspect(
     *,
     vocabulary: Annotated[Path, typer.Argument(help="Folder that `metatoken tokenize` wrote.")],
-    near: Annotated[
-        str | None, typer.Option("--id", help="Raw id whose neighbours to list.", rich_help_panel=NEAR)
-    ] = None,
-    kind: Annotated[str, typer.Option(help="item or user.", rich_help_panel=NEAR)] = "item",
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.", rich_help_panel=NEAR)] = 10,
+    near: Annotated[str | None, near_option("--id", help="Raw id whose neighbours to list.")] = None,
+    kind: Annotated[str, near_option(help="item or user.")] = "item",
+    k: Annotated[int, near_option("-k", help="How many neighbours.")] = 10,
     representation: Annotated[
         str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
     ] = "tokens",
-    log: Annotated[Path | None, typer.Option(help="Score against this log.", rich_help_panel=options.PANEL)] = None,
+    log: Annotated[Path | None, options.log_option(help="Score against this log.")] = None,
     form: options.Form = "table",
     user: options.User = "user",
     item: options.Item = "item",
@@ -44,21 +42,12 @@ def inspect(
     split: options.SplitName = "leave-last-out",
     heldout: Annotated[
         str | None,
-        typer.Option(
-            help="Link AUC on held-out pairs: validation or test of --log, or a file of its format.",
-            rich_help_panel=QUALITY,
-        ),
+        quality_option(help="Link AUC on held-out pairs: validation or test of --log, or a file of its format."),
     ] = None,
-    negatives: Annotated[
-        int | None,
-        typer.Option(help="Non-edges drawn for each pair; by default all.", rich_help_panel=QUALITY),
-    ] = None,
+    negatives: Annotated[int | None, quality_option(help="Non-edges drawn for each pair; by default all.")] = None,
     groups: Annotated[
         str | None,
-        typer.Option(
-            help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one.",
-            rich_help_panel=QUALITY,
-        ),
+        quality_option(help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one."),
     ] = None,
     seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
@@ -67,6 +56,7 @@ def inspect(
 
     Without --log, memorization is the one that `tokenize` computed on its training part.
     """
+    from metatoken.tokens.storage import read_scores
     from metatoken.tokens.vocabulary import Vocabulary
 
     loaded = Vocabulary.load(vocabulary)
@@ -85,7 +75,9 @@ def inspect(
     if part is not None:
         scores = compute_scores(loaded, part.train, representation)
     else:
-        scores = saved_scores(vocabulary, representation) or compute_scores(loaded, None, representation)
+        saved = read_scores(vocabulary) or {}
+        found = saved.get("representation") == representation
+        scores = saved if found else compute_scores(loaded, None, representation)
     if as_json:
         print(json.dumps(facts | scores, indent=2))
     else:
@@ -100,14 +92,6 @@ def compute_scores(
 
     known = cast("Literal['tokens', 'vectors']", representation)
     return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=known).to_dict()))
-
-
-def saved_scores(folder: Path, representation: str) -> dict[str, Any] | None:
-    """Scores that were saved with the vocabulary, `None` if there are none of this representation."""
-    from metatoken.tokens.storage import read_scores
-
-    scores = read_scores(folder)
-    return scores if scores is not None and scores["representation"] == representation else None
 
 
 def rounded(value: Any) -> Any:
@@ -189,7 +173,7 @@ def held_out_rows(
             raise ArgumentError("--heldout", f"{heldout} is a part of the log; give it with --log")
         targets = split.targets("validation" if heldout == "validation" else "test")
         return targets.users.astype(np.int64), targets.items.astype(np.int64)
-    log = Interactions.read(heldout, cast("Any", columns.form), user=columns.user, item=columns.item)
+    log = Interactions.read(heldout, cast("Any", columns.format), user=columns.user, item=columns.item)
     users, items = (
         np.array([ids.row(raw) if raw in ids else -1 for raw in theirs.raw])[log.frame[name].to_numpy()]
         for name, ids, theirs in (("user", vocabulary.users, log.users), ("item", vocabulary.items, log.items))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metatoken.cli.options import panel
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts
 
-FILTERS = "Which items may come"
+filter_option = panel("Which items may come")
 
 
 class Model(StrEnum):
@@ -31,7 +33,7 @@ def recommend(
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
     users: Annotated[
         Path | None,
-        typer.Option(help="File with a user id a line, or CSV, Parquet or JSON lines with user and history."),
+        typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
     ] = None,
     history: Annotated[
         str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
@@ -41,19 +43,12 @@ def recommend(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
     ] = None,
-    where: Annotated[
-        str | None, typer.Option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.", rich_help_panel=FILTERS)
-    ] = None,
+    where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
     allow: Annotated[
-        Path | None,
-        typer.Option(help="File with the only item ids that may come, one a line.", rich_help_panel=FILTERS),
+        Path | None, filter_option(help="File with the only item ids that may come, one per line.")
     ] = None,
-    deny: Annotated[
-        Path | None, typer.Option(help="File with item ids that must not come.", rich_help_panel=FILTERS)
-    ] = None,
-    include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Let items of the history come, too.", rich_help_panel=FILTERS)
-    ] = False,
+    deny: Annotated[Path | None, filter_option(help="File with item ids that must not come.")] = None,
+    include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
     ] = False,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.files import VectorFiles
     from metatoken.tokens.vocabulary import Vocabulary
 
-OWN = "Your own embeddings, in place of a log"
+own_option = options.panel("Your own embeddings, in place of a log")
 
 
 @options.with_settings(TokenSettings)
@@ -38,16 +38,13 @@ def tokenize(
     title: options.Title = None,
     categories: options.Categories = None,
     embeddings: Annotated[
-        Path | None,
-        typer.Option(help="A .npy file, one row of floats an item, or a .parquet file.", rich_help_panel=OWN),
+        Path | None, own_option(help="A .npy file, one row of floats per item, or a .parquet file.")
     ] = None,
     vectors: Annotated[
-        str | None,
-        typer.Option(help="Column of vectors in a .parquet file; by default its only lists.", rich_help_panel=OWN),
+        str | None, own_option(help="Column of vectors in a .parquet file; by default its only lists.")
     ] = None,
     ids: Annotated[
-        Path | None,
-        typer.Option(help="Raw item ids, one a line; by default column --item, or 0, 1, ...", rich_help_panel=OWN),
+        Path | None, own_option(help="Raw item ids, one per line; by default column --item, or 0, 1, ...")
     ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -74,9 +71,7 @@ def tokenize(
         option = "--ids" if ids is not None else "--vectors"
         raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")
     else:
-        columns = options.LogOptions(
-            form, user, item, time, rating, split, items=items, item_id=item_id, title=title, categories=categories
-        )
+        columns = options.LogOptions(form, user, item, time, rating, split, items, item_id, title, categories)
         part = options.read_split(log, columns)
         vocabulary = tokenize_split(part, settings, columns, seed, threads)
         warn_of_cold(vocabulary)

@@ -133,25 +133,20 @@ def choose_fusion(
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    users, history, prior = targets.users[chosen], split.history(part), TransitionGraph.fit(split.train)
-    data = EvaluationBatches(
-        "sequential",
-        find_task("sequential").templates[0].id,
-        users,
-        targets.items[chosen],
-        history,
-        module.eval().builder,
-        batch_size=batch_size,
-        with_user=module.user_tokens != "none",
+    history, prior, template = (
+        split.history(part),
+        TransitionGraph.fit(split.train),
+        find_task("sequential").templates[0],
     )
+    users, items = targets.users[chosen], targets.items[chosen]
+    data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
 
     def candidates() -> Iterator[Candidates]:
-        for number in range(len(data)):
-            one = data[number]
+        for done, one in enumerate(data, 1):
             reading = Reading(module.network, one.batch, one.seen, width=width)
-            known = prior.scores(history, users[number * batch_size :][: len(one.seen)])
-            yield reading.probabilities, reading.generated(), torch.from_numpy(known), one.targets, one.seen
+            known = torch.from_numpy(prior.scores(history, one.users))
+            yield reading.probabilities, reading.generated(), known, one.targets, one.seen
             if progress is not None:
-                progress(number + 1, len(data))
+                progress(done, len(data))
 
     return choose(candidates())

@@ -47,7 +47,7 @@ class Answerer:
         from metatoken.run import load_run
 
         loaded = load_run(run)
-        return cls(loaded.module, loaded.config.text_options, seed=loaded.config.seed)
+        return cls(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
 
     def answer(
         self,

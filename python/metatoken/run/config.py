@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -16,9 +16,6 @@ from metatoken.model.settings import ModelSettings
 from metatoken.run.settings import TrainerSettings
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
-
-if TYPE_CHECKING:
-    from metatoken.decode.settings import TextOptions
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,6 @@ class Config(Settings):
     def seeded_model(self) -> ModelSettings:
         """Settings of the model with the seed of the run."""
         return replace(self.model, seed=self.seed)
-
-    @property
-    def text_options(self) -> TextOptions:
-        """How texts are written."""
-        writing = self.evaluate.writing
-        return replace(writing, max_new_tokens=writing.max_new_tokens or self.model.max_text)
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

@@ -62,7 +62,7 @@ def train_run(
     """
     from metatoken.predict.fusion import Fusion
 
-    folder, bar, first = RunFolder(Path(out)), bar or no_bar, is_first_process()
+    folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
         _check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all

@@ -187,16 +187,8 @@ class TaskDataModule(L.LightningDataModule):
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
         if len(chosen) >= trainer.world_size:
             chosen = chosen[trainer.global_rank :: trainer.world_size]
-        return EvaluationBatches(
-            task.name,
-            task.templates[0].id,
-            targets.users[chosen],
-            targets.items[chosen],
-            self.split.history("validation"),
-            reader.builder,
-            batch_size=VALIDATION_BATCH,
-            with_user=reader.user_tokens != "none",
-        )
+        users, items, histories = targets.users[chosen], targets.items[chosen], self.split.history("validation")
+        return EvaluationBatches(reader, task.templates[0], users, items, histories, batch_size=VALIDATION_BATCH)
 
     def held_out_pairs(self, task: Task) -> HeldOutPairs:
         """Questions about validation pairs."""
