@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from metatoken import Vocabulary
+from metatoken.artifacts import read_json
 from metatoken.data import no_split
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
 from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import Reading
-from metatoken.run import Run, evaluate_run, load_run, read_log, read_metrics, train_run
+from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import Config, load_config
 from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
@@ -100,7 +101,7 @@ def test_one_seed_one_result(config: Config, trained_run: TrainedRun, tmp_path: 
     assert document.pop("seconds") >= 0
     assert other.pop("seconds") >= 0
     assert document == other
-    assert read_metrics(again.folder)["rows"] == other["rows"]
+    assert read_json(again.folder / "metrics.json")["rows"] == other["rows"]
     first, second = (folder / "predictions.parquet" for folder in (again.folder, trained_run.run.folder))
     assert first.read_bytes() == second.read_bytes()
 
@@ -324,7 +325,7 @@ def test_metrics_document(trained_run: TrainedRun) -> None:
     assert document["split"] == "leave-last-out"
     assert document["dataset"] == {"users": log.n_users, "items": log.n_items, "interactions": len(log)}
     assert document["repeated_targets"] == 0
-    assert read_metrics(trained_run.run.folder) == document
+    assert read_json(trained_run.run.folder / "metrics.json") == document
 
 
 def test_validation_can_be_scored_without_unseen_templates(finished: Path) -> None:

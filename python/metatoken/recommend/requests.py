@@ -39,7 +39,7 @@ class Request:
         k: How many items.
         model: `fused`, `item_head`, or `generation` (beam search over the trie).
         exclude_seen: Leave out items of the history.
-        where: Filter over the item table, see `metatoken.data.conditions`; None lets all pass.
+        where: Filter over the item table such as `price < 20 and brand != "A"`, see `metatoken.data.conditions`.
         allow: Raw ids of the only items that may come; None allows all.
         deny: Raw ids of items that must not come.
     """

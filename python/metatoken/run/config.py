@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +45,12 @@ class Config(Settings):
         return {task.name: task.columns for task in tasks_of(self.model.tasks, "rate", "write")}
 
     @property
-    def rates(self) -> bool:
-        """Whether a task rates."""
-        return bool(tasks_of(self.model.tasks, "rate"))
-
-    @property
     def shows_users(self) -> bool:
         """Whether prompts hold user tokens."""
         from metatoken.tasks.ranking import RANKING  # computes with torch, which reading a file does not need
 
         ranked = tasks_of(self.model.tasks, "rank")
         return self.model.user_tokens != "none" or any(RANKING[task.name].needs_user for task in ranked)
-
-    @property
-    def seeded_model(self) -> ModelSettings:
-        """Settings of the model with the seed of the run."""
-        return replace(self.model, seed=self.seed)
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatoken.artifacts import atomic_file, read_json, write_json
+from metatoken.artifacts import atomic_file, write_json
 from metatoken.errors import ConfigError
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
@@ -54,9 +53,3 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
     return document
-
-
-def read_metrics(folder: str | Path) -> dict[str, Any]:
-    """`metrics.json` of an evaluated run."""
-    values: dict[str, Any] = read_json(RunFolder(folder).metrics)
-    return values

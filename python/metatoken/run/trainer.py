@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metatoken.run.settings import TrainerSettings
     from metatoken.tasks.datamodule import TaskDataModule
 
+LIGHTNING = ("max_epochs", "accelerator", "devices", "strategy", "precision", "gradient_clip_val")  # as it names them
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
 
 
@@ -59,12 +60,7 @@ def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], Non
     try:
         with _quiet():
             return L.Trainer(
-                max_epochs=settings.max_epochs,
-                accelerator=settings.accelerator,
-                devices=settings.devices,
-                strategy=settings.strategy,
-                precision=settings.precision,
-                gradient_clip_val=settings.gradient_clip_val,
+                **{name: getattr(settings, name) for name in LIGHTNING},
                 check_val_every_n_epoch=settings.validate_every,
                 num_sanity_val_steps=0,
                 logger=False,

@@ -165,10 +165,6 @@ class RatingBase:
         biases = RatingBias(mean, arrays["user"], arrays["item"], low, high, damping)
         return cls(biases, spread, dict(zip(tasks, arrays["shares"].tolist(), strict=False)))
 
-    def out_of_fold(self, train: Interactions, seed: int) -> np.ndarray:
-        """What the biases say of training rows whose ratings they have not seen, float64 `[n]`."""
-        return RatingBias.out_of_fold(train, self.biases.damping, seed=seed)
-
     def predict(self, task: str, users: np.ndarray, items: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Ratings float64 `[n]` within the range of training.
 

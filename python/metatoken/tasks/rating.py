@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metatoken.tasks.biases import RatingBase, ratings_of
+from metatoken.tasks.biases import RatingBase, RatingBias, ratings_of
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import PairRows, Pairs
 
@@ -40,11 +40,14 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
         log: A part of a log with ratings.
         base: Biases and spread of the training part.
         fold_seed: Of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
-            by biases that have not (`RatingBase.out_of_fold`), since that is what it meets on held-out rows, for which
+            by biases that have not (`RatingBias.out_of_fold`), since that is what it meets on held-out rows, for which
             this is None.
     """
     if len(log) == 0:
         return np.zeros(0, dtype=np.float32)
     users, items = (log.frame[name].to_numpy() for name in ("user", "item"))
-    known = base.biases.predict(users, items) if fold_seed is None else base.out_of_fold(log, fold_seed)
+    if fold_seed is None:
+        known = base.biases.predict(users, items)
+    else:
+        known = RatingBias.out_of_fold(log, base.biases.damping, seed=fold_seed)
     return ((ratings_of(log) - known) / base.spread).astype(np.float32)
