@@ -186,7 +186,7 @@ def held_out_rows(
 
 
 def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:
-    """Prints an id with its tokens, then one neighbour a line.
+    """Prints an id with its tokens, then one neighbour per line.
 
     Raises:
         ArgumentError: `kind` or `k` has no such value.

@@ -13,7 +13,7 @@ def quickstart(
     users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 2000,
     items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 600,
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the world and the run.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the world and the run.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
 ) -> None:
     """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,8 +55,12 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
+    from contextlib import nullcontext
+
+    from metatoken.cli.output import progress_bar
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
+    from metatoken.recommend.streaming import stream, writer
     from metatoken.tokens.files import read_ids
 
     if bool(user or users) == (history is not None):
@@ -67,15 +71,11 @@ def recommend(
         allow=None if allow is None else tuple(read_ids(allow)), deny=() if deny is None else tuple(read_ids(deny)),
     )  # fmt: skip
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
-    if out is None:
-        source.report(_stream(source, _print, batch_size))
-        return
-    from metatoken.recommend.streaming import writer
-
-    with writer(out) as write:
-        counts = _stream(source, write, batch_size)
+    with nullcontext(_print) if out is None else writer(out) as write, progress_bar("recommending") as source.progress:
+        counts = stream(source.recommender, source, write, batch_size=batch_size)
     source.report(counts)
-    print(f"{counts.items} recommendations for {counts.users} users written to {out}")
+    if out is not None:
+        print(f"{counts.items} recommendations for {counts.users} users written to {out}")
 
 
 class _Source:
@@ -132,14 +132,6 @@ class _Source:
             warn(f"{self.skipped} unknown users without a history were skipped")
         if counts.short:
             warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
-
-
-def _stream(source: _Source, write: Callable[[Iterable[Answer]], None], batch_size: int) -> Any:
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend.streaming import stream
-
-    with progress_bar("recommending") as source.progress:
-        return stream(source.recommender, source, write, batch_size=batch_size)
 
 
 def _print(answers: Iterable[Answer]) -> None:

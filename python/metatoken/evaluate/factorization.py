@@ -1,4 +1,4 @@
-"""Matrix factorisation of ratings by a kept library, as a baseline: lenskit's biased ALS (extra `[rating]`)."""
+"""Matrix factorization of ratings by a kept library, as a baseline: lenskit's biased ALS (extra `[rating]`)."""
 
 from __future__ import annotations
 

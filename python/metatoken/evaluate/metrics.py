@@ -65,7 +65,7 @@ def metrics_document(
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
-    """A table for the terminal: one line a row, metrics to four digits, the best of each task and template in bold.
+    """A table for the terminal: one line per row, metrics to four digits, the best of each task and template in bold.
 
     Args:
         rows: As in `metrics_document`; a metric that a row lacks stays blank.

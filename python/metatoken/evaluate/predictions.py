@@ -157,7 +157,7 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
     - `history.txt`: `user item item ...`, what each of them had seen, oldest first
-    - `catalogue.txt`: an item a line
+    - `catalogue.txt`: one item per line
     - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`; those of an
       earlier export go
 

@@ -1,4 +1,4 @@
-"""Ranks and ranking metrics of top-k lists, one held-out item a user.
+"""Ranks and ranking metrics of top-k lists, one held-out item per user.
 
 Lists are item rows (0-based int32, -1 where nothing is recommended). Every evaluated user counts: one without
 recommendations, or whose target no training prefix has shown, is a miss and not left out of the mean.

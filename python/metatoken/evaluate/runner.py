@@ -68,7 +68,7 @@ class Runner:
 
     Args:
         module: The model, whose settings name its tasks.
-        split: Of the log, in the rows of the model's vocabulary; baselines learn from its train.
+        split: The log, split, in the rows of the model's vocabulary; baselines learn from its train.
         part: Which held-out items and pairs.
         settings: Beams, batches and texts; how texts are written.
         seed: Seed of what is drawn.

@@ -38,9 +38,9 @@ class Fusion:
     """Weights of the mixture; they sum to 1.
 
     Attributes:
-        item: Of the item head.
-        generation: Of the generation head.
-        prior: Of the transition prior.
+        item: Weight of the item head.
+        generation: Weight of the generation head.
+        prior: Weight of the transition prior.
         users: Validation users that they were chosen on; 0 for the default.
     """
 
@@ -117,12 +117,12 @@ def choose_fusion(
 
     Args:
         module: The model; it is put into evaluation mode.
-        split: Of the log.
+        split: The log, split.
         part: Which held-out items.
         limit: Users at most, drawn once.
         width: Beams at least.
         batch_size: Prompts in a batch.
-        seed: Of the draw.
+        seed: Seed of the draw.
         progress: Called with (batches done, batches in all).
     """
     targets, _ = split.by_length(part)

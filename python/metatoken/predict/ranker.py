@@ -156,7 +156,7 @@ class ModelRanker:
 
     Args:
         module: The model.
-        prior: Of the mixture.
+        prior: Prior of the mixture.
         fusion: Weights of the mixture.
         batch_size: Prompts that are read at once.
     """

@@ -31,7 +31,7 @@ class Answerer:
     Args:
         module: The model.
         options: How texts are written.
-        seed: Of draws.
+        seed: Seed of the draws.
     """
 
     def __init__(self, module: MetaTokenModule, options: TextOptions | None = None, *, seed: int = 0) -> None:

@@ -1,6 +1,6 @@
 """A file of users in, a file of recommendations out: batch by batch, so that neither has to fit in memory.
 
-Users come as text (an id a line), CSV, TSV, Parquet or JSON lines with the columns `user` and `history` (one of them
+Users come as text (one id per line), CSV, TSV, Parquet or JSON lines with the columns `user` and `history` (one of them
 may be absent or empty in a row), plain or .gz. In text columns a history is ids separated by blanks; Parquet and JSON
 lines may hold lists.
 """

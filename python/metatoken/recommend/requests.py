@@ -19,7 +19,7 @@ class Recommendation:
     Attributes:
         rank: From 1.
         item: Raw id.
-        title: Of the item table; empty where unknown.
+        title: Title in the item table; empty where unknown.
         score: Probability under the model that was asked.
     """
 
@@ -59,7 +59,7 @@ class Answer:
     """What came of one request.
 
     Attributes:
-        user: Of the request.
+        user: User of the request.
         items: Best first; fewer than k only where no more are allowed.
         unknown_history: Ids of the given history that are no items of the run, in its order; the rest of it counted.
         unknown_listed: Ids of `allow` and `deny` that are no items of the run.

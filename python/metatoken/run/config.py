@@ -28,7 +28,7 @@ class Config(Settings):
     model: ModelSettings = field(default_factory=ModelSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    seed: int = setting(0, "Of every random choice.", ge=0)
+    seed: int = setting(0, "Seed of every random choice.", ge=0)
     threads: int | None = setting(None, "By default all cores.", ge=1)
 
     def check(self) -> None:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from metatoken.predict.fusion import Fusion
     from metatoken.tasks.datamodule import TaskDataModule
 
+MIXTURE = (
+    "batch_size",
+    "direct_share",
+    "validation_users",
+    "shares",
+    "mixing_temperature",
+)  # as TaskDataModule has them
+
 
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
@@ -100,10 +108,8 @@ def train_run(
             shutil.rmtree(folder.path)  # there is nothing to go on from
         raise
     fusion = _finish(config, module, split, folder, bar) if first else Fusion()
-    say(
-        f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
-        f"{fusion.generation:g} generation, {fusion.prior:g} transitions"
-    )
+    weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
+    say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
@@ -146,13 +152,7 @@ def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Prog
 
 
 def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
-    """The untrained model and its data.
-
-    Args:
-        config: What to build.
-        split: The log, split for the tasks of the run.
-        vocabulary: Fitted on `split.train`.
-    """
+    """The untrained model and its data, for a split log and the tokens of its train."""
     import torch
 
     from metatoken.model.module import MetaTokenModule
@@ -165,18 +165,8 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
     ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and rates else None
     settings = replace(config.model, seed=config.seed)
     module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
-    data = TaskDataModule(
-        split,
-        vocabulary,
-        tasks=module.tasks,
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        direct_share=config.trainer.direct_share,
-        validation_users=config.trainer.validation_users,
-        shares=config.trainer.shares,
-        mixing_temperature=config.trainer.mixing_temperature,
-    )
-    return module, data
+    mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
+    return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 
 
 def _training_texts(split: Split) -> list[str]:
@@ -209,14 +199,14 @@ def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFo
     from metatoken.predict.rater import choose_shares
 
     module.to("cpu").eval()
-    settings = config.evaluate
+    about = config.evaluate
     with bar("choosing fusion weights") as progress:
         fusion = choose_fusion(
             module,
             split,
-            limit=settings.fusion_users,
-            width=settings.width,
-            batch_size=settings.batch_size,
+            limit=about.fusion_users,
+            width=about.width,
+            batch_size=about.batch_size,
             seed=config.seed,
             progress=progress,
         )

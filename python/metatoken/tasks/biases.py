@@ -101,7 +101,7 @@ class RatingBias:
             train: Interactions with ratings.
             damping: As in `fit`.
             folds: Parts, each left out once.
-            seed: Of the parts.
+            seed: Seed of the parts.
 
         Returns:
             float64 `[n]`.
@@ -133,7 +133,7 @@ class RatingBase:
     Attributes:
         biases: Fitted on training ratings.
         spread: Standard deviation of what the biases leave over in training.
-        share: Of the head's part, by task, chosen on validation ratings; 1 before that.
+        share: Share of the head's part by task, chosen on validation ratings; 1 before that.
     """
 
     biases: RatingBias

@@ -49,10 +49,10 @@ class TrainingBatches(Dataset[Batch]):
 
     Args:
         tables: Rows of every task.
-        wanted: Rows of each table in an epoch, drawn afresh where they are not all.
+        wanted: Rows of each table per epoch, drawn afresh where they are not all.
         tokens: User tokens, drawn anew for every epoch.
         batch_size: Rows in a step.
-        seed: Of every draw.
+        seed: Seed of every draw.
         pad_id: Fills short rows.
         parts: Batches in a step.
 
@@ -88,7 +88,7 @@ class TrainingBatches(Dataset[Batch]):
         self._plan: list[np.ndarray] = []
 
     def __len__(self) -> int:
-        """Batches in an epoch, over all parts."""
+        """Batches per epoch, over all parts."""
         return self.steps * self.parts
 
     def __getitem__(self, key: tuple[int, int] | int) -> Batch:
@@ -130,7 +130,7 @@ class TrainingBatches(Dataset[Batch]):
 def rows_per_task(
     counts: Mapping[str, int], shares: Mapping[str, float] | None = None, temperature: float = 1.0
 ) -> dict[str, int]:
-    """Rows of each task in an epoch.
+    """Rows of each task per epoch.
 
     With `n_t` rows and share `s_t`, task t gets the part `(s_t n_t)^(1/T) / sum_u (s_u n_u)^(1/T)` of
     `sum_u s_u n_u` rows. `T = 1` gives `s_t n_t`; a larger temperature brings the tasks nearer to equal parts (Raffel

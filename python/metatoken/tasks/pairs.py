@@ -86,7 +86,7 @@ class Pairs:
         Args:
             task: The task.
             log: A part of a log.
-            tokenizer: Of the backbone.
+            tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
 
         Raises:
@@ -122,7 +122,7 @@ class Pairs:
             users: int `[n]` user rows.
             items: int `[n]` item rows.
             fields: Texts `[n]` each, "" where there is none; nothing is read of the answer's own column.
-            tokenizer: Of the backbone.
+            tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
 
         Raises:
@@ -229,7 +229,7 @@ class PairRows(ABC):
     """Training rows of a task about pairs; each kind says what an example supervises.
 
     Args:
-        pairs: Of the task.
+        pairs: Pairs of the task.
         encoder: Splices ids.
     """
 
@@ -271,7 +271,7 @@ class HeldOutPairs(Dataset[Batch]):
         rows: The pairs.
         pad_id: Fills short rows.
         limit: Pairs at most, drawn once; None takes all.
-        seed: Of the draw.
+        seed: Seed of the draw.
         batch_size: Pairs in a batch.
     """
 

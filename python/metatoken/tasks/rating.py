@@ -19,7 +19,7 @@ class RatingRows(PairRows):
     """Training rows of one task that rates.
 
     Args:
-        pairs: Of the task.
+        pairs: Pairs of the task.
         encoder: Splices ids.
         rest: float32 `[n]`, what the head should give for each pair, in spreads.
     """
@@ -39,7 +39,7 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
     Args:
         log: A part of a log with ratings.
         base: Biases and spread of the training part.
-        fold_seed: Of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
+        fold_seed: Seed of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
             by biases that have not (`RatingBias.out_of_fold`), since that is what it meets on held-out rows, for which
             this is None.
     """
