@@ -111,13 +111,12 @@ def warn_of_cold(vocabulary: Vocabulary) -> None:
     """Says how many ids no walk reached, and what they got instead of a vector of their own."""
     from metatoken.tokens.vectors.cold import count_origins
 
+    sources = {"none": "the mean of all", "neighbours": "their neighbours", "features": "their features"}
     for kind, counts in count_origins(vocabulary.origins, vocabulary.n_users).items():
-        others = {name: count for name, count in counts.items() if name not in ("walked", "given")}
-        if not others:
-            continue
-        sources = {"none": "the mean of all", "neighbours": "their neighbours", "features": "their features"}
-        parts = ", ".join(f"{count:,} from {sources[name]}" for name, count in others.items())
-        warn(f"{sum(others.values()):,} {kind} have no vector of their own, for want of training edges: {parts}")
+        others = {sources[name]: count for name, count in counts.items() if name in sources}
+        if others:
+            parts = ", ".join(f"{count:,} from {source}" for source, count in others.items())
+            warn(f"{sum(others.values()):,} {kind} have no vector of their own, for want of training edges: {parts}")
 
 
 def describe(vocabulary: Vocabulary) -> list[tuple[str, object]]:

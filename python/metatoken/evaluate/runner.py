@@ -126,22 +126,19 @@ class Runner:
     def _lists(self, asked: Sequence[tuple[Task, Template]], fusion: Fusion, total: int) -> dict[Labels, Lists]:
         """Lists of the model, in the order of `targets`."""
         parts: dict[Labels, list[Lists]] = {}
-        done = 0
-        for task, template in asked:
-            for one in self.batches(template):
-                reading = Reading(self.module.network, one.batch, one.seen, width=self.settings.width)
-                for model, lists in self._models(task, reading, one.users, fusion).items():
-                    parts.setdefault((task.name, template.id, model), []).append(lists)
-                done += 1
-                self.progress(done, total)
+        batches = ((task, template, one) for task, template in asked for one in self.batches(template))
+        for done, (task, template, one) in enumerate(batches, 1):
+            reading = Reading(self.module.network, one.batch, one.seen, width=self.settings.width)
+            for model, lists in self._models(task, reading, one.users, fusion).items():
+                parts.setdefault((task.name, template.id, model), []).append(lists)
+            self.progress(done, total)
         return {labels: _joined(found) for labels, found in parts.items()}
 
     def _models(self, task: Task, reading: Reading, users: np.ndarray, fusion: Fusion) -> dict[str, Lists]:
-        network = self.module.network
         found = {"item_head": reading.item_head(K), "generation": reading.generation(K)}
         if RANKING[task.name].reads_history:
             found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K)
-        if network.leaf and self.module.settings.weights.shared > 0:
+        if reading.network.leaf and self.module.settings.weights.shared > 0:
             found["generation_leaf_off"] = reading.shared_tokens(K)
         return found
 
@@ -182,7 +179,8 @@ class Runner:
         for (template, model), found in answers.items():
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, mean)
-            yield row, answers_frame(split.train, held, _texts(found), split=self.part, **labels)
+            texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
+            yield row, answers_frame(split.train, held, texts, split=self.part, **labels)
 
     def _found(self, task: Task, held: Pairs) -> dict[str, np.ndarray | list[str]]:
         """Answers of the baselines."""
@@ -240,11 +238,6 @@ def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, mean: float
     values = np.array([number_in(text) for text in answers])
     filled = np.where(np.isnan(values), mean, values)
     return rating_metrics(filled, held.true_ratings()) | {"no_number": float(np.isnan(values).mean())}
-
-
-def _texts(answers: np.ndarray | list[str]) -> list[str]:
-    """Answers as text; `float` of a rating's text gives it back exactly."""
-    return [repr(float(rating)) for rating in answers] if isinstance(answers, np.ndarray) else answers
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

@@ -84,10 +84,10 @@ class Answerer:
         if not users:
             return []
         vocabulary = self.module.vocabulary
-        item_rows = vocabulary.items.rows(list(items))
+        item_rows = vocabulary.items.rows(items)
         if vocabulary.titles is not None and "title" not in given:
             given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
-        user_rows, limit = vocabulary.users.rows(list(users)), self.module.settings.max_text
+        user_rows, limit = vocabulary.users.rows(users), self.module.settings.max_text
         pairs = Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit)
         return ANSWER[known.kind](self, pairs, asked)
 

@@ -61,8 +61,7 @@ class RankingRows(ABC):
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row, its template and what else is free drawn by `rng`."""
-        words = self.task.seen
-        template = words[rng.integers(len(words))]
+        template = self.task.seen[rng.integers(len(self.task.seen))]
         user, end, targets = self.rows[row].tolist()
         return self._example(template, user, end, targets, rng)
 

@@ -39,9 +39,8 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
     Args:
         log: A part of a log with ratings.
         base: Biases and spread of the training part.
-        fold_seed: Seed of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
-            by biases that have not (`RatingBias.out_of_fold`), since that is what it meets on held-out rows, for which
-            this is None.
+        fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head learns
+            what biases leave over that have not, as it meets it on held-out rows; None for these.
     """
     if len(log) == 0:
         return np.zeros(0, dtype=np.float32)
