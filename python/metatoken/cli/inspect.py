@@ -136,12 +136,7 @@ def link_quality(
     negatives: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Link AUC on held-out pairs, as JSON values.
-
-    Raises:
-        ArgumentError: Options do not go together, or the vocabulary has no users to link.
-        DataError: A file cannot be read.
-    """
+    """Link AUC on held-out pairs, as JSON values."""
     from metatoken.tokens.quality.links import link_auc
     from metatoken.tokens.vectors.skipgram import Embeddings
 
@@ -186,12 +181,7 @@ def held_out_rows(
 
 
 def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:
-    """Prints an id with its tokens, then one neighbour per line.
-
-    Raises:
-        ArgumentError: `kind` or `k` has no such value.
-        UnknownIdError: The vocabulary has no such id.
-    """
+    """Prints an id with its tokens, then one neighbor per line."""
     from metatoken.tokens.neighbours import nearest
     from metatoken.tokens.vectors.cold import ORIGINS
 

@@ -60,12 +60,7 @@ class LogOptions:
 
 
 def read_split(path: Path, options: LogOptions) -> Split:
-    """Reads a log, warns about what looks wrong in it, and splits it.
-
-    Raises:
-        ArgumentError: An option has no such value, or column names do not go together.
-        DataError: The file cannot be read as such a log.
-    """
+    """Reads a log, warns about what looks wrong in it, and splits it."""
     from metatoken.data import Interactions, audit, leave_last_out, no_split
     from metatoken.data.settings import Format
 

@@ -72,11 +72,7 @@ def _check_extra() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a port that is taken is known before the model is loaded.
-
-    Raises:
-        ArgumentError: The address cannot be used.
-    """
+    """A bound socket, so that a port that is taken is known before the model is loaded."""
     import socket
 
     from metatoken.errors import ArgumentError

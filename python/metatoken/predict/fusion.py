@@ -81,11 +81,7 @@ Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]
 
 
 def choose(batches: Iterable[Candidates]) -> Fusion:
-    """The weights with the best NDCG@10 over all batches; among equals the one that leans on the item head most.
-
-    Args:
-        batches: Validation users.
-    """
+    """The weights with the best NDCG@10 over all batches; among equals the one that leans on the item head most."""
     grid = [
         (i / STEPS, g / STEPS, (STEPS - i - g) / STEPS)
         for i, g in product(range(STEPS, -1, -1), range(STEPS + 1))

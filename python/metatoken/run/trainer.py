@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,7 @@ def is_first_process() -> bool:
 
 
 def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], None]) -> L.Trainer:
-    """Lightning's trainer for a run.
-
-    Args:
-        settings: How long, and on what.
-        last: The checkpoint that is written.
-        say: Gets a line for each epoch.
+    """Lightning's trainer for a run, which writes its `last` checkpoint and says one line per epoch.
 
     Raises:
         ConfigError: Lightning refuses the settings.
@@ -100,11 +95,9 @@ def check_checkpoint(last: Path) -> None:
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
-    try:
-        with zipfile.ZipFile(last) as parts:
-            sound = parts.testzip() is None
-    except zipfile.BadZipFile:
-        sound = False
+    sound = False
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(last) as parts:
+        sound = parts.testzip() is None
     if not sound:
         raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
 

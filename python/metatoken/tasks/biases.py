@@ -84,9 +84,9 @@ class RatingBias:
         cls, train: Interactions, validation: Interactions, dampings: Sequence[float] = (1, 2, 3, 5, 7, 10, 15, 25)
     ) -> RatingBias:
         """The fit whose damping has the least RMSE on `validation`; the least damping among equals."""
-        fits = [cls.fit(train, damping) for damping in sorted(dampings)]
         if len(validation) == 0:
             return cls.fit(train)
+        fits = [cls.fit(train, damping) for damping in sorted(dampings)]
         actual = ratings_of(validation)
         users, items = (validation.frame[name].to_numpy() for name in ("user", "item"))
         return min(fits, key=lambda fit: float(((fit.predict(users, items) - actual) ** 2).mean()))
@@ -109,11 +109,10 @@ class RatingBias:
         part = np.random.default_rng(seed).integers(folds, size=len(train))
         predicted = np.empty(len(train))
         users, items = (train.frame[name].to_numpy() for name in ("user", "item"))
-        for number in range(folds):
+        for number in np.unique(part):
             inside = part == number
-            if inside.any():
-                rest = train.with_rows(~inside) if not inside.all() else train
-                predicted[inside] = cls.fit(rest, damping).predict(users[inside], items[inside])
+            rest = train if inside.all() else train.with_rows(~inside)
+            predicted[inside] = cls.fit(rest, damping).predict(users[inside], items[inside])
         return predicted
 
     def predict(self, users: NDArray[Any], items: NDArray[Any]) -> Float64:

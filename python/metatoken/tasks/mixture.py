@@ -75,11 +75,9 @@ class TrainingBatches(Dataset[Batch]):
         self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
         self.steps = math.ceil(sum(self.wanted) / batch_size)
         if sum(self.wanted) // self.steps < parts:
-            raise ArgumentError(
-                "batch_size",
-                f"a step of {sum(self.wanted) // self.steps} rows cannot be cut into {parts} parts (processes x "
-                "accumulated batches)",
-            )
+            step = f"a step of {sum(self.wanted) // self.steps} rows"
+            said = f"{step} cannot be cut into {parts} parts (processes x accumulated batches)"
+            raise ArgumentError("batch_size", said)
         # Rows are numbered through all tables.
         self._first = offsets_of(np.array([len(table) for table in self.tables]))
         self._sizes = np.concatenate([table.sizes() for table in self.tables])
@@ -174,18 +172,7 @@ def rows_of_ranking(counts: Mapping[str, int], direct_share: float) -> dict[str,
 
 
 def draw(rows: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """`wanted` of the rows: all of them as often as they fit, and a part of them drawn without repeats.
-
-    Args:
-        rows: int64 `[n]`.
-        wanted: How many.
-        rng: Source of chance; not used where `wanted` is a multiple of n.
-
-    Returns:
-        int64 `[wanted]`, in no order that matters.
-    """
+    """int64 `[wanted]` of the rows `[n]`: all as often as they fit, and a part of them drawn without repeats."""
     whole, rest = divmod(wanted, len(rows))
-    parts = [rows] * whole
-    if rest:
-        parts.append(rng.choice(rows, rest, replace=False))
-    return np.concatenate(parts) if parts else rows[:0]
+    # Nothing is drawn where `wanted` is a multiple of n.
+    return np.concatenate([rows[:0], *[rows] * whole, *([rng.choice(rows, rest, replace=False)] if rest else [])])

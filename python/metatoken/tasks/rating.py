@@ -39,8 +39,8 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
     Args:
         log: A part of a log with ratings.
         base: Biases and spread of the training part.
-        fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head learns
-            what biases leave over that have not, as it meets it on held-out rows; None for these.
+        fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head
+            learns what biases leave over that have not, as it meets it on held-out rows; None for these.
     """
     if len(log) == 0:
         return np.zeros(0, dtype=np.float32)
