@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 near_option = options.panel("Neighbours of one id")
 quality_option = options.panel("Quality of the vectors")
+Representation = Annotated[
+    str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
+]
+HeldOut = Annotated[
+    str | None,
+    quality_option(help="Link AUC on held-out pairs: validation or test of --log, or a file of its format."),
+]
+Groups = Annotated[
+    str | None, quality_option(help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one.")
+]
 
 
 def inspect(
@@ -30,9 +40,7 @@ def inspect(
     near: Annotated[str | None, near_option("--id", help="Raw id whose neighbours to list.")] = None,
     kind: Annotated[str, near_option(help="item or user.")] = "item",
     k: Annotated[int, near_option("-k", help="How many neighbours.")] = 10,
-    representation: Annotated[
-        str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
-    ] = "tokens",
+    representation: Representation = "tokens",
     log: Annotated[Path | None, options.log_option(help="Score against this log.")] = None,
     form: options.Form = "table",
     user: options.User = "user",
@@ -40,15 +48,9 @@ def inspect(
     time: options.Time = None,
     rating: options.Rating = None,
     split: options.SplitName = "leave-last-out",
-    heldout: Annotated[
-        str | None,
-        quality_option(help="Link AUC on held-out pairs: validation or test of --log, or a file of its format."),
-    ] = None,
+    heldout: HeldOut = None,
     negatives: Annotated[int | None, quality_option(help="Non-edges drawn for each pair; by default all.")] = None,
-    groups: Annotated[
-        str | None,
-        quality_option(help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one."),
-    ] = None,
+    groups: Groups = None,
     seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:

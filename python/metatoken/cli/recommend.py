@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,16 +29,20 @@ class Model(StrEnum):
     GENERATION = "generation"
 
 
+Users = Annotated[
+    Path | None,
+    typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
+]
+History = Annotated[
+    str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
+]
+
+
 def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
-    users: Annotated[
-        Path | None,
-        typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
-    ] = None,
-    history: Annotated[
-        str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
-    ] = None,
+    users: Users = None,
+    history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
     out: Annotated[
@@ -55,8 +60,6 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
-    from contextlib import nullcontext
-
     from metatoken.cli.output import progress_bar
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
@@ -65,11 +68,10 @@ def recommend(
 
     if bool(user or users) == (history is not None):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    pattern = Request(
-        history=None if history is None else [part.strip() for part in history.split(",") if part.strip()],
-        k=k, model=model.value, exclude_seen=not include_seen, where=where,
-        allow=None if allow is None else tuple(read_ids(allow)), deny=() if deny is None else tuple(read_ids(deny)),
-    )  # fmt: skip
+    given = None if history is None else [part.strip() for part in history.split(",") if part.strip()]
+    only = None if allow is None else tuple(read_ids(allow))
+    never = () if deny is None else tuple(read_ids(deny))
+    pattern = Request(None, given, k, model.value, not include_seen, where, only, never)
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     with nullcontext(_print) if out is None else writer(out) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)

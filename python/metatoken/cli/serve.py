@@ -37,19 +37,15 @@ def serve(
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits
 
-    limits = Limits(
-        body=max_body, k=max_k, history=max_history, requests=max_requests, queue=queue, batch=batch, wait_ms=wait,
-        timeout_s=timeout,
-    )  # fmt: skip
+    asked = {"requests": max_requests, "queue": queue, "batch": batch}
+    limits = Limits(max_body, max_k, max_history, wait_ms=wait, timeout_s=timeout, **asked)
     listener = _listen(host, port)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    app = create_app(Recommender.load(run), limits)
-    config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
-    )  # fmt: skip
+    app, grace = create_app(Recommender.load(run), limits), int(limits.grace_s) + 1
+    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=grace)
     where = f"[{host}]" if ":" in host else host
     line = f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)"
 

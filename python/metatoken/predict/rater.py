@@ -59,10 +59,10 @@ class ModelRater:
         if network.rating_head is None:
             raise ArgumentError("network", "has no rating head; name a rating task in model.tasks")
         questions, template = QuestionEncoder(encoder), self.template or pairs.task.templates[0]
-        nothing, found = np.zeros(0, dtype=np.int64), [np.zeros(0)]
+        found = [np.zeros(0)]
         for at in range(0, len(pairs), BATCH):
             prompts = [questions.question(pairs, row, template) for row in range(at, min(at + BATCH, len(pairs)))]
-            batch = collate([Example(ids, items, nothing, nothing) for ids, items in prompts], encoder.pad_id)
+            batch = collate([Example(ids, items) for ids, items in prompts], encoder.pad_id)
             last = network.start(batch.to(network.items.tokens.device)).last
             found.append(network.rating_head(last).float().double().numpy())
         return np.concatenate(found)

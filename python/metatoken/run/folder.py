@@ -6,6 +6,7 @@ run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  ch
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,10 @@ class RunFolder:
         self.metrics = self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
-    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions) -> None:
-        """Writes what is known before training, but for what a resumed run has."""
+    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
+        """Writes what is known before training, but for what a resumed run has; if asked, over an older run."""
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.resume(config)
         vocabulary.save(self.vocabulary)

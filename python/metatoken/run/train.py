@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from metatoken.predict.fusion import Fusion
     from metatoken.tasks.datamodule import TaskDataModule
 
+NO_USERS = (
+    "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+    "need users; set model.tasks: [sequential] and model.user_tokens: none"
+)
 MIXTURE = (
     "batch_size",
     "direct_share",
@@ -68,27 +72,16 @@ def train_run(
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
     """
-    from metatoken.predict.fusion import Fusion
-
     folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
         _check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
-    if config.needs and config.vocabulary is not None and not resume:
-        raise ConfigError(
-            f"vocabulary: a run with the task {next(iter(config.needs))} holds random rows out and learns its tokens "
-            "from the others; leave `vocabulary` out"
-        )
-    split = _read(config, say)
-    begun = folder.vocabulary if resume or not first else None
+    split = _read(config, say, resume)
     with bar("learning tokens") as progress:
-        vocabulary = _vocabulary(config, split, begun, progress)
+        vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
     if vocabulary.n_users == 0 and config.shows_users:
-        raise ConfigError(
-            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
-            "need users; set model.tasks: [sequential] and model.user_tokens: none"
-        )
+        raise ConfigError(NO_USERS)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -97,9 +90,7 @@ def train_run(
     if first and resume:
         folder.resume(config)
     elif first:
-        if overwrite and folder.path.exists():
-            shutil.rmtree(folder.path)
-        folder.begin(config, vocabulary, split.log)
+        folder.begin(config, vocabulary, split.log, overwrite=overwrite)
     started = time.monotonic()
     try:
         fit(trainer, module, data, folder.checkpoint if resume else None)
@@ -107,14 +98,18 @@ def train_run(
         if first and not folder.checkpoint.exists():
             shutil.rmtree(folder.path)  # there is nothing to go on from
         raise
-    fusion = _finish(config, module, split, folder, bar) if first else Fusion()
+    fusion = _finish(config, module, split, folder if first else None, bar)
     weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
-def _read(config: Config, say: Say) -> Split:
-    """The log, split for the tasks of the run."""
+def _read(config: Config, say: Say, resume: bool) -> Split:
+    """The log, split for the tasks of the run; refused before where the tokens that are given could not be used."""
+    if config.needs and config.vocabulary is not None and not resume:
+        task = next(iter(config.needs))
+        said = f"a run with the task {task} holds random rows out and learns its tokens from the others"
+        raise ConfigError(f"vocabulary: {said}; leave `vocabulary` out")
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
@@ -192,12 +187,14 @@ def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: boo
             raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
 
 
-def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFolder, bar: Bar) -> Fusion:
-    """Chooses on validation what is not trained, and saves the model."""
+def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, bar: Bar) -> Fusion:
+    """Chooses on validation what is not trained, and saves the model; nothing where there is no folder to write."""
     from metatoken.model.store.saving import save_model
-    from metatoken.predict.fusion import choose_fusion
+    from metatoken.predict.fusion import Fusion, choose_fusion
     from metatoken.predict.rater import choose_shares
 
+    if folder is None:
+        return Fusion()
     module.to("cpu").eval()
     about = config.evaluate
     with bar("choosing fusion weights") as progress:

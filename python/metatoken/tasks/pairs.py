@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -232,8 +232,6 @@ class PairRows(ABC):
         pairs: Pairs of the task.
         encoder: Splices ids.
     """
-
-    NOTHING: ClassVar = np.zeros(0, dtype=np.int64)
 
     def __init__(self, pairs: Pairs, encoder: PromptEncoder) -> None:
         self.task, self.pairs, self.encoder = pairs.task, pairs, QuestionEncoder(encoder)

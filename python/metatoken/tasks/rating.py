@@ -30,7 +30,7 @@ class RatingRows(PairRows):
 
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """Nothing stands behind the question."""
-        return Example(ids, items, self.NOTHING, self.NOTHING, rating=self.rest[row : row + 1])
+        return Example(ids, items, rating=self.rest[row : row + 1])
 
 
 def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:
