@@ -22,7 +22,6 @@ KERNELS = {
 UNCUT = {
     "python/metatoken/artifacts.py",
     "python/metatoken/tokens/vocabulary.py",
-    "python/metatoken/cli/inspect.py:inspect",
     "python/metatoken/cli/text_vectors.py:text_vectors",
     "python/metatoken/cli/tokenize.py:tokenize",
     "python/metatoken/data/world/world.py:generate_world",

@@ -68,18 +68,12 @@ def inspect(
     columns = options.LogOptions(form, user, item, time, rating, split)
     part = options.read_split(log, columns) if log is not None else None
     facts = size(loaded)
-    if heldout is not None:
-        facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
-    elif negatives is not None:
-        raise ArgumentError("--negatives", "is about the pairs of --heldout")
+    facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
     if groups is not None:
         facts |= same_groups(loaded, groups, k)
-    if part is not None:
-        scores = compute_scores(loaded, part.train, representation)
-    else:
-        saved = read_scores(vocabulary) or {}
-        found = saved.get("representation") == representation
-        scores = saved if found else compute_scores(loaded, None, representation)
+    saved = (read_scores(vocabulary) if part is None else None) or {}
+    found = saved.get("representation") == representation
+    scores = saved if found else compute_scores(loaded, None if part is None else part.train, representation)
     if as_json:
         print(json.dumps(facts | scores, indent=2))
     else:
@@ -87,13 +81,12 @@ def inspect(
 
 
 def compute_scores(
-    vocabulary: Vocabulary, train: Interactions | None, representation: str = "tokens"
+    vocabulary: Vocabulary, train: Interactions | None, representation: Any = "tokens"
 ) -> dict[str, Any]:
     """Scores as JSON values, rounded to what another processor would get too."""
     from metatoken.tokens.quality.scores import score
 
-    known = cast("Literal['tokens', 'vectors']", representation)
-    return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=known).to_dict()))
+    return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=representation).to_dict()))
 
 
 def rounded(value: Any) -> Any:
@@ -132,16 +125,20 @@ def same_groups(vocabulary: Vocabulary, groups: str, k: int) -> dict[str, Any]:
 
 def link_quality(
     vocabulary: Vocabulary,
-    heldout: str,
+    heldout: str | None,
     split: Split | None,
     columns: options.LogOptions,
     negatives: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Link AUC on held-out pairs, as JSON values."""
+    """Link AUC on held-out pairs, as JSON values; nothing where no pairs are named."""
     from metatoken.tokens.quality.links import link_auc
     from metatoken.tokens.vectors.skipgram import Embeddings
 
+    if heldout is None:
+        if negatives is not None:
+            raise ArgumentError("--negatives", "is about the pairs of --heldout")
+        return {}
     if vocabulary.n_users == 0:
         raise ArgumentError("--heldout", "the vocabulary has items only, and links are between users and items")
     if split is not None and (vocabulary.users, vocabulary.items) != (split.log.users, split.log.items):

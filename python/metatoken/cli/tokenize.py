@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 own_option = options.panel("Your own embeddings, in place of a log")
+Embeddings = Annotated[Path | None, own_option(help="A .npy file, one row of floats per item, or a .parquet file.")]
+Vectors = Annotated[str | None, own_option(help="Column of vectors in a .parquet file; by default its only lists.")]
+Ids = Annotated[Path | None, own_option(help="Raw item ids, one per line; by default column --item, or 0, 1, ...")]
 
 
 @options.with_settings(TokenSettings)
@@ -37,15 +40,9 @@ def tokenize(
     item_id: options.ItemId = None,
     title: options.Title = None,
     categories: options.Categories = None,
-    embeddings: Annotated[
-        Path | None, own_option(help="A .npy file, one row of floats per item, or a .parquet file.")
-    ] = None,
-    vectors: Annotated[
-        str | None, own_option(help="Column of vectors in a .parquet file; by default its only lists.")
-    ] = None,
-    ids: Annotated[
-        Path | None, own_option(help="Raw item ids, one per line; by default column --item, or 0, 1, ...")
-    ] = None,
+    embeddings: Embeddings = None,
+    vectors: Vectors = None,
+    ids: Ids = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,

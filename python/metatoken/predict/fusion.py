@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -66,14 +67,11 @@ class Fusion:
             ArtifactError: It is missing or not what `save` writes.
         """
         values = read_json(Path(path))
-        try:
+        with suppress(TypeError):
             fusion = cls(**values)
-            sound = math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6)
-        except TypeError:
-            sound = False
-        if not sound:
-            raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
-        return fusion
+            if math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6):
+                return fusion
+        raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
 
 
 Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]

@@ -217,8 +217,7 @@ class Recommender:
         return collate(examples, encoder.pad_id)
 
     def _answer(self, one: Prepared, rows: NDArray[Any], scores: NDArray[Any]) -> Answer:
-        raw, titles = self.catalogue.items.raw, self.catalogue.titles
-        k = one.request.k
+        raw, titles, k = self.catalogue.items.raw, self.catalogue.titles, one.request.k
         items = [
             Recommendation(rank, raw[row], titles[row], float(score))
             for rank, (row, score) in enumerate(zip(rows[:k].tolist(), scores[:k].tolist(), strict=True), 1)
