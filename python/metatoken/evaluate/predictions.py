@@ -21,21 +21,9 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
     from metatoken.tasks.pairs import Pairs
 
-SCHEMA = pl.Schema(
-    {
-        "task": pl.String,
-        "template": pl.String,
-        "split": pl.String,
-        "model": pl.String,
-        "user": pl.String,
-        "rank": pl.Int32,
-        "item": pl.String,
-        "score": pl.Float32,
-    }
-)
-ANSWERS = pl.Schema(
-    dict.fromkeys(("task", "template", "split", "model", "user", "item", "answer", "reference"), pl.String())
-)
+LABELS = dict.fromkeys(("task", "template", "split", "model", "user"), pl.String())
+SCHEMA = pl.Schema({**LABELS, "rank": pl.Int32(), "item": pl.String(), "score": pl.Float32()})
+ANSWERS = pl.Schema({**LABELS, **dict.fromkeys(("item", "answer", "reference"), pl.String())})
 
 
 def predictions_frame(

@@ -56,9 +56,8 @@ class ModelWriter:
         found = [""] * len(pairs)
         for at in range(0, len(pairs), BATCH):
             rows = order[at : at + BATCH].tolist()
-            texts = write(
-                self.module.network, self.module.tokenizer, [prompts[row] for row in rows], self.options, seed=self.seed
-            )
+            asked = [prompts[row] for row in rows]
+            texts = write(self.module.network, self.module.tokenizer, asked, self.options, seed=self.seed)
             for row, text in zip(rows, texts, strict=True):
                 found[row] = text
         return found

@@ -51,9 +51,7 @@ class Recommender:
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
-        self.module = module.eval()
-        self.history = history
-        self.fusion = fusion or Fusion()
+        self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = TransitionGraph.fit(history)

@@ -94,9 +94,8 @@ class Pairs:
         """
         frame = log.frame
         for column in sorted(task.columns - set(frame.columns)):
-            raise ArgumentError(
-                "log", f"the task {task.name!r} needs the column {column!r}; name it as data.{column} of the log"
-            )
+            said = f"the task {task.name!r} needs the column {column!r}; name it as data.{column} of the log"
+            raise ArgumentError("log", said)
         columns = {name: frame[name].to_list() for name in FIELDS if name in frame.columns and name != "rating"}
         keep = np.ones(frame.height, dtype=np.bool_)
         for name in task.columns & set(columns):

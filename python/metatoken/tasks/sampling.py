@@ -94,9 +94,7 @@ class ResumableLoader(DataLoader["Batch"]):
         changed = [key for key in {**plan, **self.plan} if plan.get(key) != self.plan.get(key)]
         if position and changed:
             was = ", ".join(f"{key} {plan.get(key)}" for key in changed)
-            raise ConfigError(
-                f"checkpoint: made {position} batches into an epoch with {was}; resume with the same settings "
-                "(they can be changed at the end of an epoch)"
-            )
+            remedy = "resume with the same settings (they can be changed at the end of an epoch)"
+            raise ConfigError(f"checkpoint: made {position} batches into an epoch with {was}; {remedy}")
         sampler: Any = self.sampler
         sampler.start_at(epoch, position)
