@@ -44,13 +44,13 @@ def run_one(config: Config, split: Split, vocabulary: mt.Vocabulary, part: Any) 
     began = time.perf_counter()
     module, data = build(config, split, vocabulary)
     with tempfile.TemporaryDirectory() as folder:
-        fit(make_trainer(config.trainer, RunFolder(Path(folder)).checkpoint, lambda _: None), module, data, None)
+        fit(make_trainer(config.trainer, RunFolder(folder).checkpoint, lambda _: None), module, data, None)
     trained = time.perf_counter() - began
     module.to("cpu").eval()
     search = {"width": config.evaluate.width, "batch_size": config.evaluate.batch_size, "seed": config.seed}
     fusion = choose_fusion(module, split, part, limit=config.evaluate.fusion_users, **search)
     choose_shares(module, split)
-    runner = Runner(module, split, part, texts=config.evaluate.texts, options=config.text_options, **search)
+    runner = Runner(module, split, part, config.evaluate, seed=config.seed)
     rows = runner.run(fusion, unseen=False).rows
     return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
 

@@ -64,7 +64,7 @@ def test_an_export_that_cannot_be_is_refused_before_scoring(
     refuse: Refuse, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("metatoken.run.train.evaluate_run", None)  # is not reached
+    monkeypatch.setattr("metatoken.run.evaluate_run", None)  # is not reached
     assert "is a file" in refuse("evaluate", finished, "--export", tmp_path / "file")
 
 

@@ -12,7 +12,7 @@ import pytest
 from metatoken.data.interactions import Interactions
 from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, DataError
-from metatoken.evaluate.predictions import SCHEMA, export_plain, predictions_frame, read_predictions, write_predictions
+from metatoken.evaluate.predictions import SCHEMA, export_plain, predictions_frame, read_table, write_table
 from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.predict.top import top_k
 from metatoken.predict.transitions import TransitionGraph
@@ -80,19 +80,19 @@ def test_frame_refuses_shapes_that_do_not_fit(split, lists):
 def test_round_trip(split, lists, tmp_path):
     frame = pl.concat([frame_of(split, lists), frame_of(split, lists, model="popularity")])
     path = tmp_path / "run" / "predictions.parquet"
-    write_predictions(frame, path)
-    assert read_predictions(path).equals(frame)
+    write_table(frame, path)
+    assert read_table(path).equals(frame)
     assert [file.name for file in path.parent.iterdir()] == ["predictions.parquet"]
 
 
 def test_write_and_read_refuse_other_tables(tmp_path):
     with pytest.raises(ArgumentError, match="columns"):
-        write_predictions(pl.DataFrame({"user": ["u"]}), tmp_path / "p.parquet")
+        write_table(pl.DataFrame({"user": ["u"]}), tmp_path / "p.parquet")
     assert list(tmp_path.iterdir()) == []
     pl.DataFrame({"user": ["u"]}).write_parquet(tmp_path / "other.parquet")
     for name in ("other.parquet", "missing.parquet"):
         with pytest.raises(ArtifactError):
-            read_predictions(tmp_path / name)
+            read_table(tmp_path / name)
 
 
 def test_plain_files_hold_what_they_say(split, lists, tmp_path):

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from metatoken.decode.beam import beam_search
-from metatoken.evaluate.predictions import export_plain, read_predictions
+from metatoken.evaluate.predictions import export_plain, read_table
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.evaluate.runner import Result, Runner, summary
+from metatoken.evaluate.runner import Result, Runner
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.fusion import Fusion, choose_fusion
 from metatoken.predict.ranker import Reading
 from metatoken.predict.top import TOLERANCE, settle, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.tasks.ranking import EvaluationBatches
+from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
 
 MODELS = {
@@ -31,7 +33,7 @@ BASELINES = {"sequential": {"popularity", "transition_graph"}, "direct": {"popul
 
 @pytest.fixture(scope="module")
 def predictions(trained_run: TrainedRun) -> pl.DataFrame:
-    return read_predictions(trained_run.run.folder / "predictions.parquet")
+    return read_table(trained_run.run.folder / "predictions.parquet")
 
 
 def lists(frame: pl.DataFrame, run: Any) -> np.ndarray:
@@ -88,9 +90,8 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     run = trained_run.run
     network, test = run.module.network, run.split.test
     history = run.split.history("test")
-    one = EvaluationBatches(
-        "sequential", "seq-1", test.users, test.items, history, run.module.builder, batch_size=len(test)
-    )[0]
+    template = find_template("seq-1")
+    one = EvaluationBatches(run.module.reader, template, test.users, test.items, history, batch_size=len(test))[0]
     seen = history.take(test.users)
     prior = TransitionGraph.fit(run.split.train).scores(history, test.users)
     with torch.no_grad():
@@ -121,7 +122,8 @@ def test_baselines_learn_from_train_alone(trained_run: TrainedRun, predictions: 
 def test_fusion_beats_its_parts_where_it_was_chosen(trained_run: TrainedRun) -> None:
     run = trained_run.run
     rows = Runner(run.module, run.split, "validation").run(run.fusion, unseen=False).rows
-    best = {name: summary(rows, name) for name in ("fused", "item_head", "transition_graph")}
+    shown = ("fused", "item_head", "transition_graph")
+    best = {row["model"]: row for row in rows if row["task"] == "sequential" and row["model"] in shown}
     fused = best.pop("fused")
     assert fused is not None
     assert fused["ndcg@10"] >= max(row["ndcg@10"] for row in best.values() if row) - 1e-9
@@ -150,9 +152,12 @@ def test_without_leaves_there_is_no_second_generation(make_module: Any, split: A
 
 def test_progress_counts_to_the_end(trained_run: TrainedRun) -> None:
     run, calls = trained_run.run, []
-    Runner(run.module, run.split, batch_size=30, progress=lambda done, total: calls.append((done, total))).run(
-        run.fusion, unseen=False
-    )
+    Runner(
+        run.module,
+        run.split,
+        settings=EvaluateSettings(batch_size=30),
+        progress=lambda done, total: calls.append((done, total)),
+    ).run(run.fusion, unseen=False)
     assert calls == [(n, 6) for n in range(1, 7)]
 
 
@@ -166,7 +171,7 @@ def test_the_mode_of_the_model_is_given_back(make_module: Any, split: Any) -> No
 
 def test_generated_items_are_put_in_place(trained_run: TrainedRun) -> None:
     run = trained_run.run
-    one = Runner(run.module, run.split, batch_size=4).batches("sequential", "seq-1")[0]
+    one = Runner(run.module, run.split, settings=EvaluateSettings(batch_size=4)).batches(find_template("seq-1"))[0]
     with torch.no_grad():
         reading = Reading(run.module.network, one.batch, one.seen, width=5)
         dense, beams = reading.generated(), reading.beams

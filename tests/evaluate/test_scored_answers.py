@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metatoken.errors import ArtifactError
-from metatoken.evaluate.predictions import ANSWERS, export_answers, read_answers
+from metatoken.evaluate.predictions import ANSWERS, export_answers, read_table
 from metatoken.evaluate.ratings import rating_metrics
 from metatoken.evaluate.text import text_metrics
 from metatoken.run import Run, RunFolder
@@ -17,7 +17,7 @@ from tests.conftest import TrainedRun
 
 
 def test_the_metrics_follow_from_the_table(answering_run: TrainedRun) -> None:
-    table = read_answers(RunFolder(answering_run.run.folder).answers)
+    table = read_table(RunFolder(answering_run.run.folder).answers, ANSWERS)
     scored = [row for row in answering_run.metrics["rows"] if "rmse" in row or "rouge1" in row]
     groups = table.partition_by("task", "template", "model", as_dict=True)
     assert {(row["task"], row["template"], row["model"]) for row in scored} == set(groups)
@@ -34,7 +34,7 @@ def test_the_metrics_follow_from_the_table(answering_run: TrainedRun) -> None:
 
 def test_pairs_and_references_are_those_of_the_log(answering_run: TrainedRun) -> None:
     run: Run = answering_run.run
-    table = read_answers(RunFolder(run.folder).answers).filter(task="explanation", model="written")
+    table = read_table(RunFolder(run.folder).answers, ANSWERS).filter(task="explanation", model="written")
     log = run.split.pairs.test
     ids = (log.users.raw, log.items.raw)
     known = {
@@ -46,7 +46,7 @@ def test_pairs_and_references_are_those_of_the_log(answering_run: TrainedRun) ->
 
 
 def test_export_writes_the_rows_of_a_part(answering_run: TrainedRun, tmp_path: Path) -> None:
-    table = read_answers(RunFolder(answering_run.run.folder).answers)
+    table = read_table(RunFolder(answering_run.run.folder).answers, ANSWERS)
     path = export_answers(table, tmp_path)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == table.height
@@ -56,4 +56,4 @@ def test_export_writes_the_rows_of_a_part(answering_run: TrainedRun, tmp_path: P
 
 def test_what_is_no_such_table(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
-        read_answers(tmp_path / "none.parquet")
+        read_table(tmp_path / "none.parquet", ANSWERS)

@@ -15,6 +15,7 @@ import pytest
 from metatoken.decode.settings import TextOptions
 from metatoken.errors import ArgumentError, DataError, UnknownIdError
 from metatoken.evaluate.runner import Runner
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
 from metatoken.recommend import Answerer
@@ -46,7 +47,7 @@ def answerer(run: Run) -> Answerer:
 def test_they_are_those_of_the_evaluation(run: Run, answerer: Answerer, task: str) -> None:
     """Its rows are read from the log, these from what a user gives."""
     known = find_task(task)
-    held = Runner(run.module, run.split, texts=8).held(known)
+    held = Runner(run.module, run.split, settings=EvaluateSettings(texts=8)).held(known)
     held = held.take(np.arange(min(8, len(held))))
     log = run.split.log
     users = [log.users.raw[u] for u in held.users]

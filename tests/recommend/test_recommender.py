@@ -12,13 +12,14 @@ import torch
 from metatoken import Vocabulary
 from metatoken.data import Interactions, Sequences, generate_world
 from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
-from metatoken.evaluate.predictions import read_predictions
+from metatoken.evaluate.predictions import read_table
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import DEPTH, Reading
 from metatoken.predict.top import TOLERANCE
 from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend import Model, Recommendation, Recommender, Request
 from metatoken.tasks.ranking import EvaluationBatches
+from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
 
 MODELS = get_args(Model)
@@ -75,10 +76,8 @@ def test_a_history_stands_for_its_user(model: Model, recommender: Recommender, u
 def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[str, ...]) -> None:
     log, module = recommender.history, recommender.module
     log_rows = log.sequences()
-    batches = EvaluationBatches(
-        "sequential", "seq-1", np.array([2]), np.array([0]), log_rows, module.builder, batch_size=1
-    )
-    one = batches[0]
+    template = find_template("seq-1")
+    one = EvaluationBatches(module.reader, template, np.array([2]), np.array([0]), log_rows, batch_size=1)[0]
     with torch.no_grad():
         reading = Reading(module.network, one.batch, one.seen)
         item, beams = reading.item, reading.beams
@@ -101,7 +100,7 @@ def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[st
 def test_with_the_last_item_hidden_it_is_the_evaluated_list(trained_run: TrainedRun) -> None:
     run = trained_run.run
     recommender = Recommender(run.module, run.split.log)
-    predicted = read_predictions(run.folder / "predictions.parquet").filter(
+    predicted = read_table(run.folder / "predictions.parquet").filter(
         model="item_head", task="sequential", template="seq-1"
     )
     for user in run.split.log.users.raw[:5]:
@@ -224,9 +223,9 @@ def test_user_tokens_stand_in_the_prompt_where_the_model_was_trained_with_them(m
     module = make_module(user_tokens="prefix")
     recommender = Recommender(module, split.log)
     histories = split.log.sequences()
-    expected = EvaluationBatches(
-        "sequential", "seq-1", np.array([4]), np.array([0]), histories, module.builder, batch_size=1, with_user=True
-    )[0].batch
+    template = find_template("seq-1")
+    asked = EvaluationBatches(module.reader, template, np.array([4]), np.array([0]), histories, batch_size=1)
+    expected = asked[0].batch
     known = recommender.prepare(Request(split.log.users.raw[4]))
     found = recommender._prompts(Sequences.of([histories[4]]), [known])
     assert torch.equal(found.input_ids, expected.input_ids)

@@ -13,6 +13,7 @@ import pytest
 from metatoken.data import hold_out
 from metatoken.errors import ConfigError
 from metatoken.evaluate.runner import Runner
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.writer import ModelWriter
 from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import load_config
@@ -46,7 +47,7 @@ def test_every_task_has_rows_for_seen_and_unseen_questions_and_baselines(done: t
 
 def test_a_head_of_one_epoch_is_not_worse_than_the_biases(done: tuple[Run, dict[str, Any]]) -> None:
     run, _ = done
-    runner = Runner(run.module, run.split, "validation", texts=12)
+    runner = Runner(run.module, run.split, "validation", EvaluateSettings(texts=12))
     found = runner.run(run.fusion, unseen=False).rows
     for task in ("rating", "review_rating"):
         rows = {row["model"]: row for row in found if row["task"] == task}
@@ -62,7 +63,7 @@ def test_a_loaded_run_answers_the_same(done: tuple[Run, dict[str, Any]]) -> None
 
 def test_no_written_text_has_an_oov_token(done: tuple[Run, dict[str, Any]]) -> None:
     run, _ = done
-    held = Runner(run.module, run.split, texts=12).held(find_task("explanation"))
+    held = Runner(run.module, run.split, settings=EvaluateSettings(texts=12)).held(find_task("explanation"))
     texts = ModelWriter(run.module).write(held)
     assert len(texts) == len(held)
     assert not any(re.search(r"<[a-z]_\d+>", text) for text in texts)

@@ -117,9 +117,9 @@ def test_a_fault_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None:
 
 def test_the_writing_section_has_the_defaults_of_the_options(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "data: {path: a}\nmodel: {max_text: 9}\n"))
-    assert config.text_options == TextOptions(max_new_tokens=9)
+    assert config.evaluate.writing == TextOptions()
     longer = load_config(tmp_path / "run.yaml", ["evaluate.writing={max_new_tokens: 5, num_beams: 2}"])
-    assert longer.text_options == TextOptions(max_new_tokens=5, num_beams=2)
+    assert longer.evaluate.writing == TextOptions(max_new_tokens=5, num_beams=2)
 
 
 def test_a_dumped_configuration_is_the_same(tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from metatoken import Vocabulary
+from metatoken.artifacts import read_json
 from metatoken.data import no_split
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
 from metatoken.evaluate.runner import Runner
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import Reading
-from metatoken.run import Run, evaluate_run, load_run, read_log, read_metrics, train_run
+from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import Config, load_config
+from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
 
@@ -32,8 +35,8 @@ def train(config: Config, out: Path, **options: Any) -> Run:
 
 def scores(run: Run) -> list[torch.Tensor]:
     """Item scores and generated items of the first test users."""
-    runner = Runner(run.module, run.split, "test", batch_size=16)
-    batch = runner.batches("sequential", "seq-1")[0]
+    runner = Runner(run.module, run.split, "test", EvaluateSettings(batch_size=16))
+    batch = runner.batches(find_template("seq-1"))[0]
     with torch.no_grad():
         reading = Reading(run.module.network, batch.batch, batch.seen, width=10)
         return [reading.item, reading.beams.items, reading.beams.scores]
@@ -98,7 +101,7 @@ def test_one_seed_one_result(config: Config, trained_run: TrainedRun, tmp_path: 
     assert document.pop("seconds") >= 0
     assert other.pop("seconds") >= 0
     assert document == other
-    assert read_metrics(again.folder)["rows"] == other["rows"]
+    assert read_json(again.folder / "metrics.json")["rows"] == other["rows"]
     first, second = (folder / "predictions.parquet" for folder in (again.folder, trained_run.run.folder))
     assert first.read_bytes() == second.read_bytes()
 
@@ -322,7 +325,7 @@ def test_metrics_document(trained_run: TrainedRun) -> None:
     assert document["split"] == "leave-last-out"
     assert document["dataset"] == {"users": log.n_users, "items": log.n_items, "interactions": len(log)}
     assert document["repeated_targets"] == 0
-    assert read_metrics(trained_run.run.folder) == document
+    assert read_json(trained_run.run.folder / "metrics.json") == document
 
 
 def test_validation_can_be_scored_without_unseen_templates(finished: Path) -> None:

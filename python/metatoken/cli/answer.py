@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-FIELDS = "What the question may use"
+from metatoken.cli.options import panel
+
+field_option = panel("What the question may use")
 
 
 def answer(
@@ -15,16 +17,16 @@ def answer(
     task: Annotated[str, typer.Argument(help="Task of the run: rating, explanation, review_summary, ...")],
     user: Annotated[str | None, typer.Option(help="User id.")] = None,
     item: Annotated[str | None, typer.Option(help="Item id.")] = None,
-    review: Annotated[str | None, typer.Option(help="Text of a review.", rich_help_panel=FIELDS)] = None,
-    summary: Annotated[str | None, typer.Option(help="Its summary.", rich_help_panel=FIELDS)] = None,
-    rating: Annotated[str | None, typer.Option(help="The user's rating.", rich_help_panel=FIELDS)] = None,
+    review: Annotated[str | None, field_option(help="Text of a review.")] = None,
+    summary: Annotated[str | None, field_option(help="Its summary.")] = None,
+    rating: Annotated[str | None, field_option(help="The user's rating.")] = None,
     questions: Annotated[
         Path | None, typer.Option(help="Table of questions (columns user, item, fields) in place of a single one.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
-    """Rates, explains or summarises: answers of the rating and text tasks."""
+    """Rates, explains or summarizes: answers of the rating and text tasks."""
     from metatoken.errors import ArgumentError
     from metatoken.recommend.answerer import Answerer, check_suffix, write_answers
 

@@ -8,7 +8,7 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,15 +69,8 @@ def check_packages() -> list[Package]:
 def cpu_features() -> list[str]:
     """Instruction sets of this processor that matter here; empty where the system does not list them."""
     listing = Path("/proc/cpuinfo")
-    if not listing.is_file():
-        return []
-    flags = {
-        word
-        for line in listing.read_text().splitlines()
-        if line.startswith(("flags", "Features"))
-        for word in line.split(":", 1)[1].split()
-    }
-    return [flag for flag in CPU_FLAGS if flag in flags]
+    words = set(listing.read_text().split()) if listing.is_file() else set()
+    return [flag for flag in CPU_FLAGS if flag in words]
 
 
 def check_core() -> tuple[str | None, str | None]:
@@ -89,15 +82,7 @@ def check_core() -> tuple[str | None, str | None]:
     return _core.__version__, None
 
 
-@dataclass(frozen=True)
-class Torch:
-    """What torch would compute with."""
-
-    threads: int
-    accelerator: str
-
-
-def check_torch() -> Torch | None:
+def check_torch() -> dict[str, Any] | None:
     """Threads and devices as torch sees them; `None` where torch does not load."""
     try:
         import torch
@@ -106,34 +91,7 @@ def check_torch() -> Torch | None:
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("Apple GPU")
-    return Torch(torch.get_num_threads(), ", ".join(names) or "no accelerator")
-
-
-@dataclass(frozen=True)
-class Extra:
-    """An optional part of metatoken: what it lacks, and the command that adds it."""
-
-    ok: bool
-    missing: list[str]
-    fix: str | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that `doctor` knows; `ok` says whether metatoken can run, `fixes` how to make it so."""
-
-    ok: bool
-    fixes: list[str]
-    metatoken: str
-    python: str
-    platform: str
-    cpus: int | None
-    cpu_features: list[str]
-    core: str | None
-    core_error: str | None
-    torch: Torch | None
-    packages: list[Package]
-    extras: dict[str, Extra]
+    return {"threads": torch.get_num_threads(), "accelerator": ", ".join(names) or "no accelerator"}
 
 
 def install_command(packages: list[Package]) -> str:
@@ -141,8 +99,12 @@ def install_command(packages: list[Package]) -> str:
     return " ".join(["python -m pip install", *(f'"{p.required}"' for p in packages)])
 
 
-def examine() -> Report:
-    """Looks at the installed packages, the native core, torch and the processor."""
+def examine() -> dict[str, Any]:
+    """Looks at the installed packages, the native core, torch and the processor.
+
+    Returns:
+        JSON values; `ok` says whether metatoken can run, `fixes` how to make it so.
+    """
     packages = check_packages()
     needed = [p for p in packages if p.extra is None]
     broken = [p for p in needed if not p.ok]
@@ -153,48 +115,45 @@ def examine() -> Report:
         fixes.append("python -m pip install --force-reinstall torch")
     if core is None:
         fixes.append("make install  (in a checkout; otherwise install the wheel again)")
-    return Report(
-        ok=not fixes,
-        fixes=fixes,
-        metatoken=metadata.version("metatoken"),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        cpus=os.cpu_count(),
-        cpu_features=cpu_features(),
-        core=core,
-        core_error=core_error,
-        torch=torch,
-        packages=needed,
-        extras=examine_extras([p for p in packages if p.extra is not None]),
-    )
-
-
-def examine_extras(packages: list[Package]) -> dict[str, Extra]:
-    """Groups the requirements of optional parts by part."""
-    report = {}
+    extras = {}
     for name in dict.fromkeys(p.extra for p in packages if p.extra is not None):
         missing = [p for p in packages if p.extra == name and not p.ok]
         fix = install_command(missing) if missing else None
-        report[name] = Extra(not missing, [p.name for p in missing], fix)
-    return report
+        extras[name] = {"ok": not missing, "missing": [p.name for p in missing], "fix": fix}
+    return {
+        "ok": not fixes,
+        "fixes": fixes,
+        "metatoken": metadata.version("metatoken"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "cpu_features": cpu_features(),
+        "core": core,
+        "core_error": core_error,
+        "torch": torch,
+        "packages": [asdict(p) for p in needed],
+        "extras": extras,
+    }
 
 
-def print_report(report: Report) -> None:
+def print_report(report: dict[str, Any]) -> None:
     """Prints facts first, then what is missing with its fix, so that the last lines are the ones to act on."""
-    torch = "does not load" if report.torch is None else f"{report.torch.threads} threads, {report.torch.accelerator}"
+    torch = report["torch"]
     print_facts(
         [
-            ("metatoken", report.metatoken),
-            ("python", f"{report.python} on {report.platform}"),
-            ("processor", f"{report.cpus} cores, {' '.join(report.cpu_features) or 'no features listed'}"),
-            ("native core", report.core or f"does not load: {report.core_error}"),
-            ("torch", torch),
-            *((p.name, p.installed or "missing") for p in report.packages),
+            ("metatoken", report["metatoken"]),
+            ("python", f"{report['python']} on {report['platform']}"),
+            ("processor", f"{report['cpus']} cores, {' '.join(report['cpu_features']) or 'no features listed'}"),
+            ("native core", report["core"] or f"does not load: {report['core_error']}"),
+            ("torch", f"{torch['threads']} threads, {torch['accelerator']}" if torch else "does not load"),
+            *((p["name"], p["installed"] or "missing") for p in report["packages"]),
         ]
     )
-    for name, extra in report.extras.items():
-        print(f"optional [{name}]: " + ("complete" if extra.ok else f"without {', '.join(extra.missing)}: {extra.fix}"))
-    print("everything that metatoken needs is here" if report.ok else "\n".join(f"fix: {fix}" for fix in report.fixes))
+    for name, extra in report["extras"].items():
+        state = "complete" if extra["ok"] else f"without {', '.join(extra['missing'])}: {extra['fix']}"
+        print(f"optional [{name}]: {state}")
+    fixes = [f"fix: {fix}" for fix in report["fixes"]]
+    print("\n".join(fixes) if fixes else "everything that metatoken needs is here")
 
 
 def doctor(
@@ -206,8 +165,8 @@ def doctor(
     """
     report = examine()
     if as_json:
-        print(json.dumps(asdict(report), indent=2))
+        print(json.dumps(report, indent=2))
     else:
         print_report(report)
-    if not report.ok:
+    if not report["ok"]:
         raise typer.Exit(1)

@@ -29,13 +29,7 @@ def evaluate(
     import json
 
     from metatoken.cli.output import print_metrics, progress_bar
-    from metatoken.evaluate.predictions import (
-        check_export,
-        export_answers,
-        export_plain,
-        read_answers,
-        read_predictions,
-    )
+    from metatoken.evaluate.predictions import ANSWERS, check_export, export_answers, export_plain, read_table
     from metatoken.run import RunFolder, evaluate_run, load_run
 
     loaded = load_run(run)
@@ -48,8 +42,8 @@ def evaluate(
         print_metrics(document["rows"])
     if export is not None:
         folder = RunFolder(run)
-        export_plain(read_predictions(folder.predictions), loaded.split, export, part=part.value)
+        export_plain(read_table(folder.predictions), loaded.split, export, part=part.value)
         if loaded.split.pairs is not None:
-            export_answers(read_answers(folder.answers), export, part=part.value)
+            export_answers(read_table(folder.answers, ANSWERS), export, part=part.value)
         if not as_json:
             print(f"plain files written to {export}")

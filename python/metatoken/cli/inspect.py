@@ -20,46 +20,37 @@ if TYPE_CHECKING:
     from metatoken.data import Interactions, Split
     from metatoken.tokens.vocabulary import Vocabulary
 
-NEAR = "Neighbours of one id"
-QUALITY = "Quality of the vectors"
+near_option = options.panel("Neighbours of one id")
+quality_option = options.panel("Quality of the vectors")
+Representation = Annotated[
+    str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
+]
+HeldOut = Annotated[
+    str | None,
+    quality_option(help="Link AUC on held-out pairs: validation or test of --log, or a file of its format."),
+]
+Groups = Annotated[
+    str | None, quality_option(help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one.")
+]
 
 
 def inspect(
     *,
     vocabulary: Annotated[Path, typer.Argument(help="Folder that `metatoken tokenize` wrote.")],
-    near: Annotated[
-        str | None, typer.Option("--id", help="Raw id whose neighbours to list.", rich_help_panel=NEAR)
-    ] = None,
-    kind: Annotated[str, typer.Option(help="item or user.", rich_help_panel=NEAR)] = "item",
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.", rich_help_panel=NEAR)] = 10,
-    representation: Annotated[
-        str, typer.Option(help="Score the sum of token centroids (tokens) or the skip-gram vectors (vectors).")
-    ] = "tokens",
-    log: Annotated[Path | None, typer.Option(help="Score against this log.", rich_help_panel=options.PANEL)] = None,
+    near: Annotated[str | None, near_option("--id", help="Raw id whose neighbours to list.")] = None,
+    kind: Annotated[str, near_option(help="item or user.")] = "item",
+    k: Annotated[int, near_option("-k", help="How many neighbours.")] = 10,
+    representation: Representation = "tokens",
+    log: Annotated[Path | None, options.log_option(help="Score against this log.")] = None,
     form: options.Form = "table",
     user: options.User = "user",
     item: options.Item = "item",
     time: options.Time = None,
     rating: options.Rating = None,
     split: options.SplitName = "leave-last-out",
-    heldout: Annotated[
-        str | None,
-        typer.Option(
-            help="Link AUC on held-out pairs: validation or test of --log, or a file of its format.",
-            rich_help_panel=QUALITY,
-        ),
-    ] = None,
-    negatives: Annotated[
-        int | None,
-        typer.Option(help="Non-edges drawn for each pair; by default all.", rich_help_panel=QUALITY),
-    ] = None,
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            help="FILE[:IDCOLUMN:COLUMN] of groups of items: how many of the k nearest share one.",
-            rich_help_panel=QUALITY,
-        ),
-    ] = None,
+    heldout: HeldOut = None,
+    negatives: Annotated[int | None, quality_option(help="Non-edges drawn for each pair; by default all.")] = None,
+    groups: Groups = None,
     seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
@@ -67,6 +58,7 @@ def inspect(
 
     Without --log, memorization is the one that `tokenize` computed on its training part.
     """
+    from metatoken.tokens.storage import read_scores
     from metatoken.tokens.vocabulary import Vocabulary
 
     loaded = Vocabulary.load(vocabulary)
@@ -76,16 +68,12 @@ def inspect(
     columns = options.LogOptions(form, user, item, time, rating, split)
     part = options.read_split(log, columns) if log is not None else None
     facts = size(loaded)
-    if heldout is not None:
-        facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
-    elif negatives is not None:
-        raise ArgumentError("--negatives", "is about the pairs of --heldout")
+    facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
     if groups is not None:
         facts |= same_groups(loaded, groups, k)
-    if part is not None:
-        scores = compute_scores(loaded, part.train, representation)
-    else:
-        scores = saved_scores(vocabulary, representation) or compute_scores(loaded, None, representation)
+    saved = (read_scores(vocabulary) if part is None else None) or {}
+    found = saved.get("representation") == representation
+    scores = saved if found else compute_scores(loaded, None if part is None else part.train, representation)
     if as_json:
         print(json.dumps(facts | scores, indent=2))
     else:
@@ -93,21 +81,12 @@ def inspect(
 
 
 def compute_scores(
-    vocabulary: Vocabulary, train: Interactions | None, representation: str = "tokens"
+    vocabulary: Vocabulary, train: Interactions | None, representation: Any = "tokens"
 ) -> dict[str, Any]:
     """Scores as JSON values, rounded to what another processor would get too."""
     from metatoken.tokens.quality.scores import score
 
-    known = cast("Literal['tokens', 'vectors']", representation)
-    return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=known).to_dict()))
-
-
-def saved_scores(folder: Path, representation: str) -> dict[str, Any] | None:
-    """Scores that were saved with the vocabulary, `None` if there are none of this representation."""
-    from metatoken.tokens.storage import read_scores
-
-    scores = read_scores(folder)
-    return scores if scores is not None and scores["representation"] == representation else None
+    return cast("dict[str, Any]", rounded(score(vocabulary, train, representation=representation).to_dict()))
 
 
 def rounded(value: Any) -> Any:
@@ -146,21 +125,20 @@ def same_groups(vocabulary: Vocabulary, groups: str, k: int) -> dict[str, Any]:
 
 def link_quality(
     vocabulary: Vocabulary,
-    heldout: str,
+    heldout: str | None,
     split: Split | None,
     columns: options.LogOptions,
     negatives: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Link AUC on held-out pairs, as JSON values.
-
-    Raises:
-        ArgumentError: Options do not go together, or the vocabulary has no users to link.
-        DataError: A file cannot be read.
-    """
+    """Link AUC on held-out pairs, as JSON values; nothing where no pairs are named."""
     from metatoken.tokens.quality.links import link_auc
     from metatoken.tokens.vectors.skipgram import Embeddings
 
+    if heldout is None:
+        if negatives is not None:
+            raise ArgumentError("--negatives", "is about the pairs of --heldout")
+        return {}
     if vocabulary.n_users == 0:
         raise ArgumentError("--heldout", "the vocabulary has items only, and links are between users and items")
     if split is not None and (vocabulary.users, vocabulary.items) != (split.log.users, split.log.items):
@@ -189,7 +167,7 @@ def held_out_rows(
             raise ArgumentError("--heldout", f"{heldout} is a part of the log; give it with --log")
         targets = split.targets("validation" if heldout == "validation" else "test")
         return targets.users.astype(np.int64), targets.items.astype(np.int64)
-    log = Interactions.read(heldout, cast("Any", columns.form), user=columns.user, item=columns.item)
+    log = Interactions.read(heldout, cast("Any", columns.format), user=columns.user, item=columns.item)
     users, items = (
         np.array([ids.row(raw) if raw in ids else -1 for raw in theirs.raw])[log.frame[name].to_numpy()]
         for name, ids, theirs in (("user", vocabulary.users, log.users), ("item", vocabulary.items, log.items))
@@ -202,12 +180,7 @@ def held_out_rows(
 
 
 def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:
-    """Prints an id with its tokens, then one neighbour a line.
-
-    Raises:
-        ArgumentError: `kind` or `k` has no such value.
-        UnknownIdError: The vocabulary has no such id.
-    """
+    """Prints an id with its tokens, then one neighbor per line."""
     from metatoken.tokens.neighbours import nearest
     from metatoken.tokens.vectors.cold import ORIGINS
 

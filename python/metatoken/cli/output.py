@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Refuses, before any work, to write where something stands already.
-
-    Raises:
-        ArgumentError: `path` exists, is no empty folder, and `overwrite` is false.
-    """
-    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+    """Refuses, before any work, to write where something other than an empty folder stands already."""
+    if not overwrite and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
 
 
 WIDE = 145  # columns that the whole table of metrics takes
@@ -45,13 +40,8 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
+    text = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)

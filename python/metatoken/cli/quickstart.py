@@ -13,19 +13,16 @@ def quickstart(
     users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 2000,
     items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 600,
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the world and the run.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the world and the run.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
 ) -> None:
     """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""
     from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.data import generate_world
-    from metatoken.data.settings import LogSettings
     from metatoken.errors import ConfigError
-    from metatoken.model.settings import ModelSettings
     from metatoken.recommend import Recommender
     from metatoken.run import evaluate_run, train_run
     from metatoken.run.config import Config
-    from metatoken.run.settings import TrainerSettings
 
     run = out / "run"
     if run.exists() and not overwrite:
@@ -33,15 +30,11 @@ def quickstart(
     world = generate_world(n_users=users, n_items=items, seed=seed)
     world.write(out / "world")
     print(f"a world of {users} users and {items} items, written to {out / 'world'}")
-    config = Config(
-        data=LogSettings(
-            path=out / "world" / "interactions.csv", user="user_id", item="item_id", time="timestamp",
-            items=out / "world" / "items.csv", title="title", categories="categories",
-        ),
-        model=ModelSettings(preset={"dropout": 0.2}, learning_rate=2e-3, max_history=20, warmup_steps=20),
-        trainer=TrainerSettings(max_epochs=epochs, batch_size=64),
-        seed=seed,
-    )  # fmt: skip
+    table = {"path": out / "world" / "interactions.csv", "user": "user_id", "item": "item_id", "time": "timestamp"}
+    about = {"items": out / "world" / "items.csv", "title": "title", "categories": "categories"}
+    model = {"preset": {"dropout": 0.2}, "learning_rate": 2e-3, "max_history": 20, "warmup_steps": 20}
+    trainer = {"max_epochs": epochs, "batch_size": 64}
+    config = Config.read({"data": table | about, "model": model, "trainer": trainer, "seed": seed})
     done = train_run(config, run, overwrite=overwrite, say=lambda line: print(line, flush=True), bar=progress_bar)
     document = evaluate_run(done, bar=progress_bar)
     print_metrics(document["rows"])

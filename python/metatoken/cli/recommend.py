@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from metatoken.cli.options import panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts
 
-FILTERS = "Which items may come"
+filter_option = panel("Which items may come")
 
 
 class Model(StrEnum):
@@ -26,61 +29,55 @@ class Model(StrEnum):
     GENERATION = "generation"
 
 
+Users = Annotated[
+    Path | None,
+    typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
+]
+History = Annotated[
+    str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
+]
+
+
 def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
-    users: Annotated[
-        Path | None,
-        typer.Option(help="File with a user id a line, or CSV, Parquet or JSON lines with user and history."),
-    ] = None,
-    history: Annotated[
-        str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
-    ] = None,
+    users: Users = None,
+    history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
     ] = None,
-    where: Annotated[
-        str | None, typer.Option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.", rich_help_panel=FILTERS)
-    ] = None,
+    where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
     allow: Annotated[
-        Path | None,
-        typer.Option(help="File with the only item ids that may come, one a line.", rich_help_panel=FILTERS),
+        Path | None, filter_option(help="File with the only item ids that may come, one per line.")
     ] = None,
-    deny: Annotated[
-        Path | None, typer.Option(help="File with item ids that must not come.", rich_help_panel=FILTERS)
-    ] = None,
-    include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Let items of the history come, too.", rich_help_panel=FILTERS)
-    ] = False,
+    deny: Annotated[Path | None, filter_option(help="File with item ids that must not come.")] = None,
+    include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
+    from metatoken.cli.output import progress_bar
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
+    from metatoken.recommend.streaming import stream, writer
     from metatoken.tokens.files import read_ids
 
     if bool(user or users) == (history is not None):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    pattern = Request(
-        history=None if history is None else [part.strip() for part in history.split(",") if part.strip()],
-        k=k, model=model.value, exclude_seen=not include_seen, where=where,
-        allow=None if allow is None else tuple(read_ids(allow)), deny=() if deny is None else tuple(read_ids(deny)),
-    )  # fmt: skip
+    given = None if history is None else [part.strip() for part in history.split(",") if part.strip()]
+    only = None if allow is None else tuple(read_ids(allow))
+    never = () if deny is None else tuple(read_ids(deny))
+    pattern = Request(None, given, k, model.value, not include_seen, where, only, never)
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
-    if out is None:
-        source.report(_stream(source, _print, batch_size))
-        return
-    from metatoken.recommend.streaming import writer
-
-    with writer(out) as write:
-        counts = _stream(source, write, batch_size)
+    with nullcontext(_print) if out is None else writer(out) as write, progress_bar("recommending") as source.progress:
+        counts = stream(source.recommender, source, write, batch_size=batch_size)
     source.report(counts)
-    print(f"{counts.items} recommendations for {counts.users} users written to {out}")
+    if out is not None:
+        print(f"{counts.items} recommendations for {counts.users} users written to {out}")
 
 
 class _Source:
@@ -137,14 +134,6 @@ class _Source:
             warn(f"{self.skipped} unknown users without a history were skipped")
         if counts.short:
             warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
-
-
-def _stream(source: _Source, write: Callable[[Iterable[Answer]], None], batch_size: int) -> Any:
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend.streaming import stream
-
-    with progress_bar("recommending") as source.progress:
-        return stream(source.recommender, source, write, batch_size=batch_size)
 
 
 def _print(answers: Iterable[Answer]) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metatoken.cli.options import panel
+
 if TYPE_CHECKING:
     import socket
 
-LIMITS = "Limits"
+limit_option = panel("Limits")
 
 
 def serve(
@@ -18,20 +20,14 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.", show_default=False)] = None,
-    batch: Annotated[
-        int, typer.Option(min=1, help="Requests that pass through the model at once.", rich_help_panel=LIMITS)
-    ] = 32,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Milliseconds that a request waits for others.", rich_help_panel=LIMITS)
-    ] = 2.0,
-    queue: Annotated[
-        int, typer.Option(min=1, help="Requests that may wait; one more gets 503.", rich_help_panel=LIMITS)
-    ] = 256,
-    timeout: Annotated[float, typer.Option(help="Seconds until an answer.", rich_help_panel=LIMITS)] = 30.0,
-    max_k: Annotated[int, typer.Option(min=1, help="Items of an answer.", rich_help_panel=LIMITS)] = 100,
-    max_history: Annotated[int, typer.Option(min=1, help="Items of a history.", rich_help_panel=LIMITS)] = 1000,
-    max_requests: Annotated[int, typer.Option(min=1, help="Requests in one body.", rich_help_panel=LIMITS)] = 64,
-    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a body.", rich_help_panel=LIMITS)] = 262_144,
+    batch: Annotated[int, limit_option(min=1, help="Requests that pass through the model at once.")] = 32,
+    wait: Annotated[float, limit_option(min=0, help="Milliseconds that a request waits for others.")] = 2.0,
+    queue: Annotated[int, limit_option(min=1, help="Requests that may wait; one more gets 503.")] = 256,
+    timeout: Annotated[float, limit_option(help="Seconds until an answer.")] = 30.0,
+    max_k: Annotated[int, limit_option(min=1, help="Items of an answer.")] = 100,
+    max_history: Annotated[int, limit_option(min=1, help="Items of a history.")] = 1000,
+    max_requests: Annotated[int, limit_option(min=1, help="Requests in one body.")] = 64,
+    max_body: Annotated[int, limit_option(min=1, help="Bytes of a body.")] = 262_144,
 ) -> None:
     """Serves recommendations over HTTP, with a page to try them in a browser."""
     _check_extra()
@@ -41,19 +37,15 @@ def serve(
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits
 
-    limits = Limits(
-        body=max_body, k=max_k, history=max_history, requests=max_requests, queue=queue, batch=batch, wait_ms=wait,
-        timeout_s=timeout,
-    )  # fmt: skip
+    asked = {"requests": max_requests, "queue": queue, "batch": batch}
+    limits = Limits(max_body, max_k, max_history, wait_ms=wait, timeout_s=timeout, **asked)
     listener = _listen(host, port)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    app = create_app(Recommender.load(run), limits)
-    config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
-    )  # fmt: skip
+    app, grace = create_app(Recommender.load(run), limits), int(limits.grace_s) + 1
+    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=grace)
     where = f"[{host}]" if ":" in host else host
     line = f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)"
 
@@ -76,11 +68,7 @@ def _check_extra() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a port that is taken is known before the model is loaded.
-
-    Raises:
-        ArgumentError: The address cannot be used.
-    """
+    """A bound socket, so that a port that is taken is known before the model is loaded."""
     import socket
 
     from metatoken.errors import ArgumentError

@@ -75,11 +75,7 @@ def text_vectors(
 
 
 def read_titles(path: Path, item_id: str, title: str) -> tuple[list[str], list[str]]:
-    """Ids and titles of a table, sorted by id.
-
-    Raises:
-        DataError: The table cannot be read, a column is missing, or an id is empty or there twice.
-    """
+    """Ids and titles of a table, sorted by id."""
     from metatoken.data import columns
     from metatoken.data.ids import IdMap
     from metatoken.data.items import item_columns, read_item_table

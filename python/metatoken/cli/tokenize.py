@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from metatoken.tokens.files import VectorFiles
     from metatoken.tokens.vocabulary import Vocabulary
 
-OWN = "Your own embeddings, in place of a log"
+own_option = options.panel("Your own embeddings, in place of a log")
+Embeddings = Annotated[Path | None, own_option(help="A .npy file, one row of floats per item, or a .parquet file.")]
+Vectors = Annotated[str | None, own_option(help="Column of vectors in a .parquet file; by default its only lists.")]
+Ids = Annotated[Path | None, own_option(help="Raw item ids, one per line; by default column --item, or 0, 1, ...")]
 
 
 @options.with_settings(TokenSettings)
@@ -37,18 +40,9 @@ def tokenize(
     item_id: options.ItemId = None,
     title: options.Title = None,
     categories: options.Categories = None,
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(help="A .npy file, one row of floats an item, or a .parquet file.", rich_help_panel=OWN),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        typer.Option(help="Column of vectors in a .parquet file; by default its only lists.", rich_help_panel=OWN),
-    ] = None,
-    ids: Annotated[
-        Path | None,
-        typer.Option(help="Raw item ids, one a line; by default column --item, or 0, 1, ...", rich_help_panel=OWN),
-    ] = None,
+    embeddings: Embeddings = None,
+    vectors: Vectors = None,
+    ids: Ids = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,
@@ -74,9 +68,7 @@ def tokenize(
         option = "--ids" if ids is not None else "--vectors"
         raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")
     else:
-        columns = options.LogOptions(
-            form, user, item, time, rating, split, items=items, item_id=item_id, title=title, categories=categories
-        )
+        columns = options.LogOptions(form, user, item, time, rating, split, items, item_id, title, categories)
         part = options.read_split(log, columns)
         vocabulary = tokenize_split(part, settings, columns, seed, threads)
         warn_of_cold(vocabulary)
@@ -116,13 +108,12 @@ def warn_of_cold(vocabulary: Vocabulary) -> None:
     """Says how many ids no walk reached, and what they got instead of a vector of their own."""
     from metatoken.tokens.vectors.cold import count_origins
 
+    sources = {"none": "the mean of all", "neighbours": "their neighbours", "features": "their features"}
     for kind, counts in count_origins(vocabulary.origins, vocabulary.n_users).items():
-        others = {name: count for name, count in counts.items() if name not in ("walked", "given")}
-        if not others:
-            continue
-        sources = {"none": "the mean of all", "neighbours": "their neighbours", "features": "their features"}
-        parts = ", ".join(f"{count:,} from {sources[name]}" for name, count in others.items())
-        warn(f"{sum(others.values()):,} {kind} have no vector of their own, for want of training edges: {parts}")
+        others = {sources[name]: count for name, count in counts.items() if name in sources}
+        if others:
+            parts = ", ".join(f"{count:,} from {source}" for source, count in others.items())
+            warn(f"{sum(others.values()):,} {kind} have no vector of their own, for want of training edges: {parts}")
 
 
 def describe(vocabulary: Vocabulary) -> list[tuple[str, object]]:

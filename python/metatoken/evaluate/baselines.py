@@ -102,12 +102,9 @@ class NearestPair:
     def predict(self, users: Float32, items: Float32) -> list[str]:
         """The nearest text of each pair of vectors, float `[m, d]` each."""
         users, items = _unit(users), _unit(items)
-        found: list[str] = []
-        for begin in range(0, len(users), BLOCK):
-            block = slice(begin, begin + BLOCK)
-            nearness = users[block] @ self.users.T + items[block] @ self.items.T
-            found += [self.texts[row] for row in nearness.argmax(axis=1)]
-        return found
+        blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(users), BLOCK)]
+        nearness = (users[block] @ self.users.T + items[block] @ self.items.T for block in blocks)
+        return [self.texts[row] for block in nearness for row in block.argmax(axis=1)]
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,8 @@ class NearestText:
         """
         if len(texts) != len(answers):
             raise ArgumentError("answers", f"expected one for each text; got {len(texts)} and {len(answers)}")
-        kept = [(words(text), answer) for text, answer in zip(texts, answers, strict=True) if words(answer)]
-        kept = [(text, answer) for text, answer in kept if text]
+        pairs = [(words(text), answer) for text, answer in zip(texts, answers, strict=True)]
+        kept = [(text, answer) for text, answer in pairs if text and words(answer)]
         if not kept:
             raise ArgumentError("texts", "expected at least one pair with words in its text and its answer")
         documents = Counter(word for text, _ in kept for word in set(text))

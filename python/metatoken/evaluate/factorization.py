@@ -1,4 +1,4 @@
-"""Matrix factorisation of ratings by a kept library, as a baseline: lenskit's biased ALS (extra `[rating]`)."""
+"""Matrix factorization of ratings by a kept library, as a baseline: lenskit's biased ALS (extra `[rating]`)."""
 
 from __future__ import annotations
 
@@ -53,9 +53,8 @@ class Factorization:
             from lenskit.data import from_interactions_df
             from lenskit.training import TrainingOptions
         except ImportError as error:
-            raise ArgumentError(
-                "train", "matrix factorisation needs lenskit and pandas; install them: pip install 'metatoken[rating]'"
-            ) from error
+            said = "matrix factorisation needs lenskit and pandas; install them: pip install 'metatoken[rating]'"
+            raise ArgumentError("train", said) from error
         if "rating" not in train.frame.columns:
             raise ArgumentError("train", "expected interactions with ratings; read the log with rating=<its column>")
         frame = train.frame.select("user", "item", "rating").to_pandas()

@@ -38,7 +38,7 @@ def held_out_losses(
 
     Args:
         module: The model; it is put into evaluation mode.
-        split: Of the log, in the rows of the model's vocabulary.
+        split: The log, split, in the rows of the model's vocabulary.
         part: Which targets.
         batch_size: Prompts in a batch.
         limit: Targets at most, drawn once and for all; None takes every one.
@@ -57,8 +57,8 @@ def held_out_losses(
     sums, counts = dict.fromkeys(("item", "generation", "text", "hr@10", "ndcg@10"), 0.0), {"text": 0}
     for begin in range(0, len(order), batch_size):
         rows = order[begin : begin + batch_size]
-        batch = _batch(module, [history[user] for user in targets.users[rows]], targets.items[rows])
-        for name, (total, count) in _totals(module, batch, [history[user] for user in targets.users[rows]]).items():
+        seen = [history[user] for user in targets.users[rows]]
+        for name, (total, count) in _totals(module, _batch(module, seen, targets.items[rows]), seen).items():
             sums[name] += total
             counts[name] = counts.get(name, 0) + count
         if progress is not None:

@@ -44,8 +44,7 @@ def metrics_document(
     """
     if missing := {"users", "items", "interactions"} - set(dataset_counts):
         raise ArgumentError("dataset_counts", f"lacks {', '.join(sorted(missing))}")
-    plain = [{name: _plain(name, value) for name, value in row.items()} for row in rows]
-    known = set()
+    plain, known = [_plain(row) for row in rows], set()
     for row in plain:
         if missing := set(LABELS) - set(row):
             raise ArgumentError("rows", f"a row lacks {', '.join(sorted(missing))}: {row}")
@@ -56,16 +55,16 @@ def metrics_document(
     document = {
         "schema": SCHEMA,
         "split": split_name,
-        "dataset": {name: _plain(name, value) for name, value in dataset_counts.items()},
+        "dataset": _plain(dataset_counts),
         "seed": int(seed),
-        "seconds": _plain("seconds", seconds),
+        **_plain({"seconds": seconds}),
         "rows": plain,
     }
     return document if repeated_targets is None else document | {"repeated_targets": int(repeated_targets)}
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
-    """A table for the terminal: one line a row, metrics to four digits, the best of each task and template in bold.
+    """A table for the terminal: one line per row, metrics to four digits, the best of each task and template in bold.
 
     Args:
         rows: As in `metrics_document`; a metric that a row lacks stays blank.
@@ -73,10 +72,8 @@ def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -
     """
     names = list(dict.fromkeys(name for row in rows for name in row if name not in LABELS))
     table = Table(title=title)
-    for name in LABELS:
-        table.add_column(name, justify="right" if name == "users" else "left", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in (*LABELS, *names):
+        table.add_column(name, justify="left" if name in LABELS[:-1] else "right", no_wrap=True)
     for row in rows:
         peers = [other for other in rows if all(other.get(name) == row.get(name) for name in ("task", "template"))]
         labels = [f"{row[name]:,}" if name == "users" else escape(str(row[name])) for name in LABELS]
@@ -95,9 +92,9 @@ def _cell(name: str, row: Mapping[str, Any], peers: Sequence[Mapping[str, Any]])
     return f"[bold]{text}[/bold]" if best else text
 
 
-def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ArgumentError("rows", f"{name} is {value}; a metric must be a finite number")
-    return value
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    for name, value in plain.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArgumentError("rows", f"{name} is {value}; a metric must be a finite number")
+    return plain

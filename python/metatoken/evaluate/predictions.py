@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from metatoken.errors import ArgumentError, DataError
 from metatoken.tasks.task import known_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,23 +21,9 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
     from metatoken.tasks.pairs import Pairs
 
-SCHEMA = pl.Schema(
-    {
-        "task": pl.String,
-        "template": pl.String,
-        "split": pl.String,
-        "model": pl.String,
-        "user": pl.String,
-        "rank": pl.Int32,
-        "item": pl.String,
-        "score": pl.Float32,
-    }
-)
-
-
-ANSWERS = pl.Schema(
-    dict.fromkeys(("task", "template", "split", "model", "user", "item", "answer", "reference"), pl.String())
-)
+LABELS = dict.fromkeys(("task", "template", "split", "model", "user"), pl.String())
+SCHEMA = pl.Schema({**LABELS, "rank": pl.Int32(), "item": pl.String(), "score": pl.Float32()})
+ANSWERS = pl.Schema({**LABELS, **dict.fromkeys(("item", "answer", "reference"), pl.String())})
 
 
 def predictions_frame(
@@ -81,30 +67,7 @@ def predictions_frame(
         "item": log.items.column(recommendations[user, place]),
         "score": scores[user, place],
     }
-    labels = {"task": task, "template": template, "split": split, "model": model}
-    frame = pl.DataFrame(values).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
-    return frame.select(SCHEMA.names()).cast(SCHEMA)
-
-
-def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
-    """Writes a table of `predictions_frame` (or several, concatenated) as Parquet, whole or not at all.
-
-    Raises:
-        ArgumentError: A column is missing or of another type.
-    """
-    if frame.schema != SCHEMA:
-        raise ArgumentError("frame", f"expected the columns {dict(SCHEMA)}, got {dict(frame.schema)}")
-    with atomic_file(path) as file:
-        write_frame(file, frame)
-
-
-def read_predictions(path: str | Path) -> pl.DataFrame:
-    """Reads what `write_predictions` wrote.
-
-    Raises:
-        ArtifactError: The file is missing, is not Parquet, or lacks a column.
-    """
-    return read_frame(Path(path), SCHEMA).select(SCHEMA.names())
+    return _labelled(values, SCHEMA, task=task, template=template, split=split, model=model)
 
 
 def answers_frame(
@@ -124,25 +87,36 @@ def answers_frame(
         The columns of `ANSWERS`, all text. Numbers are written so that `float` gives them back exactly.
     """
     ids = {"user": log.users.column(held.users), "item": log.items.column(held.items)}
-    texts = {"answer": list(answers), "reference": list(held.known)}
-    labels = {"task": held.task.name, "template": template, "split": split, "model": model}
-    frame = pl.DataFrame(ids | texts).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
-    return frame.select(ANSWERS.names()).cast(ANSWERS)
+    values = ids | {"answer": list(answers), "reference": list(held.known)}
+    return _labelled(values, ANSWERS, task=held.task.name, template=template, split=split, model=model)
 
 
-def write_answers(frame: pl.DataFrame, path: str | Path) -> None:
-    """Writes a table of `answers_frame` (or several, concatenated) as Parquet, whole or not at all."""
+def _labelled(values: Mapping[str, Any], schema: pl.Schema, **labels: str) -> pl.DataFrame:
+    frame = pl.DataFrame(values).with_columns(pl.lit(text).alias(name) for name, text in labels.items())
+    return frame.select(schema.names()).cast(schema)
+
+
+def write_table(frame: pl.DataFrame, path: str | Path) -> None:
+    """Writes a table of `predictions_frame` or `answers_frame` (or several, concatenated), whole or not at all.
+
+    Raises:
+        ArgumentError: The table is another one.
+    """
+    if frame.schema not in (SCHEMA, ANSWERS):
+        raise ArgumentError(
+            "frame", f"expected the columns {dict(SCHEMA)} or {dict(ANSWERS)}, got {dict(frame.schema)}"
+        )
     with atomic_file(path) as file:
-        write_frame(file, frame.select(ANSWERS.names()))
+        write_frame(file, frame)
 
 
-def read_answers(path: str | Path) -> pl.DataFrame:
-    """Reads what `write_answers` wrote.
+def read_table(path: str | Path, schema: pl.Schema = SCHEMA) -> pl.DataFrame:
+    """Reads what `write_table` wrote.
 
     Raises:
         ArtifactError: The file is missing, is not Parquet, or lacks a column.
     """
-    return read_frame(Path(path), ANSWERS).select(ANSWERS.names())
+    return read_frame(Path(path), schema).select(schema.names())
 
 
 def export_answers(frame: pl.DataFrame, folder: str | Path, *, part: str = "test") -> Path:
@@ -171,7 +145,7 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
     - `history.txt`: `user item item ...`, what each of them had seen, oldest first
-    - `catalogue.txt`: an item a line
+    - `catalogue.txt`: one item per line
     - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`; those of an
       earlier export go
 

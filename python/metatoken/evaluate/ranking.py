@@ -1,4 +1,4 @@
-"""Ranks and ranking metrics of top-k lists, one held-out item a user.
+"""Ranks and ranking metrics of top-k lists, one held-out item per user.
 
 Lists are item rows (0-based int32, -1 where nothing is recommended). Every evaluated user counts: one without
 recommendations, or whose target no training prefix has shown, is a miss and not left out of the mean.
@@ -37,7 +37,15 @@ def ranks(recommendations: Int32, targets: Int32) -> Int32:
     Raises:
         ArgumentError: The shapes do not fit, or a target is negative.
     """
-    lists, held_out = _checked(recommendations, targets)
+    lists, held_out = np.asarray(recommendations), np.asarray(targets)
+    for name, array in (("recommendations", lists), ("targets", held_out)):
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ArgumentError(name, f"expected item rows as integers, got {array.dtype}")
+    if lists.ndim != 2 or held_out.shape != (len(lists),):
+        shapes = f"{list(lists.shape)} and {list(held_out.shape)}"
+        raise ArgumentError("recommendations", f"expected shape [m, k] with targets [m], got {shapes}")
+    if (held_out < 0).any():
+        raise ArgumentError("targets", "expected item rows from 0, got a negative one")
     hits = lists == held_out[:, None]
     if hits.shape[1] == 0:
         return np.zeros(len(hits), dtype=np.int32)
@@ -68,15 +76,14 @@ def ranking_metrics(
     Raises:
         ArgumentError: No user, a cut-off below 1 or beyond the lists, or shapes that do not fit.
     """
-    lists, held_out = _checked(recommendations, targets)
+    place, lists = ranks(recommendations, targets).astype(np.float64), np.asarray(recommendations)
     cuts = sorted(set(ks))
     if not cuts or cuts[0] < 1 or cuts[-1] > lists.shape[1]:
         raise ArgumentError("ks", f"expected cut-offs from 1 to the length of the lists, {lists.shape[1]}; got {ks}")
     if n_items < 1:
         raise ArgumentError("n_items", f"expected at least 1 item, got {n_items}")
-    if len(held_out) == 0:
+    if len(place) == 0:
         raise ArgumentError("targets", "expected at least one evaluated user, got none")
-    place = ranks(lists, held_out).astype(np.float64)
     metrics: dict[str, float] = {}
     for k in cuts:
         hit = (place > MISS) & (place <= k)
@@ -85,19 +92,13 @@ def ranking_metrics(
         metrics[f"ndcg@{k}"] = float((1.0 / np.log2(found + 1.0)).sum() / len(place))
         metrics[f"mrr@{k}"] = float((1.0 / found).sum() / len(place))
     top = cuts[-1]
-    metrics[f"coverage@{top}"] = coverage(lists[:, :top], n_items)
-    metrics[f"invalid@{top}"] = invalid_share(lists[:, :top], n_items)
+    listed = lists[:, :top]
+    metrics[f"coverage@{top}"] = len(np.unique(listed[(listed >= 0) & (listed < n_items)])) / n_items
+    metrics[f"invalid@{top}"] = _invalid_share(listed, n_items)
     return metrics
 
 
-def coverage(recommendations: Int32, n_items: int) -> float:
-    """Share of the `n_items` item rows that occur in int32 [m, k] `recommendations`."""
-    inside = recommendations[(recommendations >= 0) & (recommendations < n_items)]
-    return len(np.unique(inside)) / n_items
-
-
-def invalid_share(recommendations: Int32, n_items: int) -> float:
-    """Share of the ids listed in int32 [m, k] that are no row below `n_items` or repeat one of the same list."""
+def _invalid_share(recommendations: Int32, n_items: int) -> float:
     listed = recommendations != NOTHING
     if not listed.any():
         return 0.0
@@ -146,18 +147,3 @@ def mean_and_std(rows: Iterable[Mapping[str, float]]) -> dict[str, tuple[float, 
         values = np.array([row[name] for row in table], dtype=np.float64)
         summary[name] = (float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
     return summary
-
-
-def _checked(recommendations: Int32, targets: Int32) -> tuple[Int32, Int32]:
-    lists, held_out = np.asarray(recommendations), np.asarray(targets)
-    for name, array in (("recommendations", lists), ("targets", held_out)):
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ArgumentError(name, f"expected item rows as integers, got {array.dtype}")
-    if lists.ndim != 2 or held_out.shape != (len(lists),):
-        raise ArgumentError(
-            "recommendations",
-            f"expected shape [m, k] with targets [m], got {list(lists.shape)} and {list(held_out.shape)}",
-        )
-    if (held_out < 0).any():
-        raise ArgumentError("targets", "expected item rows from 0, got a negative one")
-    return lists, held_out

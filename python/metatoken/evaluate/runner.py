@@ -18,8 +18,9 @@ from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.evaluate.ratings import number_in, rating_metrics
+from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.text import text_metrics
-from metatoken.predict.ranker import WIDTH, Reading
+from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.top import top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
-    from metatoken.decode.settings import TextOptions
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
     from metatoken.predict.ranker import Lists, Ranker
@@ -68,13 +68,10 @@ class Runner:
 
     Args:
         module: The model, whose settings name its tasks.
-        split: Of the log, in the rows of the model's vocabulary; baselines learn from its train.
+        split: The log, split, in the rows of the model's vocabulary; baselines learn from its train.
         part: Which held-out items and pairs.
-        width: Beams at least.
-        batch_size: Prompts in a batch.
-        texts: Most held-out texts that are written for a template, drawn once; None writes all.
-        options: How texts are written.
-        seed: Of draws.
+        settings: Beams, batches and texts; how texts are written.
+        seed: Seed of what is drawn.
         progress: Called with (steps done, steps in all).
     """
 
@@ -83,17 +80,14 @@ class Runner:
         module: MetaTokenModule,
         split: Split,
         part: Part = "test",
+        settings: EvaluateSettings | None = None,
         *,
-        width: int = WIDTH,
-        batch_size: int = 256,
-        texts: int | None = 500,
-        options: TextOptions | None = None,
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.module, self.split, self.part = module, split, part
-        self.width, self.batch_size, self.texts = width, batch_size, texts
-        self.options, self.seed = options, seed
+        self.settings, self.seed = settings or EvaluateSettings(), seed
+        self.batch_size = self.settings.batch_size
         self.progress = progress or (lambda _done, _total: None)
         self.history = split.history(part)
         self.targets, self._back = split.by_length(part)
@@ -124,52 +118,36 @@ class Runner:
         self.module.train(was)
         return Result(rows, pl.concat([pl.DataFrame(schema=SCHEMA), *frames]), pl.concat(tables))
 
-    def batches(self, task: str, template: str) -> EvaluationBatches:
-        """Prompts of one task and template for all targets, histories of like length side by side."""
-        return EvaluationBatches(
-            task,
-            template,
-            self.targets.users,
-            self.targets.items,
-            self.history,
-            self.module.builder,
-            batch_size=self.batch_size,
-            with_user=self.module.user_tokens != "none",
-        )
+    def batches(self, template: Template) -> EvaluationBatches:
+        """Prompts of one template for all targets, histories of like length side by side."""
+        users, items = self.targets.users, self.targets.items
+        return EvaluationBatches(self.module.reader, template, users, items, self.history, batch_size=self.batch_size)
 
     def _lists(self, asked: Sequence[tuple[Task, Template]], fusion: Fusion, total: int) -> dict[Labels, Lists]:
         """Lists of the model, in the order of `targets`."""
         parts: dict[Labels, list[Lists]] = {}
-        done = 0
-        for task, template in asked:
-            data = self.batches(task.name, template.id)
-            for number in range(len(data)):
-                one = data[number]
-                users = self.targets.users[number * self.batch_size :][: len(one.seen)]
-                reading = Reading(self.module.network, one.batch, one.seen, width=self.width)
-                for model, lists in self._models(task, reading, users, fusion).items():
-                    parts.setdefault((task.name, template.id, model), []).append(lists)
-                done += 1
-                self.progress(done, total)
+        batches = ((task, template, one) for task, template in asked for one in self.batches(template))
+        for done, (task, template, one) in enumerate(batches, 1):
+            reading = Reading(self.module.network, one.batch, one.seen, width=self.settings.width)
+            for model, lists in self._models(task, reading, one.users, fusion).items():
+                parts.setdefault((task.name, template.id, model), []).append(lists)
+            self.progress(done, total)
         return {labels: _joined(found) for labels, found in parts.items()}
 
     def _models(self, task: Task, reading: Reading, users: np.ndarray, fusion: Fusion) -> dict[str, Lists]:
-        network = self.module.network
         found = {"item_head": reading.item_head(K), "generation": reading.generation(K)}
         if RANKING[task.name].reads_history:
             found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K)
-        if network.leaf and self.module.settings.weights.shared > 0:
+        if reading.network.leaf and self.module.settings.weights.shared > 0:
             found["generation_leaf_off"] = reading.shared_tokens(K)
         return found
 
     def _baselines(self, tasks: Sequence[Task]) -> dict[Labels, Lists]:
         popularity, found = Popularity.fit(self.split.train), {}
         for task in tasks:
-            rankers: dict[str, Ranker] = {"popularity": popularity}
+            found[task.name, BASELINE, "popularity"] = self._ranked_by(popularity)
             if RANKING[task.name].reads_history:
-                rankers["transition_graph"] = self.prior
-            for name, ranker in rankers.items():
-                found[task.name, BASELINE, name] = self._ranked_by(ranker)
+                found[task.name, BASELINE, "transition_graph"] = self._ranked_by(self.prior)
         return found
 
     def _ranked_by(self, ranker: Ranker) -> Lists:
@@ -201,7 +179,8 @@ class Runner:
         for (template, model), found in answers.items():
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, mean)
-            yield row, answers_frame(split.train, held, _texts(found), split=self.part, **labels)
+            texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
+            yield row, answers_frame(split.train, held, texts, split=self.part, **labels)
 
     def _found(self, task: Task, held: Pairs) -> dict[str, np.ndarray | list[str]]:
         """Answers of the baselines."""
@@ -221,11 +200,12 @@ class Runner:
         return {name: writer.write(held) for name, writer in writers.items()}
 
     def held(self, task: Task) -> Pairs:
-        """Held-out pairs of a task; of texts no more than `texts`."""
+        """Held-out pairs of a task; of texts no more than the settings say."""
         log = self._pairs().part(self.part)
         pairs = Pairs.of(task, log, self.module.tokenizer, self.module.settings.max_text)
-        if task.kind == "write" and self.texts is not None and len(pairs) > self.texts:
-            pairs = pairs.take(np.sort(np.random.default_rng(self.seed).choice(len(pairs), self.texts, replace=False)))
+        if task.kind == "write" and len(pairs) > self.settings.texts:
+            drawn = np.random.default_rng(self.seed).choice(len(pairs), self.settings.texts, replace=False)
+            pairs = pairs.take(np.sort(drawn))
         return pairs
 
     def _pairs(self) -> RowSplit:
@@ -238,7 +218,7 @@ MODELS: dict[Kind, str] = {"rate": "rating_head", "write": "written"}
 ANSWER: dict[Kind, Callable[[Runner, Pairs, Template], np.ndarray | list[str]]] = {
     "rate": lambda runner, held, template: ModelRater(runner.module, template).rate(held),
     "write": lambda runner, held, template: ModelWriter(
-        runner.module, template, runner.options, seed=runner.seed
+        runner.module, template, runner.settings.writing, seed=runner.seed
     ).write(held),
 }
 
@@ -260,15 +240,5 @@ def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, mean: float
     return rating_metrics(filled, held.true_ratings()) | {"no_number": float(np.isnan(values).mean())}
 
 
-def _texts(answers: np.ndarray | list[str]) -> list[str]:
-    """Answers as text; `float` of a rating's text gives it back exactly."""
-    return [repr(float(rating)) for rating in answers] if isinstance(answers, np.ndarray) else answers
-
-
 def _joined(parts: Sequence[Lists]) -> Lists:
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def summary(rows: Sequence[dict[str, Any]], model: str, task: str = "sequential") -> dict[str, Any] | None:
-    """The first row of a model and task, or None."""
-    return next((r for r in rows if r["model"] == model and r["task"] == task), None)

@@ -16,7 +16,6 @@ from metatoken.errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 _WORD = re.compile(r"\w+")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -38,9 +39,9 @@ class Fusion:
     """Weights of the mixture; they sum to 1.
 
     Attributes:
-        item: Of the item head.
-        generation: Of the generation head.
-        prior: Of the transition prior.
+        item: Weight of the item head.
+        generation: Weight of the generation head.
+        prior: Weight of the transition prior.
         users: Validation users that they were chosen on; 0 for the default.
     """
 
@@ -66,14 +67,11 @@ class Fusion:
             ArtifactError: It is missing or not what `save` writes.
         """
         values = read_json(Path(path))
-        try:
+        with suppress(TypeError):
             fusion = cls(**values)
-            sound = math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6)
-        except TypeError:
-            sound = False
-        if not sound:
-            raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
-        return fusion
+            if math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6):
+                return fusion
+        raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
 
 
 Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]
@@ -81,11 +79,7 @@ Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]
 
 
 def choose(batches: Iterable[Candidates]) -> Fusion:
-    """The weights with the best NDCG@10 over all batches; among equals the one that leans on the item head most.
-
-    Args:
-        batches: Validation users.
-    """
+    """The weights with the best NDCG@10 over all batches; among equals the one that leans on the item head most."""
     grid = [
         (i / STEPS, g / STEPS, (STEPS - i - g) / STEPS)
         for i, g in product(range(STEPS, -1, -1), range(STEPS + 1))
@@ -117,12 +111,12 @@ def choose_fusion(
 
     Args:
         module: The model; it is put into evaluation mode.
-        split: Of the log.
+        split: The log, split.
         part: Which held-out items.
         limit: Users at most, drawn once.
         width: Beams at least.
         batch_size: Prompts in a batch.
-        seed: Of the draw.
+        seed: Seed of the draw.
         progress: Called with (batches done, batches in all).
     """
     targets, _ = split.by_length(part)
@@ -133,25 +127,20 @@ def choose_fusion(
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    users, history, prior = targets.users[chosen], split.history(part), TransitionGraph.fit(split.train)
-    data = EvaluationBatches(
-        "sequential",
-        find_task("sequential").templates[0].id,
-        users,
-        targets.items[chosen],
-        history,
-        module.eval().builder,
-        batch_size=batch_size,
-        with_user=module.user_tokens != "none",
+    history, prior, template = (
+        split.history(part),
+        TransitionGraph.fit(split.train),
+        find_task("sequential").templates[0],
     )
+    users, items = targets.users[chosen], targets.items[chosen]
+    data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
 
     def candidates() -> Iterator[Candidates]:
-        for number in range(len(data)):
-            one = data[number]
+        for done, one in enumerate(data, 1):
             reading = Reading(module.network, one.batch, one.seen, width=width)
-            known = prior.scores(history, users[number * batch_size :][: len(one.seen)])
-            yield reading.probabilities, reading.generated(), torch.from_numpy(known), one.targets, one.seen
+            known = torch.from_numpy(prior.scores(history, one.users))
+            yield reading.probabilities, reading.generated(), known, one.targets, one.seen
             if progress is not None:
-                progress(number + 1, len(data))
+                progress(done, len(data))
 
     return choose(candidates())

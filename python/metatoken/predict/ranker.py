@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from metatoken.data.ragged import Sequences
+from metatoken.data.ragged import Sequences, check_rows
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.top import NOTHING, TOLERANCE, settle, top_k
@@ -156,46 +156,24 @@ class ModelRanker:
 
     Args:
         module: The model.
-        prior: Of the mixture.
-        fusion: Weights of the mixture; the item head alone by default.
-        task: Whose prompts are asked.
-        template: Id of the template; None takes the task's first.
+        prior: Prior of the mixture.
+        fusion: Weights of the mixture.
         batch_size: Prompts that are read at once.
     """
 
-    def __init__(
-        self,
-        module: MetaTokenModule,
-        prior: Ranker,
-        fusion: Fusion,
-        *,
-        task: str = "sequential",
-        template: str | None = None,
-        batch_size: int = 256,
-    ) -> None:
+    def __init__(self, module: MetaTokenModule, prior: Ranker, fusion: Fusion, *, batch_size: int = 256) -> None:
         self.module, self.prior, self.fusion, self.batch_size = module.eval(), prior, fusion, batch_size
-        self.task, self.template = task, find_task(task).templates[0].id if template is None else template
 
     @torch.no_grad()
     def scores(self, history: Sequences, users: Rows) -> NDArray[np.float32]:
         """See `Ranker`."""
-        history.take(users)  # refuses what are no rows
-        data = EvaluationBatches(
-            self.task,
-            self.template,
-            np.asarray(users),
-            np.zeros(len(users), dtype=np.int64),
-            history,
-            self.module.builder,
-            batch_size=self.batch_size,
-            with_user=self.module.user_tokens != "none",
-        )
+        rows, template = check_rows(users, len(history)), find_task("sequential").templates[0]
+        nothing = np.zeros(len(rows), dtype=np.int64)
+        data = EvaluationBatches(self.module.reader, template, rows, nothing, history, batch_size=self.batch_size)
         parts = [np.zeros((0, self.module.vocabulary.n_items), dtype=np.float32)]
-        for number in range(len(data)):
-            one = data[number]
+        for one in data:
             reading = Reading(self.module.network, one.batch, [seen[:0] for seen in one.seen])
-            prior = self.prior.scores(history, users[number * self.batch_size :][: len(one.seen)])
-            mixed = reading.mixture(self.fusion, prior)
+            mixed = reading.mixture(self.fusion, self.prior.scores(history, one.users))
             parts.append((mixed / mixed.sum(dim=1, keepdim=True)).cpu().numpy())
         return np.concatenate(parts)
 

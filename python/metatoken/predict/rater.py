@@ -13,14 +13,10 @@ from metatoken.tasks.pairs import Pairs, QuestionEncoder
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
 
     from metatoken.data import Split
     from metatoken.model.module import MetaTokenModule
-    from metatoken.model.network import Network
-    from metatoken.tasks.pairs import Prompt
     from metatoken.tasks.task import Template
 
     Float64 = NDArray[np.float64]
@@ -56,16 +52,20 @@ class ModelRater:
         """See `Rater`."""
         return self.base.predict(pairs.task.name, pairs.users, pairs.items, self.values(pairs))
 
+    @torch.no_grad()
     def values(self, pairs: Pairs) -> Float64:
         """Values of the head, float64 `[n]` in spreads."""
-        return np.concatenate([np.zeros(0), *self._values(pairs)])
-
-    def _values(self, pairs: Pairs) -> Iterator[Float64]:
-        encoder, template = self.module.builder.encoder, self.template or pairs.task.templates[0]
-        questions = QuestionEncoder(encoder)
+        network, encoder = self.module.network, self.module.builder.encoder
+        if network.rating_head is None:
+            raise ArgumentError("network", "has no rating head; name a rating task in model.tasks")
+        questions, template = QuestionEncoder(encoder), self.template or pairs.task.templates[0]
+        found = [np.zeros(0)]
         for at in range(0, len(pairs), BATCH):
             prompts = [questions.question(pairs, row, template) for row in range(at, min(at + BATCH, len(pairs)))]
-            yield rating_values(self.module.network, prompts, encoder.pad_id).double().numpy()
+            batch = collate([Example(ids, items) for ids, items in prompts], encoder.pad_id)
+            last = network.start(batch.to(network.items.tokens.device)).last
+            found.append(network.rating_head(last).float().double().numpy())
+        return np.concatenate(found)
 
     def choose_share(self, pairs: Pairs) -> float:
         """The share of the head's part that is best on held-out ratings, in 0..1.
@@ -90,20 +90,3 @@ def choose_shares(module: MetaTokenModule, split: Split) -> None:
     for task in tasks_of(module.tasks, "rate"):
         held = Pairs.of(task, log, module.tokenizer, module.settings.max_text)
         module.ratings.share[task.name] = rater.choose_share(held)
-
-
-@torch.no_grad()
-def rating_values(network: Network, prompts: Sequence[Prompt], pad_id: int) -> torch.Tensor:
-    """Values of the rating head for questions, float32 `[n]`.
-
-    Args:
-        network: In evaluation mode.
-        prompts: The questions.
-        pad_id: Fills short rows.
-    """
-    if network.rating_head is None:
-        raise ArgumentError("network", "has no rating head; name a rating task in model.tasks")
-    nothing = np.zeros(0, dtype=np.int64)
-    batch = collate([Example(ids, items, nothing, nothing) for ids, items in prompts], pad_id)
-    values: torch.Tensor = network.rating_head(network.start(batch.to(network.items.tokens.device)).last).float()
-    return values

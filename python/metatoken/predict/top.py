@@ -136,10 +136,9 @@ def _pairs(seen: Sequences | None, n_users: int, n_items: int) -> tuple[NDArray[
     """Coordinates (row of the batch, item row) of the seen items, in the order of the batch."""
     if seen is None:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
-    lengths = np.diff(seen.offsets)
-    if len(lengths) != n_users:
-        raise ArgumentError("seen", f"expected the histories of the {n_users} scored users, got {len(lengths)}")
-    items = seen.items[int(seen.offsets[0]) : int(seen.offsets[-1])]
+    if len(seen) != n_users:
+        raise ArgumentError("seen", f"expected the histories of the {n_users} scored users, got {len(seen)}")
+    items = seen.items
     if len(items) and (items.min() < 0 or items.max() >= n_items):
         raise ArgumentError("seen", f"expected item rows from 0 to {n_items - 1}, got {items.min()} to {items.max()}")
-    return np.repeat(np.arange(n_users), lengths), items
+    return seen.owners, items

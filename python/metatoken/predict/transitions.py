@@ -174,9 +174,7 @@ def _transitions(sequences: Sequences, n_items: int, gaps: Sequence[float], back
 def _shares(items: NDArray[np.int32], n_items: int) -> Float32:
     if n_items < 1:
         raise ArgumentError("train", "expected a catalogue of at least one item, got none")
-    counts = np.bincount(items, minlength=n_items).astype(np.float64)
-    if len(items) == 0:
-        counts += 1.0
+    counts = np.bincount(items, minlength=n_items) + float(len(items) == 0)
     share: Float32 = (counts / counts.sum()).astype(np.float32)
     return share
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,8 +31,8 @@ class ModelWriter:
     Args:
         module: The model.
         template: How to ask; None takes the first template of the pairs' task.
-        options: How texts are written.
-        seed: Of draws.
+        options: How texts are written; no longer than `max_text` of the model where they do not say it.
+        seed: Seed of the draws.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class ModelWriter:
         seed: int = 0,
     ) -> None:
         self.module, self.template, self.seed = module, template, seed
-        self.options = options or TextOptions(max_new_tokens=module.settings.max_text)
+        options = options or TextOptions()
+        self.options = replace(options, max_new_tokens=options.max_new_tokens or module.settings.max_text)
 
     def write(self, pairs: Pairs) -> list[str]:
         """See `Writer`."""
@@ -54,9 +56,8 @@ class ModelWriter:
         found = [""] * len(pairs)
         for at in range(0, len(pairs), BATCH):
             rows = order[at : at + BATCH].tolist()
-            texts = write(
-                self.module.network, self.module.tokenizer, [prompts[row] for row in rows], self.options, seed=self.seed
-            )
+            asked = [prompts[row] for row in rows]
+            texts = write(self.module.network, self.module.tokenizer, asked, self.options, seed=self.seed)
             for row, text in zip(rows, texts, strict=True):
                 found[row] = text
         return found

@@ -31,7 +31,7 @@ class Answerer:
     Args:
         module: The model.
         options: How texts are written.
-        seed: Of draws.
+        seed: Seed of the draws.
     """
 
     def __init__(self, module: MetaTokenModule, options: TextOptions | None = None, *, seed: int = 0) -> None:
@@ -47,7 +47,7 @@ class Answerer:
         from metatoken.run import load_run
 
         loaded = load_run(run)
-        return cls(loaded.module, loaded.config.text_options, seed=loaded.config.seed)
+        return cls(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
 
     def answer(
         self,
@@ -76,8 +76,7 @@ class Answerer:
                 that the task needs is empty.
             UnknownIdError: A user or an item is not known to the model.
         """
-        known = self._task(task)
-        asked = known.templates[0] if template is None else known.find(template)
+        known, asked = self._asked(task, template)
         given = {name: list(texts) for name, texts in (fields or {}).items()}
         _check_fields(known, asked, given)
         if len(users) != len(items) or any(len(texts) != len(users) for texts in given.values()):
@@ -85,10 +84,10 @@ class Answerer:
         if not users:
             return []
         vocabulary = self.module.vocabulary
-        item_rows = vocabulary.items.rows(list(items))
+        item_rows = vocabulary.items.rows(items)
         if vocabulary.titles is not None and "title" not in given:
             given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
-        user_rows, limit = vocabulary.users.rows(list(users)), self.module.settings.max_text
+        user_rows, limit = vocabulary.users.rows(users), self.module.settings.max_text
         pairs = Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit)
         return ANSWER[known.kind](self, pairs, asked)
 
@@ -96,9 +95,9 @@ class Answerer:
         """Answers every row of a table.
 
         Args:
-            task: E.g. `rating` or `explanation`.
+            task: As in `answer`.
             path: CSV, TSV, Parquet or JSON lines with the columns `user` and `item`, and fields of the template.
-            template: Id of the template to ask with; None takes the first.
+            template: As in `answer`.
 
         Returns:
             The columns `user`, `item` and `answer` (float64 or text), in the order of the table.
@@ -108,8 +107,7 @@ class Answerer:
             ArgumentError: See `answer`.
             UnknownIdError: See `answer`.
         """
-        known = self._task(task)
-        asked = known.templates[0] if template is None else known.find(template)
+        known, asked = self._asked(task, template)
         table = read_table(path, None)
         users, items = (columns.ids(table, name, name) for name in ("user", "item"))
         own = [name for name in FIELDS if name in table.frame.columns and name in asked.slots]
@@ -119,16 +117,16 @@ class Answerer:
         found = self.answer(task, users.to_list(), items.to_list(), fields, template=template)
         return pl.DataFrame({"user": users, "item": items, "answer": found})
 
-    def _task(self, name: str) -> Task:
+    def _asked(self, name: str, template: str | None) -> tuple[Task, Template]:
         tasks = {task.name: task for task in tasks_of(self.module.tasks, "rate", "write")}
         if name not in tasks:
             have = f"it has {', '.join(tasks)}" if tasks else "it has none; name one in model.tasks and train"
             if name not in known_tasks():
                 have = hint(name, list(tasks), have)
-            raise ArgumentError(
-                "task", f"the run was not trained on {name!r} as a task with a rating or a text; {have}"
-            )
-        return tasks[name]
+            said = f"the run was not trained on {name!r} as a task with a rating or a text; {have}"
+            raise ArgumentError("task", said)
+        task = tasks[name]
+        return task, task.templates[0] if template is None else task.find(template)
 
 
 ANSWER: dict[Kind, Callable[[Answerer, Pairs, Template], list[float] | list[str]]] = {

@@ -1,6 +1,6 @@
 """A file of users in, a file of recommendations out: batch by batch, so that neither has to fit in memory.
 
-Users come as text (an id a line), CSV, TSV, Parquet or JSON lines with the columns `user` and `history` (one of them
+Users come as text (one id per line), CSV, TSV, Parquet or JSON lines with the columns `user` and `history` (one of them
 may be absent or empty in a row), plain or .gz. In text columns a history is ids separated by blanks; Parquet and JSON
 lines may hold lists.
 """
@@ -56,21 +56,16 @@ def read_users(path: str | Path) -> Iterator[UserLine]:
     if not path.is_file():
         raise DataError("is a folder, expected a file" if path.is_dir() else "no such file; check the path", path)
     suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if suffix in PARQUET:
-        lines = _parquet(path)
-    elif suffix in SEPARATORS:
+    if suffix in SEPARATORS:
         lines = _csv(path, SEPARATORS[suffix])
-    elif suffix in JSON_LINES:
-        lines = _json_lines(path)
     else:
-        lines = _plain(path)
-    nothing = True
+        lines = (_parquet if suffix in PARQUET else _json_lines if suffix in JSON_LINES else _plain)(path)
+    line = None
     for line in lines:
-        nothing = False
         if line.user is None and line.history is None:
             raise DataError("neither a user nor a history", path, line.line)
         yield line
-    if nothing:
+    if line is None:
         raise DataError("expected users, got an empty file", path)
 
 
@@ -108,8 +103,7 @@ def _csv(path: Path, separator: str) -> Iterator[UserLine]:
                     message = f"{len(fields)} fields, but the header has {len(names)}"
                     raise DataError(message, path, reader.line_num)
                 user, history = ((fields[places[name]].strip() if name in places else "") for name in COLUMNS)
-                given = history.split() if history else None
-                yield UserLine(user or None, given, reader.line_num, done())
+                yield UserLine(user or None, history.split() or None, reader.line_num, done())
         except csv.Error as error:
             raise DataError(f"not a readable table: {error}", path, reader.line_num) from error
 
@@ -145,12 +139,10 @@ def _parquet(path: Path) -> Iterator[UserLine]:
     try:
         with pq.ParquetFile(path) as file:
             names = list(_places(path, list(file.schema_arrow.names)))
-            number = 0
-            for batch in file.iter_batches(batch_size=ROWS, columns=names):
-                for row in batch.to_pylist():
-                    number += 1
-                    done = number / file.metadata.num_rows
-                    yield _line(path, row.get("user"), row.get("history"), number, done)
+            batches = file.iter_batches(batch_size=ROWS, columns=names)
+            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+                done = number / file.metadata.num_rows
+                yield _line(path, row.get("user"), row.get("history"), number, done)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"damaged Parquet file: {str(error).splitlines()[0]}", path) from error
 

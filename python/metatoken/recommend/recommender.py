@@ -51,9 +51,7 @@ class Recommender:
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
-        self.module = module.eval()
-        self.history = history
-        self.fusion = fusion or Fusion()
+        self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = TransitionGraph.fit(history)
@@ -85,15 +83,7 @@ class Recommender:
     ) -> list[Recommendation]:
         """The k best items for a known user, or for anybody with a history; fewer only where no more are allowed.
 
-        Args:
-            user: Raw id. With `history`, only a name; without, the known history is used.
-            history: Raw item ids, oldest first.
-            k: How many.
-            model: `fused`, `item_head`, or `generation` (beam search over the trie).
-            exclude_seen: Leave out items of the history.
-            where: Filter over the item table, such as `price < 20 and brand != "A"`.
-            allow: Raw ids of the only items that may come.
-            deny: Raw ids of items that must not come.
+        The arguments are those of `Request`.
 
         Raises:
             UnknownIdError: The user or an item is unknown; `answer` reports unknown items instead.
@@ -125,11 +115,8 @@ class Recommender:
         prepared = [self.prepare(Request(u, None, k, model, exclude_seen, where, allow, deny)) for u in users]
         for one in prepared[:1]:
             self._refuse_unknown(one)
-        found: dict[str, list[Recommendation]] = {}
-        for at in range(0, len(prepared), batch_size):
-            part = prepared[at : at + batch_size]
-            found |= {str(a.user): a.items for a in self.run(part)}
-        return found
+        parts = (prepared[at : at + batch_size] for at in range(0, len(prepared), batch_size))
+        return {str(answer.user): answer.items for part in parts for answer in self.run(part)}
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers any mixture of requests in one batch; unknown items of histories and lists are reported.
@@ -152,9 +139,8 @@ class Recommender:
         if request.model not in get_args(Model):
             raise ArgumentError("model", f"expected {', '.join(get_args(Model))}; got {request.model!r}")
         if "sequential" not in self.module.tasks:
-            raise ArgumentError(
-                "model", "recommending from a history needs the task sequential among the model's tasks"
-            )
+            said = "recommending from a history needs the task sequential among the model's tasks"
+            raise ArgumentError("model", said)
         if request.where is not None:
             self.catalogue.parse(request.where)
         user: int | None = None
@@ -221,18 +207,15 @@ class Recommender:
         encoder, vocabulary = builder.encoder, self.module.vocabulary
         tokens: list[NDArray[Any] | None] = [None] * len(part)
         if self.module.user_tokens != "none":
-            tokens = [None if one.user is None else encoder.users[one.user] for one in part]
             strangers = [place for place, one in enumerate(part) if one.user is None]
             codes = vocabulary.user_codes_of(sequences.take(strangers))
-            folded = Ragged.padded(vocabulary.tokens_of_codes(codes), encoder.base)
-            for place, own in zip(strangers, folded, strict=True):
-                tokens[place] = own
+            folded = iter(Ragged.padded(vocabulary.tokens_of_codes(codes), encoder.base))
+            tokens = [next(folded) if one.user is None else encoder.users[one.user] for one in part]
         examples = [builder.prompt(template, own, items) for own, items in zip(tokens, sequences, strict=True)]
         return collate(examples, encoder.pad_id)
 
     def _answer(self, one: Prepared, rows: NDArray[Any], scores: NDArray[Any]) -> Answer:
-        raw, titles = self.catalogue.items.raw, self.catalogue.titles
-        k = one.request.k
+        raw, titles, k = self.catalogue.items.raw, self.catalogue.titles, one.request.k
         items = [
             Recommendation(rank, raw[row], titles[row], float(score))
             for rank, (row, score) in enumerate(zip(rows[:k].tolist(), scores[:k].tolist(), strict=True), 1)

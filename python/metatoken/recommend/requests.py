@@ -19,7 +19,7 @@ class Recommendation:
     Attributes:
         rank: From 1.
         item: Raw id.
-        title: Of the item table; empty where unknown.
+        title: Title in the item table; empty where unknown.
         score: Probability under the model that was asked.
     """
 
@@ -39,7 +39,7 @@ class Request:
         k: How many items.
         model: `fused`, `item_head`, or `generation` (beam search over the trie).
         exclude_seen: Leave out items of the history.
-        where: Filter over the item table, see `metatoken.data.conditions`; None lets all pass.
+        where: Filter over the item table such as `price < 20 and brand != "A"`, see `metatoken.data.conditions`.
         allow: Raw ids of the only items that may come; None allows all.
         deny: Raw ids of items that must not come.
     """
@@ -59,7 +59,7 @@ class Answer:
     """What came of one request.
 
     Attributes:
-        user: Of the request.
+        user: User of the request.
         items: Best first; fewer than k only where no more are allowed.
         unknown_history: Ids of the given history that are no items of the run, in its order; the rest of it counted.
         unknown_listed: Ids of `allow` and `deny` that are no items of the run.

@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 Write = Callable[[Iterable["Answer"]], None]
 SCHEMA = pa.schema(
-    [
-        ("user", pa.string()),
-        ("rank", pa.int32()),
-        ("item", pa.string()),
-        ("title", pa.string()),
-        ("score", pa.float32()),
-    ]
+    {"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "title": pa.string(), "score": pa.float32()}
 )
 GROUP = 1 << 17  # rows of a Parquet row group
 
@@ -121,11 +115,10 @@ def _parquet(path: Path) -> Iterator[Write]:
         waiting: list[tuple[Any, ...]] = []
 
         def flush() -> None:
-            if not waiting:
-                return
-            columns = zip(*waiting, strict=True)
-            file.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
-            waiting.clear()
+            if waiting:
+                columns = zip(*waiting, strict=True)
+                file.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
+                waiting.clear()
 
         def write(answers: Iterable[Answer]) -> None:
             waiting.extend(_rows(answers))

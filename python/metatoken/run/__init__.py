@@ -1,7 +1,7 @@
 """One run: from a configuration to a folder that holds everything needed to evaluate and to recommend."""
 
 from metatoken.run.config import Config, load_config
-from metatoken.run.evaluate import evaluate_run, read_metrics
+from metatoken.run.evaluate import evaluate_run
 from metatoken.run.folder import Run, RunFolder, load_run
 from metatoken.run.train import read_log, train_run
 
@@ -13,6 +13,5 @@ __all__ = [
     "load_config",
     "load_run",
     "read_log",
-    "read_metrics",
     "train_run",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -17,9 +17,6 @@ from metatoken.run.settings import TrainerSettings
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
 
-if TYPE_CHECKING:
-    from metatoken.decode.settings import TextOptions
-
 
 @dataclass(frozen=True)
 class Config(Settings):
@@ -31,7 +28,7 @@ class Config(Settings):
     model: ModelSettings = field(default_factory=ModelSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    seed: int = setting(0, "Of every random choice.", ge=0)
+    seed: int = setting(0, "Seed of every random choice.", ge=0)
     threads: int | None = setting(None, "By default all cores.", ge=1)
 
     def check(self) -> None:
@@ -48,28 +45,12 @@ class Config(Settings):
         return {task.name: task.columns for task in tasks_of(self.model.tasks, "rate", "write")}
 
     @property
-    def rates(self) -> bool:
-        """Whether a task rates."""
-        return bool(tasks_of(self.model.tasks, "rate"))
-
-    @property
     def shows_users(self) -> bool:
         """Whether prompts hold user tokens."""
         from metatoken.tasks.ranking import RANKING  # computes with torch, which reading a file does not need
 
         ranked = tasks_of(self.model.tasks, "rank")
         return self.model.user_tokens != "none" or any(RANKING[task.name].needs_user for task in ranked)
-
-    @property
-    def seeded_model(self) -> ModelSettings:
-        """Settings of the model with the seed of the run."""
-        return replace(self.model, seed=self.seed)
-
-    @property
-    def text_options(self) -> TextOptions:
-        """How texts are written."""
-        writing = self.evaluate.writing
-        return replace(writing, max_new_tokens=writing.max_new_tokens or self.model.max_text)
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:

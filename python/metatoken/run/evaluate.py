@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatoken.artifacts import atomic_file, read_json, write_json
+from metatoken.artifacts import atomic_file, write_json
 from metatoken.errors import ConfigError
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
@@ -30,24 +29,14 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         The content of `metrics.json`.
     """
     from metatoken.evaluate.metrics import metrics_document
-    from metatoken.evaluate.predictions import write_answers, write_predictions
+    from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
 
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
-    started, settings = time.monotonic(), run.config.evaluate
+    started = time.monotonic()
     with (bar or no_bar)("evaluating") as progress:
-        runner = Runner(
-            run.module,
-            run.split,
-            part,
-            width=settings.width,
-            batch_size=settings.batch_size,
-            texts=settings.texts,
-            options=run.config.text_options,
-            seed=run.config.seed,
-            progress=progress,
-        )
+        runner = Runner(run.module, run.split, part, run.config.evaluate, seed=run.config.seed, progress=progress)
         result = runner.run(run.fusion, unseen=unseen)
     log, folder = run.split.log, RunFolder(run.folder)
     document = metrics_document(
@@ -58,15 +47,9 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         result.rows,
         repeated_targets=run.split.repeated_targets(part),
     )
-    write_predictions(result.predictions, folder.predictions)
+    write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:
-        write_answers(result.answers, folder.answers)
+        write_table(result.answers, folder.answers)
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
     return document
-
-
-def read_metrics(folder: str | Path) -> dict[str, Any]:
-    """`metrics.json` of an evaluated run."""
-    values: dict[str, Any] = read_json(RunFolder(Path(folder)).metrics)
-    return values

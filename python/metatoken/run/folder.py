@@ -6,6 +6,7 @@ run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  ch
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,68 +26,37 @@ if TYPE_CHECKING:
 KEPT = ("rating", "review", "summary", "explanation")  # columns that answers are told or made from
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Where the parts of a run are.
 
-    Attributes:
+    Args:
         path: The folder.
+
+    Attributes:
+        config: The resolved configuration.
+        vocabulary: Folder of the vocabulary.
+        items: Folder of the catalogue.
+        model: Folder of the model, written last.
+        fusion: Weights of the fused list.
+        history: The log: who took what, and where tasks need it what was said of it.
+        checkpoint: What `--resume` goes on from.
+        metrics: Metrics of the last evaluation.
+        predictions: Lists of the last evaluation.
+        answers: Ratings and texts of the last evaluation, beside what is true.
     """
 
-    path: Path
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config, self.fusion = self.path / "config.yaml", self.path / "fusion.json"
+        self.vocabulary, self.items, self.model = (self.path / name for name in ("vocabulary", "items", "model"))
+        self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
+        self.metrics = self.path / "metrics.json"
+        self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def vocabulary(self) -> Path:
-        """The vocabulary's folder."""
-        return self.path / "vocabulary"
-
-    @property
-    def items(self) -> Path:
-        """The catalogue's folder."""
-        return self.path / "items"
-
-    @property
-    def model(self) -> Path:
-        """The model's folder, written last."""
-        return self.path / "model"
-
-    @property
-    def fusion(self) -> Path:
-        """Weights of the fused list."""
-        return self.path / "fusion.json"
-
-    @property
-    def history(self) -> Path:
-        """The log: who took what, and where tasks need it what was said of it."""
-        return self.path / "history.parquet"
-
-    @property
-    def checkpoint(self) -> Path:
-        """What `--resume` goes on from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics of the last evaluation."""
-        return self.path / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        """Lists of the last evaluation."""
-        return self.path / "predictions.parquet"
-
-    @property
-    def answers(self) -> Path:
-        """Ratings and texts of the last evaluation, beside what is true."""
-        return self.path / "answers.parquet"
-
-    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions) -> None:
-        """Writes what is known before training, but for what a resumed run has."""
+    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
+        """Writes what is known before training, but for what a resumed run has; if asked, over an older run."""
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.resume(config)
         vocabulary.save(self.vocabulary)
@@ -159,7 +129,7 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.model.store.saving import load_model
     from metatoken.predict.fusion import Fusion
 
-    at = RunFolder(Path(folder))
+    at = RunFolder(folder)
     if not at.model.is_dir():
         state = "was interrupted; finish it with --resume" if at.config.exists() else "is not a run folder"
         raise ArtifactError(f"{at.path}: {state}")

@@ -13,12 +13,14 @@ class TrainerSettings(Settings):
     """Settings of training; most go to `lightning.Trainer` under their own names."""
 
     max_epochs: int = setting(10, "Passes over the training data.", ge=1)
-    batch_size: int = setting(128, "Rows in a step of the optimiser.", ge=1)
+    batch_size: int = setting(128, "Rows in a step of the optimizer.", ge=1)
     direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
     gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most.")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting("32-true", "Of the numbers.")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting(
+        "32-true", "Precision of the numbers, as Lightning names it."
+    )
     accelerator: str = setting("auto", "As Lightning names it.")
     devices: int | str = setting("auto", "As Lightning names them.")
     strategy: str = setting("auto", "As Lightning names it.")

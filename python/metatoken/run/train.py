@@ -16,13 +16,25 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.trainer import check_checkpoint, fit, is_first_process, make_trainer
-from metatoken.tasks.task import FIELDS
+from metatoken.tasks.task import FIELDS, tasks_of
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
     from metatoken.tasks.datamodule import TaskDataModule
+
+NO_USERS = (
+    "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
+    "need users; set model.tasks: [sequential] and model.user_tokens: none"
+)
+MIXTURE = (
+    "batch_size",
+    "direct_share",
+    "validation_users",
+    "shares",
+    "mixing_temperature",
+)  # as TaskDataModule has them
 
 
 def read_log(config: Config) -> Interactions:
@@ -60,27 +72,16 @@ def train_run(
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
     """
-    from metatoken.predict.fusion import Fusion
-
-    folder, bar, first = RunFolder(Path(out)), bar or no_bar, is_first_process()
+    folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
         _check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
-    if config.needs and config.vocabulary is not None and not resume:
-        raise ConfigError(
-            f"vocabulary: a run with the task {next(iter(config.needs))} holds random rows out and learns its tokens "
-            "from the others; leave `vocabulary` out"
-        )
-    split = _read(config, say)
-    begun = folder.vocabulary if resume or not first else None
+    split = _read(config, say, resume)
     with bar("learning tokens") as progress:
-        vocabulary = _vocabulary(config, split, begun, progress)
+        vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
     if vocabulary.n_users == 0 and config.shows_users:
-        raise ConfigError(
-            "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
-            "need users; set model.tasks: [sequential] and model.user_tokens: none"
-        )
+        raise ConfigError(NO_USERS)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -89,9 +90,7 @@ def train_run(
     if first and resume:
         folder.resume(config)
     elif first:
-        if overwrite and folder.path.exists():
-            shutil.rmtree(folder.path)
-        folder.begin(config, vocabulary, split.log)
+        folder.begin(config, vocabulary, split.log, overwrite=overwrite)
     started = time.monotonic()
     try:
         fit(trainer, module, data, folder.checkpoint if resume else None)
@@ -99,16 +98,18 @@ def train_run(
         if first and not folder.checkpoint.exists():
             shutil.rmtree(folder.path)  # there is nothing to go on from
         raise
-    fusion = _finish(config, module, split, folder, bar) if first else Fusion()
-    say(
-        f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.item:g} item head, "
-        f"{fusion.generation:g} generation, {fusion.prior:g} transitions"
-    )
+    fusion = _finish(config, module, split, folder if first else None, bar)
+    weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
+    say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
-def _read(config: Config, say: Say) -> Split:
-    """The log, split for the tasks of the run."""
+def _read(config: Config, say: Say, resume: bool) -> Split:
+    """The log, split for the tasks of the run; refused before where the tokens that are given could not be used."""
+    if config.needs and config.vocabulary is not None and not resume:
+        task = next(iter(config.needs))
+        said = f"a run with the task {task} holds random rows out and learns its tokens from the others"
+        raise ConfigError(f"vocabulary: {said}; leave `vocabulary` out")
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
@@ -146,13 +147,7 @@ def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Prog
 
 
 def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
-    """The untrained model and its data.
-
-    Args:
-        config: What to build.
-        split: The log, split for the tasks of the run.
-        vocabulary: Fitted on `split.train`.
-    """
+    """The untrained model and its data, for a split log and the tokens of its train."""
     import torch
 
     from metatoken.model.module import MetaTokenModule
@@ -161,21 +156,12 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
-    pairs = split.pairs
-    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and config.rates else None
-    module = MetaTokenModule(vocabulary, config.seeded_model, texts=_training_texts(split), ratings=ratings)
-    data = TaskDataModule(
-        split,
-        vocabulary,
-        tasks=module.tasks,
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        direct_share=config.trainer.direct_share,
-        validation_users=config.trainer.validation_users,
-        shares=config.trainer.shares,
-        mixing_temperature=config.trainer.mixing_temperature,
-    )
-    return module, data
+    pairs, rates = split.pairs, tasks_of(config.model.tasks, "rate")
+    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and rates else None
+    settings = replace(config.model, seed=config.seed)
+    module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
+    mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
+    return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 
 
 def _training_texts(split: Split) -> list[str]:
@@ -201,21 +187,23 @@ def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: boo
             raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
 
 
-def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFolder, bar: Bar) -> Fusion:
-    """Chooses on validation what is not trained, and saves the model."""
+def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, bar: Bar) -> Fusion:
+    """Chooses on validation what is not trained, and saves the model; nothing where there is no folder to write."""
     from metatoken.model.store.saving import save_model
-    from metatoken.predict.fusion import choose_fusion
+    from metatoken.predict.fusion import Fusion, choose_fusion
     from metatoken.predict.rater import choose_shares
 
+    if folder is None:
+        return Fusion()
     module.to("cpu").eval()
-    settings = config.evaluate
+    about = config.evaluate
     with bar("choosing fusion weights") as progress:
         fusion = choose_fusion(
             module,
             split,
-            limit=settings.fusion_users,
-            width=settings.width,
-            batch_size=settings.batch_size,
+            limit=about.fusion_users,
+            width=about.width,
+            batch_size=about.batch_size,
             seed=config.seed,
             progress=progress,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metatoken.run.settings import TrainerSettings
     from metatoken.tasks.datamodule import TaskDataModule
 
+LIGHTNING = ("max_epochs", "accelerator", "devices", "strategy", "precision", "gradient_clip_val")  # as it names them
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
 
 
@@ -29,12 +30,7 @@ def is_first_process() -> bool:
 
 
 def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], None]) -> L.Trainer:
-    """Lightning's trainer for a run.
-
-    Args:
-        settings: How long, and on what.
-        last: The checkpoint that is written.
-        say: Gets a line for each epoch.
+    """Lightning's trainer for a run, which writes its `last` checkpoint and says one line per epoch.
 
     Raises:
         ConfigError: Lightning refuses the settings.
@@ -59,12 +55,7 @@ def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], Non
     try:
         with _quiet():
             return L.Trainer(
-                max_epochs=settings.max_epochs,
-                accelerator=settings.accelerator,
-                devices=settings.devices,
-                strategy=settings.strategy,
-                precision=settings.precision,
-                gradient_clip_val=settings.gradient_clip_val,
+                **{name: getattr(settings, name) for name in LIGHTNING},
                 check_val_every_n_epoch=settings.validate_every,
                 num_sanity_val_steps=0,
                 logger=False,
@@ -104,11 +95,9 @@ def check_checkpoint(last: Path) -> None:
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
-    try:
-        with zipfile.ZipFile(last) as parts:
-            sound = parts.testzip() is None
-    except zipfile.BadZipFile:
-        sound = False
+    sound = False
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(last) as parts:
+        sound = parts.testzip() is None
     if not sound:
         raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
 

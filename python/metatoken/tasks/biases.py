@@ -84,9 +84,9 @@ class RatingBias:
         cls, train: Interactions, validation: Interactions, dampings: Sequence[float] = (1, 2, 3, 5, 7, 10, 15, 25)
     ) -> RatingBias:
         """The fit whose damping has the least RMSE on `validation`; the least damping among equals."""
-        fits = [cls.fit(train, damping) for damping in sorted(dampings)]
         if len(validation) == 0:
             return cls.fit(train)
+        fits = [cls.fit(train, damping) for damping in sorted(dampings)]
         actual = ratings_of(validation)
         users, items = (validation.frame[name].to_numpy() for name in ("user", "item"))
         return min(fits, key=lambda fit: float(((fit.predict(users, items) - actual) ** 2).mean()))
@@ -101,7 +101,7 @@ class RatingBias:
             train: Interactions with ratings.
             damping: As in `fit`.
             folds: Parts, each left out once.
-            seed: Of the parts.
+            seed: Seed of the parts.
 
         Returns:
             float64 `[n]`.
@@ -109,11 +109,10 @@ class RatingBias:
         part = np.random.default_rng(seed).integers(folds, size=len(train))
         predicted = np.empty(len(train))
         users, items = (train.frame[name].to_numpy() for name in ("user", "item"))
-        for number in range(folds):
+        for number in np.unique(part):
             inside = part == number
-            if inside.any():
-                rest = train.with_rows(~inside) if not inside.all() else train
-                predicted[inside] = cls.fit(rest, damping).predict(users[inside], items[inside])
+            rest = train if inside.all() else train.with_rows(~inside)
+            predicted[inside] = cls.fit(rest, damping).predict(users[inside], items[inside])
         return predicted
 
     def predict(self, users: NDArray[Any], items: NDArray[Any]) -> Float64:
@@ -133,7 +132,7 @@ class RatingBase:
     Attributes:
         biases: Fitted on training ratings.
         spread: Standard deviation of what the biases leave over in training.
-        share: Of the head's part, by task, chosen on validation ratings; 1 before that.
+        share: Share of the head's part by task, chosen on validation ratings; 1 before that.
     """
 
     biases: RatingBias
@@ -164,10 +163,6 @@ class RatingBase:
         mean, low, high, damping, spread = arrays["numbers"].tolist()
         biases = RatingBias(mean, arrays["user"], arrays["item"], low, high, damping)
         return cls(biases, spread, dict(zip(tasks, arrays["shares"].tolist(), strict=False)))
-
-    def out_of_fold(self, train: Interactions, seed: int) -> np.ndarray:
-        """What the biases say of training rows whose ratings they have not seen, float64 `[n]`."""
-        return RatingBias.out_of_fold(train, self.biases.damping, seed=seed)
 
     def predict(self, task: str, users: np.ndarray, items: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Ratings float64 `[n]` within the range of training.

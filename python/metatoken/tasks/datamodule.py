@@ -34,17 +34,17 @@ class TaskDataModule(L.LightningDataModule):
     """Train and validation batches for `MetaTokenModule`, which says how it reads when it is fitted.
 
     Args:
-        split: Of the log; with held-out pairs (`Split.with_pairs`) where a task rates or writes.
+        split: The log, split; with held-out pairs (`Split.with_pairs`) where a task rates or writes.
         vocabulary: Fitted on `split.train`.
         tasks: Names of tasks.
         batch_size: Rows in a step of the optimizer, over all processes and accumulated batches.
-        seed: Of every draw.
-        direct_share: Share of the users who give a row of the direct task in an epoch. A user has one such row but many
-            sequential targets, so a small share keeps the tasks in balance.
+        seed: Seed of every draw.
+        direct_share: Share of the users who give a row of the direct task per epoch, see
+            `metatoken.tasks.mixture.rows_of_ranking`.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
             write take as many held-out rows.
-        shares: Weights of those tasks in an epoch, see `metatoken.tasks.mixture.rows_per_task`.
-        mixing_temperature: Of the same.
+        shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
+        mixing_temperature: See there.
     """
 
     def __init__(
@@ -108,14 +108,12 @@ class TaskDataModule(L.LightningDataModule):
     def training_batches(self, parts: int = 1) -> TrainingBatches:
         """Batches of all tasks; each step in `parts`."""
         histories, reader = self.split.train.sequences(), self.reader
+        builder = reader.builder
         ranked = {task.name: task for task in self.tasks if task.kind == "rank"}
         needed = reader.user_tokens != "none" or any(RANKING[name].needs_user for name in ranked)
-        tokens = UserTokens(reader.user_tokens, histories, self.vocabulary, reader.builder.encoder, needed=needed)
-        ranking = {
-            name: rows(ranked[name], histories, reader.builder, tokens)
-            for name, rows in RANKING.items()
-            if name in ranked
-        }
+        tokens = UserTokens(reader.user_tokens, histories, self.vocabulary, builder.encoder, needed=needed)
+        kinds = {name: rows for name, rows in RANKING.items() if name in ranked}
+        ranking = {name: rows(ranked[name], histories, builder, tokens) for name, rows in kinds.items()}
         pairs = {task.name: self.pair_rows(task, "train") for task in self.tasks if task.kind != "rank"}
         wanted = rows_of_ranking({name: len(rows) for name, rows in ranking.items()}, self.direct_share)
         wanted |= rows_per_task({name: len(rows) for name, rows in pairs.items()}, self.shares, self.mixing_temperature)
@@ -126,7 +124,7 @@ class TaskDataModule(L.LightningDataModule):
             tokens,
             batch_size=self.batch_size,
             seed=self.seed,
-            pad_id=reader.builder.encoder.pad_id,
+            pad_id=builder.encoder.pad_id,
             parts=parts,
         )
 
@@ -145,17 +143,13 @@ class TaskDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
         trainer = self._trainer()
-        batches = self.training_batches(trainer.world_size * trainer.accumulate_grad_batches)
-        sampler = StepSampler(
-            batches.steps,
-            accumulate=trainer.accumulate_grad_batches,
-            ranks=trainer.world_size,
-            rank=trainer.global_rank,
-        )
+        accumulate, ranks = trainer.accumulate_grad_batches, trainer.world_size
+        batches = self.training_batches(ranks * accumulate)
+        sampler = StepSampler(batches.steps, accumulate=accumulate, ranks=ranks, rank=trainer.global_rank)
         plan = {
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
-            "devices": trainer.world_size, "accumulate_grad_batches": trainer.accumulate_grad_batches,
+            "devices": ranks, "accumulate_grad_batches": accumulate,
         }  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:
@@ -187,16 +181,8 @@ class TaskDataModule(L.LightningDataModule):
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
         if len(chosen) >= trainer.world_size:
             chosen = chosen[trainer.global_rank :: trainer.world_size]
-        return EvaluationBatches(
-            task.name,
-            task.templates[0].id,
-            targets.users[chosen],
-            targets.items[chosen],
-            self.split.history("validation"),
-            reader.builder,
-            batch_size=VALIDATION_BATCH,
-            with_user=reader.user_tokens != "none",
-        )
+        users, items, histories = targets.users[chosen], targets.items[chosen], self.split.history("validation")
+        return EvaluationBatches(reader, task.templates[0], users, items, histories, batch_size=VALIDATION_BATCH)
 
     def held_out_pairs(self, task: Task) -> HeldOutPairs:
         """Questions about validation pairs."""

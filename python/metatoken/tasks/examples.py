@@ -33,8 +33,8 @@ class Example:
 
     ids: np.ndarray
     items: np.ndarray
-    states: np.ndarray
-    targets: np.ndarray
+    states: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    targets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     text: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rating: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 

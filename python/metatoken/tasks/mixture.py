@@ -49,10 +49,10 @@ class TrainingBatches(Dataset[Batch]):
 
     Args:
         tables: Rows of every task.
-        wanted: Rows of each table in an epoch, drawn afresh where they are not all.
+        wanted: Rows of each table per epoch, drawn afresh where they are not all.
         tokens: User tokens, drawn anew for every epoch.
         batch_size: Rows in a step.
-        seed: Of every draw.
+        seed: Seed of every draw.
         pad_id: Fills short rows.
         parts: Batches in a step.
 
@@ -75,11 +75,9 @@ class TrainingBatches(Dataset[Batch]):
         self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
         self.steps = math.ceil(sum(self.wanted) / batch_size)
         if sum(self.wanted) // self.steps < parts:
-            raise ArgumentError(
-                "batch_size",
-                f"a step of {sum(self.wanted) // self.steps} rows cannot be cut into {parts} parts (processes x "
-                "accumulated batches)",
-            )
+            step = f"a step of {sum(self.wanted) // self.steps} rows"
+            said = f"{step} cannot be cut into {parts} parts (processes x accumulated batches)"
+            raise ArgumentError("batch_size", said)
         # Rows are numbered through all tables.
         self._first = offsets_of(np.array([len(table) for table in self.tables]))
         self._sizes = np.concatenate([table.sizes() for table in self.tables])
@@ -88,7 +86,7 @@ class TrainingBatches(Dataset[Batch]):
         self._plan: list[np.ndarray] = []
 
     def __len__(self) -> int:
-        """Batches in an epoch, over all parts."""
+        """Batches per epoch, over all parts."""
         return self.steps * self.parts
 
     def __getitem__(self, key: tuple[int, int] | int) -> Batch:
@@ -130,7 +128,7 @@ class TrainingBatches(Dataset[Batch]):
 def rows_per_task(
     counts: Mapping[str, int], shares: Mapping[str, float] | None = None, temperature: float = 1.0
 ) -> dict[str, int]:
-    """Rows of each task in an epoch.
+    """Rows of each task per epoch.
 
     With `n_t` rows and share `s_t`, task t gets the part `(s_t n_t)^(1/T) / sum_u (s_u n_u)^(1/T)` of
     `sum_u s_u n_u` rows. `T = 1` gives `s_t n_t`; a larger temperature brings the tasks nearer to equal parts (Raffel
@@ -174,18 +172,7 @@ def rows_of_ranking(counts: Mapping[str, int], direct_share: float) -> dict[str,
 
 
 def draw(rows: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """`wanted` of the rows: all of them as often as they fit, and a part of them drawn without repeats.
-
-    Args:
-        rows: int64 `[n]`.
-        wanted: How many.
-        rng: Source of chance; not used where `wanted` is a multiple of n.
-
-    Returns:
-        int64 `[wanted]`, in no order that matters.
-    """
+    """int64 `[wanted]` of the rows `[n]`: all as often as they fit, and a part of them drawn without repeats."""
     whole, rest = divmod(wanted, len(rows))
-    parts = [rows] * whole
-    if rest:
-        parts.append(rng.choice(rows, rest, replace=False))
-    return np.concatenate(parts) if parts else rows[:0]
+    # Nothing is drawn where `wanted` is a multiple of n.
+    return np.concatenate([rows[:0], *[rows] * whole, *([rng.choice(rows, rest, replace=False)] if rest else [])])

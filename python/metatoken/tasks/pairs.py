@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -66,8 +66,8 @@ class Pairs:
         rows: int64 `[n]` rows of the log part's frame.
         users: int64 `[n]` user rows.
         items: int64 `[n]` item rows.
-        fields: Texts of each field that the log has, rows as in `users`.
         ratings: float64 `[n]`, or None where they are not known.
+        fields: Texts of each field that the log has, rows as in `users`.
         written: The same fields as plain text, `[n]` each.
     """
 
@@ -75,8 +75,8 @@ class Pairs:
     rows: Ids
     users: Ids
     items: Ids
-    fields: dict[str, Texts]
     ratings: Ids | None
+    fields: dict[str, Texts]
     written: dict[str, tuple[str, ...]]
 
     @classmethod
@@ -86,7 +86,7 @@ class Pairs:
         Args:
             task: The task.
             log: A part of a log.
-            tokenizer: Of the backbone.
+            tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
 
         Raises:
@@ -94,9 +94,8 @@ class Pairs:
         """
         frame = log.frame
         for column in sorted(task.columns - set(frame.columns)):
-            raise ArgumentError(
-                "log", f"the task {task.name!r} needs the column {column!r}; name it as data.{column} of the log"
-            )
+            said = f"the task {task.name!r} needs the column {column!r}; name it as data.{column} of the log"
+            raise ArgumentError("log", said)
         columns = {name: frame[name].to_list() for name in FIELDS if name in frame.columns and name != "rating"}
         keep = np.ones(frame.height, dtype=np.bool_)
         for name in task.columns & set(columns):
@@ -109,7 +108,7 @@ class Pairs:
         ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
         if ratings is not None:
             written["rating"] = [f"{rating:g}" for rating in ratings.tolist()]
-        return cls._encoded(task, rows, users, items, written, ratings, tokenizer, max_text)
+        return cls(task, rows, users, items, ratings, *_encoded(written, tokenizer, max_text))
 
     @classmethod
     def ask(
@@ -122,7 +121,7 @@ class Pairs:
             users: int `[n]` user rows.
             items: int `[n]` item rows.
             fields: Texts `[n]` each, "" where there is none; nothing is read of the answer's own column.
-            tokenizer: Of the backbone.
+            tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
 
         Raises:
@@ -135,22 +134,7 @@ class Pairs:
             if not all(text.strip() for text in written.get(name, [""])):
                 raise ArgumentError("fields", f"the task {task.name!r} needs a {name} in every row")
         users, items = users.astype(np.int64), items.astype(np.int64)
-        return cls._encoded(task, np.arange(len(users)), users, items, written, None, tokenizer, max_text)
-
-    @classmethod
-    def _encoded(
-        cls,
-        task: Task,
-        rows: Ids,
-        users: Ids,
-        items: Ids,
-        written: dict[str, list[str]],
-        ratings: Ids | None,
-        tokenizer: Any,
-        max_text: int,
-    ) -> Pairs:
-        fields = {name: Texts.encode(tokenizer, texts, max_text) for name, texts in written.items()}
-        return cls(task, rows, users, items, fields, ratings, {name: tuple(texts) for name, texts in written.items()})
+        return cls(task, np.arange(len(users)), users, items, None, *_encoded(written, tokenizer, max_text))
 
     def __len__(self) -> int:
         return len(self.users)
@@ -186,6 +170,13 @@ class Pairs:
         """Slots that have a value in a row; the answer's own column never is one of them."""
         have = {name for name, texts in self.fields.items() if len(texts.tokens[row])}
         return frozenset((have | {"user", "item"}) - {self.task.column})
+
+
+def _encoded(
+    written: Mapping[str, Sequence[str]], tokenizer: Any, max_text: int
+) -> tuple[dict[str, Texts], dict[str, tuple[str, ...]]]:
+    fields = {name: Texts.encode(tokenizer, texts, max_text) for name, texts in written.items()}
+    return fields, {name: tuple(texts) for name, texts in written.items()}
 
 
 class QuestionEncoder:
@@ -237,11 +228,9 @@ class PairRows(ABC):
     """Training rows of a task about pairs; each kind says what an example supervises.
 
     Args:
-        pairs: Of the task.
+        pairs: Pairs of the task.
         encoder: Splices ids.
     """
-
-    NOTHING: ClassVar = np.zeros(0, dtype=np.int64)
 
     def __init__(self, pairs: Pairs, encoder: PromptEncoder) -> None:
         self.task, self.pairs, self.encoder = pairs.task, pairs, QuestionEncoder(encoder)
@@ -279,7 +268,7 @@ class HeldOutPairs(Dataset[Batch]):
         rows: The pairs.
         pad_id: Fills short rows.
         limit: Pairs at most, drawn once; None takes all.
-        seed: Of the draw.
+        seed: Seed of the draw.
         batch_size: Pairs in a batch.
     """
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Template
 
     Ids = np.ndarray
-    Pieces = tuple[tuple[str, str], ...]
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 ENDS = ("\n", ";", ".")  # what closes a title: the first that the tokenizer knows; a T5 has no line end
@@ -114,9 +113,9 @@ class PromptEncoder:
         key = (template.id, user_ids is not None)
         if key not in self._prompts:
             pieces = template.pieces(frozenset() if user_ids is None else frozenset({"user"}))
-            slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), None)
-            before, after = ([self.words(text) for _, text in part] for part in _around(pieces, slot))
-            behind = None if slot is None else np.concatenate([self.head[:0], *after])
+            slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), len(pieces))
+            before, after = ([self.words(text) for _, text in part] for part in (pieces[:slot], pieces[slot + 1 :]))
+            behind = None if slot == len(pieces) else np.concatenate([self.head[:0], *after])
             self._prompts[key] = np.concatenate([self.head, *before]), behind
         first, second = self._prompts[key]
         return first if second is None or user_ids is None else np.concatenate([first, user_ids, second])
@@ -132,11 +131,6 @@ class PromptEncoder:
         end = next(ids[-1:] for ids in (_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
         words = _ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
         return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
-
-
-def _around(pieces: Pieces, place: int | None) -> tuple[Pieces, Pieces]:
-    """What stands before and behind a place; all before where there is none."""
-    return (pieces, ()) if place is None else (pieces[:place], pieces[place + 1 :])
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:

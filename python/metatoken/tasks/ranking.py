@@ -16,13 +16,13 @@ import torch
 from torch.utils.data import Dataset
 
 from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
-from metatoken.tasks.task import Task, find_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from metatoken.data import Sequences
-    from metatoken.tasks.task import Template
+    from metatoken.tasks.reader import Reader
+    from metatoken.tasks.task import Task, Template
     from metatoken.tasks.user_tokens import UserTokens
 
     Ids = np.ndarray
@@ -61,8 +61,7 @@ class RankingRows(ABC):
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row, its template and what else is free drawn by `rng`."""
-        words = self.task.seen
-        template = words[rng.integers(len(words))]
+        template = self.task.seen[rng.integers(len(self.task.seen))]
         user, end, targets = self.rows[row].tolist()
         return self._example(template, user, end, targets, rng)
 
@@ -138,64 +137,59 @@ class Evaluation:
         batch: The prompts.
         targets: int64 `[B]` item rows.
         seen: For each prompt the item rows that may not be recommended.
+        users: int `[B]` user rows.
     """
 
     batch: Batch
     targets: torch.Tensor
     seen: list[Ids]
+    users: Ids
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Evaluation:
         """The same on a device."""
-        return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen)
+        return Evaluation(self.batch.to(device, non_blocking), self.targets.to(device), self.seen, self.users)
 
 
 class EvaluationBatches(Dataset[Evaluation]):
     """Prompts of held-out targets with one template, in the order of the targets.
 
     Args:
-        task: Name of a task that ranks.
-        template_id: Whose words to use.
+        reader: How the model reads.
+        template: Words of a task that ranks.
         users: int `[m]` user rows.
         targets: int `[m]` item rows.
         histories: What each user has seen, by user row.
-        builder: Makes examples.
         batch_size: Prompts in a batch.
-        with_user: Put user tokens into prompts that could do without.
     """
 
     def __init__(
-        self,
-        task: str,
-        template_id: str,
-        users: Ids,
-        targets: Ids,
-        histories: Sequences,
-        builder: ExampleBuilder,
-        *,
-        batch_size: int,
-        with_user: bool = False,
+        self, reader: Reader, template: Template, users: Ids, targets: Ids, histories: Sequences, *, batch_size: int
     ) -> None:
-        self.template = find_task(task).find(template_id)
-        self.users, self.targets = users, targets
-        self.histories, self.builder, self.batch_size = histories, builder, batch_size
-        self.reads_history = RANKING[task].reads_history
-        self.with_user = with_user or RANKING[task].needs_user
+        self.builder, self.template = reader.builder, template
+        self.users, self.targets, self.histories, self.batch_size = users, targets, histories, batch_size
+        self.reads_history = RANKING[template.task].reads_history
+        self.with_user = reader.user_tokens != "none" or RANKING[template.task].needs_user
 
     def __len__(self) -> int:
         """Batches in all."""
         return math.ceil(len(self.users) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> Evaluation:
         """Batch `number`."""
         chosen = slice(number * self.batch_size, (number + 1) * self.batch_size)
         users = self.users[chosen]
         seen = [self.histories[user] for user in users]
-        known = self.builder.encoder.users
-        tokens = [known[user] if self.with_user else None for user in users]
-        batch = self.prompts(seen if self.reads_history else [history[:0] for history in seen], tokens)
-        return Evaluation(batch, torch.from_numpy(self.targets[chosen].astype(np.int64)), seen)
-
-    def prompts(self, histories: Sequence[Ids], tokens: Sequence[Ids | None]) -> Batch:
-        """Prompts of histories, each with the token ids of its user or without."""
-        pairs = zip(tokens, histories, strict=True)
-        return collate([self.builder.prompt(self.template, *pair) for pair in pairs], self.builder.encoder.pad_id)
+        encoder = self.builder.encoder
+        prompts = [
+            self.builder.prompt(
+                self.template,
+                encoder.users[user] if self.with_user else None,
+                history if self.reads_history else history[:0],
+            )
+            for user, history in zip(users, seen, strict=True)
+        ]
+        targets = torch.from_numpy(self.targets[chosen].astype(np.int64))
+        return Evaluation(collate(prompts, encoder.pad_id), targets, seen, users)

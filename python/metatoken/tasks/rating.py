@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metatoken.tasks.biases import RatingBase, ratings_of
+from metatoken.tasks.biases import RatingBase, RatingBias, ratings_of
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import PairRows, Pairs
 
@@ -19,7 +19,7 @@ class RatingRows(PairRows):
     """Training rows of one task that rates.
 
     Args:
-        pairs: Of the task.
+        pairs: Pairs of the task.
         encoder: Splices ids.
         rest: float32 `[n]`, what the head should give for each pair, in spreads.
     """
@@ -30,7 +30,7 @@ class RatingRows(PairRows):
 
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """Nothing stands behind the question."""
-        return Example(ids, items, self.NOTHING, self.NOTHING, rating=self.rest[row : row + 1])
+        return Example(ids, items, rating=self.rest[row : row + 1])
 
 
 def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:
@@ -39,12 +39,14 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
     Args:
         log: A part of a log with ratings.
         base: Biases and spread of the training part.
-        fold_seed: Of the folds for training rows, whose ratings the biases have seen: the head learns what is left over
-            by biases that have not (`RatingBase.out_of_fold`), since that is what it meets on held-out rows, for which
-            this is None.
+        fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head
+            learns what biases leave over that have not, as it meets it on held-out rows; None for these.
     """
     if len(log) == 0:
         return np.zeros(0, dtype=np.float32)
     users, items = (log.frame[name].to_numpy() for name in ("user", "item"))
-    known = base.biases.predict(users, items) if fold_seed is None else base.out_of_fold(log, fold_seed)
+    if fold_seed is None:
+        known = base.biases.predict(users, items)
+    else:
+        known = RatingBias.out_of_fold(log, base.biases.damping, seed=fold_seed)
     return ((ratings_of(log) - known) / base.spread).astype(np.float32)

@@ -19,7 +19,7 @@ class Reader:
 
     Attributes:
         builder: Makes prompts of histories.
-        tokenizer: Of the backbone.
+        tokenizer: Tokenizer of the backbone.
         user_tokens: One of `metatoken.tasks.user_tokens.MODES`.
         max_text: Most tokens of a text.
         ratings: What values of the rating head mean; None where no task rates.

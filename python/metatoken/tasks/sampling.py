@@ -1,6 +1,6 @@
 """Which batches a process reads, in which order, and from where it goes on after an interruption.
 
-A step of the optimiser reads one batch of the plan, cut into `ranks x accumulate` parts. How many processes there are
+A step of the optimizer reads one batch of the plan, cut into `ranks x accumulate` parts. How many processes there are
 and how often gradients are accumulated therefore changes nothing about what is learned.
 """
 
@@ -35,7 +35,7 @@ class StepSampler(DistributedSampler[tuple[int, int]]):
     """Yields (epoch, part) for one process; Lightning calls `set_epoch`.
 
     Args:
-        steps: Optimiser steps in an epoch.
+        steps: Optimizer steps per epoch.
         accumulate: Parts of a step that one process reads one after the other.
         ranks: Processes.
         rank: This process.
@@ -68,7 +68,7 @@ class ResumableLoader(DataLoader["Batch"]):
 
     Args:
         dataset: Batches by (epoch, part).
-        sampler: Of this process.
+        sampler: Steps of this process.
         plan: What must be the same for a place within an epoch to mean the same batches.
         place: Gives (epoch, batches of it that are done), as the trainer counts them.
     """
@@ -94,9 +94,7 @@ class ResumableLoader(DataLoader["Batch"]):
         changed = [key for key in {**plan, **self.plan} if plan.get(key) != self.plan.get(key)]
         if position and changed:
             was = ", ".join(f"{key} {plan.get(key)}" for key in changed)
-            raise ConfigError(
-                f"checkpoint: made {position} batches into an epoch with {was}; resume with the same settings "
-                "(they can be changed at the end of an epoch)"
-            )
+            remedy = "resume with the same settings (they can be changed at the end of an epoch)"
+            raise ConfigError(f"checkpoint: made {position} batches into an epoch with {was}; {remedy}")
         sampler: Any = self.sampler
         sampler.start_at(epoch, position)

@@ -84,7 +84,7 @@ class Task:
     """One task.
 
     Attributes:
-        name: Of its file.
+        name: Name of its file.
         kind: What an answer is.
         templates: Seen ones first.
         column: Column of the log that holds the answer; None where the answer is an item.
@@ -121,13 +121,11 @@ class Task:
         Raises:
             ArgumentError: The task has none.
         """
-        for template in self.templates:
-            if template.id == template_id:
-                return template
-        known = ", ".join(template.id for template in self.templates)
-        raise ArgumentError(
-            "template", f"{template_id!r} is no template of the task {self.name!r}; expected one of {known}"
-        )
+        known = {template.id: template for template in self.templates}
+        if template_id not in known:
+            said = f"{template_id!r} is no template of the task {self.name!r}; expected one of {', '.join(known)}"
+            raise ArgumentError("template", said)
+        return known[template_id]
 
     def corpus(self) -> list[str]:
         """Texts of the seen templates for the tokenizer of a preset.

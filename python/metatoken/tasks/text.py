@@ -16,4 +16,4 @@ class WritingRows(PairRows):
         answer = self.encoder.answer(self.pairs, row)
         where = np.arange(len(ids), len(ids) + len(answer))
         items = np.concatenate([items, np.full(len(answer), -1)])
-        return Example(np.concatenate([ids, answer]), items, self.NOTHING, self.NOTHING, text=where)
+        return Example(np.concatenate([ids, answer]), items, text=where)
