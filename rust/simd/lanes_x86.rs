@@ -7,6 +7,17 @@ use std::arch::x86_64::*;
 
 use super::lanes::Lanes;
 
+/// Methods that are one intrinsic each, of the same arguments.
+macro_rules! intrinsics {
+    ($($name:ident($($arg:ident: $of:ty),*) -> $to:ty = $call:ident;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name($($arg: $of),*) -> $to {
+            // SAFETY: an intrinsic alone, under the contract of `Lanes`.
+            unsafe { $call($($arg),*) }
+        }
+    )*};
+}
+
 /// 256-bit registers with fused multiply-add.
 pub(crate) struct Avx2;
 
@@ -16,58 +27,16 @@ impl Lanes for Avx2 {
     type F = __m256;
     type I = __m256i;
 
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, value: __m256) {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn fnma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn min(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: __m256, b: __m256) -> __m256 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm256_max_ps(a, b) }
+    intrinsics! {
+        splat(value: f32) -> __m256 = _mm256_set1_ps;
+        load(from: *const f32) -> __m256 = _mm256_loadu_ps;
+        store(to: *mut f32, value: __m256) -> () = _mm256_storeu_ps;
+        fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps;
+        fnma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fnmadd_ps;
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps;
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps;
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps;
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps;
     }
 
     #[inline(always)]
@@ -130,58 +99,16 @@ impl Lanes for Avx512 {
     type F = __m512;
     type I = __m512i;
 
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, value: __m512) {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn min(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: __m512, b: __m512) -> __m512 {
-        // SAFETY: intrinsics alone, under the contract of `Lanes`.
-        unsafe { _mm512_max_ps(a, b) }
+    intrinsics! {
+        splat(value: f32) -> __m512 = _mm512_set1_ps;
+        load(from: *const f32) -> __m512 = _mm512_loadu_ps;
+        store(to: *mut f32, value: __m512) -> () = _mm512_storeu_ps;
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps;
+        fnma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fnmadd_ps;
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps;
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps;
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps;
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps;
     }
 
     #[inline(always)]
