@@ -24,7 +24,6 @@ from metatoken.data.settings import LogSettings, TextTableSettings
 from metatoken.data.text_table import read_texts
 from metatoken.decode.settings import TextOptions
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.settings import ModelSettings, Weights
 from metatoken.run.config import Config, dump_config, load_config
@@ -135,7 +134,6 @@ def test_a_new_field_is_an_argument_a_key_and_an_option() -> None:
         (LogSettings, Interactions.read, ()),
         (TextTableSettings, read_texts, ()),
         (TrainerSettings, TaskDataModule, ("batch_size", "direct_share", "validation_users", "mixing_temperature")),
-        (EvaluateSettings, Runner, ("width", "batch_size")),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
