@@ -55,6 +55,7 @@ def test_building_a_model_leaves_the_callers_random_state(make_module):
     ("fields", "message"),
     [
         ({"tasks": ["songs"]}, "unknown task 'songs'; expected some of"),
+        ({"tasks": ["direct", "direct"]}, "expected each task once, got 'direct' 2 times"),
         ({"tasks": []}, "model.tasks"),
         ({"temperature": 0.0}, "model.temperature"),
         ({"max_history": 0}, "model.max_history"),

@@ -98,6 +98,8 @@ def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path: 
         ("=3", "expected key=value"),
         ("seed.deep=3", "seed is a value, not a section"),
         ("model.tasks=[a", "not a YAML value"),
+        ("trainer.validation_users=-3", "an integer of at least 0, got -3"),
+        ("trainer.gradient_clip_val=-1", "a number of at least 0, got -1"),
         ("trainer.max_epoch=3", "did you mean 'max_epochs'?"),
         ("trainer.max_epochs=soon", "'soon'"),
         ("threads=0", "threads"),

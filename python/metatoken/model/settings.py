@@ -80,6 +80,8 @@ class ModelSettings(Settings):
             if task not in known:
                 remedy = hint(task, known, f"expected some of {', '.join(known)}")
                 raise SettingError(("tasks",), f"{f'unknown task {task!r}' if task else 'no task'}; {remedy}")
+            if self.tasks.count(task) > 1:
+                raise SettingError(("tasks",), f"expected each task once, got {task!r} {self.tasks.count(task)} times")
         if self.backbone in PRESETS:
             try:
                 PresetSize.of(PRESETS[self.backbone], self.preset)

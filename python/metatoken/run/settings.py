@@ -17,7 +17,7 @@ class TrainerSettings(Settings):
     direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
-    gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most.")
+    gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting(
         "32-true", "Precision of the numbers, as Lightning names it."
     )
@@ -25,6 +25,6 @@ class TrainerSettings(Settings):
     devices: int | str = setting("auto", "As Lightning names them.")
     strategy: str = setting("auto", "As Lightning names it.")
     checkpoint_every_steps: int | None = setting(None, "Also save within epochs, every so many steps.", ge=1)
-    validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.")
+    validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.", ge=0)
     validate_every: int = setting(1, "Epochs between validations.", ge=1)
     options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")
