@@ -126,6 +126,8 @@ def holds(node: ast.expr, names: set[str]) -> bool:
     if isinstance(node, ast.Attribute | ast.Starred):
         return holds(node.value, names)
     if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id == "replace":  # a copy with another seed is still a part
+            return holds(node.args[0], names)
         return holds(node.func, names) if isinstance(node.func, ast.Attribute) else False
     if isinstance(node, ast.BinOp | ast.BoolOp | ast.IfExp | ast.Tuple | ast.Dict):
         return any(holds(part, names) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr))

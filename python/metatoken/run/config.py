@@ -45,6 +45,11 @@ class Config(Settings):
         return {task.name: task.columns for task in tasks_of(self.model.tasks, "rate", "write")}
 
     @property
+    def rates(self) -> bool:
+        """Whether a task rates."""
+        return bool(tasks_of(self.model.tasks, "rate"))
+
+    @property
     def shows_users(self) -> bool:
         """Whether prompts hold user tokens."""
         from metatoken.tasks.ranking import RANKING  # computes with torch, which reading a file does not need

@@ -16,7 +16,7 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.trainer import check_checkpoint, fit, is_first_process, make_trainer
-from metatoken.tasks.task import FIELDS, tasks_of
+from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.manual_seed(config.seed)
-    pairs, rates = split.pairs, tasks_of(config.model.tasks, "rate")
-    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and rates else None
+    pairs = split.pairs
+    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and config.rates else None
     settings = replace(config.model, seed=config.seed)
     module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
