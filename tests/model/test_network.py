@@ -1,4 +1,4 @@
-"""Training and decoding must give a target the same score at every position (DESIGN decision 4)."""
+"""Training and decoding must give a target the same score at every position (docs/design.md, decision 4)."""
 
 import numpy as np
 import pytest

@@ -36,7 +36,7 @@ def fit(
         method: residual, tree or flat+rank.
         metric: euclidean or cosine.
         init: k-means++ or random.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
         max_iterations: Most Lloyd updates of a run.
         sample: Rows that a run is trained on where it has more.
         max_cluster_size: Most rows with one token of the first level.

@@ -114,7 +114,7 @@ def best_children(
     Args:
         index: The trie.
         beams: Nodes with children.
-        logits: Of the next token of each beam.
+        logits: Those of the next token of each beam.
         filters: Allowed items.
         found: int64 `[B]`, items that each prompt has already.
         k: Items wanted.
