@@ -80,6 +80,14 @@ def settle(
 
     A run of ties begins with its best score and ends before the first that is lower by more than the tolerance.
     """
+    # Most lists have no two neighbours that tie, and are settled as they stand.
+    near = (scores[:, 1:] >= _bound(scores[:, :-1], tolerance, log)) & np.isfinite(scores[:, 1:])
+    tied = near.any(axis=1)
+    if not tied.all():
+        items, scores = items.copy(), scores.copy()
+        if tied.any():
+            items[tied], scores[tied] = settle(items[tied], scores[tied], tolerance=tolerance, log=log)
+        return items, scores
     run = np.zeros(items.shape, dtype=np.int64)
     best = scores[:, 0].copy() if items.shape[1] else np.zeros(len(items), dtype=np.float32)
     for place in range(1, items.shape[1]):
