@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metatoken import TaskDataModule
 from metatoken.data import Sequences
 from metatoken.data.ragged import offsets_of
 from metatoken.tasks.ranking import DirectRows, SequentialRows
@@ -108,3 +109,24 @@ def test_rows_with_a_user_token_supervise_only_what_it_has_not_seen(batches, spl
 
 def _contains(ids, part):
     return any(ids[i : i + len(part)].tolist() == part.tolist() for i in range(len(ids) - len(part) + 1))
+
+
+def test_data_that_served_one_model_serve_another(make_module, split):
+    """Each fit makes batches as its own model reads them."""
+    one, two = make_module(tasks=["sequential"]), make_module(tasks=["sequential"], max_history=3)
+    data = TaskDataModule(split, one.vocabulary, tasks=["sequential"], batch_size=16)
+    longest = []
+    for module in (one, two, one):
+        data.trainer = SimpleNamespace(
+            lightning_module=module, world_size=1, global_rank=0, accumulate_grad_batches=1
+        )  # fmt: skip
+        batches = data.train_dataloader().dataset
+        longest.append(max(batches[0, n].input_ids.shape[1] for n in range(len(batches))))
+        assert all(loader.dataset.builder is module.builder for loader in data.val_dataloader())
+    assert longest[0] == longest[2] > longest[1]
+
+
+def test_without_a_model_there_are_no_batches(make_module, split):
+    data = TaskDataModule(split, make_module().vocabulary, tasks=["sequential"])
+    with pytest.raises(RuntimeError, match=r"connect\(model\.reader\)"):
+        data.training_batches()

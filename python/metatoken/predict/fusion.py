@@ -119,19 +119,16 @@ def choose_fusion(
         seed: Seed of the draw.
         progress: Called with (batches done, batches in all).
     """
-    targets, _ = split.by_length(part)
     if "sequential" not in module.tasks:
         return Fusion(1.0, 0.0, 0.0)
+    targets, _ = split.by_length(part)
     if len(targets) == 0:
         return Fusion()
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    history, prior, template = (
-        split.history(part),
-        TransitionGraph.fit(split.train),
-        find_task("sequential").templates[0],
-    )
+    history, prior = split.history(part), TransitionGraph.fit(split.train)
+    template = find_task("sequential").templates[0]
     users, items = targets.users[chosen], targets.items[chosen]
     data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
 

@@ -76,20 +76,19 @@ class TaskDataModule(L.LightningDataModule):
                 "split", f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"
             )
         self._reader: Reader | None = None
+        self._rest: dict[str, np.ndarray] = {}  # by part, what the rating tasks of it share
         self._loader: ResumableLoader | None = None
         self._place_to_load: dict[str, Any] | None = None
 
     def connect(self, reader: Reader) -> None:
         """Says how the model reads that the batches are for; `Trainer.fit` does it."""
-        self._reader = reader
+        self._reader, self._rest = reader, {}
 
     @property
     def reader(self) -> Reader:
         """How the model reads."""
         if self._reader is None:
-            self.connect(self._trainer().lightning_module.reader)
-        if self._reader is None:
-            raise AssertionError("connect sets it")
+            raise RuntimeError("TaskDataModule needs a model: call connect(model.reader) or Trainer.fit(model, data)")
         return self._reader
 
     def _trainer(self) -> Any:
@@ -138,11 +137,13 @@ class TaskDataModule(L.LightningDataModule):
             return WritingRows(pairs, reader.builder.encoder)
         if reader.ratings is None:
             raise ArgumentError("tasks", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
-        rest = rest_of(log, reader.ratings, fold_seed=self.seed if part == "train" else None)
-        return RatingRows(pairs, reader.builder.encoder, rest[pairs.rows])
+        if part not in self._rest:
+            self._rest[part] = rest_of(log, reader.ratings, fold_seed=self.seed if part == "train" else None)
+        return RatingRows(pairs, reader.builder.encoder, self._rest[part][pairs.rows])
 
     def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
         trainer = self._trainer()
+        self.connect(trainer.lightning_module.reader)  # of this fit: the data may have served another model before
         accumulate, ranks = trainer.accumulate_grad_batches, trainer.world_size
         batches = self.training_batches(ranks * accumulate)
         sampler = StepSampler(batches.steps, accumulate=accumulate, ranks=ranks, rank=trainer.global_rank)
@@ -170,6 +171,7 @@ class TaskDataModule(L.LightningDataModule):
         self._place_to_load = state_dict
 
     def val_dataloader(self) -> list[DataLoader[Any]]:  # noqa: D102
+        self.connect(self._trainer().lightning_module.reader)
         found = [VALIDATION[task.kind](self, task) for task in self.tasks]
         return [DataLoader(data, batch_size=None, sampler=EvaluationSampler(len(data))) for data in found]
 
