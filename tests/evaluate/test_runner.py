@@ -169,6 +169,17 @@ def test_the_mode_of_the_model_is_given_back(make_module: Any, split: Any) -> No
     assert isinstance(result, Result)
 
 
+def test_the_mode_is_given_back_though_it_is_interrupted(make_module: Any, split: Any) -> None:
+    def interrupted(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    module = make_module(tasks=["direct"]).train()
+    with pytest.raises(KeyboardInterrupt):
+        Runner(module, split, progress=interrupted).run(Fusion(), unseen=False)
+    assert module.training
+    assert torch.is_grad_enabled()
+
+
 def test_generated_items_are_put_in_place(trained_run: TrainedRun) -> None:
     run = trained_run.run
     one = Runner(run.module, run.split, settings=EvaluateSettings(batch_size=4)).batches(find_template("seq-1"))[0]

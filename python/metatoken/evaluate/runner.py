@@ -106,16 +106,18 @@ class Runner:
         batches = -(-len(self.targets) // self.batch_size) * len(asked)
         total, was = batches + len(others), self.module.training
         self.module.eval()
-        with torch.no_grad():
-            lists = self._lists(asked, fusion, total)
-            rows, frames = self._ranked_rows(lists | self._baselines(ranked))
-            tables = [ANSWERS.to_frame()]
-            for done, task in enumerate(others, batches + 1):
-                for row, table in self._answered_rows(task, unseen):
-                    rows.append(row)
-                    tables.append(table)
-                self.progress(done, total)
-        self.module.train(was)
+        try:
+            with torch.no_grad():
+                lists = self._lists(asked, fusion, total)
+                rows, frames = self._ranked_rows(lists | self._baselines(ranked))
+                tables = [ANSWERS.to_frame()]
+                for done, task in enumerate(others, batches + 1):
+                    for row, table in self._answered_rows(task, unseen):
+                        rows.append(row)
+                        tables.append(table)
+                    self.progress(done, total)
+        finally:  # also where Ctrl-C ends it
+            self.module.train(was)
         return Result(rows, pl.concat([pl.DataFrame(schema=SCHEMA), *frames]), pl.concat(tables))
 
     def batches(self, template: Template) -> EvaluationBatches:
