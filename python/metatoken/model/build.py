@@ -119,7 +119,7 @@ def _input_norm(settings: ModelSettings, backbone: Backbone, text_tokens: int) -
     if settings.input_norm is not None:
         return settings.input_norm
     if settings.backbone in PRESETS:
-        return 0.25 * math.sqrt(backbone.dim)
+        return math.sqrt(backbone.dim)
     # Through the layer, since some architectures scale what they read.
     with torch.no_grad():
         return float(backbone.embed(torch.arange(text_tokens)[None])[0].float().norm(dim=1).mean())

@@ -5,6 +5,7 @@ It hands batches to the network, logs, and decides what a checkpoint holds.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -67,6 +68,8 @@ class MetaTokenModule(L.LightningModule):
         self.vocabulary, self.ratings = vocabulary, ratings
         parts = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
         self.network, self.builder, self.tokenizer, self.item_features = parts
+        # What was left to a default is saved as what it came to, since a later version may have another default.
+        self.settings = replace(self.settings, input_norm=self.network.input_norm)
         self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property
@@ -93,9 +96,9 @@ class MetaTokenModule(L.LightningModule):
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
-        size = max(1, len(batch.targets) + len(batch.ratings) + len(batch.text_ids))
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=size)
-        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
+        # All steps are divided by the same numbers, so means over an epoch weigh them alike: `batch_size=1`.
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=1)
+        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=1)
         return parts["loss"]
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102

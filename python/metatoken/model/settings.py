@@ -53,7 +53,7 @@ class ModelSettings(Settings):
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
     input_norm: float | None = setting(
-        None, "Length of OOV vectors at the input; by default .25 sqrt(dim) for a preset, else that of text rows."
+        None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )
     item_features: str | None = setting(
         None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
