@@ -5,7 +5,6 @@ It hands batches to the network, logs, and decides what a checkpoint holds.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.examples import Batch
+    from metatoken.tasks.recipe import Recipe
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -62,14 +62,13 @@ class MetaTokenModule(L.LightningModule):
         super().__init__()
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
-        self.settings = ModelSettings.of(None, fields) if settings is None else settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings
-        parts = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
-        self.network, self.builder, self.tokenizer, self.item_features = parts
+        asked = ModelSettings.of(None, fields) if settings is None else settings
+        parts = build_model(vocabulary, asked, features=features, texts=texts, tokenizer=tokenizer)
         # What was left to a default is saved as what it came to, since a later version may have another default.
-        self.settings = replace(self.settings, input_norm=self.network.input_norm)
+        self.settings, self.network, self.builder, self.tokenizer, self.item_features = parts
         self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property
@@ -81,6 +80,11 @@ class MetaTokenModule(L.LightningModule):
     def user_tokens(self) -> str:
         """How sequential prompts use user tokens."""
         return self.settings.user_tokens
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train it on the log of its vocabulary, where nobody says otherwise; `max_epochs` is for a trainer."""
+        return self.settings.recipe(self.vocabulary.n_targets)
 
     @property
     def reader(self) -> Reader:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: ModelSettings, *, fused: bool) -> torch.optim.AdamW:
     """AdamW over the weights that train; only matrices decay."""
+    if settings.learning_rate is None:
+        raise AssertionError("a model's own settings leave nothing open")
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},

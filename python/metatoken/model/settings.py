@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from metatoken.config import SettingError, Settings, setting
 from metatoken.errors import hint
 from metatoken.model.backbone.presets import PRESETS, PresetSize
+from metatoken.tasks.recipe import Recipe, recipe
 from metatoken.tasks.task import known_tasks
 
 Tuning = Literal["lora", "full", "frozen"]
@@ -67,7 +69,9 @@ class ModelSettings(Settings):
     )
     title_tokens: int = setting(12, "Most text tokens of a title.", ge=1)
     weights: Weights = setting(Weights(), "Weights of the parts of the loss.")
-    learning_rate: float = setting(1e-3, "Learning rate of AdamW.", gt=0)
+    learning_rate: float | None = setting(
+        None, "Learning rate of AdamW; by default 1e-3 if pretrained, by the size of the log for a preset.", gt=0
+    )
     weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices only.", ge=0)
     warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
     schedule: Literal["constant", "cosine"] = setting("cosine", "After the warm-up: constant, or cosine to zero.")
@@ -94,6 +98,21 @@ class ModelSettings(Settings):
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
+
+    def recipe(self, n_targets: int | None) -> Recipe:
+        """How to train the backbone on a log with so many targets, see `metatoken.tasks.recipe`."""
+        return recipe(n_targets, pretrained=self.backbone not in PRESETS)
+
+    def resolved(self, n_targets: int | None) -> Self:
+        """The settings with what they leave to a default of presets, or to the size of the log."""
+        rate = self.recipe(n_targets).learning_rate if self.learning_rate is None else self.learning_rate
+        if self.backbone not in PRESETS:
+            return replace(self, learning_rate=rate)
+        size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
+        if size.dropout is None:
+            preset = preset | {"dropout": self.recipe(n_targets).dropout}
+        norm = math.sqrt(size.dim) if self.input_norm is None else self.input_norm
+        return replace(self, learning_rate=rate, preset=preset, input_norm=norm)
 
     @property
     def tuned(self) -> Tuning:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ class Config(Settings):
                 known = ", ".join(self.needs) or "none"
                 said = f"{name!r} is no rating or text task of the run; it has {known}"
                 raise SettingError(("trainer", "shares"), said)
+
+    def resolved(self, n_targets: int) -> Config:
+        """The configuration with what it leaves to the size of the log, see `metatoken.tasks.recipe`."""
+        found, trainer = self.model.recipe(n_targets), self.trainer
+        epochs = found.max_epochs if trainer.max_epochs is None else trainer.max_epochs
+        rows = found.batch_size if trainer.batch_size is None else trainer.batch_size
+        trainer = replace(trainer, max_epochs=epochs, batch_size=rows)
+        return replace(self, model=self.model.resolved(n_targets), trainer=trainer)
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:

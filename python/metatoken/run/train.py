@@ -74,10 +74,11 @@ def train_run(
     """
     folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
-        _check_place(config, folder, overwrite, resume)
+        _check_place(folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
     split = _read(config, say, resume)
+    config = _by_size(config, split, folder if first and resume else None, say)
     with bar("learning tokens") as progress:
         vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
     if vocabulary.n_users == 0 and config.shows_users:
@@ -119,6 +120,21 @@ def _read(config: Config, say: Say, resume: bool) -> Split:
         validation, test = len(split.pairs.validation), len(split.pairs.test)
         say(f"{validation:,} + {test:,} rows are held out for ratings and texts")
     return split
+
+
+def _by_size(config: Config, split: Split, begun: RunFolder | None, say: Say) -> Config:
+    """The configuration with what it leaves to the size of the log; that of a begun run must be the same."""
+    targets = split.train.sequences().n_targets
+    config = config.resolved(targets)
+    if begun is not None:
+        past = load_config(begun.config)
+        if (config.model, config.seed) != (past.model, past.seed):
+            raise ConfigError(f"--resume: the model and the seed must be those of {begun.config}")
+    trainer, model = config.trainer, config.model
+    dropout = f", dropout {model.preset['dropout']:g}" if "dropout" in model.preset else ""
+    passes = f"at most {trainer.max_epochs} passes, {trainer.batch_size} rows a step"
+    say(f"{targets:,} targets to learn from: {passes}, learning rate {model.learning_rate:g}{dropout}")
+    return config
 
 
 def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
@@ -173,13 +189,10 @@ def _training_texts(split: Split) -> list[str]:
     return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
 
 
-def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
+def _check_place(folder: RunFolder, overwrite: bool, resume: bool) -> None:
     out = folder.path
     if resume:
         check_checkpoint(folder.checkpoint)
-        begun = load_config(folder.config)
-        if (config.model, config.seed) != (begun.model, begun.seed):
-            raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:
             raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
