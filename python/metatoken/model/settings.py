@@ -74,7 +74,9 @@ class ModelSettings(Settings):
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices only.", ge=0)
     warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
-    schedule: Literal["constant", "cosine"] = setting("cosine", "After the warm-up: constant, or cosine to zero.")
+    schedule: Literal["constant", "cosine"] | None = setting(
+        None, "After the warm-up: constant, by default for a preset, or cosine to zero at max_epochs, if pretrained."
+    )
     seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
 
     def check(self) -> None:
@@ -105,14 +107,19 @@ class ModelSettings(Settings):
 
     def resolved(self, n_targets: int | None) -> Self:
         """The settings with what they leave to a default of presets, or to the size of the log."""
-        rate = self.recipe(n_targets).learning_rate if self.learning_rate is None else self.learning_rate
+        found = self.recipe(n_targets)
+        settings = replace(
+            self,
+            learning_rate=found.learning_rate if self.learning_rate is None else self.learning_rate,
+            schedule=found.schedule if self.schedule is None else self.schedule,
+        )
         if self.backbone not in PRESETS:
-            return replace(self, learning_rate=rate)
+            return settings
         size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
         if size.dropout is None:
-            preset = preset | {"dropout": self.recipe(n_targets).dropout}
+            preset = preset | {"dropout": found.dropout}
         norm = math.sqrt(size.dim) if self.input_norm is None else self.input_norm
-        return replace(self, learning_rate=rate, preset=preset, input_norm=norm)
+        return replace(settings, preset=preset, input_norm=norm)
 
     @property
     def tuned(self) -> Tuning:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,15 @@ class Recipe:
         learning_rate: Learning rate of AdamW.
         batch_size: Rows in a step of the optimizer.
         max_epochs: Passes over the training data, which early stopping may cut short.
+        schedule: Of the learning rate. A cosine needs to know when training ends, so it goes with a fixed number of
+            passes.
     """
 
     dropout: float
     learning_rate: float
     batch_size: int
     max_epochs: int
+    schedule: Literal["constant", "cosine"] = "constant"
 
 
 BY_TARGETS = (
@@ -33,7 +37,7 @@ BY_TARGETS = (
 )
 """Most targets of a log, and its recipe."""
 
-PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=64, max_epochs=10)
+PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=64, max_epochs=10, schedule="cosine")
 """For a backbone that has learned already; it brings its own dropout, and a pass of it takes long."""
 
 
