@@ -98,11 +98,13 @@ class MetaTokenModule(L.LightningModule):
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
         return parts["loss"]
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002
+        """Logs what is measured; gives the item head's scores to callbacks, so that none computes them again."""
         task = find_task(self.tasks[dataloader_idx])
-        values, size = VALIDATION[task.kind](self.network, batch, self.settings.weights)
-        named = {f"val/{task.name}/{name}": value for name, value in values.items()}
-        self.log_dict(named, batch_size=size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
+        found = VALIDATION[task.kind](self.network, batch, self.settings.weights)
+        named = {f"val/{task.name}/{name}": value for name, value in found.values.items()}
+        self.log_dict(named, batch_size=found.size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
+        return found.scores
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.

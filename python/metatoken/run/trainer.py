@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from metatoken.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import lightning as L
 
@@ -29,8 +29,16 @@ def is_first_process() -> bool:
     return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
 
 
-def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], None]) -> L.Trainer:
-    """Lightning's trainer for a run, which writes its `last` checkpoint and says one line per epoch.
+def make_trainer(
+    settings: TrainerSettings, last: Path, say: Callable[[str], None], measures: Sequence[L.Callback] = ()
+) -> L.Trainer:
+    """Lightning's trainer for a run.
+
+    Args:
+        settings: How long to train, and on what.
+        last: The checkpoint to resume from that it writes.
+        say: Gets one line per epoch.
+        measures: What is measured and watched after each epoch.
 
     Raises:
         ConfigError: Lightning refuses the settings.
@@ -42,7 +50,7 @@ def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], Non
     from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
     from metatoken.model.store.reporting import EpochLines
 
-    callbacks: list[L.Callback] = [EpochLines(say)]
+    callbacks: list[L.Callback] = [*measures, EpochLines(say)]
     if settings.checkpoint_every_steps is not None:
         callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))
     callbacks.append(
@@ -54,7 +62,7 @@ def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], Non
     sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
     try:
         with _quiet():
-            return L.Trainer(
+            trainer = L.Trainer(
                 **{name: getattr(settings, name) for name in LIGHTNING},
                 check_val_every_n_epoch=settings.validate_every,
                 num_sanity_val_steps=0,
@@ -67,6 +75,10 @@ def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], Non
             )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+    if sharded and settings.patience is not None:
+        said = f"the best epoch cannot be kept under the strategy {settings.strategy}, whose weights are in pieces"
+        raise ConfigError(f"trainer.patience: {said}; set it to null")
+    return trainer
 
 
 def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last: Path | None) -> None:
@@ -84,8 +96,8 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
         raise
 
 
-def check_checkpoint(last: Path) -> None:
-    """Refuses, before any work, to go on from a checkpoint that is missing or damaged.
+def check_checkpoints(last: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing or damaged, or whose best epoch is damaged.
 
     Raises:
         ConfigError: There is none.
@@ -95,11 +107,12 @@ def check_checkpoint(last: Path) -> None:
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
-    sound = False
-    with suppress(zipfile.BadZipFile), zipfile.ZipFile(last) as parts:
-        sound = parts.testzip() is None
-    if not sound:
-        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+    for path in last.parent.glob("*.ckpt"):
+        sound = False
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as parts:
+            sound = parts.testzip() is None
+        if not sound:
+            raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
 
 
 @contextmanager
