@@ -11,6 +11,7 @@ import lightning as L
 import torch
 
 from metatoken.errors import ArgumentError, ArtifactError, DivergedError
+from metatoken.model.averaging import averaged
 from metatoken.model.store.checkpoints import check_weights
 from metatoken.model.validation import REMEDY
 from metatoken.run.record import TrainingRecord, Validated
@@ -113,7 +114,8 @@ class BestEpoch(L.Callback):
         )
         self.course.values.append(one)
         if self.patience is not None and self.course.best is one:
-            trainer.save_checkpoint(self._next, weights_only=True)
+            with averaged(trainer):
+                trainer.save_checkpoint(self._next, weights_only=True)
             self._known = False
         self._stop_if_over(trainer)
 
@@ -127,9 +129,9 @@ class BestEpoch(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: D102
         self._settle(trainer)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Loads the weights of the best epoch."""
-        if self.patience is None or self.course.best is None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Loads the weights of the best epoch, over what other callbacks leave when a fit ends."""
+        if stage != "fit" or self.patience is None or self.course.best is None:
             return
         self._known = True
         self._settle(trainer)

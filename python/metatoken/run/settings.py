@@ -16,6 +16,12 @@ class TrainerSettings(Settings):
     patience: int | None = setting(
         10, "Validations without a better one until training stops, and the best is kept; none keeps the last.", ge=1
     )
+    ema: float | None = setting(
+        None,
+        "Decay of a moving average of the weights, which is validated and kept; none does not average.",
+        gt=0,
+        lt=1,
+    )
     batch_size: int = setting(128, "Rows in a step of the optimizer.", ge=1)
     direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)

@@ -47,10 +47,13 @@ def make_trainer(
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import ModelCheckpoint
 
+    from metatoken.model.averaging import WeightAverage
     from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
     from metatoken.model.store.reporting import EpochLines
 
     callbacks: list[L.Callback] = [*measures, EpochLines(say)]
+    if settings.ema is not None:
+        callbacks.append(WeightAverage(settings.ema))
     if settings.checkpoint_every_steps is not None:
         callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))
     callbacks.append(
@@ -75,9 +78,10 @@ def make_trainer(
             )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
-    if sharded and settings.patience is not None:
-        said = f"the best epoch cannot be kept under the strategy {settings.strategy}, whose weights are in pieces"
-        raise ConfigError(f"trainer.patience: {said}; set it to null")
+    for name in ("patience", "ema"):
+        if sharded and getattr(settings, name) is not None:
+            said = f"not possible under the strategy {settings.strategy}, whose weights are in pieces"
+            raise ConfigError(f"trainer.{name}: {said}; set it to null")
     return trainer
 
 
