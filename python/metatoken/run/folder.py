@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and how it becomes a `Run` again.
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/  training.json
+      training.csv  tensorboard/  (as `trainer.logger` says)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
@@ -42,6 +43,8 @@ class RunFolder:
         checkpoint: What `--resume` goes on from.
         best: Weights of the best epoch.
         training: Which epoch was kept, and what was found after each.
+        table: What was logged after each epoch.
+        tensorboard: The same, and steps, for TensorBoard.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
         answers: Ratings and texts of the last evaluation, beside what is true.
@@ -53,6 +56,7 @@ class RunFolder:
         self.vocabulary, self.items, self.model = (self.path / name for name in ("vocabulary", "items", "model"))
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
+        self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
         self.metrics = self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 

@@ -34,6 +34,9 @@ class TrainerSettings(Settings):
     devices: int | str = setting("auto", "As Lightning names them.")
     strategy: str = setting("auto", "As Lightning names it.")
     checkpoint_every_steps: int | None = setting(None, "Also save within epochs, every so many steps.", ge=1)
+    logger: Literal["csv", "tensorboard", "none"] = setting(
+        "csv", "csv: training.csv in the run folder, a row an epoch; tensorboard: its files beside that; none."
+    )
     validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.", ge=0)
     validate_every: int = setting(1, "Epochs between validations.", ge=1)
     options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")

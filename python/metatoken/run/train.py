@@ -176,7 +176,7 @@ def _trainer(config: Config, split: Split, folder: RunFolder, say: Say) -> tuple
 
     monitor, also, measures = watched(config.model.tasks, split)
     best = BestEpoch(monitor, folder.best, also=also, patience=config.trainer.patience)
-    return make_trainer(config.trainer, folder.checkpoint, say, [*measures, best]), best
+    return make_trainer(config.trainer, folder, say, [*measures, best]), best
 
 
 def _weights(module: MetaTokenModule) -> str:
