@@ -109,7 +109,7 @@ class MetaTokenModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.
-        optimizer = make_optimizer(self.parameters(), self.settings, fused="mixed" not in self.trainer.precision)
+        optimizer = make_optimizer(self, self.settings, fused="mixed" not in self.trainer.precision)
         total = float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(self.settings, step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -112,6 +112,7 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
 
     Raises:
         KeyboardInterrupt: Ctrl-C, which Lightning turns into an exit.
+        ConfigError: The checkpoint is of a version that grouped weights in another way.
     """
     try:
         with _quiet():
@@ -120,6 +121,11 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
+    except ValueError as error:
+        if "parameter group" not in str(error):
+            raise
+        said = "an older version made this checkpoint, whose optimizer groups the weights in another way"
+        raise ConfigError(f"--resume: {said}; train again with --overwrite") from error
 
 
 def check_checkpoints(last: Path) -> None:
