@@ -15,13 +15,17 @@ from metatoken.errors import ConfigError
 from metatoken.run.config import Config, load_config
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
-from metatoken.run.trainer import check_checkpoint, fit, is_first_process, make_trainer
+from metatoken.run.trainer import check_checkpoints, fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import lightning as L
+
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
+    from metatoken.run.best import BestEpoch
+    from metatoken.run.record import TrainingRecord
     from metatoken.tasks.datamodule import TaskDataModule
 
 NO_USERS = (
@@ -84,9 +88,8 @@ def train_run(
         raise ConfigError(NO_USERS)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary)
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
-    trainer = make_trainer(config.trainer, folder.checkpoint, say)
+    say(f"{config.model.backbone}: {_weights(module)}")
+    trainer, best = _trainer(config, split, folder, say)
     if first and resume:
         folder.resume(config)
     elif first:
@@ -98,7 +101,9 @@ def train_run(
         if first and not folder.checkpoint.exists():
             shutil.rmtree(folder.path)  # there is nothing to go on from
         raise
-    fusion = _finish(config, module, split, folder if first else None, bar)
+    record = best.record(trainer)
+    say(record.sentence())
+    fusion = _finish(config, module, split, folder if first else None, record, bar)
     weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
@@ -164,6 +169,21 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
     return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 
 
+def _trainer(config: Config, split: Split, folder: RunFolder, say: Say) -> tuple[L.Trainer, BestEpoch]:
+    """The trainer, and what keeps the best epoch of it."""
+    from metatoken.run.best import BestEpoch
+    from metatoken.run.validation import watched
+
+    monitor, also, measures = watched(config.model.tasks, split)
+    best = BestEpoch(monitor, folder.best, also=also, patience=config.trainer.patience)
+    return make_trainer(config.trainer, folder, say, [*measures, best]), best
+
+
+def _weights(module: MetaTokenModule) -> str:
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return f"{sum(n for n, trains in sizes if trains):,} trainable of {sum(n for n, _ in sizes):,} weights"
+
+
 def _training_texts(split: Split) -> list[str]:
     """Texts that the tokenizer of a preset learns from: those of the training rows that a task reads or writes."""
     if split.pairs is None:
@@ -176,7 +196,7 @@ def _training_texts(split: Split) -> list[str]:
 def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
     out = folder.path
     if resume:
-        check_checkpoint(folder.checkpoint)
+        check_checkpoints(folder.checkpoint)
         begun = load_config(folder.config)
         if (config.model, config.seed) != (begun.model, begun.seed):
             raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")
@@ -187,7 +207,9 @@ def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: boo
             raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
 
 
-def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, bar: Bar) -> Fusion:
+def _finish(
+    config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, record: TrainingRecord, bar: Bar
+) -> Fusion:
     """Chooses on validation what is not trained, and saves the model; nothing where there is no folder to write."""
     from metatoken.model.store.saving import save_model
     from metatoken.predict.fusion import Fusion, choose_fusion
@@ -208,6 +230,7 @@ def _finish(config: Config, module: MetaTokenModule, split: Split, folder: RunFo
             progress=progress,
         )
     choose_shares(module, split)
+    record.save(folder.training)
     fusion.save(folder.fusion)
     save_model(module, folder.model)
     return fusion
