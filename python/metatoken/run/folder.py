@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and how it becomes a `Run` again.
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
+      baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
@@ -40,6 +41,7 @@ class RunFolder:
         fusion: Weights of the fused list.
         history: The log: who took what, and where tasks need it what was said of it.
         checkpoint: What `--resume` goes on from.
+        baselines: Folder of the fitted baselines, one folder each.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
         answers: Ratings and texts of the last evaluation, beside what is true.
@@ -50,7 +52,7 @@ class RunFolder:
         self.config, self.fusion = self.path / "config.yaml", self.path / "fusion.json"
         self.vocabulary, self.items, self.model = (self.path / name for name in ("vocabulary", "items", "model"))
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
-        self.metrics = self.path / "metrics.json"
+        self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
     def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
