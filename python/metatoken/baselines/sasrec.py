@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Float32 = NDArray[np.float32]
 
-USERS = 25_000  # validation users that the best epoch is chosen on, at most
+USERS = 10_000  # validation users that the best epoch is chosen on, at most
 BLOCK = 512  # users that are read at once
 
 
