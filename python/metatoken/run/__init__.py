@@ -1,5 +1,6 @@
 """One run: from a configuration to a folder that holds everything needed to evaluate and to recommend."""
 
+from metatoken.run.baselines import fit_baselines, load_baselines
 from metatoken.run.config import Config, load_config
 from metatoken.run.evaluate import evaluate_run
 from metatoken.run.folder import Run, RunFolder, load_run
@@ -10,6 +11,8 @@ __all__ = [
     "Run",
     "RunFolder",
     "evaluate_run",
+    "fit_baselines",
+    "load_baselines",
     "load_config",
     "load_run",
     "read_log",

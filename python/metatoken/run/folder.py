@@ -2,6 +2,7 @@
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/  training.json
       training.csv  tensorboard/  (as `trainer.logger` says)
+      baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
@@ -45,6 +46,7 @@ class RunFolder:
         training: Which epoch was kept, and what was found after each.
         table: What was logged after each epoch.
         tensorboard: The same, and steps, for TensorBoard.
+        baselines: Folder of the fitted baselines, one folder each.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
         answers: Ratings and texts of the last evaluation, beside what is true.
@@ -57,7 +59,7 @@ class RunFolder:
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
-        self.metrics = self.path / "metrics.json"
+        self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
     def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
