@@ -9,7 +9,7 @@ import typer
 
 from metatoken.cli.answer import answer
 from metatoken.cli.doctor import doctor
-from metatoken.cli.errors import clean_errors, fail
+from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with clean_errors():
+    with clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
         except UsageError as error:

@@ -44,10 +44,13 @@ def serve(
         import torch
 
         torch.set_num_threads(threads)
-    app, grace = create_app(Recommender.load(run), limits), int(limits.grace_s) + 1
+    recommender = Recommender.load(run)
+    recommender.fusion.warn()
+    app, grace = create_app(recommender, limits), int(limits.grace_s) + 1
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=grace)
     where = f"[{host}]" if ":" in host else host
     line = f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)"
+    line += "; fused lists are the transition graph alone" if recommender.fusion.idle else ""
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -8,6 +8,7 @@ A mixture of distributions, its weights chosen on validation users by NDCG@10 an
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from metatoken.artifacts import atomic_file, read_json, write_json
-from metatoken.errors import ArtifactError
+from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.predict.ranker import WIDTH, Reading
 from metatoken.predict.transitions import TransitionGraph
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
+LEAST = 1 / STEPS  # weight below which the model as good as does not count
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ class Fusion:
     def mix(self, item: Tensor, generation: Tensor, prior: Tensor) -> Tensor:
         """The mixture of three distributions, each float `[B, n_items]`."""
         return self.item * item + self.generation * generation + self.prior * prior
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model as good as does not count, so that fused lists are those of the prior."""
+        return self.item + self.generation < LEAST - 1e-9
+
+    def warn(self) -> None:
+        """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
+        if self.idle:
+            weight = "no weight" if self.prior == 1 else f"a weight of {self.item + self.generation:g} in all"
+            warnings.warn(
+                f"the fusion gives the model {weight}, so what is served is the transition graph alone; try more "
+                "epochs (trainer.max_epochs), less dropout, or more data; the list item_head is the model's own",
+                MetatokenWarning,
+                stacklevel=3,
+            )
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file."""

@@ -27,6 +27,12 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
 
     Returns:
         The content of `metrics.json`.
+
+    Warns:
+        MetatokenWarning: The fusion gives the model no weight.
+
+    Raises:
+        ConfigError: Nothing is held out.
     """
     from metatoken.evaluate.metrics import metrics_document
     from metatoken.evaluate.predictions import write_table
@@ -52,4 +58,5 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         write_table(result.answers, folder.answers)
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
+    run.fusion.warn()
     return document

@@ -68,6 +68,9 @@ def train_run(
         The run. In the other processes of a distributed strategy it has the trained model, but neither fusion weights
         nor a finished folder, which the first process makes.
 
+    Warns:
+        MetatokenWarning: The fusion gives the model no weight.
+
     Raises:
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
@@ -101,6 +104,7 @@ def train_run(
     fusion = _finish(config, module, split, folder if first else None, bar)
     weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
+    fusion.warn()
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
