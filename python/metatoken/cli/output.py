@@ -20,7 +20,7 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
 
 
-WIDE = 145  # columns that the whole table of metrics takes
+WIDE = 160  # columns that the whole table of metrics takes
 
 
 def warn(message: str) -> None:
@@ -59,13 +59,13 @@ def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the table of metrics; in a terminal that is too narrow for all columns, the main ones."""
     from rich.console import Console
 
-    from metatoken.evaluate.metrics import LABELS, metrics_table
+    from metatoken.evaluate.metrics import LABELS, VERSUS, metrics_table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
     elif console.width < WIDE:
-        main = (*LABELS, "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1")
+        main = (*LABELS[:-1], "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", VERSUS)
         rows = [{name: row[name] for name in main if name in row} for row in rows]
     # Ranking, ratings and texts have other columns, and a table each.
     kinds: dict[str, list[Mapping[str, Any]]] = {}
