@@ -12,7 +12,7 @@ import torch
 
 from metatoken.decode.beam import beam_search
 from metatoken.evaluate.predictions import export_plain, read_table
-from metatoken.evaluate.ranking import ranking_metrics, user_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.runner import Result, Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import paired_bootstrap
@@ -70,7 +70,7 @@ def test_rows_say_how_much_they_beat_the_best_baseline(trained_run: TrainedRun, 
 
     def gains(row: dict[str, Any]) -> np.ndarray:
         found = lists(parts[row["task"], row["template"], row["model"]], run)
-        return user_metrics(found, run.split.test.items)["ndcg@10"]
+        return user_metrics(ranks(found, run.split.test.items))["ndcg@10"]
 
     for row in rows:
         baselines = [one for one in rows if one["task"] == row["task"] and one["template"] == "-"]

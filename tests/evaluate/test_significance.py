@@ -13,7 +13,7 @@ from scipy import stats
 from metatoken.errors import ArgumentError
 from metatoken.evaluate import significance
 from metatoken.evaluate.metrics import VERSUS
-from metatoken.evaluate.ranking import ranking_metrics, user_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.significance import (
     Difference,
     paired_bootstrap,
@@ -118,7 +118,7 @@ def test_metrics_of_users_have_the_means_of_the_table() -> None:
     lists = np.stack([rng.permutation(15)[:10] for _ in range(200)]).astype(np.int32)
     lists[::9, 4:] = -1
     targets = rng.integers(0, 15, 200).astype(np.int32)
-    found, table = user_metrics(lists, targets), ranking_metrics(lists, targets, 15)
+    found, table = user_metrics(ranks(lists, targets)), ranking_metrics(lists, targets, 15)
     assert set(table) - set(found) == {"coverage@10", "invalid@10"}
     for name, values in found.items():
         assert values.shape == (200,)

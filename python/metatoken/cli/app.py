@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from metatoken.cli.answer import answer
+from metatoken.cli.compare import compare
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
@@ -20,7 +21,9 @@ from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, answer, serve, export, doctor)
+COMMANDS = (
+    quickstart, tokenize, text_vectors, inspect, train, evaluate, compare, recommend, answer, serve, export, doctor,
+)  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)

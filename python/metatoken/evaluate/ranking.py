@@ -7,7 +7,7 @@ recommendations, or whose target no training prefix has shown, is a miss and not
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,25 +98,20 @@ def ranking_metrics(
     return metrics
 
 
-def user_metrics(recommendations: Int32, targets: Int32, ks: Sequence[int] = (5, 10)) -> dict[str, NDArray[np.float64]]:
+def user_metrics(places: NDArray[Any], ks: Sequence[int] = (5, 10)) -> dict[str, NDArray[np.float64]]:
     """Hit rate, NDCG and reciprocal rank of each user, whose means `ranking_metrics` gives.
 
     Args:
-        recommendations: int32 [m, k] item rows, best first, -1 = no recommendation.
-        targets: int32 [m] item rows.
+        places: int [m], what `ranks` gives.
         ks: Cut-offs.
 
     Returns:
         `{"hr@5", "ndcg@5", "mrr@5", ...}`, float64 [m] each.
-
-    Raises:
-        ArgumentError: Shapes that do not fit.
     """
-    place = ranks(recommendations, targets).astype(np.float64)
     found: dict[str, NDArray[np.float64]] = {}
     for k in sorted(set(ks)):
-        hit = (place > MISS) & (place <= k)
-        rank = np.where(hit, place, 1.0)
+        hit = (places > MISS) & (places <= k)
+        rank = np.where(hit, places, 1).astype(np.float64)
         found[f"hr@{k}"] = hit.astype(np.float64)
         found[f"ndcg@{k}"] = hit / np.log2(rank + 1.0)
         found[f"mrr@{k}"] = hit / rank

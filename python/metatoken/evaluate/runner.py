@@ -17,7 +17,7 @@ from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
-from metatoken.evaluate.ranking import ranking_metrics, user_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.ratings import number_in, rating_metrics
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
@@ -165,7 +165,7 @@ class Runner:
             metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
             labels = {"model": model, "task": task, "template": template}
             rows.append(labels | {"users": len(items)} | metrics)
-            gains.append(user_metrics(items, targets.items)[JUDGED])
+            gains.append(user_metrics(ranks(items, targets.items))[JUDGED])
             frames.append(predictions_frame(self.split.log, targets.users, items, scores, split=self.part, **labels))
         if rows:
             set_against_best_baseline(rows, np.stack(gains, axis=1))

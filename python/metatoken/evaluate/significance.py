@@ -15,7 +15,7 @@ from metatoken.errors import ArgumentError
 from metatoken.evaluate.metrics import BASELINE, VERSUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,10 +103,16 @@ def paired_bootstrap(ours: Float64, theirs: Float64, resamples: int = RESAMPLES,
     return Difference.of(float(ours.mean() - theirs.mean()), means[:, 0] - means[:, 1])
 
 
-def best_baseline(rows: Sequence[dict[str, Any]], task: str) -> int | None:
-    """Place of the baseline of a task with the best NDCG@10, the first among equals; None where there is none."""
-    places = [n for n, row in enumerate(rows) if row["task"] == task and row["template"] == BASELINE and JUDGED in row]
-    return max(places, key=lambda n: rows[n][JUDGED], default=None)
+def best_baseline(rows: Sequence[Mapping[str, Any]], task: str) -> int | None:
+    """Place of the baseline of a task with the best NDCG@10, or with the least RMSE where the task rates.
+
+    The first among equals; None where there is none that can be judged.
+    """
+    for name, better in ((JUDGED, max), ("rmse", min)):
+        places = [n for n, row in enumerate(rows) if (row["task"], row["template"]) == (task, BASELINE) and name in row]
+        if places:
+            return better(places, key=lambda n: rows[n][name])
+    return None
 
 
 def set_against_best_baseline(rows: Sequence[dict[str, Any]], gains: Float64) -> None:

@@ -1,5 +1,6 @@
 """One run: from a configuration to a folder that holds everything needed to evaluate and to recommend."""
 
+from metatoken.run.compare import compare_runs
 from metatoken.run.config import Config, load_config
 from metatoken.run.evaluate import evaluate_run
 from metatoken.run.folder import Run, RunFolder, load_run
@@ -9,6 +10,7 @@ __all__ = [
     "Config",
     "Run",
     "RunFolder",
+    "compare_runs",
     "evaluate_run",
     "load_config",
     "load_run",

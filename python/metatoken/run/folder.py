@@ -82,15 +82,23 @@ class RunFolder:
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
 
+    def read_log(self) -> Interactions:
+        """Reads what `write_history` wrote.
+
+        Raises:
+            ArtifactError: It is missing or broken.
+        """
+        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
+        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+        return Interactions.from_frame(frame, **named)
+
     def read_history(self, vocabulary: Vocabulary) -> Interactions:
-        """Reads what `write_history` wrote, with the titles of a vocabulary.
+        """The same with the titles of a vocabulary.
 
         Raises:
             ArtifactError: It is missing or broken, or has other users or items than the vocabulary.
         """
-        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
-        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
-        log = Interactions.from_frame(frame, **named)
+        log = self.read_log()
         if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
             raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
         if vocabulary.titles is None:
