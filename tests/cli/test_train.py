@@ -78,6 +78,32 @@ def test_resume_goes_on(run: Run, config: Path, tmp_path: Path) -> None:
     assert [line[:9] for line in result.out.splitlines() if line.startswith("epoch")] == ["epoch 2/2"]
 
 
+def test_several_seeds_and_the_commands_that_go_on(run: Run, config: Path, tmp_path: Path) -> None:
+    result = run("train", config, "-o", tmp_path / "runs", "--seeds", "3,0")
+    assert result.code == 0, result.err
+    first, second = (tmp_path / "runs" / f"seed-{seed}" for seed in (3, 0))
+    last = result.out.splitlines()[-1]
+    assert last == (
+        f"runs saved to {tmp_path / 'runs'}; next: metatoken evaluate {first} {second}, "
+        f"metatoken compare {first} {second}"
+    )
+    evaluate, compare = (command.split()[1:] for command in last.partition("next: ")[2].split(", "))
+    result = run(*evaluate, "--no-unseen")
+    assert result.code == 0, result.err
+    assert result.out.count("transition_graph") == 2
+    assert f"{first}:\n" in result.out
+    assert result.out.endswith(f"next: metatoken {' '.join(compare)}\n")
+    assert "(seeds 3, 0)" in run(*compare).out
+    assert (
+        run("train", config, "-o", tmp_path / "runs", "--seeds", "3,0", "--resume").out.count("finished already") == 2
+    )
+
+
+def test_seeds_that_are_none(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    assert "'0,one'" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "0,one")
+    assert "different seeds" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "1,1")
+
+
 def test_ctrl_c(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2/"):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from metatoken.run.config import Config
 
 
 def train(
@@ -18,29 +23,52 @@ def train(
     vocabulary: Annotated[
         Path | None, typer.Option(help="A folder that `metatoken tokenize` wrote; else tokens are learned first.")
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Train with each of these seeds, e.g. 0,1,2: folders seed-0, seed-1, ... in --out."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Trains a model on a log, from tokens to fusion weights."""
     from metatoken.cli.output import progress_bar
-    from metatoken.run import train_run
+    from metatoken.run import train_run, train_seeds
     from metatoken.run.config import load_config
     from metatoken.run.trainer import is_first_process
-    from metatoken.tasks.task import tasks_of
 
     chosen = load_config(config, overrides)
     if vocabulary is not None:
         chosen = replace(chosen, vocabulary=vocabulary)
-    train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
-    if not is_first_process():
+    if seeds is not None:
+        folders = train_seeds(
+            chosen, _numbers(seeds), out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar
+        )
+        runs = " ".join(map(str, folders))
+        print(f"runs saved to {out}; next: metatoken evaluate {runs}, metatoken compare {runs}")
         return
+    train_run(chosen, out, overwrite=overwrite, resume=resume, say=_say, bar=progress_bar)
+    if is_first_process():
+        print(f"run saved to {out}; next: {', '.join(_next_steps(chosen, out))}")
+
+
+def _numbers(seeds: str) -> list[int]:
+    try:
+        return [int(seed) for seed in seeds.split(",")]
+    except ValueError as error:
+        raise ArgumentError("--seeds", f"expected numbers such as 0,1,2; got {seeds!r}") from error
+
+
+def _next_steps(config: Config, out: Path) -> list[str]:
+    """Commands to go on with: at most three."""
+    from metatoken.tasks.task import tasks_of
+
     steps = [f"metatoken evaluate {out}"]
-    if tasks_of(chosen.model.tasks, "rank"):
+    if tasks_of(config.model.tasks, "rank"):
         steps.append(f"metatoken recommend {out} --user ID")
-    for task in tasks_of(chosen.model.tasks, "rate", "write"):
+    for task in tasks_of(config.model.tasks, "rate", "write"):
         fields = "".join(f" --{name} TEXT" for name in sorted(task.columns & task.templates[0].required))
         steps.append(f"metatoken answer {out} {task.name} --user ID --item ID{fields}")
-    print(f"run saved to {out}; next: {', '.join(steps[:3])}")
+    return steps[:3]
 
 
 def _say(line: str) -> None:

@@ -4,6 +4,7 @@ from metatoken.run.compare import compare_runs
 from metatoken.run.config import Config, load_config
 from metatoken.run.evaluate import evaluate_run
 from metatoken.run.folder import Run, RunFolder, load_run
+from metatoken.run.seeds import train_seeds
 from metatoken.run.train import read_log, train_run
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "load_run",
     "read_log",
     "train_run",
+    "train_seeds",
 ]

@@ -70,6 +70,12 @@ class RunFolder:
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
 
+    def check_finished(self) -> None:
+        """Refuses a folder without a trained model: `ArtifactError`."""
+        if not self.model.is_dir():
+            state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
+            raise ArtifactError(f"{self.path}: {state}")
+
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
 
@@ -138,9 +144,7 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
-    if not at.model.is_dir():
-        state = "was interrupted; finish it with --resume" if at.config.exists() else "is not a run folder"
-        raise ArtifactError(f"{at.path}: {state}")
+    at.check_finished()
     config = load_config(at.config)
     vocabulary = Vocabulary.load(at.vocabulary)
     split = hold_out(at.read_history(vocabulary), config.needs, config.seed)

@@ -77,7 +77,7 @@ def train_run(
     """
     folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
-        _check_place(config, folder, overwrite, resume)
+        check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
     split = _read(config, say, resume)
@@ -177,7 +177,13 @@ def _training_texts(split: Split) -> list[str]:
     return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
 
 
-def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
+def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
+    """Refuses, before any work, a folder that is taken, or that cannot be gone on with.
+
+    Raises:
+        ConfigError: See `train_run`.
+        ArtifactError: The checkpoint is damaged.
+    """
     out = folder.path
     if resume:
         check_checkpoint(folder.checkpoint)
