@@ -57,7 +57,9 @@ def _rows(rows: Sequence[Row], metric: str | None, grouped: bool, narrow: bool) 
     if any(name in names for name in MAIN):
         names = [name for name in (*(MAIN if narrow else SHOWN), metric) if name in names]
         names = list(dict.fromkeys(names))
-    labels = (*(["group"] if grouped else []), *NAMES)
+    runs = {(row["group"], row["runs"]) for row in rows}
+    unequal = len(runs) > len({group for group, _ in runs})
+    labels = (*(["group"] if grouped else []), *NAMES, *(["runs"] if unequal else []))
     tests = any("against" in row for row in rows)
     table = _table(labels, names, metric if tests else None)
     references = {

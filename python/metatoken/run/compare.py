@@ -65,7 +65,7 @@ def compare_runs(
         The document that docs/evaluation.md describes, ready for `json.dump`.
 
     Warns:
-        MetatokenWarning: Rows are left out, since not every run of their group has them.
+        MetatokenWarning: Rows are over fewer runs than their group has, since some runs lack them.
 
     Raises:
         ArgumentError: No runs, a run given twice, or runs over different logs, splits or parts; no such model.
@@ -203,18 +203,17 @@ def _grouped(runs: Sequence[Evaluated]) -> list[list[Evaluated]]:
 
 
 def _rows_of(group: Sequence[Evaluated]) -> Group:
-    """The rows that every run of a group has."""
+    """The rows of a group, each over the runs that have it."""
     import warnings
 
     from metatoken.evaluate.comparison import Scored
 
     every = dict.fromkeys(labels for run in group for labels in run.rows)
-    shared = [labels for labels in every if all(labels in run.rows for run in group)]
-    if len(shared) < len(every):
-        left = ", ".join("/".join(labels) for labels in every if labels not in shared)
-        said = f"rows that not every run of {group[0].folder} and its other seeds has are left out: {left}"
-        warnings.warn(said, MetatokenWarning, stacklevel=3)
-    return {labels: Scored.mean([run.rows[labels] for run in group]) for labels in shared}
+    found = {labels: Scored.mean([run.rows[labels] for run in group if labels in run.rows]) for labels in every}
+    if few := [labels for labels, row in found.items() if row.runs < len(group)]:
+        said = f"not every run of {group[0].folder} and its other seeds has the rows {', '.join(map('/'.join, few))}"
+        warnings.warn(f"{said}; they are over fewer runs", MetatokenWarning, stacklevel=3)
+    return found
 
 
 def _changed(configs: Sequence[Config]) -> list[dict[str, Any]]:
