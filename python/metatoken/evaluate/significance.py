@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 LEVEL = 0.95
 ZERO = 1e-12  # means that differ by less are equal: the order of a sum rounds them
-BLOCK = 1 << 20  # users drawn at once
+BLOCK = 1 << 18  # users drawn at once
 JUDGED = "ndcg@10"  # what the best baseline is the best in
 
 

@@ -61,6 +61,10 @@ class Fusion:
         """Whether the model as good as does not count, so that fused lists are those of the prior."""
         return self.item + self.generation < LEAST - 1e-9
 
+    def sentence(self) -> str:
+        """The weights, for a person."""
+        return f"{self.item:g} item head, {self.generation:g} generation, {self.prior:g} transitions"
+
     def warn(self) -> None:
         """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
         if self.idle:

@@ -14,7 +14,7 @@ from metatoken.artifacts import read_json
 from metatoken.data.checksum import content_checksum
 from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
-from metatoken.run.config import Config, load_config
+from metatoken.run.config import Config, flat, load_config
 from metatoken.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -218,14 +218,7 @@ def _rows_of(group: Sequence[Evaluated]) -> Group:
 
 def _changed(configs: Sequence[Config]) -> list[dict[str, Any]]:
     """For each configuration the keys in which not all agree."""
-    flat = [dict(_flat(config.plain())) for config in configs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    differ = [key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat)]
-    return [{key: one.get(key) for key in differ} for one in flat]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found = []
-    for name, value in values.items():
-        found += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
-    return found
+    plain = [flat(config) for config in configs]
+    keys = dict.fromkeys(key for one in plain for key in one)
+    differ = [key for key in keys if any(one.get(key) != plain[0].get(key) for one in plain)]
+    return [{key: one.get(key) for key in differ} for one in plain]

@@ -38,6 +38,9 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
 
+    if run.split.name == "none":
+        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
+        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
     started = time.monotonic()

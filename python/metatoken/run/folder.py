@@ -147,7 +147,7 @@ def load_run(folder: str | Path) -> Run:
     at.check_finished()
     config = load_config(at.config)
     vocabulary = Vocabulary.load(at.vocabulary)
-    split = hold_out(at.read_history(vocabulary), config.needs, config.seed)
+    split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{at.history}: altered since the run was trained; train again with --overwrite")
     if at.items.exists():

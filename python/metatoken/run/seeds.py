@@ -57,16 +57,16 @@ def train_seeds(
             say(f"{folder}: finished already")
             continue
         say(f"{folder}:")
-        train_run(configs[folder], folder, **plan, say=say, bar=bar)
+        anew, go_on = plan
+        train_run(configs[folder], folder, overwrite=anew, resume=go_on, say=say, bar=bar)
     return list(configs)
 
 
-def _plan(config: Config, at: RunFolder, overwrite: bool, resume: bool) -> dict[str, bool] | None:
-    """How to train a seed, as arguments of `train_run`; None where nothing is left to do."""
+def _plan(config: Config, at: RunFolder, overwrite: bool, resume: bool) -> tuple[bool, bool] | None:
+    """Whether to overwrite and whether to resume a seed's run; None where nothing is left to do."""
     if resume and at.model.is_dir() and load_config(at.config) == config:
         return None
-    plan = {"overwrite": overwrite, "resume": resume}
     if resume and not at.checkpoint.exists():  # never begun, or killed before its first checkpoint
-        plan = {"overwrite": at.config.is_file(), "resume": False}
-    check_place(config, at, **plan)
-    return plan
+        overwrite, resume = at.config.is_file(), False
+    check_place(config, at, overwrite, resume)
+    return overwrite, resume
