@@ -15,10 +15,12 @@ import torch
 
 from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
+from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
-from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.ratings import number_in, rating_metrics
 from metatoken.evaluate.settings import EvaluateSettings
+from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import ModelRater
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
-BASELINE = "-"  # template of a row that no template was asked for
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
 
@@ -163,13 +164,16 @@ class Runner:
         return _joined([top_k(scores, seen, K, tolerance=tolerance) for scores, seen in scored])
 
     def _ranked_rows(self, lists: dict[Labels, Lists]) -> tuple[list[dict[str, Any]], list[pl.DataFrame]]:
-        rows, frames, targets = [], [], self.split.targets(self.part)
+        rows, frames, gains, targets = [], [], [], self.split.targets(self.part)
         for (task, template, model), found in lists.items():
             items, scores = found[0][self._back], found[1][self._back]
             metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
             labels = {"model": model, "task": task, "template": template}
             rows.append(labels | {"users": len(items)} | metrics)
+            gains.append(user_metrics(ranks(items, targets.items))[JUDGED])
             frames.append(predictions_frame(self.split.log, targets.users, items, scores, split=self.part, **labels))
+        if rows:
+            set_against_best_baseline(rows, np.stack(gains, axis=1))
         return rows, frames
 
     def _answered_rows(self, task: Task, unseen: bool) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:

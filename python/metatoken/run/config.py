@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,19 @@ def _line_of(text: str, path: tuple[str, ...]) -> int | None:
         else:
             break
     return line
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """The plain values of a configuration by their full key, e.g. `trainer.max_epochs`."""
+    return dict(_flat(config.plain()))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def dump_config(config: Config) -> str:

@@ -29,12 +29,21 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
 
     Returns:
         The content of `metrics.json`.
+
+    Warns:
+        MetatokenWarning: The fusion gives the model no weight.
+
+    Raises:
+        ConfigError: Nothing is held out.
     """
     from metatoken.evaluate.metrics import metrics_document
     from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
     from metatoken.run.baselines import load_baselines
 
+    if run.split.name == "none":
+        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
+        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
     started, baselines = time.monotonic(), load_baselines(run)
@@ -57,4 +66,5 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         write_table(result.answers, folder.answers)
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
+    run.fusion.warn()
     return document

@@ -79,6 +79,12 @@ class RunFolder:
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
 
+    def check_finished(self) -> None:
+        """Refuses a folder without a trained model: `ArtifactError`."""
+        if not self.model.is_dir():
+            state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
+            raise ArtifactError(f"{self.path}: {state}")
+
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
 
@@ -91,15 +97,23 @@ class RunFolder:
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
 
+    def read_log(self) -> Interactions:
+        """Reads what `write_history` wrote.
+
+        Raises:
+            ArtifactError: It is missing or broken.
+        """
+        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
+        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+        return Interactions.from_frame(frame, **named)
+
     def read_history(self, vocabulary: Vocabulary) -> Interactions:
-        """Reads what `write_history` wrote, with the titles of a vocabulary.
+        """The same with the titles of a vocabulary.
 
         Raises:
             ArtifactError: It is missing or broken, or has other users or items than the vocabulary.
         """
-        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
-        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
-        log = Interactions.from_frame(frame, **named)
+        log = self.read_log()
         if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
             raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
         if vocabulary.titles is None:
@@ -139,12 +153,10 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
-    if not at.model.is_dir():
-        state = "was interrupted; finish it with --resume" if at.config.exists() else "is not a run folder"
-        raise ArtifactError(f"{at.path}: {state}")
+    at.check_finished()
     config = load_config(at.config)
     vocabulary = Vocabulary.load(at.vocabulary)
-    split = hold_out(at.read_history(vocabulary), config.needs, config.seed)
+    split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{at.history}: altered since the run was trained; train again with --overwrite")
     if at.items.exists():
