@@ -1,7 +1,7 @@
 """The exceptions of metatoken.
 
 Each also derives from the builtin that a caller would expect. The command line turns every `MetatokenError` into one
-line and exit code 2.
+line and exit code 2, and every `MetatokenWarning` into one line.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ class ConfigError(MetatokenError, ValueError):
     """A configuration file has a broken or unknown key or value."""
 
 
+class DivergedError(MetatokenError, ArithmeticError):
+    """A loss, a score or a weight became infinite or NaN while a model was trained."""
+
+
 class UnknownIdError(MetatokenError, KeyError):
     """A raw id is not in the vocabulary or the log."""
 
@@ -73,6 +77,10 @@ class ConditionError(ArgumentError):
     def __init__(self, message: str, position: int) -> None:
         super().__init__("where", f"character {position}: {message}")
         self.position = position
+
+
+class MetatokenWarning(UserWarning):
+    """Something works, though perhaps not as a person thinks; the command line prints it on one line, once."""
 
 
 def hint(name: str, known: Sequence[str], otherwise: str) -> str:

@@ -8,8 +8,10 @@ from typing import Annotated, cast
 import typer
 
 from metatoken.cli.answer import answer
+from metatoken.cli.baseline import baseline
+from metatoken.cli.compare import compare
 from metatoken.cli.doctor import doctor
-from metatoken.cli.errors import clean_errors, fail
+from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
@@ -20,7 +22,10 @@ from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 
-COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, answer, serve, export, doctor)
+COMMANDS = (
+    quickstart, tokenize, text_vectors, inspect, train, baseline, evaluate, compare, recommend, answer, serve, export,
+    doctor,
+)  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -58,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with clean_errors():
+    with clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
         except UsageError as error:

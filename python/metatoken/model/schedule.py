@@ -6,31 +6,49 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
+
+from metatoken.model.embedding import TokenTable
+from metatoken.model.heads.items import ItemVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from torch import nn
-
     from metatoken.model.settings import ModelSettings
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: ModelSettings, *, fused: bool) -> torch.optim.AdamW:
-    """AdamW over the weights that train; only matrices decay."""
+def make_optimizer(module: nn.Module, settings: ModelSettings, *, fused: bool) -> torch.optim.AdamW:
+    """AdamW over the weights of a model that train; `decaying` says which of them decay."""
     if settings.learning_rate is None:
         raise AssertionError("a model's own settings leave nothing open")
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    decays = {id(weight) for weight in decaying(module)}
+    trainable = [weight for weight in module.parameters() if weight.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trainable if id(p) in decays], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trainable if id(p) not in decays], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
+
+
+def decaying(module: nn.Module) -> list[nn.Parameter]:
+    """The trainable weights that decay: matrices that multiply states or vectors.
+
+    Biases and norms do not, nor do tables, from which single rows are taken: words, positions, OOV tokens, the items'
+    own vectors. Decay would shrink a row at every step, also while no batch asks for it, so that a seldom item would
+    lose what it has learnt.
+    """
+    rows = set()
+    for part in module.modules():
+        if isinstance(part, nn.Embedding | TokenTable):
+            rows.add(id(part.weight))
+        if isinstance(part, ItemVectors):
+            rows.add(id(part.residual))
+    return [p for p in module.parameters() if p.requires_grad and p.ndim > 1 and id(p) not in rows]
 
 
 def rate(settings: ModelSettings, step: int, total: float) -> float:
     """Share of the learning rate at a step, from 0: linear warm-up, then constant or half a cosine to zero.
 
-    Where the total of steps is not known, infinite, every schedule is constant.
+    The cosine reaches zero at the end of `max_epochs`, wherever patience may end training before that. Where the total
+    of steps is not known, infinite, every schedule is constant.
     """
     # A short run must not end within its warm-up.
     warm = min(1.0, (step + 1) / max(1.0, min(settings.warmup_steps, 0.1 * total)))

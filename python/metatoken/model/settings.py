@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import SettingError, Settings, filled, setting
 from metatoken.errors import hint
 from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.tasks.recipe import Recipe, recipe
@@ -72,7 +72,7 @@ class ModelSettings(Settings):
     learning_rate: float | None = setting(
         None, "Learning rate of AdamW; by default 1e-3 if pretrained, by the size of the log for a preset.", gt=0
     )
-    weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices only.", ge=0)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices, not on tables of rows.", ge=0)
     warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
     schedule: Literal["constant", "cosine"] | None = setting(
         None, "After the warm-up: constant, by default for a preset, or cosine to zero at max_epochs, if pretrained."
@@ -108,11 +108,7 @@ class ModelSettings(Settings):
     def resolved(self, n_targets: int | None) -> Self:
         """The settings with what they leave to a default of presets, or to the size of the log."""
         found = self.recipe(n_targets)
-        settings = replace(
-            self,
-            learning_rate=found.learning_rate if self.learning_rate is None else self.learning_rate,
-            schedule=found.schedule if self.schedule is None else self.schedule,
-        )
+        settings = filled(self, found, "learning_rate", "schedule")
         if self.backbone not in PRESETS:
             return settings
         size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
@@ -120,6 +116,12 @@ class ModelSettings(Settings):
             preset = preset | {"dropout": found.dropout}
         norm = math.sqrt(size.dim) if self.input_norm is None else self.input_norm
         return replace(settings, preset=preset, input_norm=norm)
+
+    def filled(self, other: Self) -> Self:
+        """The settings with what they leave open as others have it, those of a run."""
+        dropout = {name: value for name, value in other.preset.items() if name == "dropout"}
+        settings = filled(self, other, "learning_rate", "schedule", "input_norm")
+        return replace(settings, preset=dropout | self.preset)
 
     @property
     def tuned(self) -> Tuning:

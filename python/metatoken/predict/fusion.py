@@ -8,7 +8,8 @@ A mixture of distributions, its weights chosen on validation users by NDCG@10 an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor
 
 from metatoken.artifacts import atomic_file, read_json, write_json
-from metatoken.errors import ArtifactError
+from metatoken.data.ragged import Ragged
+from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.predict.ranker import WIDTH, Reading
 from metatoken.predict.transitions import TransitionGraph
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
+K = 10  # the place in NDCG@10
+LEAST = 1 / STEPS  # weight below which the model as good as does not count
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,26 @@ class Fusion:
     def mix(self, item: Tensor, generation: Tensor, prior: Tensor) -> Tensor:
         """The mixture of three distributions, each float `[B, n_items]`."""
         return self.item * item + self.generation * generation + self.prior * prior
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model as good as does not count, so that fused lists are those of the prior."""
+        return self.item + self.generation < LEAST - 1e-9
+
+    def sentence(self) -> str:
+        """The weights, for a person."""
+        return f"{self.item:g} item head, {self.generation:g} generation, {self.prior:g} transitions"
+
+    def warn(self) -> None:
+        """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
+        if self.idle:
+            weight = "no weight" if self.prior == 1 else f"a weight of {self.item + self.generation:g} in all"
+            warnings.warn(
+                f"the fusion gives the model {weight}, so what is served is the transition graph alone; try more "
+                "epochs (trainer.max_epochs), less dropout, or more data; the list item_head is the model's own",
+                MetatokenWarning,
+                stacklevel=3,
+            )
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file."""
@@ -91,8 +115,41 @@ def choose(batches: Iterable[Candidates]) -> Fusion:
         users += len(targets)
         for n, weights in enumerate(grid):
             ranks = target_ranks(Fusion(*weights).mix(item, generation, prior), targets, seen)
-            gain[n] += float(torch.where(ranks <= 10, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
+            gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
     return Fusion(*grid[int(gain.argmax())], users=users) if users else Fusion()
+
+
+class QuickChoice:
+    """Weights of item head and prior alone, chosen batch by batch at a fraction of the cost of `choose`.
+
+    For every epoch of a training: nothing is generated, a user whom ten items precede under both distributions has no
+    gain whatever the weights, and for the others only items that precede the target under one of them are mixed.
+
+    Attributes:
+        gain: Sum of NDCG@10 over users by weight of the prior, float64 `[STEPS + 1]`.
+        users: How many users.
+    """
+
+    def __init__(self) -> None:
+        self.gain, self.users = torch.zeros(STEPS + 1, dtype=torch.float64), 0
+
+    def add(self, item: Tensor, prior: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> None:
+        """Adds a batch; arguments as in `Candidates`."""
+        self.users += len(targets)
+        out = Ragged.of(seen)
+        gone = torch.from_numpy(out.owners), torch.from_numpy(out.values)
+        both = torch.stack([scores.index_put(gone, scores.new_tensor(-1.0)) for scores in (item, prior)])
+        own = both.gather(2, targets.expand(2, -1)[:, :, None])
+        lost = (own[0, :, 0] < 0) | ((both > own).all(0).sum(1) >= K)
+        rest = torch.nonzero(~lost)[:, 0]
+        both, own, targets = both[:, rest], own[:, rest, 0], targets[rest]
+        row, column = torch.nonzero((both >= own[:, :, None]).any(0), as_tuple=True)
+        near, lower = both[:, row, column], column < targets[row]
+        for n in range(STEPS + 1):
+            mixed, target = (((STEPS - n) / STEPS) * one[0] + (n / STEPS) * one[1] for one in (near, own))
+            ahead = (mixed > target[row]) | ((mixed == target[row]) & lower)
+            ranks = 1 + torch.bincount(row[ahead], minlength=len(rest))
+            self.gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
 
 
 @torch.no_grad()

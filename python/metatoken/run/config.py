@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import SettingError, Settings, filled, setting
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ConfigError
 from metatoken.evaluate.settings import EvaluateSettings
@@ -16,6 +17,9 @@ from metatoken.model.settings import ModelSettings
 from metatoken.run.settings import TrainerSettings
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class Config(Settings):
 
     def resolved(self, n_targets: int) -> Config:
         """The configuration with what it leaves to the size of the log, see `metatoken.tasks.recipe`."""
-        found, trainer = self.model.recipe(n_targets), self.trainer
-        epochs = found.max_epochs if trainer.max_epochs is None else trainer.max_epochs
-        rows = found.batch_size if trainer.batch_size is None else trainer.batch_size
-        trainer = replace(trainer, max_epochs=epochs, batch_size=rows)
+        trainer = filled(self.trainer, self.model.recipe(n_targets), "max_epochs", "batch_size")
         return replace(self, model=self.model.resolved(n_targets), trainer=trainer)
+
+    def filled(self, other: Config) -> Config:
+        """The configuration with what it leaves open as another one has it, that of a run."""
+        trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
+        return replace(self, model=self.model.filled(other.model), trainer=trainer)
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:
@@ -91,8 +97,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}")
-    for override in overrides or []:
-        _override(values, override)
+    override(values, overrides or [])
     try:
         return Config.read(values)
     except SettingError as error:
@@ -104,20 +109,22 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{place}: {said.get(error.kind, str(error))}") from error
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: expected key=value, e.g. trainer.max_epochs=20")
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
-        values = inner
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
+def override(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Sets `key.sub=value`, each value in YAML, in a mapping of sections; `ConfigError` for anything else."""
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {text}: expected key=value, e.g. trainer.max_epochs=20")
+        *parents, last = key.split(".")
+        section = values
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"--set {text}: {parent} is a value, not a section")
+        try:
+            section[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from error
 
 
 def _place(path: tuple[str, ...], file: Path, text: str, overrides: list[str]) -> str:
@@ -143,6 +150,19 @@ def _line_of(text: str, path: tuple[str, ...]) -> int | None:
         else:
             break
     return line
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """The plain values of a configuration by their full key, e.g. `trainer.max_epochs`."""
+    return dict(_flat(config.plain()))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def dump_config(config: Config) -> str:

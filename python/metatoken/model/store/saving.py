@@ -33,6 +33,8 @@ from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
@@ -81,10 +83,8 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = _with_input_norm(ModelSettings.of(None, read_json(folder / "settings.json")))
-    rated, ratings = tasks_of(settings.tasks, "rate"), None
-    if rated:
-        arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]
-        ratings = RatingBase.from_tensors(arrays, [task.name for task in rated])
+    rated = [task.name for task in tasks_of(settings.tasks, "rate")]
+    ratings = load_ratings(folder, rated) if rated else None
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
@@ -108,6 +108,15 @@ def _with_input_norm(settings: ModelSettings) -> ModelSettings:
         return settings
     dim = PresetSize.of(PRESETS[settings.backbone], settings.preset).dim
     return replace(settings, input_norm=0.25 * math.sqrt(dim))
+
+
+def load_ratings(folder: Path, tasks: Sequence[str]) -> RatingBase:
+    """Reads the meaning of the rating head from a model folder, for the tasks of the model that rate.
+
+    Raises:
+        ArtifactError: It is missing or altered.
+    """
+    return RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], tasks)
 
 
 def _load_adapter(model: Any, folder: Path) -> None:
