@@ -17,7 +17,8 @@ from metatoken.predict.fusion import Fusion
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.recommend import Answerer
 from metatoken.run import Run, evaluate_run, load_config, load_run, read_log, train_run
-from metatoken.run.config import Config, dump_config
+from metatoken.run.config import Config
+from metatoken.run.record import TrainingRecord
 from metatoken.tasks.biases import RatingBias
 from tests.conftest import TrainedRun
 
@@ -98,8 +99,7 @@ def test_it_can_be_loaded_but_not_evaluated(final: Run) -> None:
 
 def test_interrupted_it_goes_on_with_the_same_command(trained_run: TrainedRun, tmp_path: Path) -> None:
     like = Path(shutil.copytree(trained_run.run.folder, tmp_path / "like"))
-    chosen = replace(trained_run.run.config, trainer=replace(trained_run.run.config.trainer, max_epochs=2))
-    (like / "config.yaml").write_text(dump_config(chosen))
+    replace(TrainingRecord.load(like / "training.json"), kept_epoch=2).save(like / "training.json")
 
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2/2"):

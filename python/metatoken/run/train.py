@@ -98,10 +98,8 @@ def train_run(
     module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
     trainer, best = _trainer(config, split, folder, say)
-    if first and resume:
-        folder.resume(config)
-    elif first:
-        folder.begin(config, vocabulary, split.log, overwrite=overwrite)
+    if first:
+        folder.begin(config, vocabulary, split.log, resume=resume, overwrite=overwrite)
     started = time.monotonic()
     try:
         fit(trainer, module, data, folder.checkpoint if resume else None)
