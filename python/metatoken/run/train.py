@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -15,6 +14,7 @@ from metatoken.errors import ConfigError
 from metatoken.run.config import Config, load_config
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
+from metatoken.run.threads import default_threads
 from metatoken.run.trainer import check_checkpoints, fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
@@ -159,7 +159,7 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.datamodule import TaskDataModule
 
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or default_threads())
     torch.manual_seed(config.seed)
     pairs = split.pairs
     ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and config.rates else None
