@@ -1,7 +1,7 @@
 """The exceptions of metatoken.
 
 Each also derives from the builtin that a caller would expect. The command line turns every `MetatokenError` into one
-line and exit code 2.
+line and exit code 2, and every `MetatokenWarning` into one line.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ class ConditionError(ArgumentError):
     def __init__(self, message: str, position: int) -> None:
         super().__init__("where", f"character {position}: {message}")
         self.position = position
+
+
+class MetatokenWarning(UserWarning):
+    """Something works, though perhaps not as a person thinks; the command line prints it on one line, once."""
 
 
 def hint(name: str, known: Sequence[str], otherwise: str) -> str:

@@ -40,31 +40,30 @@ pub(crate) trait Lanes {
     /// `a * b + c` of one value, rounded as in `fma`.
     fn fma_one(a: f32, b: f32, c: f32) -> f32;
 
-    /// `value * 2^power` for a whole `power` between -126 and 127, as floats.
-    unsafe fn scale(value: Self::F, power: Self::F) -> Self::F;
+    /// The greatest whole number that is not above a value.
+    unsafe fn floor(value: Self::F) -> Self::F;
 
-    /// `e^x` within two units in the last place, `x` up to 88; 0 (or a number below 2e-38) where `x` is less than -87.
+    /// `value * 2^floor(power)`, for powers between -126 and 128; `floor` is that of `power`.
+    unsafe fn scale(value: Self::F, power: Self::F, floor: Self::F) -> Self::F;
+
+    /// `2^x` within 2e-7 of itself, for `x` up to 127; below -126 it is `2^-126`, next to nothing.
     ///
-    /// `e^x = 2^n e^f` with `n` the whole number nearest to `x / ln 2` and `f = x - n ln 2`, `|f| <= ln 2 / 2`, whose
-    /// exponential is the polynomial of degree 6 that Taylor's series begins with: the rest is below `f^7 / 7!`, 1.2e-7.
+    /// `2^x = 2^n 2^f` with `n = floor(x)`, and `2^f` by the polynomial of degree 5 that errs least on `[0, 1]`, relative to
+    /// its value: 7.5e-8.
     #[inline(always)]
-    unsafe fn exp(x: Self::F) -> Self::F {
-        const SERIES: [f32; 6] = [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-        const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
+    unsafe fn exp2(x: Self::F) -> Self::F {
+        const TERMS: [f32; 5] = [0.008_989_34, 0.055_826_318, 0.240_153_61, 0.693_153_1, 0.999_999_94];
         // SAFETY: the contract of the methods.
         unsafe {
             // In this order the greater of the two is NaN where `x` is.
-            let bounded = Self::max(Self::splat(-87.0), x);
-            let shifted = Self::fma(bounded, Self::splat(std::f32::consts::LOG2_E), Self::splat(WHOLE));
-            let power = Self::sub(shifted, Self::splat(WHOLE));
-            // ln 2 in two parts, the first with so few bits that its product with `power` is exact.
-            let rest = Self::fnma(power, Self::splat(0.693_359_4), bounded);
-            let rest = Self::fnma(power, Self::splat(-2.121_944_4e-4), rest);
-            let mut sum = Self::splat(1.0 / 720.0);
-            for term in SERIES {
+            let x = Self::max(Self::splat(-126.0), x);
+            let floor = Self::floor(x);
+            let rest = Self::sub(x, floor);
+            let mut sum = Self::splat(0.001_877_576_7);
+            for term in TERMS {
                 sum = Self::fma(sum, rest, Self::splat(term));
             }
-            Self::scale(sum, power)
+            Self::scale(sum, x, floor)
         }
     }
 
@@ -188,7 +187,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn scale(value: Self::F, power: Self::F) -> Self::F {
-        each(value, power, |value, power| value * f32::from_bits(((power as i32 + 127) as u32) << 23))
+    unsafe fn floor(value: Self::F) -> Self::F {
+        value.map(f32::floor)
+    }
+
+    #[inline(always)]
+    unsafe fn scale(value: Self::F, _power: Self::F, floor: Self::F) -> Self::F {
+        each(value, floor, |value, power| value * f32::from_bits(((power as i32 + 127) as u32) << 23))
     }
 }

@@ -75,10 +75,16 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn scale(value: __m256, power: __m256) -> __m256 {
+    unsafe fn floor(value: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe { _mm256_floor_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(value: __m256, _power: __m256, floor: __m256) -> __m256 {
         // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(floor), _mm256_set1_epi32(127));
             _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
         }
     }
@@ -161,7 +167,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn scale(value: __m512, power: __m512) -> __m512 {
+    unsafe fn floor(value: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(value: __m512, power: __m512, _floor: __m512) -> __m512 {
         // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm512_scalef_ps(value, power) }
     }

@@ -10,11 +10,13 @@
 //!
 //! Nothing is packed but the few states: vectors are read as they lie.
 
+use std::f32::consts::LOG2_E;
+
 use crate::simd::Job;
 use crate::simd::lanes::Lanes;
 
 /// States of a block.
-pub(super) const ROWS: usize = 64;
+pub(super) const ROWS: usize = 128;
 
 /// Calls `$body` for each panel of up to `C` registers, with `$c` as a constant.
 macro_rules! each_panel {
@@ -94,7 +96,8 @@ unsafe fn load<L: Lanes, const C: usize>(from: *const f32) -> [L::F; C] {
     out.map(|register| unsafe { register.assume_init() })
 }
 
-/// States of a block, value by value: `[dim][ROWS]`, zeros where the block is short.
+/// States of a block, value by value: `[dim][ROWS]`, zeros where the block is short. They are over `ln 2`, since powers
+/// of two are the quicker ones.
 pub(super) struct Lanewise {
     values: Vec<f32>,
     /// States there are.
@@ -107,7 +110,7 @@ impl Lanewise {
         let mut values = vec![0.0; dim * ROWS];
         for (r, state) in states.chunks_exact(dim).enumerate() {
             for (k, &value) in state.iter().enumerate() {
-                values[k * ROWS + r] = value;
+                values[k * ROWS + r] = value * LOG2_E;
             }
         }
         Self { values, rows: states.len() / dim }
@@ -137,16 +140,17 @@ impl Job for Exponentials<'_> {
         let items = self.vectors.len() / self.dim;
         assert!(self.out.len() == items * ROWS && self.states.values.len() == self.dim * ROWS);
         let registers = self.states.rows.div_ceil(L::W);
+        let reference = self.reference.map(|c| c * LOG2_E);
         // SAFETY: registers lie within the `ROWS` of a line, items within the chunk.
         unsafe {
             each_panel!(registers, L, first, C => {
                 let column = first * L::W;
-                let (reference, sums) = (self.reference.as_ptr().add(column), self.sums.as_mut_ptr().add(column));
+                let (reference, sums) = (reference.as_ptr().add(column), self.sums.as_mut_ptr().add(column));
                 let mut total = load::<L, C>(sums);
                 for i in (0..items).step_by(R) {
                     let mut scores = [[L::splat(0.0); C]; R];
                     for r in 0..R {
-                        let value = L::splat(self.bias.map_or(0.0, |bias| bias[(i + r).min(items - 1)]));
+                        let value = L::splat(self.bias.map_or(0.0, |bias| bias[(i + r).min(items - 1)] * LOG2_E));
                         for c in 0..C {
                             scores[r][c] = L::sub(value, L::load(reference.add(c * L::W)));
                         }
@@ -156,7 +160,7 @@ impl Job for Exponentials<'_> {
                     for r in 0..R.min(items - i) {
                         let line = self.out.as_mut_ptr().add((i + r) * ROWS + column);
                         for c in 0..C {
-                            let value = L::exp(scores[r][c]);
+                            let value = L::exp2(scores[r][c]);
                             total[c] = L::add(total[c], value);
                             L::store(line.add(c * L::W), value);
                         }

@@ -8,7 +8,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::kernel::{Lanewise, ROWS, ToStates, ToVectors};
-use super::{Bounds, CHUNK, LEAST, Problem, exponentials, padded};
+use super::pass::{CHUNK, add_shares, exponentials};
+use super::{Bounds, LEAST, Problem, WIDTH, Wide};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::simd::Isa;
@@ -32,11 +33,10 @@ pub struct Gradients<'a> {
 /// Log-normalisers `[P]` over the slices `begin[r]..end[r]`; minus infinity over an empty one.
 pub fn below(problem: Problem<'_>, begin: &[i64], end: &[i64], isa: Isa, progress: &Progress) -> Result<Vec<f32>> {
     let order = check(problem, begin, end)?;
-    let dim = problem.states.dim();
-    let (states, vectors) = (padded(problem.states, progress)?, padded(problem.vectors, progress)?);
-    let wide = Problem { states: states.view(dim), vectors: vectors.view(dim), bias: problem.bias };
+    let wide = Wide::of(problem, WIDTH, progress)?;
+    let padded = wide.problem();
     let groups = groups(&order, begin, end);
-    let found: Vec<Vec<f32>> = groups.par_iter().map(|group| group.sums(wide, isa)).collect();
+    let found: Vec<Vec<f32>> = groups.par_iter().map(|group| group.sums(padded, isa)).collect();
     let mut out = vec![f32::NEG_INFINITY; begin.len()];
     for (group, found) in groups.iter().zip(found) {
         group.rows.iter().zip(found).for_each(|(&row, value)| out[row as usize] = value);
@@ -65,8 +65,8 @@ pub fn gradients(
 ) -> Result<()> {
     let order = check(problem, begin, end)?;
     let dim = problem.states.dim();
-    let (states, vectors) = (padded(problem.states, progress)?, padded(problem.vectors, progress)?);
-    let wide = Problem { states: states.view(dim), vectors: vectors.view(dim), bias: problem.bias };
+    let wide = Wide::of(problem, WIDTH, progress)?;
+    let padded = wide.problem();
     let groups = groups(&order, begin, end);
     let regions = regions(&groups);
     let (mut rest, mut at, mut owned) = (out.vectors, 0, Vec::with_capacity(regions.len()));
@@ -78,13 +78,13 @@ pub fn gradients(
     let each = regions.par_iter().zip(owned).map(|((groups, items), vectors)| {
         let bias = vec![0.0; if problem.bias.is_some() { items.len() } else { 0 }];
         let mut region = Region { base: items.start, dim, vectors, bias };
-        let states: Vec<Vec<f32>> = groups.iter().map(|group| group.add(wide, slopes, isa, &mut region)).collect();
+        let states: Vec<Vec<f32>> = groups.iter().map(|group| group.add(padded, slopes, isa, &mut region)).collect();
         (states, region.bias)
     });
     let found: Vec<_> = each.collect();
     let mut to_bias = out.bias;
     for ((groups, items), (states, bias)) in regions.into_iter().zip(found) {
-        for (row, slope) in groups.iter().zip(&states).flat_map(|(group, found)| group.each(found, wide)) {
+        for (row, slope) in groups.iter().zip(&states).flat_map(|(group, found)| group.each(found, wide.dim)) {
             add(&mut out.states[row * dim..][..dim], slope);
         }
         if let Some(to_bias) = to_bias.as_deref_mut() {
@@ -160,35 +160,32 @@ impl Region<'_> {
     /// Adds those of the biases, given exponentials and what they are multiplied with.
     fn add_bias(&mut self, first: usize, weights: &[f32], shares: &[f32]) {
         if !self.bias.is_empty() {
-            for (place, line) in self.bias[first - self.base..].iter_mut().zip(weights.chunks_exact(ROWS)) {
-                *place += line.iter().zip(shares).map(|(e, share)| e * share).sum::<f32>();
-            }
+            add_shares(&mut self.bias[first - self.base..], weights, shares);
         }
     }
 }
 
 impl Group<'_> {
     /// Numbers of the states, each with its part of `values`, `[ROWS][dim]`.
-    fn each<'a>(&self, values: &'a [f32], problem: Problem<'_>) -> impl Iterator<Item = (usize, &'a [f32])> {
-        self.rows.iter().map(|&row| row as usize).zip(values.chunks_exact(problem.states.dim()))
+    fn each<'a>(&self, values: &'a [f32], dim: usize) -> impl Iterator<Item = (usize, &'a [f32])> {
+        self.rows.iter().map(|&row| row as usize).zip(values.chunks_exact(dim))
     }
 
     /// Exponentials of all items, chunk by chunk: `each(first, chunk, exponentials)`. Returns their sums.
     fn exponentials(
         &self,
         problem: Problem<'_>,
+        isa: Isa,
         states: &[f32],
         reference: &[f32; ROWS],
-        isa: Isa,
         mut each: impl FnMut(usize, &[f32], &[f32]),
     ) -> [f32; ROWS] {
-        let dim = problem.states.dim();
-        let (lanes, mut sums) = (Lanewise::pack(states, dim), [0.0; ROWS]);
-        let mut buffer = vec![0.0; CHUNK * ROWS];
+        let (lanes, mut sums, mut buffer) =
+            (Lanewise::pack(states, problem.states.dim()), [0.0; ROWS], vec![0.0; CHUNK * ROWS]);
         for first in self.items.clone().step_by(CHUNK) {
             let items = first..(first + CHUNK).min(self.items.end);
             let out = &mut buffer[..items.len() * ROWS];
-            exponentials(problem, &lanes, items.clone(), reference, out, &mut sums, isa);
+            exponentials(problem, isa, &lanes, items.clone(), reference, out, &mut sums);
             each(first, problem.vectors.slice(items.start, items.end).data(), out);
         }
         sums
@@ -202,11 +199,14 @@ impl Group<'_> {
         let mut reference = [0.0; ROWS];
         let bounds = Bounds::of(part);
         reference.iter_mut().zip(states.chunks_exact(dim)).for_each(|(c, state)| *c = bounds.reference(state));
-        let mut sums = self.exponentials(problem, &states, &reference, isa, |_, _, _| ());
+        let mut sums = self.exponentials(problem, isa, &states, &reference, |_, _, _| ());
         let lost: Vec<usize> = (0..self.rows.len()).filter(|&r| f64::from(sums[r]) < LEAST).collect();
         if !lost.is_empty() {
-            lost.iter().for_each(|&r| reference[r] = part.greatest(&states[r * dim..][..dim]));
-            sums = self.exponentials(problem, &states, &reference, isa, |_, _, _| ());
+            let greatest = |&r: &usize| (r, part.greatest(&states[r * dim..][..dim]));
+            let (some, none): (Vec<_>, Vec<_>) = lost.iter().map(greatest).partition(|(_, most)| most.is_finite());
+            some.iter().for_each(|&(r, most)| reference[r] = most);
+            sums = self.exponentials(problem, isa, &states, &reference, |_, _, _| ());
+            none.iter().for_each(|&(r, _)| sums[r] = 0.0);
         }
         sums.iter().zip(reference).take(self.rows.len()).map(|(sum, c)| c + sum.ln()).collect()
     }
@@ -217,13 +217,14 @@ impl Group<'_> {
     fn add(&self, problem: Problem<'_>, slopes: Slopes<'_>, isa: Isa, region: &mut Region<'_>) -> Vec<f32> {
         let (states, dim, rows) = (problem.states.gather(self.rows), problem.states.dim(), self.rows.len());
         let (mut reference, mut shares, mut scaled) = ([0.0; ROWS], [0.0; ROWS], vec![0.0; ROWS * dim]);
-        for (r, &row) in self.rows.iter().enumerate() {
+        let some = self.rows.iter().enumerate().filter(|(_, row)| slopes.below[**row as usize] != f32::NEG_INFINITY);
+        for (r, &row) in some {
             (reference[r], shares[r]) = (slopes.below[row as usize], slopes.weights[row as usize]);
             let state = &states[r * dim..][..dim];
             scaled[r * dim..][..dim].iter_mut().zip(state).for_each(|(out, s)| *out = s * shares[r]);
         }
         let (mut to_states, mut to_vectors) = (vec![0.0; ROWS * dim], vec![0.0; CHUNK * dim]);
-        self.exponentials(problem, &states, &reference, isa, |first, vectors, weights| {
+        self.exponentials(problem, isa, &states, &reference, |first, vectors, weights| {
             isa.run(ToStates { rows, weights, vectors, dim, out: &mut to_states });
             let out = &mut to_vectors[..vectors.len()];
             out.fill(0.0);

@@ -54,6 +54,23 @@ def test_json_is_json_whatever_else_is_asked(run: Run, finished: Path, tmp_path:
     assert {"truth.tsv", "history.txt", "catalogue.txt", "sequential.seq-1.fused.tsv"} <= names
 
 
+def test_several_runs(run: Run, finished: Path, trained_run: TrainedRun, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(finished, tmp_path / "other"))
+    result = run("evaluate", finished, other, "--no-unseen", "--json")
+    assert result.code == 0, result.err
+    documents = json.loads(result.out)
+    assert list(documents) == [str(finished), str(other)]
+    assert documents[str(other)] == json.loads((other / "metrics.json").read_text())
+
+
+def test_several_runs_are_checked_before_the_first_is_scored(
+    refuse: Refuse, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metatoken.run.evaluate_run", None)  # is not reached
+    assert "is not a run folder" in refuse("evaluate", finished, tmp_path / "absent")
+    assert "expected one run, got 2" in refuse("evaluate", finished, finished, "--export", tmp_path / "plain")
+
+
 def test_export_says_where(run: Run, finished: Path, tmp_path: Path) -> None:
     result = run("evaluate", finished, "--no-unseen", "--export", tmp_path / "plain")
     assert f"plain files written to {tmp_path / 'plain'}" in result.out

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -76,6 +77,65 @@ def test_resume_goes_on(run: Run, config: Path, tmp_path: Path) -> None:
     result = run("train", config, "-o", tmp_path / "run", "--resume", "--set", "trainer.max_epochs=2")
     assert result.code == 0, result.err
     assert [line[:9] for line in result.out.splitlines() if line.startswith("epoch")] == ["epoch 2/2"]
+
+
+def test_several_seeds_and_the_commands_that_go_on(run: Run, config: Path, tmp_path: Path) -> None:
+    result = run("train", config, "-o", tmp_path / "runs", "--seeds", "3,0")
+    assert result.code == 0, result.err
+    first, second = (tmp_path / "runs" / f"seed-{seed}" for seed in (3, 0))
+    last = result.out.splitlines()[-1]
+    assert last == (
+        f"runs saved to {tmp_path / 'runs'}; next: metatoken evaluate {first} {second}, "
+        f"metatoken compare {first} {second}"
+    )
+    evaluate, compare = (command.split()[1:] for command in last.partition("next: ")[2].split(", "))
+    result = run(*evaluate, "--no-unseen")
+    assert result.code == 0, result.err
+    assert result.out.count("transition_graph") == 2
+    assert f"{first}:\n" in result.out
+    assert result.out.endswith(f"next: metatoken {' '.join(compare)}\n")
+    assert "(seeds 3, 0)" in run(*compare).out
+    assert (
+        run("train", config, "-o", tmp_path / "runs", "--seeds", "3,0", "--resume").out.count("finished already") == 2
+    )
+
+
+def test_seeds_that_are_none(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    assert "'0,one'" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "0,one")
+    assert "different seeds" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "1,1")
+
+
+async def stop_at_once(server: Any, sockets: Any = None) -> None:
+    server.should_exit = True
+
+
+def test_a_final_model_over_everything(
+    run: Run, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "final"
+    result = run("train", trained_run.yaml, "--split", "none", "--like", trained_run.run.folder, "-o", out)
+    assert result.code == 0, result.err
+    assert result.out.endswith(f"run saved to {out}; next: metatoken recommend {out} --user ID\n")
+    user = trained_run.run.split.log.users.raw[0]
+    assert run("recommend", out, "--user", user, "-k", 3).out.count("\n") == 4
+    assert run("export", out, tmp_path / "plain").code == 0
+    monkeypatch.setattr("uvicorn.Server.startup", stop_at_once)
+    assert "serving" in run("serve", out, "--port", 0).out
+    for command in ("evaluate", "compare"):
+        refused = run(command, out)
+        assert refused.code == 2
+        assert refused.err.count("\n") == 1
+    assert "nothing is held out to evaluate it on" in run("evaluate", out).err
+
+
+def test_a_final_model_needs_an_earlier_run(refuse: Refuse, trained_run: TrainedRun, tmp_path: Path) -> None:
+    out = ("-o", tmp_path / "final")
+    assert "--like RUN" in refuse("train", trained_run.yaml, "--split", "none", *out)
+    assert "--split" in refuse("train", trained_run.yaml, "--split", "some", *out)
+    assert "data.split" in refuse("train", trained_run.yaml, "--set", "data.split=some", *out)
+    like = ("--like", trained_run.run.folder)
+    assert "holds nothing out" in refuse("train", trained_run.yaml, *like, *out)
+    assert "leave --seeds out" in refuse("train", trained_run.yaml, "--split", "none", *like, "--seeds", "0,1", *out)
 
 
 def test_ctrl_c(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,5 +68,28 @@ def test_table_shows_every_row_and_marks_the_best():
     assert "rmse" in text
 
 
+def test_table_tells_the_difference_to_the_best_baseline():
+    versus = {"model": "transition_graph", "difference": 0.1234, "p": 0.0421}
+    rows = [
+        row("fused", [[0, 1]] * 3, vs_best_baseline=versus),
+        row("popularity", [[3, 0]] * 3, template="-", vs_best_baseline=versus | {"difference": -0.5, "p": 0.0002}),
+        row("transition_graph", [[0, 1]] * 3, template="-"),
+        row("transition_graph", [[0, 1]] * 3, template="-", task="direct"),  # nothing was compared with this one
+    ]
+    lines = [line for line in rendered(rows).splitlines() if "0.3333" in line or "popularity" in line]
+    assert [line.rsplit("│", 2)[1].strip() for line in lines] == ["+12.3% p .042", "-50.0% p<.001", "best", ""]
+    assert "baseline" not in rendered(ROWS)
+
+
+def test_table_without_a_column_of_users():
+    assert "users" not in rendered([{name: value for name, value in one.items() if name != "users"} for one in ROWS])
+
+
+def test_document_refuses_what_is_not_finite_within_a_comparison():
+    broken = {"model": "popularity", "difference": float("inf"), "p": 0.5}
+    with pytest.raises(ArgumentError, match="difference is inf"):
+        metrics_document("leave-last-out", COUNTS, 0, 1.0, [ROWS[0] | {"vs_best_baseline": broken}])
+
+
 def test_table_of_nothing():
     assert "model" in rendered([])

@@ -12,9 +12,10 @@ import torch
 
 from metatoken.decode.beam import beam_search
 from metatoken.evaluate.predictions import export_plain, read_table
-from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.runner import Result, Runner
 from metatoken.evaluate.settings import EvaluateSettings
+from metatoken.evaluate.significance import paired_bootstrap
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.fusion import Fusion, choose_fusion
 from metatoken.predict.ranker import Reading
@@ -58,9 +59,29 @@ def test_a_row_for_every_model_task_and_template(trained_run: TrainedRun) -> Non
     assert len(rows) == len(expected)
     metrics = {"hr@5", "ndcg@5", "mrr@5", "hr@10", "ndcg@10", "mrr@10", "coverage@10", "invalid@10"}
     for row in rows:
-        assert set(row) == metrics | {"model", "task", "template", "users"}
+        assert set(row) - {"vs_best_baseline"} == metrics | {"model", "task", "template", "users"}
         assert row["users"] == len(trained_run.run.split.test)
         assert row["invalid@10"] == 0
+
+
+def test_rows_say_how_much_they_beat_the_best_baseline(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
+    run, rows = trained_run.run, trained_run.metrics["rows"]
+    parts = predictions.partition_by("task", "template", "model", as_dict=True)
+
+    def gains(row: dict[str, Any]) -> np.ndarray:
+        found = lists(parts[row["task"], row["template"], row["model"]], run)
+        return user_metrics(ranks(found, run.split.test.items))["ndcg@10"]
+
+    for row in rows:
+        baselines = [one for one in rows if one["task"] == row["task"] and one["template"] == "-"]
+        best = max(baselines, key=lambda one: one["ndcg@10"])
+        if row is best:
+            assert "vs_best_baseline" not in row
+            continue
+        found = row["vs_best_baseline"]
+        assert found["model"] == best["model"]
+        assert found["difference"] == pytest.approx(row["ndcg@10"] / best["ndcg@10"] - 1)
+        assert found["p"] == paired_bootstrap(gains(row), gains(best)).p
 
 
 def test_predictions_give_the_same_metrics(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:

@@ -83,3 +83,22 @@ def transition_graph(sequences, n_items, history, *, gaps, backward, damping, re
             graph += weight * G[item]
         out[user] = (1 - smoothing) * graph / graph.sum() + smoothing * share if graph.sum() > 0 else share
     return out
+
+
+def bootstrap(ours, theirs, resamples, draw):
+    """Resampled differences of two means, one user after the other; `draw(n)` gives a row from 0 to n - 1."""
+    differences = []
+    for _ in range(resamples):
+        total = 0.0
+        for _ in range(len(ours)):
+            user = draw(len(ours))
+            total += ours[user] - theirs[user]
+        differences.append(total / len(ours))
+    return sorted(differences)
+
+
+def two_sided(differences):
+    """p of sorted resampled differences."""
+    below = sum(d <= 1e-12 for d in differences)
+    above = sum(d >= -1e-12 for d in differences)
+    return min(1.0, 2 * (1 + min(below, above)) / (len(differences) + 1))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metatoken.baselines import BASELINES
+from metatoken.baselines.settings import BaselineSettings
 from metatoken.data import Sequences
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
@@ -66,6 +68,18 @@ class TestTransitionGraph(RankerContract):
     @pytest.fixture
     def ranker(self, trained_run: TrainedRun) -> Ranker:
         return TransitionGraph.fit(trained_run.run.split.train)
+
+
+@pytest.fixture(scope="module", params=list(BASELINES))
+def fitted(trained_run: TrainedRun, request: pytest.FixtureRequest) -> Ranker:
+    settings = BaselineSettings(sasrec={"dim": 8, "epochs": 2})  # type: ignore[arg-type]
+    return BASELINES[request.param].fit(trained_run.run.split, getattr(settings, request.param))
+
+
+class TestFittedBaselines(RankerContract):
+    @pytest.fixture
+    def ranker(self, fitted: Ranker) -> Ranker:
+        return fitted
 
 
 class TestModelRanker(RankerContract):

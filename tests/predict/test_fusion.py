@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatoken.errors import ArtifactError
+from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.predict.fusion import STEPS, Candidates, Fusion, QuickChoice, choose
 
 
@@ -142,3 +143,28 @@ def test_what_is_no_weights(text: str, tmp_path: Path) -> None:
 def test_missing_weights(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="absent"):
         Fusion.load(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    ("weights", "idle"),
+    [((0, 0, 1), True), ((0.05, 0.04, 0.91), True), ((0.1, 0, 0.9), False), ((0, 0.1, 0.9), False), ((1, 0, 0), False)],
+)
+def test_a_model_without_weight_is_idle(weights: tuple[float, float, float], idle: bool) -> None:
+    assert Fusion(*weights).idle is idle
+
+
+@pytest.mark.parametrize("item", range(STEPS + 1))
+def test_weights_of_the_grid_are_idle_at_zero_alone(item: int) -> None:
+    for generation in range(STEPS + 1 - item):
+        fusion = Fusion(item / STEPS, generation / STEPS, (STEPS - item - generation) / STEPS)
+        assert fusion.idle is (item + generation == 0)
+
+
+def test_an_idle_model_is_warned_of_with_a_next_step() -> None:
+    with pytest.warns(MetatokenWarning, match=r"no weight, .* transition graph alone; try more epochs"):
+        Fusion(0, 0, 1).warn()
+    with pytest.warns(MetatokenWarning, match=r"a weight of 0\.05 in all"):
+        Fusion(0.05, 0, 0.95).warn()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Fusion(0.1, 0, 0.9).warn()

@@ -11,11 +11,11 @@ def catalogue(
     *,
     threads: int,
     kernel: str | None = None,
-) -> tuple[
-    NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None, NDArray[np.float32] | None
-]:
-    """`log sum_j exp(s_r . v_j + b_j)` `[P]` of states `[P, d]`, vectors `[n, d]` and biases `[n]`; with weights `[P]`
-    the gradients of their weighted sum in states, vectors and biases, else None."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """`log sum_j exp(s_r . v_j + b_j)` `[P]` of states `[P, d]`, vectors `[n, d]` and biases `[n]`.
+
+    With weights `[P]` also the gradients of their weighted sum in states, vectors and biases, else None for each.
+    """
 
 def below(
     states: NDArray[np.float32],

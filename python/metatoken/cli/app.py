@@ -8,8 +8,10 @@ from typing import Annotated, cast
 import typer
 
 from metatoken.cli.answer import answer
+from metatoken.cli.baseline import baseline
+from metatoken.cli.compare import compare
 from metatoken.cli.doctor import doctor
-from metatoken.cli.errors import clean_errors, fail
+from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
@@ -21,7 +23,10 @@ from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
-COMMANDS = (quickstart, tokenize, text_vectors, inspect, train, evaluate, recommend, answer, serve, export, doctor)
+COMMANDS = (
+    quickstart, tokenize, text_vectors, inspect, train, baseline, evaluate, compare, recommend, answer, serve, export,
+    doctor,
+)  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -60,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     wait_politely()
     arguments = sys.argv[1:] if arguments is None else arguments
-    with clean_errors():
+    with clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
         except UsageError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from metatoken.errors import MetatokenError
+from metatoken.cli.output import warn
+from metatoken.errors import MetatokenError, MetatokenWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,3 +40,22 @@ def clean_errors() -> Iterator[None]:
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}")
+
+
+@contextmanager
+def clean_warnings() -> Iterator[None]:
+    """Prints each warning of metatoken on one line of stderr, once for a command; others are shown as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MetatokenWarning)
+        show = warnings.showwarning
+
+        def print_once(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+            if not issubclass(category, MetatokenWarning):
+                show(message, category, *place, **options)
+            elif str(message) not in said:
+                said.add(str(message))
+                warn(str(message))
+
+        warnings.showwarning = print_once
+        yield

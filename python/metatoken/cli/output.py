@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from rich.console import Console
+
 
 def check_output(path: Path, overwrite: bool) -> None:
     """Refuses, before any work, to write where something other than an empty folder stands already."""
@@ -20,7 +22,9 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
 
 
-WIDE = 145  # columns that the whole table of metrics takes
+WIDE = 160  # columns that the whole table of metrics takes
+NARROW = 190  # columns below which a comparison shows the main metrics
+PIPE = 200  # columns of what is no terminal
 
 
 def warn(message: str) -> None:
@@ -55,17 +59,21 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
         print(f"{name:<{width}}  {readable(value)}")
 
 
-def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the table of metrics; in a terminal that is too narrow for all columns, the main ones."""
+def make_console() -> Console:
+    """A console for tables: as wide as the terminal, or wide where there is none."""
     from rich.console import Console
 
-    from metatoken.evaluate.metrics import LABELS, metrics_table
-
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    elif console.width < WIDE:
-        main = (*LABELS, "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1")
+    return console if console.is_terminal else Console(width=PIPE)
+
+
+def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the table of metrics; in a terminal that is too narrow for all columns, the main ones."""
+    from metatoken.evaluate.metrics import LABELS, VERSUS, metrics_table
+
+    console = make_console()
+    if console.width < WIDE:
+        main = (*LABELS[:-1], "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", VERSUS)
         rows = [{name: row[name] for name in main if name in row} for row in rows]
     # Ranking, ratings and texts have other columns, and a table each.
     kinds: dict[str, list[Mapping[str, Any]]] = {}

@@ -12,6 +12,8 @@ from metatoken.cli.options import panel
 if TYPE_CHECKING:
     import socket
 
+    from metatoken.recommend import Recommender
+
 limit_option = panel("Limits")
 
 
@@ -44,10 +46,10 @@ def serve(
         import torch
 
         torch.set_num_threads(threads)
-    app, grace = create_app(Recommender.load(run), limits), int(limits.grace_s) + 1
+    recommender = Recommender.load(run)
+    app, grace = create_app(recommender, limits), int(limits.grace_s) + 1
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=grace)
-    where = f"[{host}]" if ":" in host else host
-    line = f"serving {run} at http:" + f"//{where}:{listener.getsockname()[1]} (stop with Ctrl-C)"
+    line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(recommender)}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,6 +67,17 @@ def _check_extra() -> None:
 
     if absent := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise MetatokenError(f"serving needs {' and '.join(absent)}: pip install 'metatoken[serve]'")
+
+
+def _address(listener: socket.socket, host: str) -> str:
+    where = f"[{host}]" if ":" in host else host
+    return "http:" + f"//{where}:{listener.getsockname()[1]}"
+
+
+def _served(recommender: Recommender) -> str:
+    """What the first line adds, and a warning, where the model does not count."""
+    recommender.fusion.warn()
+    return "; fused lists are the transition graph alone" if recommender.fusion.idle else ""
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from typing import Literal
 from metatoken.config import Settings, setting
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
+SplitName = Literal["leave-last-out", "none"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TextTableSettings(Settings):
 
 @dataclass(frozen=True)
 class LogSettings(Settings):
-    """The files of a log; the keys are those of `Interactions.read`."""
+    """The files of a log, whose keys are those of `Interactions.read`, and what of it is held out."""
 
     path: Path = field()
     format: Format = setting("table", "table, sequences, pairs or sessions.")
@@ -48,4 +49,7 @@ class LogSettings(Settings):
     title: str | None = setting(None, "Its column of titles; by default title where there is one.")
     categories: str | None = setting(
         None, 'Its column of categories (lists, or text split on "|"); by default categories where there is one.'
+    )
+    split: SplitName = setting(
+        "leave-last-out", "What is held out: the last two items of each user, or none, for a model to be used."
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
 from metatoken.data.ragged import Sequences, offsets_of
+from metatoken.data.settings import SplitName
 from metatoken.errors import ArgumentError, ConfigError
 
 Part = Literal["validation", "test"]
@@ -139,20 +140,28 @@ def no_split(log: Interactions) -> Split:
     return Split(log, log, none, none, "none", int((log.sequences().lengths > 0).sum()))
 
 
-def hold_out(log: Interactions, needs: Mapping[str, frozenset[str]], seed: int) -> Split:
+def hold_out(
+    log: Interactions, needs: Mapping[str, frozenset[str]], seed: int, name: SplitName = "leave-last-out"
+) -> Split:
     """Splits a log for all tasks of a run; those that rate or write need a value in some columns of each row.
+
+    Args:
+        log: The log.
+        needs: These columns by task.
+        seed: Seed of the random pairs that are held out for such tasks.
+        name: "none" holds nothing out: neither items nor pairs.
 
     Raises:
         ConfigError: The log lacks a column that a task needs, or has nothing in it.
     """
-    split = leave_last_out(log)
+    split, share = (no_split(log), 0.0) if name == "none" else (leave_last_out(log), 0.1)
     if not needs:
         return split
     for task, columns in needs.items():
         for column in sorted(columns - set(log.frame.columns)):
             raise ConfigError(f"model.tasks: {task} needs the column {column}; name it as data.{column} of the log")
     try:
-        split = split.with_pairs(seed=seed)
+        split = split.with_pairs(validation=share, test=share, seed=seed)
     except ArgumentError as error:
         raise ConfigError(f"model.tasks: {next(iter(needs))} has no rows to learn from ({error})") from error
     for task, columns in needs.items():

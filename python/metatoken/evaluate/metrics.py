@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from rich.table import Table
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
 SCHEMA = 1
 LABELS = ("task", "template", "model", "users")
+BASELINE = "-"  # template of a row that no template was asked for
+VERSUS = "vs_best_baseline"
 
 
 def metrics_document(
@@ -35,7 +38,7 @@ def metrics_document(
         seed: Seed of the run.
         seconds: Wall-clock time of the evaluation.
         rows: One for each scored model, task and template: `task`, `template`, `model`, `users` (evaluated) and the
-            metrics, e.g. of `ranking_metrics`.
+            metrics, e.g. of `ranking_metrics`; and `vs_best_baseline`, see `significance.set_against_best_baseline`.
         repeated_targets: How many targets were already in their user's history, which no list without seen items can
             hit; left out if None.
 
@@ -66,19 +69,36 @@ def metrics_document(
 def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """A table for the terminal: one line per row, metrics to four digits, the best of each task and template in bold.
 
+    A last column has the relative difference in NDCG@10 to the best baseline of the task, and p, where rows have it.
+
     Args:
         rows: As in `metrics_document`; a metric that a row lacks stays blank.
         title: Heading.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in LABELS))
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in (*LABELS, VERSUS)))
+    labels = [name for name in LABELS if not rows or any(name in row for row in rows)]
+    beaten = {(row["task"], row[VERSUS]["model"]) for row in rows if VERSUS in row}
     table = Table(title=title)
-    for name in (*LABELS, *names):
+    for name in (*labels, *names, *(["vs. best\nbaseline"] if beaten else [])):
         table.add_column(name, justify="left" if name in LABELS[:-1] else "right", no_wrap=True)
     for row in rows:
         peers = [other for other in rows if all(other.get(name) == row.get(name) for name in ("task", "template"))]
-        labels = [f"{row[name]:,}" if name == "users" else escape(str(row[name])) for name in LABELS]
-        table.add_row(*labels, *(_cell(name, row, peers) for name in names))
+        known = [f"{row[name]:,}" if name == "users" else escape(str(row[name])) for name in labels]
+        table.add_row(*known, *(_cell(name, row, peers) for name in names), *([_versus(row, beaten)] if beaten else []))
     return table
+
+
+def _versus(row: Mapping[str, Any], beaten: Collection[tuple[str, str]]) -> str:
+    """`+8.1% p .012`, or for the baseline that is the measure `best`."""
+    found = row.get(VERSUS)
+    if found is None:
+        return "best" if row["template"] == BASELINE and (row["task"], row["model"]) in beaten else ""
+    return f"{found['difference']:+.1%} {as_p(found['p'])}"
+
+
+def as_p(p: float) -> str:
+    """A probability as tables print it: `p .012`, `p<.001`."""
+    return "p<.001" if p < 0.001 else f"p {p:.3f}".replace("0.", ".")
 
 
 def _cell(name: str, row: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> str:
@@ -94,6 +114,7 @@ def _cell(name: str, row: Mapping[str, Any], peers: Sequence[Mapping[str, Any]])
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    plain |= {name: _plain(value) for name, value in plain.items() if isinstance(value, Mapping)}
     for name, value in plain.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ArgumentError("rows", f"{name} is {value}; a metric must be a finite number")

@@ -7,7 +7,7 @@ recommendations, or whose target no training prefix has shown, is a miss and not
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,6 +96,26 @@ def ranking_metrics(
     metrics[f"coverage@{top}"] = len(np.unique(listed[(listed >= 0) & (listed < n_items)])) / n_items
     metrics[f"invalid@{top}"] = _invalid_share(listed, n_items)
     return metrics
+
+
+def user_metrics(places: NDArray[Any], ks: Sequence[int] = (5, 10)) -> dict[str, NDArray[np.float64]]:
+    """Hit rate, NDCG and reciprocal rank of each user, whose means `ranking_metrics` gives.
+
+    Args:
+        places: int [m], what `ranks` gives.
+        ks: Cut-offs.
+
+    Returns:
+        `{"hr@5", "ndcg@5", "mrr@5", ...}`, float64 [m] each.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for k in sorted(set(ks)):
+        hit = (places > MISS) & (places <= k)
+        rank = np.where(hit, places, 1).astype(np.float64)
+        found[f"hr@{k}"] = hit.astype(np.float64)
+        found[f"ndcg@{k}"] = hit / np.log2(rank + 1.0)
+        found[f"mrr@{k}"] = hit / rank
+    return found
 
 
 def _invalid_share(recommendations: Int32, n_items: int) -> float:

@@ -15,14 +15,16 @@ import torch
 
 from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
+from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
-from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.ratings import number_in, rating_metrics
 from metatoken.evaluate.settings import EvaluateSettings
+from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import ModelRater
-from metatoken.predict.top import top_k
+from metatoken.predict.top import TOLERANCE, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.biases import RatingBias
@@ -31,7 +33,7 @@ from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.task import Task, tasks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
-BASELINE = "-"  # template of a row that no template was asked for
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
 
@@ -71,6 +72,7 @@ class Runner:
         split: The log, split, in the rows of the model's vocabulary; baselines learn from its train.
         part: Which held-out items and pairs.
         settings: Beams, batches and texts; how texts are written.
+        baselines: Fitted rankers by the name of their rows, for tasks that read a history.
         seed: Seed of what is drawn.
         progress: Called with (steps done, steps in all).
     """
@@ -81,13 +83,14 @@ class Runner:
         split: Split,
         part: Part = "test",
         settings: EvaluateSettings | None = None,
+        baselines: Mapping[str, Ranker] | None = None,
         *,
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.module, self.split, self.part = module, split, part
         self.settings, self.seed = settings or EvaluateSettings(), seed
-        self.batch_size = self.settings.batch_size
+        self.batch_size, self.baselines = self.settings.batch_size, dict(baselines or {})
         self.progress = progress or (lambda _done, _total: None)
         self.history = split.history(part)
         self.targets, self._back = split.by_length(part)
@@ -150,21 +153,27 @@ class Runner:
             found[task.name, BASELINE, "popularity"] = self._ranked_by(popularity)
             if RANKING[task.name].reads_history:
                 found[task.name, BASELINE, "transition_graph"] = self._ranked_by(self.prior)
+                for name, ranker in self.baselines.items():
+                    found[task.name, BASELINE, name] = self._ranked_by(ranker, TOLERANCE)
         return found
 
-    def _ranked_by(self, ranker: Ranker) -> Lists:
+    def _ranked_by(self, ranker: Ranker, tolerance: float = 0.0) -> Lists:
         starts = range(0, len(self.targets), self.batch_size)
         parts = [self.targets.users[at : at + self.batch_size] for at in starts]
-        return _joined([top_k(ranker.scores(self.history, part), self.history.take(part), K) for part in parts])
+        scored = ((ranker.scores(self.history, part), self.history.take(part)) for part in parts)
+        return _joined([top_k(scores, seen, K, tolerance=tolerance) for scores, seen in scored])
 
     def _ranked_rows(self, lists: dict[Labels, Lists]) -> tuple[list[dict[str, Any]], list[pl.DataFrame]]:
-        rows, frames, targets = [], [], self.split.targets(self.part)
+        rows, frames, gains, targets = [], [], [], self.split.targets(self.part)
         for (task, template, model), found in lists.items():
             items, scores = found[0][self._back], found[1][self._back]
             metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
             labels = {"model": model, "task": task, "template": template}
             rows.append(labels | {"users": len(items)} | metrics)
+            gains.append(user_metrics(ranks(items, targets.items))[JUDGED])
             frames.append(predictions_frame(self.split.log, targets.users, items, scores, split=self.part, **labels))
+        if rows:
+            set_against_best_baseline(rows, np.stack(gains, axis=1))
         return rows, frames
 
     def _answered_rows(self, task: Task, unseen: bool) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:

@@ -70,7 +70,9 @@ class ModelSettings(Settings):
     learning_rate: float = setting(1e-3, "Learning rate of AdamW.", gt=0)
     weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices, not on tables of rows.", ge=0)
     warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
-    schedule: Literal["constant", "cosine"] = setting("cosine", "After the warm-up: constant, or cosine to zero at max_epochs.")
+    schedule: Literal["constant", "cosine"] = setting(
+        "cosine", "After the warm-up: constant, or cosine to zero at max_epochs."
+    )
     seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
 
     def check(self) -> None:

@@ -8,6 +8,7 @@ A mixture of distributions, its weights chosen on validation users by NDCG@10 an
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from metatoken.artifacts import atomic_file, read_json, write_json
 from metatoken.data.ragged import Ragged
-from metatoken.errors import ArtifactError
+from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.predict.ranker import WIDTH, Reading
 from metatoken.predict.transitions import TransitionGraph
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
 K = 10  # the place in NDCG@10
+LEAST = 1 / STEPS  # weight below which the model as good as does not count
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,26 @@ class Fusion:
     def mix(self, item: Tensor, generation: Tensor, prior: Tensor) -> Tensor:
         """The mixture of three distributions, each float `[B, n_items]`."""
         return self.item * item + self.generation * generation + self.prior * prior
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model as good as does not count, so that fused lists are those of the prior."""
+        return self.item + self.generation < LEAST - 1e-9
+
+    def sentence(self) -> str:
+        """The weights, for a person."""
+        return f"{self.item:g} item head, {self.generation:g} generation, {self.prior:g} transitions"
+
+    def warn(self) -> None:
+        """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
+        if self.idle:
+            weight = "no weight" if self.prior == 1 else f"a weight of {self.item + self.generation:g} in all"
+            warnings.warn(
+                f"the fusion gives the model {weight}, so what is served is the transition graph alone; try more "
+                "epochs (trainer.max_epochs), less dropout, or more data; the list item_head is the model's own",
+                MetatokenWarning,
+                stacklevel=3,
+            )
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file."""

@@ -185,6 +185,7 @@ class Recommender:
         return [self._answer(*each) for each in zip(part, rows, scores, strict=True)]
 
     def _fused(self, reading: Reading, sequences: Sequences, k: int) -> Lists:
+        self.fusion.warn()  # one place in the code, which Python's own filter shows once
         prior = self._prior.scores(sequences, np.arange(len(sequences)))
         return reading.fused(self.fusion, prior, k)
 

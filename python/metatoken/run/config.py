@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,6 +17,9 @@ from metatoken.model.settings import ModelSettings
 from metatoken.run.settings import TrainerSettings
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}")
-    for override in overrides or []:
-        _override(values, override)
+    override(values, overrides or [])
     try:
         return Config.read(values)
     except SettingError as error:
@@ -96,20 +99,22 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{place}: {said.get(error.kind, str(error))}") from error
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: expected key=value, e.g. trainer.max_epochs=20")
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
-        values = inner
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from error
+def override(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Sets `key.sub=value`, each value in YAML, in a mapping of sections; `ConfigError` for anything else."""
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {text}: expected key=value, e.g. trainer.max_epochs=20")
+        *parents, last = key.split(".")
+        section = values
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"--set {text}: {parent} is a value, not a section")
+        try:
+            section[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from error
 
 
 def _place(path: tuple[str, ...], file: Path, text: str, overrides: list[str]) -> str:
@@ -135,6 +140,19 @@ def _line_of(text: str, path: tuple[str, ...]) -> int | None:
         else:
             break
     return line
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """The plain values of a configuration by their full key, e.g. `trainer.max_epochs`."""
+    return dict(_flat(config.plain()))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def dump_config(config: Config) -> str:

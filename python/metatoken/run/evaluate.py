@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
     """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
 
+    Baselines of `fit_baselines` have a row each beside those that are always there.
+
     A run with tasks that rate or write also gets `answers.parquet`, what was rated or written beside what is true.
 
     Args:
@@ -27,16 +29,28 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
 
     Returns:
         The content of `metrics.json`.
+
+    Warns:
+        MetatokenWarning: The fusion gives the model no weight.
+
+    Raises:
+        ConfigError: Nothing is held out.
     """
     from metatoken.evaluate.metrics import metrics_document
     from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
+    from metatoken.run.baselines import load_baselines
 
+    if run.split.name == "none":
+        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
+        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
-    started = time.monotonic()
+    started, baselines = time.monotonic(), load_baselines(run)
     with (bar or no_bar)("evaluating") as progress:
-        runner = Runner(run.module, run.split, part, run.config.evaluate, seed=run.config.seed, progress=progress)
+        runner = Runner(
+            run.module, run.split, part, run.config.evaluate, baselines, seed=run.config.seed, progress=progress
+        )
         result = runner.run(run.fusion, unseen=unseen)
     log, folder = run.split.log, RunFolder(run.folder)
     document = metrics_document(
@@ -52,4 +66,5 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         write_table(result.answers, folder.answers)
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
+    run.fusion.warn()
     return document

@@ -2,6 +2,7 @@
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/  training.json
       training.csv  tensorboard/  (as `trainer.logger` says)
+      baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
@@ -45,6 +46,7 @@ class RunFolder:
         training: Which epoch was kept, and what was found after each.
         table: What was logged after each epoch.
         tensorboard: The same, and steps, for TensorBoard.
+        baselines: Folder of the fitted baselines, one folder each.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
         answers: Ratings and texts of the last evaluation, beside what is true.
@@ -57,7 +59,7 @@ class RunFolder:
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
-        self.metrics = self.path / "metrics.json"
+        self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
     def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
@@ -77,6 +79,12 @@ class RunFolder:
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
 
+    def check_finished(self) -> None:
+        """Refuses a folder without a trained model: `ArtifactError`."""
+        if not self.model.is_dir():
+            state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
+            raise ArtifactError(f"{self.path}: {state}")
+
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
 
@@ -89,15 +97,23 @@ class RunFolder:
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
 
+    def read_log(self) -> Interactions:
+        """Reads what `write_history` wrote.
+
+        Raises:
+            ArtifactError: It is missing or broken.
+        """
+        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
+        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+        return Interactions.from_frame(frame, **named)
+
     def read_history(self, vocabulary: Vocabulary) -> Interactions:
-        """Reads what `write_history` wrote, with the titles of a vocabulary.
+        """The same with the titles of a vocabulary.
 
         Raises:
             ArtifactError: It is missing or broken, or has other users or items than the vocabulary.
         """
-        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
-        named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
-        log = Interactions.from_frame(frame, **named)
+        log = self.read_log()
         if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
             raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
         if vocabulary.titles is None:
@@ -137,12 +153,10 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
-    if not at.model.is_dir():
-        state = "was interrupted; finish it with --resume" if at.config.exists() else "is not a run folder"
-        raise ArtifactError(f"{at.path}: {state}")
+    at.check_finished()
     config = load_config(at.config)
     vocabulary = Vocabulary.load(at.vocabulary)
-    split = hold_out(at.read_history(vocabulary), config.needs, config.seed)
+    split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ArtifactError(f"{at.history}: altered since the run was trained; train again with --overwrite")
     if at.items.exists():

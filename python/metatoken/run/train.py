@@ -12,6 +12,7 @@ from metatoken.data import Catalogue, Interactions, Split, audit, hold_out
 from metatoken.data.text_table import read_texts
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config, load_config
+from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.threads import default_threads
@@ -44,7 +45,7 @@ MIXTURE = (
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
     about = dict(vars(config.data))
-    texts = about.pop("texts")
+    texts, _ = about.pop("texts"), about.pop("split")
     log = Interactions.read(**about)
     return log if texts is None else read_texts(log, **vars(texts))
 
@@ -53,6 +54,7 @@ def train_run(
     config: Config,
     out: str | Path,
     *,
+    like: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     say: Say = print,
@@ -63,6 +65,7 @@ def train_run(
     Args:
         config: What to do.
         out: The run folder. Nothing is written there before the data and the configuration have proved usable.
+        like: Folder of an earlier run, whose epochs and fusion weights are taken where `data.split` is none.
         overwrite: Replace an older run.
         resume: Go on from the last checkpoint of an interrupted run.
         say: Gets a line for each step.
@@ -72,13 +75,17 @@ def train_run(
         The run. In the other processes of a distributed strategy it has the trained model, but neither fusion weights
         nor a finished folder, which the first process makes.
 
+    Warns:
+        MetatokenWarning: The fusion gives the model no weight.
+
     Raises:
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
     """
+    config, choices = take_choices(config, like)
     folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
     if first:
-        _check_place(config, folder, overwrite, resume)
+        check_place(config, folder, overwrite, resume)
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
     split = _read(config, say, resume)
@@ -87,7 +94,7 @@ def train_run(
     if vocabulary.n_users == 0 and config.shows_users:
         raise ConfigError(NO_USERS)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
-    module, data = build(config, split, vocabulary)
+    module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
     trainer, best = _trainer(config, split, folder, say)
     if first and resume:
@@ -103,22 +110,25 @@ def train_run(
         raise
     record = best.record(trainer)
     say(record.sentence())
-    fusion = _finish(config, module, split, folder if first else None, record, bar)
-    weights = f"{fusion.item:g} item head, {fusion.generation:g} generation, {fusion.prior:g} transitions"
-    say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {weights}")
+    fusion = _finish(config, module, split, folder if first else None, record, choices, bar)
+    say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.sentence()}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
 def _read(config: Config, say: Say, resume: bool) -> Split:
     """The log, split for the tasks of the run; refused before where the tokens that are given could not be used."""
-    if config.needs and config.vocabulary is not None and not resume:
+    whole = config.data.split == "none"
+    if config.needs and config.vocabulary is not None and not resume and not whole:
         task = next(iter(config.needs))
         said = f"a run with the task {task} holds random rows out and learns its tokens from the others"
         raise ConfigError(f"vocabulary: {said}; leave `vocabulary` out")
     log = read_log(config)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
-    split = hold_out(log, config.needs, config.seed)
+    split = hold_out(log, config.needs, config.seed, config.data.split)
+    if whole:
+        say(f"{log!r}; every interaction trains, nothing is held out")
+        return split
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
     if split.pairs is not None:
         validation, test = len(split.pairs.validation), len(split.pairs.test)
@@ -146,13 +156,15 @@ def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Prog
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ConfigError(
             f"vocabulary: {given} was learned from other interactions than the training part of "
-            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split leave-last-out"
+            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split {config.data.split}"
         )
     return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
 
 
-def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTokenModule, TaskDataModule]:
-    """The untrained model and its data, for a split log and the tokens of its train."""
+def build(
+    config: Config, split: Split, vocabulary: Vocabulary, choices: Choices | None = None
+) -> tuple[MetaTokenModule, TaskDataModule]:
+    """The untrained model and its data, for a split log, the tokens of its train, and the choices of an earlier run."""
     import torch
 
     from metatoken.model.module import MetaTokenModule
@@ -162,7 +174,9 @@ def build(config: Config, split: Split, vocabulary: Vocabulary) -> tuple[MetaTok
     torch.set_num_threads(config.threads or default_threads())
     torch.manual_seed(config.seed)
     pairs = split.pairs
-    ratings = RatingBase.fit(pairs.train, pairs.validation) if pairs is not None and config.rates else None
+    ratings = None
+    if pairs is not None and config.rates:
+        ratings = choices.rating_base(pairs.train) if choices else RatingBase.fit(pairs.train, pairs.validation)
     settings = replace(config.model, seed=config.seed)
     module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
@@ -193,7 +207,13 @@ def _training_texts(split: Split) -> list[str]:
     return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
 
 
-def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
+def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
+    """Refuses, before any work, a folder that is taken, or that cannot be gone on with.
+
+    Raises:
+        ConfigError: See `train_run`.
+        ArtifactError: The checkpoint is damaged.
+    """
     out = folder.path
     if resume:
         check_checkpoints(folder.checkpoint)
@@ -208,7 +228,13 @@ def _check_place(config: Config, folder: RunFolder, overwrite: bool, resume: boo
 
 
 def _finish(
-    config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, record: TrainingRecord, bar: Bar
+    config: Config,
+    module: MetaTokenModule,
+    split: Split,
+    folder: RunFolder | None,
+    record: TrainingRecord,
+    choices: Choices | None,
+    bar: Bar,
 ) -> Fusion:
     """Chooses on validation what is not trained, and saves the model; nothing where there is no folder to write."""
     from metatoken.model.store.saving import save_model
@@ -219,18 +245,22 @@ def _finish(
         return Fusion()
     module.to("cpu").eval()
     about = config.evaluate
-    with bar("choosing fusion weights") as progress:
-        fusion = choose_fusion(
-            module,
-            split,
-            limit=about.fusion_users,
-            width=about.width,
-            batch_size=about.batch_size,
-            seed=config.seed,
-            progress=progress,
-        )
-    choose_shares(module, split)
+    if choices is not None:
+        fusion = choices.fusion
+    else:
+        with bar("choosing fusion weights") as progress:
+            fusion = choose_fusion(
+                module,
+                split,
+                limit=about.fusion_users,
+                width=about.width,
+                batch_size=about.batch_size,
+                seed=config.seed,
+                progress=progress,
+            )
+        choose_shares(module, split)
     record.save(folder.training)
     fusion.save(folder.fusion)
     save_model(module, folder.model)
+    fusion.warn()
     return fusion

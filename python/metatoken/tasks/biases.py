@@ -147,9 +147,13 @@ class RatingBase:
         Raises:
             ArgumentError: There are no ratings.
         """
-        biases = RatingBias.choose(train, validation)
+        return cls(RatingBias.choose(train, validation), 1.0).refitted(train)
+
+    def refitted(self, train: Interactions) -> RatingBase:
+        """Biases of other ratings, with the damping and the shares of these."""
+        biases = RatingBias.fit(train, self.biases.damping)
         rest = ratings_of(train) - RatingBias.out_of_fold(train, biases.damping)
-        return cls(biases, float(max(rest.std(), 1e-6)))
+        return RatingBase(biases, float(max(rest.std(), 1e-6)), dict(self.share))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Arrays to save, by name."""

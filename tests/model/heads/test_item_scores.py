@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from metatoken.model.heads import softmax_blocks
+from metatoken._core import cluster, softmax
+from metatoken.model.heads import softmax_blocks, softmax_native
 from metatoken.model.heads.item_scores import ItemScores, Reordered
 from metatoken.model.objective import loss_parts
 from tests.model.test_network import _pairs, _training_batch
@@ -61,6 +63,73 @@ def test_an_empty_slice_has_no_probability_and_no_gradient() -> None:
     below[1].backward()
     assert torch.equal(states.grad[0], torch.zeros(3))
     assert torch.isfinite(vectors.grad).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 1000),
+    p=st.integers(1, 140),
+    n=st.integers(1, 300),
+    d=st.integers(1, 70),
+    biased=st.booleans(),
+    even=st.booleans(),
+)
+def test_the_native_core_equals_blocks_of_torch(seed: int, p: int, n: int, d: int, biased: bool, even: bool) -> None:
+    """Values and gradients, where all rows have the same gradient and where each has its own."""
+    rng = torch.Generator().manual_seed(seed)
+    states, vectors, bias = (torch.randn(*shape, generator=rng) for shape in ((p, d), (n, d), (n,)))
+    targets = torch.randint(0, n, (p,), generator=rng)
+    begin = (targets - torch.randint(0, n, (p,), generator=rng)).clamp_min(0)
+    end = (targets + torch.randint(0, n, (p,), generator=rng)).clamp_max(n)  # some are empty
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        inputs = [
+            x.detach().to(dtype).requires_grad_() for x in ((states, vectors, bias) if biased else (states, vectors))
+        ]
+        own, total, below = ItemScores.apply(inputs[0], inputs[1], targets, begin, end, *inputs[2:])
+        below = torch.where(torch.isfinite(below), below, 0.0)
+        loss = (2 * own - 1.5 * total).sum() if even else (own - total).square().sum() + below.square().sum()
+        found.append([x.detach() for x in (own, total, below, *torch.autograd.grad(loss, inputs))])
+    for oracle, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, oracle.float(), rtol=1e-4, atol=1e-4 * max(1.0, float(oracle.abs().max())))
+
+
+def test_a_second_backward_pass_gives_the_same_gradients() -> None:
+    states, vectors = torch.randn(20, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
+    none = torch.zeros(20, dtype=torch.int64)
+    _, total, _ = ItemScores.apply(states, vectors, none, none, none)
+    first, second = (torch.autograd.grad(3 * total.sum(), (states, vectors), retain_graph=True) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_threads_change_no_byte_and_every_instruction_set_agrees() -> None:
+    rng = np.random.default_rng(0)
+    states, vectors = (rng.standard_normal(shape, dtype=np.float32) for shape in ((150, 24), (700, 24)))
+    weights = np.ones(150, np.float32)
+    found = [
+        softmax.catalogue(states, vectors, None, weights, threads=threads, kernel=kernel)[:3]
+        for kernel in cluster.kernels()
+        for threads in (1, 3)
+    ]
+    for one, other in zip(found[::2], found[1::2], strict=True):
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+    for other in found:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_no_gradient_is_computed_where_none_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    forward = softmax_native.forward
+    monkeypatch.setattr(
+        softmax_native, "forward", lambda *a, gradient: (wanted.append(gradient), forward(*a, gradient=gradient))[1]
+    )
+    states, none = torch.randn(4, 8, requires_grad=True), torch.zeros(4, dtype=torch.int64)
+    ItemScores.apply(states, torch.randn(5, 8), none, none, none)
+    with torch.no_grad():
+        ItemScores.apply(states, torch.randn(5, 8), none, none, none, None, torch.is_grad_enabled())
+    assert wanted == [True, False]
 
 
 def test_another_order_and_back() -> None:

@@ -11,36 +11,13 @@ hold the native core against. The gradient of a row is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metatoken.model.heads import softmax_blocks, softmax_native
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-Gradients = tuple[Tensor, Tensor, Tensor | None]
-"""Gradients of states, vectors and biases."""
-
-
-class Softmax(Protocol):
-    """What both implementations have. `inputs` are states `[P, d]`, vectors `[n, d]`, biases `[n]` or None, and the
-    int64 `[P]` first columns and columns behind the last of the slices."""
-
-    def forward(self, inputs: Sequence[Tensor | None], *, gradient: bool) -> tuple[Tensor, Tensor, Gradients | None]:
-        """`all`, `below`, and if wanted what `backward` may use of the work: the gradients of the sum of `all`."""
-
-    def backward(
-        self,
-        inputs: Sequence[Tensor | None],
-        found: tuple[Tensor, Tensor],
-        by_all: Tensor,
-        by_below: Tensor,
-        kept: Gradients | None,
-    ) -> Gradients:
-        """Gradients, given `all` and `below` and what the loss has for gradients in them, `[P]` each."""
+from metatoken.model.heads.softmax import Inputs, Softmax
 
 
 class ItemScores(torch.autograd.Function):
@@ -67,25 +44,25 @@ class ItemScores(torch.autograd.Function):
         bias: Tensor | None = None,
         gradient: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = [None if x is None else x.detach() for x in (states, vectors, bias, begin, end)]
-        work = implementation(states)
-        total, below, kept = work.forward(inputs, gradient=gradient and any(ctx.needs_input_grad))
-        own = torch.linalg.vecdot(states.detach(), vectors.detach().index_select(0, targets))
-        if bias is not None:
-            own += bias.detach()[targets]
-        ctx.save_for_backward(states, vectors, bias, begin, end, targets, total, below, *(kept or ()))
+        inputs = Inputs(states.detach(), vectors.detach(), None if bias is None else bias.detach(), begin, end)
+        total, below, kept = implementation(states).forward(inputs, gradient=gradient and any(ctx.needs_input_grad))
+        own = torch.linalg.vecdot(inputs.states, inputs.vectors.index_select(0, targets))
+        if inputs.bias is not None:
+            own += inputs.bias[targets]
+        ctx.save_for_backward(states, vectors, bias, begin, end, targets, total, below)
+        ctx.kept = kept
         return own, total, below
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         by_own, by_all, by_below = grads
-        *inputs, targets, total, below = ctx.saved_tensors[:8]
-        states, vectors, bias, *_ = inputs
-        kept = ctx.saved_tensors[8:] or None
-        found = implementation(states).backward(inputs, (total, below), by_all, by_below, kept)
-        to_states, to_vectors, to_bias = found
-        to_states.addcmul_(vectors.index_select(0, targets), by_own[:, None])
-        to_vectors.index_add_(0, targets, states * by_own[:, None])
+        *saved, targets, total, below = ctx.saved_tensors
+        inputs = Inputs(*saved)
+        kept, ctx.kept = ctx.kept, None  # changed in place, so a second backward pass does without
+        work = implementation(inputs.states)
+        to_states, to_vectors, to_bias = work.backward(inputs, (total, below), by_all, by_below, kept)
+        to_states.addcmul_(inputs.vectors.index_select(0, targets), by_own[:, None])
+        to_vectors.index_add_(0, targets, inputs.states * by_own[:, None])
         if to_bias is not None:
             to_bias.index_add_(0, targets, by_own)
         return to_states, to_vectors, None, None, None, to_bias, None

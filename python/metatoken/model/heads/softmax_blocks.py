@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from metatoken.model.heads.softmax import Gradients, Inputs
 
-    from metatoken.model.heads.item_scores import Gradients
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLOCK = 1 << 20  # logits in a block: 4 MB
 ON_DEVICE = 1 << 26  # on devices, where launching a kernel costs more than memory
 
 
-def forward(inputs: Sequence[Tensor | None], *, gradient: bool) -> tuple[Tensor, Tensor, Gradients | None]:  # noqa: ARG001
-    """As `item_scores.Softmax.forward`; nothing is kept."""
+def forward(inputs: Inputs, *, gradient: bool) -> tuple[Tensor, Tensor, Gradients | None]:  # noqa: ARG001
+    """As `Softmax.forward`; nothing is kept."""
     states, vectors, bias, begin, end = inputs
     total, below = (states.new_empty(len(states)) for _ in range(2))
     for rows, logits in _blocks(states, vectors, bias):
@@ -34,13 +34,13 @@ def forward(inputs: Sequence[Tensor | None], *, gradient: bool) -> tuple[Tensor,
 
 
 def backward(
-    inputs: Sequence[Tensor | None],
+    inputs: Inputs,
     found: tuple[Tensor, Tensor],
     by_all: Tensor,
     by_below: Tensor,
     kept: Gradients | None,  # noqa: ARG001
 ) -> Gradients:
-    """As `item_scores.Softmax.backward`."""
+    """As `Softmax.backward`."""
     states, vectors, bias, begin, end = inputs
     total, below = found
     to_states, to_vectors = torch.empty_like(states), torch.zeros_like(vectors)
@@ -55,7 +55,7 @@ def backward(
         to_vectors.addmm_(slope.T, states[rows])
         if to_bias is not None:
             to_bias += slope.sum(0)
-    return to_states, to_vectors, to_bias
+    return Gradients(to_states, to_vectors, to_bias)
 
 
 def _blocks(states: Tensor, vectors: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:

@@ -31,6 +31,8 @@ from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
@@ -79,10 +81,8 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = ModelSettings.of(None, read_json(folder / "settings.json"))
-    rated, ratings = tasks_of(settings.tasks, "rate"), None
-    if rated:
-        arrays = read_tensors(folder / RATINGS, RatingBase.NAMES)[0]
-        ratings = RatingBase.from_tensors(arrays, [task.name for task in rated])
+    rated = [task.name for task in tasks_of(settings.tasks, "rate")]
+    ratings = load_ratings(folder, rated) if rated else None
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
@@ -98,6 +98,15 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
+
+
+def load_ratings(folder: Path, tasks: Sequence[str]) -> RatingBase:
+    """Reads the meaning of the rating head from a model folder, for the tasks of the model that rate.
+
+    Raises:
+        ArtifactError: It is missing or altered.
+    """
+    return RatingBase.from_tensors(read_tensors(folder / RATINGS, RatingBase.NAMES)[0], tasks)
 
 
 def _load_adapter(model: Any, folder: Path) -> None:

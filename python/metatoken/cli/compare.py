@@ -1,0 +1,57 @@
+"""`metatoken compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of evaluated runs.", show_default=False)
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Row that others are set against; by default the best baseline of the task."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Whose differences are printed; by default ndcg@10, and rmse of ratings.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=1, help="How often users are drawn.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON.")] = None,
+) -> None:
+    """Sets evaluated runs side by side: mean and deviation over seeds, differences with a paired bootstrap over users.
+
+    Runs that differ in the seed alone are one group; further groups are set against the first one, too.
+    """
+    from metatoken.artifacts import atomic_file, write_json
+    from metatoken.cli.output import NARROW, make_console
+    from metatoken.evaluate.comparison_table import comparison_tables
+    from metatoken.run.compare import compare_runs
+
+    document = compare_runs(runs, against=against, resamples=resamples, seed=seed)
+    console = make_console()
+    tables = comparison_tables(document, metric, narrow=console.width < NARROW)
+    print(f"{document['split']}: {document['users']:,} users, {document['dataset']['items']:,} items")
+    for group in document["groups"]:
+        _print_group(group)
+    for table in tables:
+        console.print(table)
+    if out is not None:
+        with atomic_file(out) as work:
+            write_json(work, document)
+
+
+def _print_group(group: Mapping[str, Any]) -> None:
+    seeds = ", ".join(map(str, group["seeds"]))
+    print(f"{group['name']}: {', '.join(group['runs'])} (seed{'s' * (len(group['seeds']) > 1)} {seeds})")
+    for key, value in group["settings"].items():
+        print(f"   {key}: {value}")
