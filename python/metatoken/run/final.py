@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # What may differ from the earlier run: where the log is, and keys of `trainer` that change how, not what is trained.
 FREE_SECTIONS = ("data", "vocabulary", "evaluate", "seed", "threads")
 FREE_KEYS = {
-    "trainer.max_epochs", "trainer.patience", "trainer.logger", "trainer.accelerator", "trainer.devices", "trainer.strategy",
-    "trainer.checkpoint_every_steps", "trainer.validation_users", "trainer.validate_every",
+    "trainer.max_epochs", "trainer.patience", "trainer.logger", "trainer.accelerator", "trainer.devices",
+    "trainer.strategy", "trainer.checkpoint_every_steps", "trainer.validation_users", "trainer.validate_every",
 }  # fmt: skip
 
 
