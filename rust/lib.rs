@@ -8,10 +8,12 @@ pub mod codes;
 pub mod error;
 pub mod graph;
 pub mod matrix;
+pub mod pool;
 pub mod progress;
 pub mod rng;
 pub mod simd;
 pub mod skipgram;
+pub mod softmax;
 pub mod trie;
 
 #[cfg(feature = "python")]

@@ -54,6 +54,10 @@ class ConfigError(MetatokenError, ValueError):
     """A configuration file has a broken or unknown key or value."""
 
 
+class DivergedError(MetatokenError, ArithmeticError):
+    """A loss, a score or a weight became infinite or NaN while a model was trained."""
+
+
 class UnknownIdError(MetatokenError, KeyError):
     """A raw id is not in the vocabulary or the log."""
 

@@ -27,6 +27,7 @@ pub(crate) trait Lanes {
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// The greater, and `b` where one of the two is NaN.
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     /// `first, first + 1, ...`
     unsafe fn iota(first: i32) -> Self::I;
@@ -38,6 +39,34 @@ pub(crate) trait Lanes {
     unsafe fn equal(value: Self::F, other: f32) -> u32;
     /// `a * b + c` of one value, rounded as in `fma`.
     fn fma_one(a: f32, b: f32, c: f32) -> f32;
+
+    /// `value * 2^power` for a whole `power` between -126 and 127, as floats.
+    unsafe fn scale(value: Self::F, power: Self::F) -> Self::F;
+
+    /// `e^x` within two units in the last place, `x` up to 88; 0 (or a number below 2e-38) where `x` is less than -87.
+    ///
+    /// `e^x = 2^n e^f` with `n` the whole number nearest to `x / ln 2` and `f = x - n ln 2`, `|f| <= ln 2 / 2`, whose
+    /// exponential is the polynomial of degree 6 that Taylor's series begins with: the rest is below `f^7 / 7!`, 1.2e-7.
+    #[inline(always)]
+    unsafe fn exp(x: Self::F) -> Self::F {
+        const SERIES: [f32; 6] = [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+        const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
+        // SAFETY: the contract of the methods.
+        unsafe {
+            // In this order the greater of the two is NaN where `x` is.
+            let bounded = Self::max(Self::splat(-87.0), x);
+            let shifted = Self::fma(bounded, Self::splat(std::f32::consts::LOG2_E), Self::splat(WHOLE));
+            let power = Self::sub(shifted, Self::splat(WHOLE));
+            // ln 2 in two parts, the first with so few bits that its product with `power` is exact.
+            let rest = Self::fnma(power, Self::splat(0.693_359_4), bounded);
+            let rest = Self::fnma(power, Self::splat(-2.121_944_4e-4), rest);
+            let mut sum = Self::splat(1.0 / 720.0);
+            for term in SERIES {
+                sum = Self::fma(sum, rest, Self::splat(term));
+            }
+            Self::scale(sum, power)
+        }
+    }
 
     /// Asks for the cache line at an address that will be read soon, and may lie outside of any allocation.
     #[inline(always)]
@@ -156,5 +185,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn fma_one(a: f32, b: f32, c: f32) -> f32 {
         a * b + c
+    }
+
+    #[inline(always)]
+    unsafe fn scale(value: Self::F, power: Self::F) -> Self::F {
+        each(value, power, |value, power| value * f32::from_bits(((power as i32 + 127) as u32) << 23))
     }
 }

@@ -75,6 +75,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn scale(value: __m256, power: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
     fn fma_one(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
@@ -149,6 +158,12 @@ impl Lanes for Avx512 {
     unsafe fn prefetch(from: *const f32) {
         // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(value: __m512, power: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe { _mm512_scalef_ps(value, power) }
     }
 
     #[inline(always)]

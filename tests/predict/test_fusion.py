@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArtifactError, MetatokenWarning
-from metatoken.predict.fusion import STEPS, Candidates, Fusion, choose
+from metatoken.predict.fusion import STEPS, Candidates, Fusion, QuickChoice, choose
 
 
 def distributions(rng: np.random.Generator, users: int, items: int) -> torch.Tensor:
@@ -65,6 +65,22 @@ def test_choose_equals_a_brute_force_loop(seed: int) -> None:
     assert found.item == max(weights[0] for weights in best) / 10
     assert found.users == 15
     assert found.item + found.generation + found.prior == pytest.approx(1, abs=1e-12)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(6, 30), st.booleans())
+def test_the_quick_choice_equals_a_brute_force_loop(seed: int, users: int, items: int, coarse: bool) -> None:
+    """Item head and prior alone; coarse scores have many ties."""
+    item, _, prior, targets, seen = candidates(seed, users, items)
+    if coarse:
+        item, prior = ((4 * scores / scores.max()).round() / 4 for scores in (item, prior))
+    found = QuickChoice()
+    half = users // 2
+    for part in (slice(half), slice(half, None)):
+        found.add(item[part], prior[part], targets[part], seen[part])
+    assert found.users == users
+    for n in range(STEPS + 1):
+        mixed = ((STEPS - n) / STEPS * item + n / STEPS * prior).numpy()
+        assert float(found.gain[n]) == pytest.approx(ndcg_at_10(mixed, targets.numpy(), seen), abs=1e-5)
 
 
 def test_the_one_distribution_that_knows_wins() -> None:

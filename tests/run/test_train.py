@@ -61,11 +61,11 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     folder = trained_run.run.folder
     assert names(folder) == {
         "config.yaml", "vocabulary", "items", "model", "history.parquet", "checkpoints", "fusion.json",
-        "metrics.json", "predictions.parquet",
+        "training.json", "training.csv", "metrics.json", "predictions.parquet",
     }  # fmt: skip
     assert {"manifest.json", "settings.json", "tokenizer", "weights.safetensors"} <= names(folder / "model")
     assert "manifest.json" in names(folder / "vocabulary")
-    assert names(folder / "checkpoints") == {"last.ckpt"}
+    assert names(folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     assert load_config(folder / "config.yaml") == trained_run.run.config == load_config(trained_run.yaml)
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0

@@ -80,9 +80,9 @@ def test_killed_within_an_epoch_and_resumed_it_ends_alike(
     weights = part.module.state_dict()
     for name, value in whole.module.state_dict().items():
         assert torch.equal(value, weights[name]), name
-    names = ("model/weights.safetensors", "fusion.json")
+    names = ("model/weights.safetensors", "fusion.json", "training.json")
     assert all((part.folder / name).read_bytes() == (whole.folder / name).read_bytes() for name in names)
-    assert [file.name for file in (part.folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert {file.name for file in (part.folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 def test_another_batch_size_is_refused_within_an_epoch_only(yaml: Path, killed: Path, tmp_path: Path) -> None:

@@ -89,20 +89,23 @@ class MetaTokenModule(L.LightningModule):
         place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002, D102
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """The loss, and its parts for callbacks."""
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
         size = max(1, len(batch.targets) + len(batch.ratings) + len(batch.text_ids))
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=size)
         self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
-        return parts["loss"]
+        return {"loss": parts["loss"]} | {name: value.detach() for name, value in parts.items() if name != "loss"}
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002, D102
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002
+        """Logs what is measured; gives the item head's scores to callbacks, so that none computes them again."""
         task = find_task(self.tasks[dataloader_idx])
-        values, size = VALIDATION[task.kind](self.network, batch, self.settings.weights)
-        named = {f"val/{task.name}/{name}": value for name, value in values.items()}
-        self.log_dict(named, batch_size=size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
+        found = VALIDATION[task.kind](self.network, batch, self.settings.weights)
+        named = {f"val/{task.name}/{name}": value for name, value in found.values.items()}
+        self.log_dict(named, batch_size=found.size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
+        return found.scores
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.

@@ -92,7 +92,8 @@ def _item_scores(
     """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
     index, scaled = generation.index, F.normalize(vectors, dim=-1) / item_head.temperature
     begin, end = index.leaf_begin[node.long()].long(), index.leaf_end[node.long()].long()
-    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end)
+    gradient = torch.is_grad_enabled()
+    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end, None, gradient)
     return scores
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from metatoken.errors import DivergedError
 from metatoken.model.heads.ranking import item_scores, target_ranks
 from metatoken.model.objective import loss_parts
 
@@ -21,25 +23,43 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind
 
 K = 10
-Measured = tuple[dict[str, "Tensor"], int]
-"""Values by name, and how many rows they are means over."""
+REMEDY = "train again with a smaller model.learning_rate, or a smaller trainer.gradient_clip_val"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a batch.
+
+    Attributes:
+        values: Means by name.
+        size: How many rows they are means over.
+        scores: Log-probabilities of the item head, float `[B, n_items]`, where items were ranked.
+    """
+
+    values: dict[str, Tensor]
+    size: int
+    scores: Tensor | None = None
 
 
 def ranked(network: Network, batch: Evaluation, _weights: Weights) -> Measured:
     """Hit rate and NDCG of the item head."""
-    ranks = target_ranks(item_scores(network, batch.batch), batch.targets, batch.seen)
+    scores = item_scores(network, batch.batch)
+    if not torch.isfinite(scores[:, 0]).all():  # one NaN in a softmax makes the whole row NaN
+        raise DivergedError(f"training diverged: the item head's scores are no numbers; {REMEDY}")
+    ranks = target_ranks(scores, batch.targets, batch.seen)
     hit = (ranks <= K).float()
-    return {f"hr@{K}": hit.mean(), f"ndcg@{K}": (hit / torch.log2(ranks + 1.0)).mean()}, len(ranks)
+    values = {f"hr@{K}": hit.mean(), f"ndcg@{K}": (hit / torch.log2(ranks + 1.0)).mean()}
+    return Measured(values, len(ranks), scores)
 
 
 def rated(network: Network, batch: Batch, weights: Weights) -> Measured:
     """Squared error of the rating head, in spreads."""
-    return {"loss": loss_parts(network(batch), weights)["rating"]}, len(batch.ratings)
+    return Measured({"loss": loss_parts(network(batch), weights)["rating"]}, len(batch.ratings))
 
 
 def written(network: Network, batch: Batch, weights: Weights) -> Measured:
     """Cross-entropy of the answers' tokens."""
-    return {"loss": loss_parts(network(batch), weights)["text"]}, len(batch.text_ids)
+    return Measured({"loss": loss_parts(network(batch), weights)["text"]}, len(batch.text_ids))
 
 
 VALIDATION: dict[Kind, Callable[[Network, Any, Weights], Measured]] = {"rank": ranked, "rate": rated, "write": written}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from metatoken.artifacts import atomic_file, read_json, write_json
+from metatoken.data.ragged import Ragged
 from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.predict.ranker import WIDTH, Reading
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
 LEAST = 1 / STEPS  # weight below which the model as good as does not count
+K = 10  # the place in NDCG@10
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,41 @@ def choose(batches: Iterable[Candidates]) -> Fusion:
         users += len(targets)
         for n, weights in enumerate(grid):
             ranks = target_ranks(Fusion(*weights).mix(item, generation, prior), targets, seen)
-            gain[n] += float(torch.where(ranks <= 10, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
+            gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
     return Fusion(*grid[int(gain.argmax())], users=users) if users else Fusion()
+
+
+class QuickChoice:
+    """Weights of item head and prior alone, chosen batch by batch at a fraction of the cost of `choose`.
+
+    For every epoch of a training: nothing is generated, a user whom ten items precede under both distributions has no
+    gain whatever the weights, and for the others only items that precede the target under one of them are mixed.
+
+    Attributes:
+        gain: Sum of NDCG@10 over users by weight of the prior, float64 `[STEPS + 1]`.
+        users: How many users.
+    """
+
+    def __init__(self) -> None:
+        self.gain, self.users = torch.zeros(STEPS + 1, dtype=torch.float64), 0
+
+    def add(self, item: Tensor, prior: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> None:
+        """Adds a batch; arguments as in `Candidates`."""
+        self.users += len(targets)
+        out = Ragged.of(seen)
+        gone = torch.from_numpy(out.owners), torch.from_numpy(out.values)
+        both = torch.stack([scores.index_put(gone, scores.new_tensor(-1.0)) for scores in (item, prior)])
+        own = both.gather(2, targets.expand(2, -1)[:, :, None])
+        lost = (own[0, :, 0] < 0) | ((both > own).all(0).sum(1) >= K)
+        rest = torch.nonzero(~lost)[:, 0]
+        both, own, targets = both[:, rest], own[:, rest, 0], targets[rest]
+        row, column = torch.nonzero((both >= own[:, :, None]).any(0), as_tuple=True)
+        near, lower = both[:, row, column], column < targets[row]
+        for n in range(STEPS + 1):
+            mixed, target = (((STEPS - n) / STEPS) * one[0] + (n / STEPS) * one[1] for one in (near, own))
+            ahead = (mixed > target[row]) | ((mixed == target[row]) & lower)
+            ranks = 1 + torch.bincount(row[ahead], minlength=len(rest))
+            self.gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and how it becomes a `Run` again.
 
-run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/  training.json
+      training.csv  tensorboard/  (as `trainer.logger` says)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
 """
 
@@ -40,6 +41,10 @@ class RunFolder:
         fusion: Weights of the fused list.
         history: The log: who took what, and where tasks need it what was said of it.
         checkpoint: What `--resume` goes on from.
+        best: Weights of the best epoch.
+        training: Which epoch was kept, and what was found after each.
+        table: What was logged after each epoch.
+        tensorboard: The same, and steps, for TensorBoard.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
         answers: Ratings and texts of the last evaluation, beside what is true.
@@ -50,6 +55,8 @@ class RunFolder:
         self.config, self.fusion = self.path / "config.yaml", self.path / "fusion.json"
         self.vocabulary, self.items, self.model = (self.path / name for name in ("vocabulary", "items", "model"))
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
+        self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
+        self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
         self.metrics = self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 

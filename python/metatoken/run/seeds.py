@@ -49,7 +49,7 @@ def train_seeds(
     configs = {Path(out) / f"seed-{seed}": replace(config, seed=seed) for seed in seeds}
     plans = {folder: _plan(one, RunFolder(folder), overwrite, resume) for folder, one in configs.items()}
     # Lightning's other processes start this command from its beginning, so they would train the first seed again.
-    if make_trainer(config.trainer, Path(out) / "last.ckpt", silent).world_size > 1:
+    if make_trainer(config.trainer, RunFolder(out), silent).world_size > 1:
         said = "several seeds are trained in one process; set trainer.devices to 1, or train each seed by itself"
         raise ConfigError(f"trainer.strategy: {said}")
     for folder, plan in plans.items():

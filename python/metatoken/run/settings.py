@@ -13,6 +13,15 @@ class TrainerSettings(Settings):
     """Settings of training; most go to `lightning.Trainer` under their own names."""
 
     max_epochs: int = setting(10, "Passes over the training data.", ge=1)
+    patience: int | None = setting(
+        10, "Validations without a better one until training stops, and the best is kept; none keeps the last.", ge=1
+    )
+    ema: float | None = setting(
+        None,
+        "Decay of a moving average of the weights, which is validated and kept; none does not average.",
+        gt=0,
+        lt=1,
+    )
     batch_size: int = setting(128, "Rows in a step of the optimizer.", ge=1)
     direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
@@ -25,6 +34,9 @@ class TrainerSettings(Settings):
     devices: int | str = setting("auto", "As Lightning names them.")
     strategy: str = setting("auto", "As Lightning names it.")
     checkpoint_every_steps: int | None = setting(None, "Also save within epochs, every so many steps.", ge=1)
+    logger: Literal["csv", "tensorboard", "none"] = setting(
+        "csv", "csv: training.csv in the run folder, a row an epoch; tensorboard: its files beside that; none."
+    )
     validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.", ge=0)
     validate_every: int = setting(1, "Epochs between validations.", ge=1)
     options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")

@@ -16,13 +16,17 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
-from metatoken.run.trainer import check_checkpoint, fit, is_first_process, make_trainer
+from metatoken.run.trainer import check_checkpoints, fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import lightning as L
+
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
+    from metatoken.run.best import BestEpoch
+    from metatoken.run.record import TrainingRecord
     from metatoken.tasks.datamodule import TaskDataModule
 
 NO_USERS = (
@@ -91,13 +95,10 @@ def train_run(
         raise ConfigError(NO_USERS)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary, choices)
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    say(f"{config.model.backbone}: {trainable:,} trainable of {sum(p.numel() for p in module.parameters()):,} weights")
-    trainer = make_trainer(config.trainer, folder.checkpoint, say)
-    if first and resume:
-        folder.resume(config)
-    elif first:
-        folder.begin(config, vocabulary, split.log, overwrite=overwrite)
+    say(f"{config.model.backbone}: {_weights(module)}")
+    trainer, best = _trainer(config, split, folder, say)
+    if first:
+        folder.resume(config) if resume else folder.begin(config, vocabulary, split.log, overwrite=overwrite)
     started = time.monotonic()
     try:
         fit(trainer, module, data, folder.checkpoint if resume else None)
@@ -105,7 +106,9 @@ def train_run(
         if first and not folder.checkpoint.exists():
             shutil.rmtree(folder.path)  # there is nothing to go on from
         raise
-    fusion = _finish(config, module, split, folder if first else None, choices, bar)
+    record = best.record(trainer)
+    say(record.sentence())
+    fusion = _finish(config, module, split, folder if first else None, record, choices, bar)
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.sentence()}")
     return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
@@ -178,6 +181,21 @@ def build(
     return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 
 
+def _trainer(config: Config, split: Split, folder: RunFolder, say: Say) -> tuple[L.Trainer, BestEpoch]:
+    """The trainer, and what keeps the best epoch of it."""
+    from metatoken.run.best import BestEpoch
+    from metatoken.run.validation import watched
+
+    monitor, also, measures = watched(config.model.tasks, split)
+    best = BestEpoch(monitor, folder.best, also=also, patience=config.trainer.patience)
+    return make_trainer(config.trainer, folder, say, [*measures, best]), best
+
+
+def _weights(module: MetaTokenModule) -> str:
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return f"{sum(n for n, trains in sizes if trains):,} trainable of {sum(n for n, _ in sizes):,} weights"
+
+
 def _training_texts(split: Split) -> list[str]:
     """Texts that the tokenizer of a preset learns from: those of the training rows that a task reads or writes."""
     if split.pairs is None:
@@ -196,7 +214,7 @@ def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool
     """
     out = folder.path
     if resume:
-        check_checkpoint(folder.checkpoint)
+        check_checkpoints(folder.checkpoint)
         begun = load_config(folder.config)
         if (config.model, config.seed) != (begun.model, begun.seed):
             raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")
@@ -208,7 +226,13 @@ def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool
 
 
 def _finish(
-    config: Config, module: MetaTokenModule, split: Split, folder: RunFolder | None, choices: Choices | None, bar: Bar
+    config: Config,
+    module: MetaTokenModule,
+    split: Split,
+    folder: RunFolder | None,
+    record: TrainingRecord,
+    choices: Choices | None,
+    bar: Bar,
 ) -> Fusion:
     """Chooses on validation what is not trained, and saves the model; nothing where there is no folder to write."""
     from metatoken.model.store.saving import save_model
@@ -233,6 +257,7 @@ def _finish(
                 progress=progress,
             )
         choose_shares(module, split)
+    record.save(folder.training)
     fusion.save(folder.fusion)
     save_model(module, folder.model)
     fusion.warn()

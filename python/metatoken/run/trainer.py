@@ -7,16 +7,17 @@ import warnings
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metatoken.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import lightning as L
 
     from metatoken.model.module import MetaTokenModule
+    from metatoken.run.folder import RunFolder
     from metatoken.run.settings import TrainerSettings
     from metatoken.tasks.datamodule import TaskDataModule
 
@@ -29,44 +30,81 @@ def is_first_process() -> bool:
     return next((int(os.environ[name]) for name in RANKS if name in os.environ), 0) == 0
 
 
-def make_trainer(settings: TrainerSettings, last: Path, say: Callable[[str], None]) -> L.Trainer:
-    """Lightning's trainer for a run, which writes its `last` checkpoint and says one line per epoch.
+def make_trainer(
+    settings: TrainerSettings, folder: RunFolder, say: Callable[[str], None], measures: Sequence[L.Callback] = ()
+) -> L.Trainer:
+    """Lightning's trainer for a run.
+
+    Args:
+        settings: How long to train, and on what.
+        folder: Where it writes checkpoints and what it logs.
+        say: Gets one line per epoch.
+        measures: What is measured and watched after each epoch.
 
     Raises:
-        ConfigError: Lightning refuses the settings.
+        ConfigError: Lightning refuses the settings, or what they need is not installed.
     """
     import lightning as L
     from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
-    from metatoken.model.store.reporting import EpochLines
+    from metatoken.model.store.checkpoints import AtomicCheckpointIO
 
-    callbacks: list[L.Callback] = [EpochLines(say)]
-    if settings.checkpoint_every_steps is not None:
-        callbacks.append(StepCheckpoints(last, settings.checkpoint_every_steps))
-    callbacks.append(
-        ModelCheckpoint(
-            dirpath=last.parent, filename=last.stem, save_on_train_epoch_end=True, enable_version_counter=False
-        )
-    )
     # Strategies that shard a model write it in their own way.
     sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
+    logger = _tensorboard(folder.tensorboard) if settings.logger == "tensorboard" else False
+    steps = {"log_every_n_steps": 10} if logger else {}
     try:
         with _quiet():
-            return L.Trainer(
+            trainer = L.Trainer(
                 **{name: getattr(settings, name) for name in LIGHTNING},
                 check_val_every_n_epoch=settings.validate_every,
                 num_sanity_val_steps=0,
-                logger=False,
+                logger=logger,
                 enable_model_summary=False,
                 enable_progress_bar=False,
-                callbacks=callbacks,
+                callbacks=[*measures, *_callbacks(settings, folder, say)],
                 plugins=None if sharded else [AtomicCheckpointIO()],
-                **settings.options,
+                **(steps | settings.options),
             )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+    for name in ("patience", "ema"):
+        if sharded and getattr(settings, name) is not None:
+            said = f"not possible under the strategy {settings.strategy}, whose weights are in pieces"
+            raise ConfigError(f"trainer.{name}: {said}; set it to null")
+    return trainer
+
+
+def _callbacks(settings: TrainerSettings, folder: RunFolder, say: Callable[[str], None]) -> list[L.Callback]:
+    """What a run tells, logs, averages and saves."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from metatoken.model.averaging import WeightAverage
+    from metatoken.model.store.checkpoints import StepCheckpoints
+    from metatoken.model.store.reporting import EpochLines
+    from metatoken.run.epoch_table import EpochTable
+
+    found: list[L.Callback] = [EpochLines(say)]
+    if settings.logger != "none":
+        found.append(EpochTable(folder.table))
+    if settings.ema is not None:
+        found.append(WeightAverage(settings.ema))
+    last = folder.checkpoint
+    if settings.checkpoint_every_steps is not None:
+        found.append(StepCheckpoints(last, settings.checkpoint_every_steps))
+    each = ModelCheckpoint(last.parent, last.stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    return [*found, each]
+
+
+def _tensorboard(folder: Path) -> Any:
+    """Lightning's logger for TensorBoard; a run that goes on adds to the same folder."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder.parent, name=folder.name, version="")
+    except ImportError as error:
+        said = "TensorBoard is not installed; pip install tensorboard, or set it to csv"
+        raise ConfigError(f"trainer.logger: {said}") from error
 
 
 def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last: Path | None) -> None:
@@ -84,8 +122,8 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
         raise
 
 
-def check_checkpoint(last: Path) -> None:
-    """Refuses, before any work, to go on from a checkpoint that is missing or damaged.
+def check_checkpoints(last: Path) -> None:
+    """Refuses, before any work, to go on from a checkpoint that is missing or damaged, or whose best epoch is damaged.
 
     Raises:
         ConfigError: There is none.
@@ -95,11 +133,12 @@ def check_checkpoint(last: Path) -> None:
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
-    sound = False
-    with suppress(zipfile.BadZipFile), zipfile.ZipFile(last) as parts:
-        sound = parts.testzip() is None
-    if not sound:
-        raise ArtifactError(f"{last}: altered or damaged since it was saved; train again with --overwrite")
+    for path in last.parent.glob("*.ckpt"):
+        sound = False
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as parts:
+            sound = parts.testzip() is None
+        if not sound:
+            raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from metatoken.model.heads import item_scores
+from metatoken.model.heads import softmax_blocks
 from metatoken.model.heads.item_scores import ItemScores, Reordered
 from metatoken.model.objective import loss_parts
 from tests.model.test_network import _pairs, _training_batch
@@ -44,7 +44,7 @@ def test_equals_plain_operations(seed: int, p: int, n: int, weights: tuple[float
     end = (targets + 1 + torch.randint(0, n, (p,), generator=rng)).clamp_max(n)
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(item_scores, "BLOCK", block)  # rows in one block, in several, and one a block
+        patch.setattr(softmax_blocks, "BLOCK", block)  # rows in one block, in several, and one a block
         for one in (ItemScores.apply, plain):
             values = one(states, vectors, targets, begin, end)
             loss = sum(w * (v * v).sum() for w, v in zip(weights, values, strict=True))

@@ -1,26 +1,46 @@
 """Log-probabilities of the item head in one node of the autograd graph.
 
-With `z = S U^T` the logits of `P` states against `n` items, the loss needs three numbers per row: the target's own
+With `z = S U^T + b` the logits of `P` states against `n` items, the loss needs three numbers per row: the target's own
 logit `z_t`, `all = log sum exp z` over the catalogue, and `below = log sum exp z_j` over the items `j` below a node,
-which stand in a slice `[b, e)`. Written in plain operations, forward and backward make several matrices `[P, n]` each.
-Here there is never more than a block of rows of one, small enough for the cache: the forward pass keeps three numbers
-per row, and the backward pass multiplies the block again, turns it into its own gradient in place,
+which stand in a slice `[b, e)`. The matrix `[P, n]` never exists: on a processor the native core works on pieces that
+fit into its cache (`softmax_native`), elsewhere torch on blocks of rows (`softmax_blocks`), which is what the tests
+hold the native core against. The gradient of a row is
 
-    dL/dz_j = g_all exp(z_j - all) + [b <= j < e] g_below exp(z_j - below) + [j = t] g_own,
-
-and two products take that to `S` and `U`.
+    dL/dz_j = g_all exp(z_j - all) + [b <= j < e] g_below exp(z_j - below) + [j = t] g_own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 20  # logits in a block: 4 MB
-ON_DEVICE = 1 << 26  # on devices, where launching a kernel costs more than memory
+from metatoken.model.heads import softmax_blocks, softmax_native
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Gradients = tuple[Tensor, Tensor, Tensor | None]
+"""Gradients of states, vectors and biases."""
+
+
+class Softmax(Protocol):
+    """What both implementations have. `inputs` are states `[P, d]`, vectors `[n, d]`, biases `[n]` or None, and the
+    int64 `[P]` first columns and columns behind the last of the slices."""
+
+    def forward(self, inputs: Sequence[Tensor | None], *, gradient: bool) -> tuple[Tensor, Tensor, Gradients | None]:
+        """`all`, `below`, and if wanted what `backward` may use of the work: the gradients of the sum of `all`."""
+
+    def backward(
+        self,
+        inputs: Sequence[Tensor | None],
+        found: tuple[Tensor, Tensor],
+        by_all: Tensor,
+        by_below: Tensor,
+        kept: Gradients | None,
+    ) -> Gradients:
+        """Gradients, given `all` and `below` and what the loss has for gradients in them, `[P]` each."""
 
 
 class ItemScores(torch.autograd.Function):
@@ -32,50 +52,49 @@ class ItemScores(torch.autograd.Function):
         targets: int64 `[P]` columns.
         begin: int64 `[P]` first column of each slice.
         end: int64 `[P]` column behind its last; an empty slice gives minus infinity and no gradient.
+        bias: float `[n]`, added to the logits of each row; None without.
+        gradient: Whether gradients will be asked for; the inputs cannot tell, where torch records none.
     """
 
     @staticmethod
     def forward(  # noqa: D102
-        ctx: Any, states: Tensor, vectors: Tensor, targets: Tensor, begin: Tensor, end: Tensor
+        ctx: Any,
+        states: Tensor,
+        vectors: Tensor,
+        targets: Tensor,
+        begin: Tensor,
+        end: Tensor,
+        bias: Tensor | None = None,
+        gradient: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        own, total, below = (states.new_empty(len(states)) for _ in range(3))
-        for rows, logits in _blocks(states, vectors):
-            columns, real = _slices(begin[rows], end[rows])
-            own[rows] = logits.gather(1, targets[rows, None]).squeeze(1)
-            below[rows] = torch.logsumexp(logits.gather(1, columns).masked_fill_(~real, -torch.inf), dim=1)
-            highest = logits.amax(1)
-            total[rows] = logits.sub_(highest[:, None]).exp_().sum(1).log_().add_(highest)
-        ctx.save_for_backward(states, vectors, targets, begin, end, total, below)
+        inputs = [None if x is None else x.detach() for x in (states, vectors, bias, begin, end)]
+        work = implementation(states)
+        total, below, kept = work.forward(inputs, gradient=gradient and any(ctx.needs_input_grad))
+        own = torch.linalg.vecdot(states.detach(), vectors.detach().index_select(0, targets))
+        if bias is not None:
+            own += bias.detach()[targets]
+        ctx.save_for_backward(states, vectors, bias, begin, end, targets, total, below, *(kept or ()))
         return own, total, below
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
-        by_own, by_total, by_below = grads
-        states, vectors, targets, begin, end, total, below = ctx.saved_tensors
-        to_states, to_vectors = torch.empty_like(states), torch.zeros_like(vectors)
-        for rows, logits in _blocks(states, vectors):
-            columns, real = _slices(begin[rows], end[rows])
-            inside = logits.gather(1, columns)
-            share = torch.where(real, (inside - below[rows, None]).exp() * by_below[rows, None], 0.0)
-            slope = logits.sub_(total[rows, None]).exp_().mul_(by_total[rows, None])
-            slope.scatter_add_(1, columns, share)
-            slope.scatter_add_(1, targets[rows, None], by_own[rows, None])
-            torch.mm(slope, vectors, out=to_states[rows])
-            to_vectors.addmm_(slope.T, states[rows])
-        return to_states, to_vectors, None, None, None
+        by_own, by_all, by_below = grads
+        *inputs, targets, total, below = ctx.saved_tensors[:8]
+        states, vectors, bias, *_ = inputs
+        kept = ctx.saved_tensors[8:] or None
+        found = implementation(states).backward(inputs, (total, below), by_all, by_below, kept)
+        to_states, to_vectors, to_bias = found
+        to_states.addcmul_(vectors.index_select(0, targets), by_own[:, None])
+        to_vectors.index_add_(0, targets, states * by_own[:, None])
+        if to_bias is not None:
+            to_bias.index_add_(0, targets, by_own)
+        return to_states, to_vectors, None, None, None, to_bias, None
 
 
-def _blocks(states: Tensor, vectors: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of `states`, and their logits in a buffer that the next block overwrites."""
-    most = BLOCK if states.device.type == "cpu" else ON_DEVICE
-    count = max(1, -(-len(states) * len(vectors) // most))
-    size = max(1, -(-len(states) // count))
-    buffer = states.new_empty(size, len(vectors))
-    for first in range(0, len(states), size):
-        rows = slice(first, min(first + size, len(states)))
-        logits = buffer[: rows.stop - first]
-        torch.mm(states[rows], vectors.T, out=logits)
-        yield rows, logits
+def implementation(states: Tensor) -> Softmax:
+    """The native core for what a processor has in float32, blocks of torch for everything else."""
+    native = states.device.type == "cpu" and states.dtype == torch.float32
+    return softmax_native if native else softmax_blocks
 
 
 class Reordered(torch.autograd.Function):
@@ -96,11 +115,3 @@ class Reordered(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         (inverse,) = ctx.saved_tensors
         return grads[0].index_select(0, inverse), None, None
-
-
-def _slices(begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns of slices, padded to the widest with column 0: int64 `[P, w]`, and which are real."""
-    widest = int((end - begin).max().clamp_min(1)) if len(begin) else 1
-    columns = begin[:, None] + torch.arange(widest, device=begin.device)
-    real = columns < end[:, None]
-    return columns.masked_fill(~real, 0), real

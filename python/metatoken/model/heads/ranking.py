@@ -32,7 +32,7 @@ def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) ->
 
 
 def target_ranks(scores: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> Tensor:
-    """Rank from 1 of each target among the unseen items, int64 `[B]`; a seen target ranks behind all.
+    """Rank from 1 of each target among the unseen items, int64 `[B]`; one that was seen, or has a NaN, is behind all.
 
     Args:
         scores: float `[B, n_items]`.
@@ -45,4 +45,5 @@ def target_ranks(scores: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) ->
     # Ties go to the lower item row, as in every ranking of this package.
     before = torch.arange(scores.shape[1], device=scores.device)[None, :] < targets[:, None]
     ranks = 1 + (scores > own).sum(1) + ((scores == own) & before).sum(1)
-    return torch.where(own.squeeze(1).isneginf(), scores.shape[1] + 1, ranks)
+    lost = own.isneginf() | own.isnan()
+    return torch.where(lost.squeeze(1), scores.shape[1] + 1, ranks)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+
+from metatoken.errors import DivergedError
+from metatoken.model.validation import REMEDY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class EpochLines(L.Callback):
-    """Says epoch, loss, validation metrics and pace after every epoch; within one, a line every so many seconds."""
+    """Says epoch, loss, validation metrics and pace after every epoch; within one, a line every so many seconds.
+
+    Raises:
+        DivergedError: A loss is not finite.
+    """
 
     def __init__(self, say: Callable[[str], None], every: float = 30.0) -> None:
         self.say, self.every = say, every
@@ -33,7 +41,11 @@ class EpochLines(L.Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        self._total += float(outputs["loss"])
+        loss = float(outputs["loss"])
+        if not math.isfinite(loss):
+            place = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
+            raise DivergedError(f"training diverged: the loss is {loss} in {place}; {REMEDY}")
+        self._total += loss
         self._batches += 1
         now = time.monotonic()
         if now - self._spoke >= self.every and trainer.is_global_zero:

@@ -1,0 +1,260 @@
+//! The three products of a block, each a tile of `R` values times `C` registers that stays in registers.
+//!
+//! A block is up to [`ROWS`] states, one to a lane, and a chunk of items:
+//!
+//! ```text
+//! E[j][r] = exp(v_j . s_r + b_j - c_r)    values of v_j times lanes of states    (exponentials)
+//! O[r]   += sum_j E[j][r] v_j             values of E    times lanes of v_j      (to_states)
+//! G[j]   += sum_r E[j][r] q_r             values of E    times lanes of q_r      (to_vectors)
+//! ```
+//!
+//! Nothing is packed but the few states: vectors are read as they lie.
+
+use crate::simd::Job;
+use crate::simd::lanes::Lanes;
+
+/// States of a block.
+pub(super) const ROWS: usize = 64;
+
+/// Calls `$body` for each panel of up to `C` registers, with `$c` as a constant.
+macro_rules! each_panel {
+    ($registers:expr, $lanes:ty, $first:ident, $c:ident => $body:expr) => {
+        for $first in (0..$registers).step_by(<$lanes>::C) {
+            match ($registers - $first).min(<$lanes>::C) {
+                1 => {
+                    const $c: usize = 1;
+                    $body
+                }
+                2 => {
+                    const $c: usize = 2;
+                    $body
+                }
+                3 => {
+                    const $c: usize = 3;
+                    $body
+                }
+                _ => {
+                    const $c: usize = 4;
+                    $body
+                }
+            }
+        }
+    };
+}
+
+/// Adds `sum_k values[r][k * step] * columns[k * stride ..]` to a tile of `R` rows and `C` registers.
+///
+/// # Safety
+/// The instruction set of `L` must be available, and all that is read lie within what the pointers are of.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
+    values: [*const f32; R],
+    step: usize,
+    columns: *const f32,
+    stride: usize,
+    count: usize,
+    sums: &mut [[L::F; C]; R],
+) {
+    // SAFETY: the caller vouches for all reads.
+    unsafe {
+        for k in 0..count {
+            let mut column = [L::splat(0.0); C];
+            for c in 0..C {
+                column[c] = L::load(columns.add(k * stride + c * L::W));
+            }
+            for r in 0..R {
+                let value = L::splat(*values[r].add(k * step));
+                for c in 0..C {
+                    sums[r][c] = L::fma(value, column[c], sums[r][c]);
+                }
+            }
+        }
+    }
+}
+
+/// Pointers to `R` places `apart` values from each other; those past the last are the last, and their sums are dropped.
+#[inline(always)]
+fn places<const R: usize>(base: &[f32], first: usize, last: usize, apart: usize) -> [*const f32; R] {
+    let mut out = [std::ptr::null(); R];
+    for r in 0..R {
+        out[r] = base.as_ptr().wrapping_add((first + r).min(last) * apart);
+    }
+    out
+}
+
+/// `C` registers in a row.
+#[inline(always)]
+unsafe fn load<L: Lanes, const C: usize>(from: *const f32) -> [L::F; C] {
+    let mut out = [const { std::mem::MaybeUninit::uninit() }; C];
+    for c in 0..C {
+        // SAFETY: the caller vouches for `C` registers.
+        out[c].write(unsafe { L::load(from.add(c * L::W)) });
+    }
+    // SAFETY: all are written.
+    out.map(|register| unsafe { register.assume_init() })
+}
+
+/// States of a block, value by value: `[dim][ROWS]`, zeros where the block is short.
+pub(super) struct Lanewise {
+    values: Vec<f32>,
+    /// States there are.
+    pub rows: usize,
+}
+
+impl Lanewise {
+    /// Packs up to [`ROWS`] states of `dim` values.
+    pub fn pack(states: &[f32], dim: usize) -> Self {
+        let mut values = vec![0.0; dim * ROWS];
+        for (r, state) in states.chunks_exact(dim).enumerate() {
+            for (k, &value) in state.iter().enumerate() {
+                values[k * ROWS + r] = value;
+            }
+        }
+        Self { values, rows: states.len() / dim }
+    }
+}
+
+/// `E` of a chunk, and its sums over the items added to `sums`.
+pub(super) struct Exponentials<'a> {
+    pub states: &'a Lanewise,
+    /// `[items][dim]`.
+    pub vectors: &'a [f32],
+    pub dim: usize,
+    /// `[items]`.
+    pub bias: Option<&'a [f32]>,
+    /// `c_r`.
+    pub reference: &'a [f32; ROWS],
+    /// `[items][ROWS]`.
+    pub out: &'a mut [f32],
+    pub sums: &'a mut [f32; ROWS],
+}
+
+impl Job for Exponentials<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let items = self.vectors.len() / self.dim;
+        assert!(self.out.len() == items * ROWS && self.states.values.len() == self.dim * ROWS);
+        let registers = self.states.rows.div_ceil(L::W);
+        // SAFETY: registers lie within the `ROWS` of a line, items within the chunk.
+        unsafe {
+            each_panel!(registers, L, first, C => {
+                let column = first * L::W;
+                let (reference, sums) = (self.reference.as_ptr().add(column), self.sums.as_mut_ptr().add(column));
+                let mut total = load::<L, C>(sums);
+                for i in (0..items).step_by(R) {
+                    let mut scores = [[L::splat(0.0); C]; R];
+                    for r in 0..R {
+                        let value = L::splat(self.bias.map_or(0.0, |bias| bias[(i + r).min(items - 1)]));
+                        for c in 0..C {
+                            scores[r][c] = L::sub(value, L::load(reference.add(c * L::W)));
+                        }
+                    }
+                    let values = places::<R>(self.vectors, i, items - 1, self.dim);
+                    tile::<L, R, C>(values, 1, self.states.values.as_ptr().add(column), ROWS, self.dim, &mut scores);
+                    for r in 0..R.min(items - i) {
+                        let line = self.out.as_mut_ptr().add((i + r) * ROWS + column);
+                        for c in 0..C {
+                            let value = L::exp(scores[r][c]);
+                            total[c] = L::add(total[c], value);
+                            L::store(line.add(c * L::W), value);
+                        }
+                    }
+                }
+                for c in 0..C {
+                    L::store(sums.add(c * L::W), total[c]);
+                }
+            });
+        }
+    }
+}
+
+/// Adds `sum_j E[j][r] v_j` to `out`.
+pub(super) struct ToStates<'a> {
+    /// States there are.
+    pub rows: usize,
+    /// `E`, `[items][ROWS]`.
+    pub weights: &'a [f32],
+    /// `[items][dim]`, `dim` a multiple of 16.
+    pub vectors: &'a [f32],
+    pub dim: usize,
+    /// `[ROWS][dim]`.
+    pub out: &'a mut [f32],
+}
+
+impl Job for ToStates<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let (items, dim) = (self.vectors.len() / self.dim, self.dim);
+        assert!(self.weights.len() == items * ROWS && self.out.len() == ROWS * dim);
+        // SAFETY: `dim` is whole registers; rows and items are within their arrays.
+        unsafe {
+            each_panel!(dim / L::W, L, first, C => {
+                let column = first * L::W;
+                for i in (0..self.rows).step_by(R) {
+                    let mut sums = [[L::splat(0.0); C]; R];
+                    let values = places::<R>(self.weights, i, self.rows - 1, 1);
+                    tile::<L, R, C>(values, ROWS, self.vectors.as_ptr().add(column), dim, items, &mut sums);
+                    add::<L, R, C>(&sums, R.min(self.rows - i), self.out.as_mut_ptr().add(i * dim + column), dim);
+                }
+            });
+        }
+    }
+}
+
+/// Adds `sum_r E[j][r] q_r` to `out`.
+pub(super) struct ToVectors<'a> {
+    /// States there are.
+    pub rows: usize,
+    /// `E`, `[items][ROWS]`.
+    pub weights: &'a [f32],
+    /// `q`, `[ROWS][dim]`, `dim` a multiple of 16.
+    pub scaled: &'a [f32],
+    pub dim: usize,
+    /// `[items][dim]`.
+    pub out: &'a mut [f32],
+}
+
+impl Job for ToVectors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let (items, dim) = (self.out.len() / self.dim, self.dim);
+        assert!(self.weights.len() == items * ROWS && self.scaled.len() == ROWS * dim);
+        // SAFETY: as above.
+        unsafe {
+            each_panel!(dim / L::W, L, first, C => {
+                let column = first * L::W;
+                for i in (0..items).step_by(R) {
+                    let mut sums = [[L::splat(0.0); C]; R];
+                    let values = places::<R>(self.weights, i, items - 1, ROWS);
+                    tile::<L, R, C>(values, 1, self.scaled.as_ptr().add(column), dim, self.rows, &mut sums);
+                    add::<L, R, C>(&sums, R.min(items - i), self.out.as_mut_ptr().add(i * dim + column), dim);
+                }
+            });
+        }
+    }
+}
+
+/// Adds the first `count` rows of a tile to rows of `dim` values.
+#[inline(always)]
+unsafe fn add<L: Lanes, const R: usize, const C: usize>(
+    sums: &[[L::F; C]; R],
+    count: usize,
+    out: *mut f32,
+    dim: usize,
+) {
+    for r in 0..count {
+        for c in 0..C {
+            // SAFETY: the caller vouches for the rows.
+            unsafe {
+                let place = out.add(r * dim + c * L::W);
+                L::store(place, L::add(L::load(place), sums[r][c]));
+            }
+        }
+    }
+}
