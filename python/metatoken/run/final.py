@@ -73,10 +73,11 @@ def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choic
     at = RunFolder(like)
     at.check_finished()
     earlier = load_config(at.config)
+    config = config.filled(earlier)
     _check_alike(config, earlier, at.path)
     rated = [task.name for task in tasks_of(config.model.tasks, "rate")]
     ratings = load_ratings(at.model, rated) if rated else None
-    kept = TrainingRecord.load(at.training).kept_epoch if at.training.exists() else earlier.trainer.max_epochs
+    kept = TrainingRecord.load(at.training).kept_epoch if at.training.exists() else earlier.trainer.max_epochs or 1
     choices = Choices(Fusion.load(at.fusion), ratings)
     return replace(config, trainer=replace(config.trainer, max_epochs=kept, patience=None)), choices
 
