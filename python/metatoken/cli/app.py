@@ -21,6 +21,7 @@ from metatoken.cli.serve import serve
 from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
+from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
     quickstart, tokenize, text_vectors, inspect, train, baseline, evaluate, compare, recommend, answer, serve, export,
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
+    wait_politely()
     arguments = sys.argv[1:] if arguments is None else arguments
     with clean_errors(), clean_warnings():
         try:

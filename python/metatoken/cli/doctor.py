@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metatoken.cli.output import print_facts
+from metatoken.cli.waiting import wait_policy
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -82,6 +83,13 @@ def check_core() -> tuple[str | None, str | None]:
     return _core.__version__, None
 
 
+def check_threads() -> dict[str, Any]:
+    """How many threads a training takes by default, out of how many cores, and how they wait for each other."""
+    from metatoken.run.threads import available_cores, default_threads
+
+    return {"default": default_threads(), "cores": available_cores(), "waiting": wait_policy()}
+
+
 def check_torch() -> dict[str, Any] | None:
     """Threads and devices as torch sees them; `None` where torch does not load."""
     try:
@@ -128,6 +136,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "cpu_features": cpu_features(),
+        "threads": check_threads(),
         "core": core,
         "core_error": core_error,
         "torch": torch,
@@ -138,12 +147,13 @@ def examine() -> dict[str, Any]:
 
 def print_report(report: dict[str, Any]) -> None:
     """Prints facts first, then what is missing with its fix, so that the last lines are the ones to act on."""
-    torch = report["torch"]
+    torch, threads = report["torch"], report["threads"]
     print_facts(
         [
             ("metatoken", report["metatoken"]),
             ("python", f"{report['python']} on {report['platform']}"),
             ("processor", f"{report['cpus']} cores, {' '.join(report['cpu_features']) or 'no features listed'}"),
+            ("threads", f"{threads['default']} on {threads['cores']} cores; they {threads['waiting']}"),
             ("native core", report["core"] or f"does not load: {report['core_error']}"),
             ("torch", f"{torch['threads']} threads, {torch['accelerator']}" if torch else "does not load"),
             *((p["name"], p["installed"] or "missing") for p in report["packages"]),

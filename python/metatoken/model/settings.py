@@ -13,6 +13,7 @@ from metatoken.tasks.recipe import Recipe, recipe
 from metatoken.tasks.task import known_tasks
 
 Tuning = Literal["lora", "full", "frozen"]
+MANY = 100_000  # items from which on the softmax over all of them takes longer than everything else in a step
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class ModelSettings(Settings):
     normaliser: Literal["trie", "full"] = setting(
         "trie", "What shared tokens compete with: trie, the choices at their node; full, all OOV tokens."
     )
+    item_softmax: Literal["full", "sampled"] | None = setting(
+        None, "What the item head trains against: all items, or a sample; by default a sample from 100,000 items on."
+    )
+    softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1)
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
     input_norm: float | None = setting(
@@ -100,6 +105,11 @@ class ModelSettings(Settings):
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
+
+    def samples_of(self, n_items: int) -> int:
+        """Items drawn for a step where the catalogue has `n_items`; 0 where the softmax is over all of them."""
+        sampled = n_items >= MANY if self.item_softmax is None else self.item_softmax == "sampled"
+        return self.softmax_samples if sampled else 0
 
     def recipe(self, n_targets: int | None) -> Recipe:
         """How to train the backbone on a log with so many targets, see `metatoken.tasks.recipe`."""

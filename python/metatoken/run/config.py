@@ -33,7 +33,7 @@ class Config(Settings):
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     seed: int = setting(0, "Seed of every random choice.", ge=0)
-    threads: int | None = setting(None, "By default all cores.", ge=1)
+    threads: int | None = setting(None, "By default OMP_NUM_THREADS, or all cores that the process may use.", ge=1)
 
     def check(self) -> None:
         """Refuses a share of a task that the run has not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -16,6 +15,7 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
+from metatoken.run.threads import default_threads
 from metatoken.run.trainer import check_checkpoints, fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
@@ -181,7 +181,7 @@ def build(
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.datamodule import TaskDataModule
 
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or default_threads())
     torch.manual_seed(config.seed)
     pairs = split.pairs
     ratings = None
