@@ -76,7 +76,12 @@ def test_a_large_log_has_the_recipe_of_its_size() -> None:
 
 def test_what_is_said_is_kept() -> None:
     said = {
-        "model": {"preset": {"dim": 32, "dropout": 0.0}, "learning_rate": 5e-4, "input_norm": 3.0},
+        "model": {
+            "preset": {"dim": 32, "dropout": 0.0},
+            "learning_rate": 5e-4,
+            "input_norm": 3.0,
+            "schedule": "cosine",
+        },
         "trainer": {"max_epochs": 7, "batch_size": 9},
     }
     config = Config.read({"data": {"path": "log.csv"}} | said)
