@@ -74,7 +74,7 @@ def make_network(
     model = Backbone(build_preset(backbone, WORDS, size))
     vocabulary: Any = tokens
     settings = ModelSettings(**options)
-    return Network(model, vocabulary, settings, base=WORDS, input_norm=0.25 * dim**0.5).eval()
+    return Network(model, vocabulary, settings, base=WORDS, input_norm=dim**0.5).eval()
 
 
 def make_prompts(network: Network, users: int, history: int, seed: int) -> tuple[Batch, list[np.ndarray]]:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args,
 from metatoken.errors import ArgumentError, ConfigError, hint
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Settings")
 Fault = Literal["unknown", "missing", "value"]
 NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
@@ -146,6 +147,11 @@ class Settings:
         """The keys (of some groups only, where given) with values that JSON and YAML can hold."""
         named = [name for name, one in self.keys().items() if not groups or spec_of(one).group in groups]
         return {name: _plain(getattr(self, name)) for name in named}
+
+
+def filled(settings: S, other: Any, *names: str) -> S:
+    """Settings with those of some fields that are None as another object has them."""
+    return replace(settings, **{name: getattr(other, name) for name in names if getattr(settings, name) is None})
 
 
 def _check_names(given: Collection[str], known: Collection[str]) -> None:

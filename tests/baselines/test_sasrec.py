@@ -111,13 +111,6 @@ def test_what_stands_behind_the_end_changes_nothing(network: SASRecNetwork) -> N
     torch.testing.assert_close(network(torch.tensor([[3, 1]]), torch.tensor([2]))[0], one[0, :2])
 
 
-def test_input_vectors_have_the_length_of_the_width(network: SASRecNetwork) -> None:
-    fresh, read = SASRecNetwork(SMALL, N_ITEMS).eval(), []
-    fresh.blocks.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    fresh(torch.tensor([[3, 1, 4]]), torch.tensor([3]))
-    torch.testing.assert_close(read[0].norm(dim=-1), torch.full((1, 3), 4.0), rtol=0.05, atol=0)
-
-
 @pytest.fixture(scope="module")
 def fitted(split: Any) -> SASRec:
     return SASRec.fit(split, SMALL, seed=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -87,6 +87,19 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(trained_run: TrainedRun, tmp_path: Path) -> Path:
     """A copy of the trained run, to be changed."""
     return Path(shutil.copytree(trained_run.run.folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets `metatoken serve` end in this process as soon as it would answer."""
+    uvicorn = pytest.importorskip("uvicorn")
+
+    async def stop(server: Any, sockets: Any = None) -> None:
+        server.should_exit = True
+
+    monkeypatch.setattr(uvicorn.Server, "startup", stop)
+    # To set logging up closes all handlers, and those of absl, once imported, close the stderr of pytest with them.
+    monkeypatch.setattr(uvicorn.Config, "configure_logging", lambda _: None)
 
 
 def flip_byte(path: Path) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -105,13 +104,8 @@ def test_seeds_that_are_none(refuse: Refuse, config: Path, tmp_path: Path) -> No
     assert "different seeds" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "1,1")
 
 
-async def stop_at_once(server: Any, sockets: Any = None) -> None:
-    server.should_exit = True
-
-
-def test_a_final_model_over_everything(
-    run: Run, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("stop_at_once")
+def test_a_final_model_over_everything(run: Run, trained_run: TrainedRun, tmp_path: Path) -> None:
     out = tmp_path / "final"
     result = run("train", trained_run.yaml, "--split", "none", "--like", trained_run.run.folder, "-o", out)
     assert result.code == 0, result.err
@@ -119,7 +113,6 @@ def test_a_final_model_over_everything(
     user = trained_run.run.split.log.users.raw[0]
     assert run("recommend", out, "--user", user, "-k", 3).out.count("\n") == 4
     assert run("export", out, tmp_path / "plain").code == 0
-    monkeypatch.setattr("uvicorn.Server.startup", stop_at_once)
     assert "serving" in run("serve", out, "--port", 0).out
     for command in ("evaluate", "compare"):
         refused = run(command, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -71,17 +70,12 @@ def test_python_warns_too(idle: Path) -> None:
         recommender.recommend(loaded.split.log.users.raw[0], model="item_head")
 
 
+@pytest.mark.usefixtures("stop_at_once")
 @pytest.mark.parametrize(("weights", "alone"), [((0.0, 0.0, 1.0), True), ((0.5, 0.0, 0.5), False)])
 def test_the_line_of_the_server_says_so(
-    weights: tuple[float, float, float], alone: bool, run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
+    weights: tuple[float, float, float], alone: bool, run: Run, finished: Path
 ) -> None:
-    uvicorn = pytest.importorskip("uvicorn")
     Fusion(*weights).save(finished / "fusion.json")
-
-    async def stop(server: Any, sockets: Any = None) -> None:
-        server.should_exit = True
-
-    monkeypatch.setattr(uvicorn.Server, "startup", stop)
     result = run("serve", finished, "--port", 0)
     assert result.code == 0, result.err
     assert result.out.endswith("(stop with Ctrl-C); fused lists are the transition graph alone\n") is alone

@@ -1,8 +1,11 @@
+import dataclasses
+
 import lightning as L
 import pytest
 import torch
 
 from metatoken.errors import ArgumentError, ConfigError
+from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.datamodule import TaskDataModule
 
 
@@ -88,3 +91,20 @@ def test_checkpoints_miss_nothing_that_trains(make_module):
     del checkpoint["state_dict"]["network.items.residual"]
     with pytest.raises(ConfigError, match=r"network\.items\.residual"):
         module.on_load_checkpoint(checkpoint)
+
+
+def test_the_length_at_the_input_is_saved_as_what_its_default_came_to(make_module, tmp_path):
+    module = make_module(preset={"dim": 32, "layers": 1})
+    assert module.settings.input_norm == module.network.input_norm == 32**0.5
+    save_model(module, tmp_path / "model")
+    again = load_model(tmp_path / "model", module.vocabulary)
+    assert again.settings == module.settings
+    given = make_module(input_norm=2.0)
+    assert given.settings.input_norm == given.network.input_norm == 2.0
+
+
+def test_a_model_of_0_1_that_left_the_length_open_has_a_quarter_of_it(make_module, tmp_path):
+    module = make_module(preset={"dim": 32, "layers": 1})
+    module.settings = dataclasses.replace(module.settings, input_norm=None)
+    save_model(module, tmp_path / "model")
+    assert load_model(tmp_path / "model", module.vocabulary).network.input_norm == 0.25 * 32**0.5

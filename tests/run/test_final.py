@@ -16,8 +16,10 @@ from metatoken.errors import ArtifactError, ConfigError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.recommend import Answerer
-from metatoken.run import Run, evaluate_run, load_config, load_run, read_log, train_run
+from metatoken.run import Run, RunFolder, evaluate_run, load_config, load_run, read_log, train_run
 from metatoken.run.config import Config, dump_config
+from metatoken.run.final import take_choices
+from metatoken.run.record import TrainingRecord
 from metatoken.tasks.biases import RatingBias
 from tests.conftest import TrainedRun
 
@@ -33,6 +35,13 @@ def whole(run: TrainedRun, **changes: Any) -> Config:
 
 def train(config: Config, out: Path, like: Path | None, **options: Any) -> Run:
     return train_run(config, out, like=like, **({"say": quiet} | options))
+
+
+def kept(folder: Path, epoch: int) -> Path:
+    """The folder of a run, which now says that it kept another epoch of five."""
+    path = RunFolder(folder).training
+    replace(TrainingRecord.load(path), kept_epoch=epoch, epochs=5, max_epochs=9).save(path)
+    return folder
 
 
 @pytest.fixture
@@ -81,6 +90,21 @@ def test_epochs_and_weights_are_those_of_the_earlier_run(
     assert loaded.config.data.split == loaded.split.name == "none"
 
 
+def test_the_epoch_that_was_kept_is_the_last_one(trained_run: TrainedRun, earlier: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    run = train(whole(trained_run), tmp_path / "run", kept(earlier, 3), say=lines.append)
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert (run.config.trainer.max_epochs, run.config.trainer.patience) == (3, None)
+    assert TrainingRecord.load(RunFolder(run.folder).training).kept_epoch == 3
+
+
+def test_a_run_of_an_older_version_kept_its_last_epoch(trained_run: TrainedRun, earlier: Path) -> None:
+    RunFolder(earlier).training.unlink()
+    config = load_config(earlier / "config.yaml", ["trainer.max_epochs=4"])
+    (earlier / "config.yaml").write_text(dump_config(config))
+    assert take_choices(whole(trained_run), earlier)[0].trainer.max_epochs == 4
+
+
 def test_it_can_be_loaded_but_not_evaluated(final: Run) -> None:
     loaded = load_run(final.folder)
     user = loaded.split.log.users.raw[3]
@@ -97,9 +121,7 @@ def test_it_can_be_loaded_but_not_evaluated(final: Run) -> None:
 
 
 def test_interrupted_it_goes_on_with_the_same_command(trained_run: TrainedRun, tmp_path: Path) -> None:
-    like = Path(shutil.copytree(trained_run.run.folder, tmp_path / "like"))
-    chosen = replace(trained_run.run.config, trainer=replace(trained_run.run.config.trainer, max_epochs=2))
-    (like / "config.yaml").write_text(dump_config(chosen))
+    like = kept(Path(shutil.copytree(trained_run.run.folder, tmp_path / "like")), 2)
 
     def interrupt(line: str) -> None:
         if line.startswith("epoch 2/2"):

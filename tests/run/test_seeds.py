@@ -40,8 +40,9 @@ def whole(config: Config, yaml: Path) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but for its checkpoints, which hold times."""
-    files = (path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts)
+    """Every file of a run but those that hold times."""
+    timed = {"checkpoints", "training.csv"}
+    files = (path for path in folder.rglob("*") if path.is_file() and not timed & set(path.parts))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

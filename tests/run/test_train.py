@@ -66,7 +66,9 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     assert {"manifest.json", "settings.json", "tokenizer", "weights.safetensors"} <= names(folder / "model")
     assert "manifest.json" in names(folder / "vocabulary")
     assert names(folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
-    assert load_config(folder / "config.yaml") == trained_run.run.config == load_config(trained_run.yaml)
+    n_targets = trained_run.run.split.train.sequences().n_targets
+    asked = load_config(trained_run.yaml)
+    assert load_config(folder / "config.yaml") == trained_run.run.config == asked.resolved(n_targets) != asked
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0
     log = trained_run.run.split.log
@@ -257,7 +259,7 @@ def test_a_finished_run_can_train_longer(config: Config, finished: Path) -> None
     lines: list[str] = []
     run = train(longer, finished, resume=True, say=lines.append)
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 2/2"]
-    assert load_run(run.folder).config == longer
+    assert load_run(run.folder).config == longer.resolved(run.split.train.sequences().n_targets)
 
 
 def test_what_cannot_be_resumed(config: Config, finished: Path, tmp_path: Path) -> None:

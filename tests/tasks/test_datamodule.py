@@ -1,5 +1,6 @@
 """Training rows and batches of tasks that rank, and the leak rule of user tokens."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,3 +131,52 @@ def test_without_a_model_there_are_no_batches(make_module, split):
     data = TaskDataModule(split, make_module().vocabulary, tasks=["sequential"])
     with pytest.raises(RuntimeError, match=r"connect\(model\.reader\)"):
         data.training_batches()
+
+
+def _counts(batch):
+    return torch.tensor([len(batch.targets), len(batch.text_ids), len(batch.ratings)], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("user_tokens", ["none", "prefix", "out_of_fold", "full"])
+@pytest.mark.parametrize("fields", [{}, {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1}}], ids=str)
+def test_every_step_is_divided_by_the_mean_number_of_targets_of_its_epoch(batches, user_tokens, fields):
+    data = batches(user_tokens, direct_share=0.5, fields=fields)
+    for epoch in (0, 2):
+        steps = [data[epoch, step] for step in range(len(data))]
+        found = torch.stack([_counts(batch) for batch in steps])
+        assert len(set(found[:, 0].tolist())) > 1
+        for batch in steps:
+            torch.testing.assert_close(batch.normaliser, found.mean(dim=0))
+
+
+def test_a_later_epoch_does_not_change_the_divisor_of_a_step_that_was_drawn(batches):
+    data = batches("out_of_fold")
+    first = data[0, 2].normaliser
+    assert not torch.equal(first, data[1, 2].normaliser)
+    data.plan(1)
+    torch.testing.assert_close(data[0, 2].normaliser, first, rtol=0, atol=0)
+
+
+def test_words_of_titles_are_counted_too(batches, split, vocabulary):
+    titles = [" ".join(["Story"] * (1 + row % 5)) for row in range(vocabulary.n_items)]
+    titled = dataclasses.replace(vocabulary, titles=titles)
+    fields = {"vocabulary": titled, "titles": True, "max_history": 12}
+    data = batches(tasks=("sequential",), fields=fields)
+    steps = [data[1, step] for step in range(len(data))]
+    found = torch.stack([_counts(batch) for batch in steps]).mean(dim=0)
+    assert found[1] > found[0] > 0
+    torch.testing.assert_close(steps[0].normaliser, found)
+    # What a direct row predicts is drawn later: its title has a mean length, and the sum is near.
+    data = batches(fields=fields)
+    found = torch.stack([_counts(data[0, step]) for step in range(len(data))]).mean(dim=0)
+    torch.testing.assert_close(data[0, 0].normaliser, found, rtol=0.05, atol=0)
+
+
+def test_ratings_and_written_answers_are_counted_too(answering_run):
+    run = answering_run.run
+    data = TaskDataModule(run.split, run.module.vocabulary, tasks=run.module.tasks, batch_size=16)
+    data.connect(run.module.reader)
+    found = data.training_batches()
+    counts = torch.stack([_counts(found[1, step]) for step in range(len(found))]).mean(dim=0)
+    assert bool((counts > 0).all())
+    torch.testing.assert_close(found[1, 0].normaliser, counts)

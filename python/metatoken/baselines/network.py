@@ -1,13 +1,16 @@
 """SASRec's network: a causal transformer over items, its output tied to the item table (Kang and McAuley 2018).
 
-    x_0 = LayerNorm(item + position),   y = LayerNorm(x_l + attention(x_l)),   x_{l+1} = LayerNorm(y + ffn(y)),
+    x_0 = sqrt(dim) (item + position),   y = LayerNorm(x_l + attention(q, x_l, x_l)) with q = LayerNorm(x_l),
+    x_{l+1} = y + ffn(y),
 
-and item j has the logit `x . item_j` behind the state x. The norm at the input gives every place the length
-`sqrt(dim)`: item vectors that start with a deviation of .02 would else be drowned by what the first block adds.
+and item j has the logit `LayerNorm(x_L) . item_j`. The factor at the input lets item vectors that start with a
+deviation of .02 be heard beside what the first block adds. A norm in its place would make an item that was hardly
+trained as loud as any other.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,11 +20,11 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from metatoken.baselines.settings import SASRecSettings
 
-DEVIATION = 0.02  # of all weights at the start
+DEVIATION = 0.02  # of the vectors of items and places at the start
 
 
 class Block(nn.Module):
-    """Attention to what came before, then a feed-forward part; each is added to its input and normalised.
+    """Attention to what came before, then a feed-forward part of the same width.
 
     Args:
         settings: Width, heads and dropout.
@@ -31,18 +34,23 @@ class Block(nn.Module):
         super().__init__()
         dim = settings.dim
         self.heads, self.dropout = settings.heads, nn.Dropout(settings.dropout)
-        self.read, self.write = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
-        self.attended, self.fed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.asking, self.attended = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.memory, self.write = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        for linear in (self.query, self.memory, self.write, self.inner, self.outer):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """States float `[b, length, dim]` of states of the same shape."""
-        x = self.attended(x + self.dropout(self._attention(x)))
-        fed: Tensor = self.fed(x + self.dropout(self.narrow(functional.gelu(self.widen(x)))))
+        x = self.attended(x + self._attention(x))
+        inner = functional.relu(self.dropout(self.inner(x)))
+        fed: Tensor = x + self.dropout(self.outer(inner))
         return fed
 
     def _attention(self, x: Tensor) -> Tensor:
-        query, key, value = self.read(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query = self.query(self.asking(x)).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        key, value = self.memory(x).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         dropped = self.dropout.p if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropped, is_causal=True)
         written: Tensor = self.write(mixed.transpose(1, 2).flatten(2))
@@ -61,13 +69,10 @@ class SASRecNetwork(nn.Module):
         super().__init__()
         self.items = nn.Embedding(n_items, settings.dim)
         self.places = nn.Embedding(settings.max_history, settings.dim)
-        self.norm, self.dropout = nn.LayerNorm(settings.dim), nn.Dropout(settings.dropout)
+        for table in (self.items, self.places):
+            nn.init.normal_(table.weight, std=DEVIATION)
+        self.dropout, self.norm = nn.Dropout(settings.dropout), nn.LayerNorm(settings.dim)
         self.blocks = nn.Sequential(*(Block(settings) for _ in range(settings.layers)))
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=DEVIATION)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Reads histories.
@@ -82,6 +87,6 @@ class SASRecNetwork(nn.Module):
         # Places are counted from the end: the newest item stands at the same one in every history.
         last = self.places.num_embeddings
         places = last - lengths[:, None] + torch.arange(items.shape[1], device=items.device)
-        x = self.items(items) + self.places(places.clamp(max=last - 1))
-        states: Tensor = self.blocks(self.dropout(self.norm(x)))
+        x = math.sqrt(self.items.embedding_dim) * (self.items(items) + self.places(places.clamp(max=last - 1)))
+        states: Tensor = self.norm(self.blocks(self.dropout(x)))
         return states

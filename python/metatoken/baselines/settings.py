@@ -17,13 +17,13 @@ class SASRecSettings(Settings):
     dim: int = setting(64, "Width of the item vectors and of the network.", ge=1)
     layers: int = setting(2, "Blocks.", ge=1)
     heads: int = setting(1, "Heads of attention; they share `dim`.", ge=1)
-    dropout: float = setting(0.5, "Share of what is dropped: inputs, attention, and what a block adds.", ge=0, lt=1)
+    dropout: float = setting(0.6, "Share of what is dropped: inputs, attention, and what a block adds.", ge=0, lt=1)
     max_history: int = setting(50, "Last items of a history that are read.", ge=1)
     batch_size: int = setting(512, "Users in a step.", ge=1)
     learning_rate: float = setting(1e-3, "Learning rate of Adam.", gt=0)
     weight_decay: float = setting(0.0, "Weight of squared weights in Adam's gradient.", ge=0)
     epochs: int = setting(200, "Passes over the users at most.", ge=1)
-    validate_every: int = setting(2, "Epochs between validations.", ge=1)
+    validate_every: int = setting(5, "Epochs between validations.", ge=1)
     patience: int = setting(20, "Epochs without a better validation after which training ends.", ge=1)
 
     def check(self) -> None:

@@ -12,7 +12,9 @@ def quickstart(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the world and the run.")] = Path("demo"),
     users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 2000,
     items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 600,
-    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 6,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Training epochs; by default at most as many as suit the log.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the world and the run.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
 ) -> None:
@@ -32,9 +34,7 @@ def quickstart(
     print(f"a world of {users} users and {items} items, written to {out / 'world'}")
     table = {"path": out / "world" / "interactions.csv", "user": "user_id", "item": "item_id", "time": "timestamp"}
     about = {"items": out / "world" / "items.csv", "title": "title", "categories": "categories"}
-    model = {"preset": {"dropout": 0.2}, "learning_rate": 2e-3, "max_history": 20, "warmup_steps": 20}
-    trainer = {"max_epochs": epochs, "batch_size": 64}
-    config = Config.read({"data": table | about, "model": model, "trainer": trainer, "seed": seed})
+    config = Config.read({"data": table | about, "trainer": {"max_epochs": epochs}, "seed": seed})
     done = train_run(config, run, overwrite=overwrite, say=lambda line: print(line, flush=True), bar=progress_bar)
     document = evaluate_run(done, bar=progress_bar)
     print_metrics(document["rows"])

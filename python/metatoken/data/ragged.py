@@ -85,6 +85,11 @@ class Sequences(Ragged):
         """int32 `[n]`, item rows."""
         return self.values
 
+    @property
+    def n_targets(self) -> int:
+        """How many items follow another one of their user: what there is to learn from."""
+        return int((self.lengths - 1).clip(min=0).sum())
+
     @classmethod
     def of(cls, rows: Iterable[ArrayLike], dtype: type[np.generic] = np.int32) -> Self:
         """Packs item rows of users."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from metatoken.model.heads.columns import all_columns
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.model.objective import target_scores
 from metatoken.tasks.examples import collate
@@ -84,7 +85,9 @@ def _totals(module: MetaTokenModule, batch: Batch, seen: list[np.ndarray]) -> di
     item_vectors = network.items()
     levels, text = network.read(batch, item_vectors)
     leaves = item_vectors[network.index.leaf_items]
-    scores = target_scores(network, levels, batch.targets, leaves, shared=False)
+    scores = target_scores(
+        network, levels, batch.targets, all_columns(network.index, batch.targets), leaves, shared=False
+    )
     logits = network.item_head(levels[0], leaves)[:, network.index.leaf_of].float()
     ranks = target_ranks(logits, batch.targets, seen)
     hit = (ranks <= 10).float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -33,12 +34,14 @@ class Model(NamedTuple):
     """The parts of a model.
 
     Attributes:
+        settings: Those that were asked for, with what they left to a default.
         network: Backbone, OOV tokens and heads.
         builder: Makes prompts of histories.
         tokenizer: The backbone's, without the OOV tokens.
         features: float `[n_items, f]` item features, or None.
     """
 
+    settings: ModelSettings
     network: Network
     builder: ExampleBuilder
     tokenizer: Any
@@ -60,6 +63,7 @@ def build_model(
     """
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
+    settings = settings.resolved(vocabulary.n_targets)
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -73,6 +77,7 @@ def build_model(
         if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
             freeze_unread(backbone.bare())
         norm = _input_norm(settings, backbone, len(tokenizer))
+        settings = replace(settings, input_norm=norm)
         network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
     encoder = PromptEncoder(
         tokenizer,
@@ -86,7 +91,7 @@ def build_model(
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, encoder, backbone.max_positions)
-    return Model(network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
+    return Model(settings, network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
@@ -118,8 +123,6 @@ def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None
 def _input_norm(settings: ModelSettings, backbone: Backbone, text_tokens: int) -> float:
     if settings.input_norm is not None:
         return settings.input_norm
-    if settings.backbone in PRESETS:
-        return 0.25 * math.sqrt(backbone.dim)
     # Through the layer, since some architectures scale what they read.
     with torch.no_grad():
         return float(backbone.embed(torch.arange(text_tokens)[None])[0].float().norm(dim=1).mean())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.examples import Batch
+    from metatoken.tasks.recipe import Recipe
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -61,12 +62,13 @@ class MetaTokenModule(L.LightningModule):
         super().__init__()
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
-        self.settings = ModelSettings.of(None, fields) if settings is None else settings
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings
-        parts = build_model(vocabulary, self.settings, features=features, texts=texts, tokenizer=tokenizer)
-        self.network, self.builder, self.tokenizer, self.item_features = parts
+        asked = ModelSettings.of(None, fields) if settings is None else settings
+        parts = build_model(vocabulary, asked, features=features, texts=texts, tokenizer=tokenizer)
+        # What was left to a default is saved as what it came to, since a later version may have another default.
+        self.settings, self.network, self.builder, self.tokenizer, self.item_features = parts
         self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
 
     @property
@@ -78,6 +80,11 @@ class MetaTokenModule(L.LightningModule):
     def user_tokens(self) -> str:
         """How sequential prompts use user tokens."""
         return self.settings.user_tokens
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train it on the log of its vocabulary, where nobody says otherwise; `max_epochs` is for a trainer."""
+        return self.settings.recipe(self.vocabulary.n_targets)
 
     @property
     def reader(self) -> Reader:
@@ -94,9 +101,9 @@ class MetaTokenModule(L.LightningModule):
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
-        size = max(1, len(batch.targets) + len(batch.ratings) + len(batch.text_ids))
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=size)
-        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
+        # All steps are divided by the same numbers, so means over an epoch weigh them alike: `batch_size=1`.
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=1)
+        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=1)
         return {"loss": parts["loss"]} | {name: value.detach() for name, value in parts.items() if name != "loss"}
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002

@@ -6,6 +6,7 @@ prompt ids -> table vectors (+ leaf vectors at the items' last tokens) -> backbo
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.embedding import TokenTable, install
+from metatoken.model.heads.columns import Columns, all_columns, sampled_columns
 from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import Reordered
 from metatoken.model.heads.items import ItemHead, ItemVectors
@@ -24,6 +26,8 @@ from metatoken.tasks.task import tasks_of
 from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from metatoken.model.prefix import Prefix
@@ -64,6 +68,7 @@ class Network(nn.Module):
         self.items = ItemVectors(self.table, tokens, entities, further)
         self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
         self.item_head = ItemHead(settings.temperature)
+        self.samples = settings.samples_of(self.index.n_items)
         offsets = vocabulary.level_offsets.tolist()
         self.generation = GenerationHead(self.index, offsets, settings.temperature, dim, settings.normaliser)
         self.rating_head = RatingHead(dim) if tasks_of(settings.tasks, "rate") else None
@@ -78,7 +83,9 @@ class Network(nn.Module):
         """Token ids of all OOV tokens, as a slice."""
         return slice(self.base, self.base + len(self.table.weight))
 
-    def embed(self, ids: Tensor, items: Tensor, item_vectors: Tensor, place: Tensor | None = None) -> Tensor:
+    def embed(
+        self, ids: Tensor, items: Tensor, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Input vectors `[B, L, d]`; where an item's last token stands, that item's vector.
 
         Items whose tuple is a prefix of another's are read by their shared tokens alone.
@@ -86,8 +93,8 @@ class Network(nn.Module):
         Args:
             ids: int64 `[B, L]` token ids.
             items: int64 `[B, L]` item rows whose last token stands there, or -1.
-            item_vectors: float `[n_items, d]` of `self.items()`, of any length.
-            place: int64 `[n_items]` row of `item_vectors` for each item row; None where they are the same.
+            item_vectors: float `[C, d]` of `self.items`, of any length.
+            place: Rows of `item_vectors` for item rows; None where they are the same.
         """
         vectors = self.backbone.embed(ids)
         if not self.leaf:
@@ -95,20 +102,23 @@ class Network(nn.Module):
         if self.index.has_end:
             # The state behind such an item is asked whether the item ends there, so it must not have read which it is.
             items = items.masked_fill(self.index.above[items.clamp_min(0)], -1)
-        rows = items.clamp_min(0) if place is None else place[items.clamp_min(0)]
+        read = items >= 0
+        rows = items.clamp_min(0) if place is None else torch.where(read, place(items), 0)
         own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
-        return torch.where((items >= 0).unsqueeze(-1), own.to(vectors.dtype), vectors)
+        return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> TargetScores:
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
-        item_vectors = self.items()
-        states, text_loss = self._states(batch, item_vectors, text=text)
+        columns, rows = self._columns(batch)
+        item_vectors = self.items(rows)
+        states, text_loss = self._states(batch, item_vectors, text=text, rows=rows)
         scores = TargetScores(states.new_zeros(0), [], None)
         # Cosines over a small temperature are logits up to 14, too long for the eight bits of a bf16 product.
         with torch.autocast(batch.input_ids.device.type, enabled=False):
             if len(batch.targets) > 0:
-                vectors = Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of)
-                scores = target_scores(self, self._levels(batch, states), batch.targets, vectors, shared=shared)
+                vectors = self._in_leaf_order(item_vectors, columns, rows)
+                levels = self._levels(batch, states)
+                scores = target_scores(self, levels, batch.targets, columns, vectors, shared=shared)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
                 scores = replace(scores, ratings=(rating - batch.ratings) ** 2)
@@ -122,9 +132,29 @@ class Network(nn.Module):
         states, text_loss = self._states(batch, item_vectors, text=text)
         return self._levels(batch, states), text_loss
 
-    def _states(self, batch: Batch, item_vectors: Tensor, *, text: bool) -> tuple[Tensor, Tensor | None]:
+    def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
+        """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
+        if not self.training or not self.samples or len(batch.targets) == 0:
+            return all_columns(self.index, batch.targets), None
+        columns = sampled_columns(self.index, batch.targets, self.samples)
+        if columns.leaves is None:
+            return columns, None
+        read = batch.items[batch.items >= 0]
+        return columns, torch.unique(torch.cat([self.index.leaf_items[columns.leaves].long(), read]))
+
+    def _in_leaf_order(self, item_vectors: Tensor, columns: Columns, rows: Tensor | None) -> Tensor:
+        """Vectors of a step's columns, `[C, d]`."""
+        if columns.leaves is None or rows is None:
+            reordered: Tensor = Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of)
+            return reordered
+        return item_vectors.index_select(0, torch.searchsorted(rows, self.index.leaf_items[columns.leaves].long()))
+
+    def _states(
+        self, batch: Batch, item_vectors: Tensor, *, text: bool, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Unit states of all positions, `[B, L, d]`, and the mean loss of text tokens."""
-        vectors = self.embed(batch.input_ids, batch.items, item_vectors)
+        place = None if rows is None else partial(torch.searchsorted, rows)
+        vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
         if text and len(batch.text_ids) > 0:
             states, hidden = self.backbone.read(vectors, batch.attention_mask)
             at = hidden[batch.text_row, batch.text_position]
@@ -153,7 +183,7 @@ class Network(nn.Module):
         """Reads prompts for inference."""
         if not self.leaf:
             return self.backbone.start(self.backbone.embed(batch.input_ids), batch.attention_mask)
-        vectors = self.embed(batch.input_ids, batch.items, self.leaf_vectors(), self.index.leaf_of)
+        vectors = self.embed(batch.input_ids, batch.items, self.leaf_vectors(), self.index.leaf_of.__getitem__)
         return self.backbone.start(vectors, batch.attention_mask)
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from metatoken.model.heads.item_scores import ItemScores
 
 if TYPE_CHECKING:
-    from metatoken.model.heads.generation import GenerationHead
+    from metatoken.model.heads.columns import Columns
     from metatoken.model.heads.items import ItemHead
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
@@ -50,7 +50,7 @@ class TargetScores:
 
 
 def target_scores(
-    network: Network, level_states: list[Tensor], targets: Tensor, vectors: Tensor, *, shared: bool
+    network: Network, level_states: list[Tensor], targets: Tensor, columns: Columns, vectors: Tensor, *, shared: bool
 ) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
@@ -58,15 +58,14 @@ def target_scores(
         network: Has the heads.
         level_states: Unit states `[P, d]`, one tensor per level: before the item, after its first token, and so on.
         targets: int64 `[P]` item rows.
-        vectors: float `[n_items, d]` item vectors in leaf order.
+        columns: What the item head is normalised over.
+        vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
     """
     generation, index, rows = network.generation, network.index, network.table()
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
-    node = path.gather(1, leaf_level.clamp_min(0)[:, None]).squeeze(1).clamp_min(0)
-    leaf, head = index.leaf_of[targets], network.item_head
-    own, total, inside = _item_scores(level_states[0], leaf, node, head, generation, vectors)
+    own, total, inside = _item_scores(level_states[0], columns, network.item_head, vectors)
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
@@ -87,13 +86,13 @@ def target_scores(
 
 
 def _item_scores(
-    states: Tensor, leaf: Tensor, node: Tensor, item_head: ItemHead, generation: GenerationHead, vectors: Tensor
+    states: Tensor, columns: Columns, item_head: ItemHead, vectors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
-    index, scaled = generation.index, F.normalize(vectors, dim=-1) / item_head.temperature
-    begin, end = index.leaf_begin[node.long()].long(), index.leaf_end[node.long()].long()
-    gradient = torch.is_grad_enabled()
-    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(states, scaled, leaf, begin, end, None, gradient)
+    scaled = F.normalize(vectors, dim=-1) / item_head.temperature
+    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(
+        states, scaled, columns.targets, columns.begin, columns.end, columns.bias, torch.is_grad_enabled()
+    )
     return scores
 
 

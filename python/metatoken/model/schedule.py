@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def make_optimizer(module: nn.Module, settings: ModelSettings, *, fused: bool) -> torch.optim.AdamW:
     """AdamW over the weights of a model that train; `decaying` says which of them decay."""
+    if settings.learning_rate is None:
+        raise AssertionError("a model's own settings leave nothing open")
     decays = {id(weight) for weight in decaying(module)}
     trainable = [weight for weight in module.parameters() if weight.requires_grad]
     groups = [

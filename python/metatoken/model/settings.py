@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import SettingError, Settings, filled, setting
 from metatoken.errors import hint
 from metatoken.model.backbone.presets import PRESETS, PresetSize
+from metatoken.tasks.recipe import Recipe, recipe
 from metatoken.tasks.task import known_tasks
 
 Tuning = Literal["lora", "full", "frozen"]
+MANY = 100_000  # items from which on the softmax over all of them takes longer than everything else in a step
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,14 @@ class ModelSettings(Settings):
     normaliser: Literal["trie", "full"] = setting(
         "trie", "What shared tokens compete with: trie, the choices at their node; full, all OOV tokens."
     )
+    item_softmax: Literal["full", "sampled"] | None = setting(
+        None, "What the item head trains against: all items, or a sample; by default a sample from 100,000 items on."
+    )
+    softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1)
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
     input_norm: float | None = setting(
-        None, "Length of OOV vectors at the input; by default .25 sqrt(dim) for a preset, else that of text rows."
+        None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )
     item_features: str | None = setting(
         None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
@@ -67,11 +74,13 @@ class ModelSettings(Settings):
     )
     title_tokens: int = setting(12, "Most text tokens of a title.", ge=1)
     weights: Weights = setting(Weights(), "Weights of the parts of the loss.")
-    learning_rate: float = setting(1e-3, "Learning rate of AdamW.", gt=0)
+    learning_rate: float | None = setting(
+        None, "Learning rate of AdamW; by default 1e-3 if pretrained, by the size of the log for a preset.", gt=0
+    )
     weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices, not on tables of rows.", ge=0)
     warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
-    schedule: Literal["constant", "cosine"] = setting(
-        "cosine", "After the warm-up: constant, or cosine to zero at max_epochs."
+    schedule: Literal["constant", "cosine"] | None = setting(
+        None, "After the warm-up: constant, by default for a preset, or cosine to zero at max_epochs, if pretrained."
     )
     seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
 
@@ -96,6 +105,33 @@ class ModelSettings(Settings):
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
+
+    def samples_of(self, n_items: int) -> int:
+        """Items drawn for a step where the catalogue has `n_items`; 0 where the softmax is over all of them."""
+        sampled = n_items >= MANY if self.item_softmax is None else self.item_softmax == "sampled"
+        return self.softmax_samples if sampled else 0
+
+    def recipe(self, n_targets: int | None) -> Recipe:
+        """How to train the backbone on a log with so many targets, see `metatoken.tasks.recipe`."""
+        return recipe(n_targets, pretrained=self.backbone not in PRESETS)
+
+    def resolved(self, n_targets: int | None) -> Self:
+        """The settings with what they leave to a default of presets, or to the size of the log."""
+        found = self.recipe(n_targets)
+        settings = filled(self, found, "learning_rate", "schedule")
+        if self.backbone not in PRESETS:
+            return settings
+        size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
+        if size.dropout is None:
+            preset = preset | {"dropout": found.dropout}
+        norm = math.sqrt(size.dim) if self.input_norm is None else self.input_norm
+        return replace(settings, preset=preset, input_norm=norm)
+
+    def filled(self, other: Self) -> Self:
+        """The settings with what they leave open as others have it, those of a run."""
+        dropout = {name: value for name, value in other.preset.items() if name == "dropout"}
+        settings = filled(self, other, "learning_rate", "schedule", "input_norm")
+        return replace(settings, preset=dropout | self.preset)
 
     @property
     def tuned(self) -> Tuning:

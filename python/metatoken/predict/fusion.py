@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
 
 STEPS = 10  # the grid has multiples of 1 / STEPS
-K = 10  # the place in NDCG@10
 LEAST = 1 / STEPS  # weight below which the model as good as does not count
+K = 10  # the place in NDCG@10
 
 
 @dataclass(frozen=True)

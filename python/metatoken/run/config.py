@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import SettingError, Settings, filled, setting
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ConfigError
 from metatoken.evaluate.settings import EvaluateSettings
@@ -42,6 +42,16 @@ class Config(Settings):
                 known = ", ".join(self.needs) or "none"
                 said = f"{name!r} is no rating or text task of the run; it has {known}"
                 raise SettingError(("trainer", "shares"), said)
+
+    def resolved(self, n_targets: int) -> Config:
+        """The configuration with what it leaves to the size of the log, see `metatoken.tasks.recipe`."""
+        trainer = filled(self.trainer, self.model.recipe(n_targets), "max_epochs", "batch_size")
+        return replace(self, model=self.model.resolved(n_targets), trainer=trainer)
+
+    def filled(self, other: Config) -> Config:
+        """The configuration with what it leaves open as another one has it, that of a run."""
+        trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
+        return replace(self, model=self.model.filled(other.model), trainer=trainer)
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:

@@ -20,22 +20,20 @@ if TYPE_CHECKING:
 # What may differ from the earlier run: where the log is, and keys of `trainer` that change how, not what is trained.
 FREE_SECTIONS = ("data", "vocabulary", "evaluate", "seed", "threads")
 FREE_KEYS = {
-    "trainer.max_epochs", "trainer.patience", "trainer.logger", "trainer.accelerator", "trainer.devices",
-    "trainer.strategy", "trainer.checkpoint_every_steps", "trainer.validation_users", "trainer.validate_every",
+    "trainer.max_epochs", "trainer.patience", "trainer.validation_users", "trainer.validate_every",
+    "trainer.checkpoint_every_steps", "trainer.logger", "trainer.accelerator", "trainer.devices", "trainer.strategy",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What an earlier run chose on its validation items.
+    """What an earlier run chose on its validation items, beside the number of epochs.
 
     Attributes:
-        epochs: How many passes its model had.
         fusion: Weights of its fused list.
         ratings: Meaning of its rating head: damping of the biases, shares by task; None where no task rates.
     """
 
-    epochs: int
     fusion: Fusion
     ratings: RatingBase | None
 
@@ -45,7 +43,7 @@ class Choices:
 
 
 def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choices | None]:
-    """The configuration with the epochs of an earlier run, and all that the run takes from it.
+    """The configuration with the epochs that an earlier run kept, and what else the run takes from it.
 
     Args:
         config: Of the run to come.
@@ -75,13 +73,13 @@ def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choic
     at = RunFolder(like)
     at.check_finished()
     earlier = load_config(at.config)
+    config = config.filled(earlier)
     _check_alike(config, earlier, at.path)
     rated = [task.name for task in tasks_of(config.model.tasks, "rate")]
     ratings = load_ratings(at.model, rated) if rated else None
-    recorded = at.training.exists()  # not in runs of before the best epoch was kept
-    epochs = TrainingRecord.load(at.training).kept_epoch if recorded else earlier.trainer.max_epochs
-    trainer = replace(config.trainer, max_epochs=epochs, patience=None)
-    return replace(config, trainer=trainer), Choices(epochs, Fusion.load(at.fusion), ratings)
+    kept = TrainingRecord.load(at.training).kept_epoch if at.training.exists() else earlier.trainer.max_epochs or 1
+    choices = Choices(Fusion.load(at.fusion), ratings)
+    return replace(config, trainer=replace(config.trainer, max_epochs=kept, patience=None)), choices
 
 
 def _check_alike(config: Config, earlier: Config, folder: Path) -> None:

@@ -62,22 +62,35 @@ class RunFolder:
         self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
-    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, *, overwrite: bool = False) -> None:
-        """Writes what is known before training, but for what a resumed run has; if asked, over an older run."""
+    def begin(
+        self,
+        config: Config,
+        vocabulary: Vocabulary,
+        log: Interactions,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Writes what is known before training, and removes what an evaluation of fewer epochs found.
+
+        Args:
+            config: Of the run.
+            vocabulary: Its tokens.
+            log: All interactions.
+            resume: The run was begun before, so it has all but this configuration.
+            overwrite: Write over an older run.
+        """
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.resume(config)
-        vocabulary.save(self.vocabulary)
-        Catalogue.of(log, vocabulary.titles).save(self.items)
-        self.write_history(log, texts=bool(config.needs))
-
-    def resume(self, config: Config) -> None:
-        """Writes the configuration, and removes what an evaluation of fewer epochs found."""
         with atomic_file(self.config) as work:
             work.write_text(dump_config(config), encoding="utf-8")
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
+        if not resume:
+            vocabulary.save(self.vocabulary)
+            Catalogue.of(log, vocabulary.titles).save(self.items)
+            self.write_history(log, texts=bool(config.needs))
 
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""

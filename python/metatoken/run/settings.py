@@ -12,7 +12,9 @@ from metatoken.config import Settings, setting
 class TrainerSettings(Settings):
     """Settings of training; most go to `lightning.Trainer` under their own names."""
 
-    max_epochs: int = setting(10, "Passes over the training data.", ge=1)
+    max_epochs: int | None = setting(
+        None, "Passes over the training data; by default by the size of the log, 10 for a pretrained backbone.", ge=1
+    )
     patience: int | None = setting(
         10, "Validations without a better one until training stops, and the best is kept; none keeps the last.", ge=1
     )
@@ -22,7 +24,7 @@ class TrainerSettings(Settings):
         gt=0,
         lt=1,
     )
-    batch_size: int = setting(128, "Rows in a step of the optimizer.", ge=1)
+    batch_size: int | None = setting(None, "Rows in a step of the optimizer; by default by the size of the log.", ge=1)
     direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)

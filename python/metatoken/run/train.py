@@ -89,6 +89,7 @@ def train_run(
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
     split = _read(config, say, resume)
+    config = _by_size(config.filled(load_config(folder.config)) if resume else config, split, say)
     with bar("learning tokens") as progress:
         vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
     if vocabulary.n_users == 0 and config.shows_users:
@@ -97,10 +98,8 @@ def train_run(
     module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
     trainer, best = _trainer(config, split, folder, say)
-    if first and resume:
-        folder.resume(config)
-    elif first:
-        folder.begin(config, vocabulary, split.log, overwrite=overwrite)
+    if first:
+        folder.begin(config, vocabulary, split.log, resume=resume, overwrite=overwrite)
     started = time.monotonic()
     try:
         fit(trainer, module, data, folder.checkpoint if resume else None)
@@ -134,6 +133,17 @@ def _read(config: Config, say: Say, resume: bool) -> Split:
         validation, test = len(split.pairs.validation), len(split.pairs.test)
         say(f"{validation:,} + {test:,} rows are held out for ratings and texts")
     return split
+
+
+def _by_size(config: Config, split: Split, say: Say) -> Config:
+    """The configuration with what it leaves to the size of the log."""
+    targets = split.train.sequences().n_targets
+    config = config.resolved(targets)
+    trainer, model = config.trainer, config.model
+    dropout = f", dropout {model.preset['dropout']:g}" if "dropout" in model.preset else ""
+    passes = f"at most {trainer.max_epochs} passes, {trainer.batch_size} rows a step"
+    say(f"{targets:,} targets to learn from: {passes}, learning rate {model.learning_rate:g}{dropout}")
+    return config
 
 
 def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
@@ -218,7 +228,8 @@ def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool
     if resume:
         check_checkpoints(folder.checkpoint)
         begun = load_config(folder.config)
-        if (config.model, config.seed) != (begun.model, begun.seed):
+        asked = config.filled(begun).resolved(0)  # a run of 0.1 has left open what a resumed one would have otherwise
+        if (asked.model, config.seed) != (begun.model, begun.seed):
             raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not overwrite:

@@ -13,6 +13,7 @@ from metatoken.tasks.mixture import TaskRows, TrainingBatches, rows_of_ranking, 
 from metatoken.tasks.pairs import HeldOutPairs, PairRows, Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.rating import RatingRows, rest_of
+from metatoken.tasks.recipe import recipe
 from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler
 from metatoken.tasks.task import Task, find_task, tasks_of
 from metatoken.tasks.text import WritingRows
@@ -37,7 +38,8 @@ class TaskDataModule(L.LightningDataModule):
         split: The log, split; with held-out pairs (`Split.with_pairs`) where a task rates or writes.
         vocabulary: Fitted on `split.train`.
         tasks: Names of tasks.
-        batch_size: Rows in a step of the optimizer, over all processes and accumulated batches.
+        batch_size: Rows in a step of the optimizer, over all processes and accumulated batches; by default by the size
+            of the log, see `metatoken.tasks.recipe`.
         seed: Seed of every draw.
         direct_share: Share of the users who give a row of the direct task per epoch, see
             `metatoken.tasks.mixture.rows_of_ranking`.
@@ -53,7 +55,7 @@ class TaskDataModule(L.LightningDataModule):
         vocabulary: Vocabulary,
         *,
         tasks: Sequence[str] = ("sequential", "direct"),
-        batch_size: int = 128,
+        batch_size: int | None = None,
         seed: int = 0,
         direct_share: float = 0.25,
         validation_users: int | None = 2000,
@@ -61,9 +63,11 @@ class TaskDataModule(L.LightningDataModule):
         mixing_temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        n_targets = split.train.sequences().n_targets
+        batch_size = recipe(n_targets).batch_size if batch_size is None else batch_size
         if batch_size < 1:
             raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
-        if not (split.train.sequences().lengths >= 2).any():
+        if n_targets == 0:
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")

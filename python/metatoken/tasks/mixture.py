@@ -37,6 +37,9 @@ class TaskRows(Protocol):
     def sizes(self) -> np.ndarray:
         """About how long each row is, in the same unit for all tasks that are mixed, int64 `[n]`."""
 
+    def supervised(self) -> np.ndarray:
+        """Targets, text tokens and ratings that each row is expected to supervise in the epoch, float64 `[n, 3]`."""
+
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row; `rng` draws what is free."""
 
@@ -45,7 +48,9 @@ class TrainingBatches(Dataset[Batch]):
     """Batches by (epoch, number).
 
     A step of the optimizer reads `batch_size` rows, in `parts` batches of every `parts`-th row. All draws are made for
-    the step, so the number of parts changes nothing about it. Steps hold about equally many rows.
+    the step, so the number of parts changes nothing about it. Steps hold about equally many rows, but not equally many
+    targets, since rows of like length stand together. Their sums are all divided by the epoch's mean number of targets
+    a step: by its own number, a target of a short history would weigh more than one of a long history.
 
     Args:
         tables: Rows of every task.
@@ -84,6 +89,7 @@ class TrainingBatches(Dataset[Batch]):
         self._epoch = -1
         self._drawn: tuple[tuple[int, int], list[Example]] = ((-1, -1), [])
         self._plan: list[np.ndarray] = []
+        self._normaliser = torch.zeros(3)
 
     def __len__(self) -> int:
         """Batches per epoch, over all parts."""
@@ -93,15 +99,14 @@ class TrainingBatches(Dataset[Batch]):
         """Batch `number` of `epoch` (0 where only a number is given): part `number % parts` of a step."""
         epoch, number = key if isinstance(key, tuple) else (0, key)
         step, part = divmod(number, self.parts)
+        plan = self.plan(epoch)
         if self._drawn[0] != (epoch, step):
-            rows = self.plan(epoch)[step].tolist()
+            rows = plan[step].tolist()
             rng = np.random.default_rng([self.seed, epoch, 1 + step])
             self._drawn = (epoch, step), [self.tables[table].example(row, rng) for table, row in rows]
-        examples = self._drawn[1]
-        batch = collate(examples[part :: self.parts], self.pad_id)
-        # The mean over a step's targets is the mean of its parts' losses when each is divided by this.
-        counts = [sum(len(getattr(e, name)) for e in examples) for name in ("targets", "text", "rating")]
-        batch.normaliser = torch.tensor(counts) / self.parts
+        batch = collate(self._drawn[1][part :: self.parts], self.pad_id)
+        # The loss of a step is the mean of its parts' losses.
+        batch.normaliser = self._normaliser / self.parts
         return batch
 
     def plan(self, epoch: int) -> list[np.ndarray]:
@@ -120,6 +125,8 @@ class TrainingBatches(Dataset[Batch]):
         pool = self.batch_size * POOL
         pools = (order[at : at + pool] for at in range(0, len(order), pool))
         flat = np.concatenate([part[np.argsort(self._sizes[part], kind="stable")] for part in pools])
+        supervised = np.concatenate([table.supervised() for table in self.tables])
+        self._normaliser = torch.from_numpy(supervised[flat].sum(axis=0) / self.steps).float()
         table = np.searchsorted(self._first, flat, side="right") - 1
         batches = np.array_split(np.stack([table, flat - self._first[table]], axis=1), self.steps)
         return [batches[step] for step in rng.permutation(self.steps)]

@@ -250,6 +250,10 @@ class PairRows(ABC):
         total: Ids = np.sum([np.zeros(len(self), dtype=np.int64), *lengths], axis=0)
         return total
 
+    @abstractmethod
+    def supervised(self) -> Ids:
+        """Targets, text tokens and ratings that each row supervises, float64 `[n, 3]`."""
+
     def example(self, row: int, rng: np.random.Generator | None) -> Example:
         """The example of a row with a seen template, drawn by `rng`; None takes the first."""
         seen = self.task.seen

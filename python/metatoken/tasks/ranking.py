@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from metatoken.data.ragged import offsets_of
 from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from metatoken.data import Sequences
     from metatoken.tasks.reader import Reader
     from metatoken.tasks.task import Task, Template
-    from metatoken.tasks.user_tokens import UserTokens
+    from metatoken.tasks.user_tokens import UserTokens, Window
 
     Ids = np.ndarray
 
@@ -58,6 +59,19 @@ class RankingRows(ABC):
     @abstractmethod
     def sizes(self) -> Ids:
         """About how many items each row reads, int64 `[n]`."""
+
+    @abstractmethod
+    def supervised(self) -> Ids:
+        """Targets, text tokens and ratings that each row is expected to supervise in an epoch, float64 `[n, 3]`."""
+
+    def _supervised(self, first: Ids, end: Ids) -> Ids:
+        """The same for rows that supervise places `first..end` of their users' histories, int `[n]` each."""
+        encoder = self.builder.encoder
+        titles = encoder.written.lengths - encoder.items.lengths
+        before = offsets_of(titles[self.histories.items])  # text tokens of titles before each place of all histories
+        begin = self.histories.offsets[self.rows[:, 0]]
+        text = before[begin + end] - before[begin + first]
+        return np.stack([end - first, text, np.zeros_like(text)], axis=1).astype(np.float64)
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row, its template and what else is free drawn by `rng`."""
@@ -95,11 +109,20 @@ class SequentialRows(RankingRows):
         """Items of the window."""
         return np.minimum(self.rows[:, 1], self.builder.max_history)
 
+    def supervised(self) -> Ids:
+        """Those of the windows, which depend on the cuts or folds that the epoch has drawn."""
+        windows = [self._window(*row)[1] for row in self.rows.tolist()]
+        places = np.array([(window.first, window.end) for window in windows], dtype=np.int64).reshape(-1, 2)
+        return self._supervised(*places.T)
+
+    def _window(self, user: int, end: int, targets: int) -> tuple[int, Window]:
+        """Where a row begins to read, and what it supervises."""
+        start = max(0, end - self.builder.max_history - int(self.builder.encoder.encoder_decoder))
+        return start, self.tokens.sequential(user, start, max(start + 1, end - targets), end)
+
     def _example(self, template: Template, user: int, end: int, targets: int, _rng: np.random.Generator) -> Example:
-        items, alone = self.histories[user], self.builder.encoder.encoder_decoder
-        start = max(0, end - self.builder.max_history - int(alone))
-        window = self.tokens.sequential(user, start, max(start + 1, end - targets), end)
-        if alone:
+        items, (start, window) = self.histories[user], self._window(user, end, targets)
+        if self.builder.encoder.encoder_decoder:
             return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
         return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
 
@@ -116,6 +139,11 @@ class DirectRows(RankingRows):
     def sizes(self) -> Ids:
         """One item, the target."""
         return np.ones(len(self), dtype=np.int64)
+
+    def supervised(self) -> Ids:
+        """One target; its title has the mean length of those of the history that it is drawn from."""
+        lengths = self.rows[:, 1]
+        return self._supervised(np.zeros_like(lengths), lengths) / lengths[:, None]
 
     def _example(self, template: Template, user: int, _end: int, _targets: int, rng: np.random.Generator) -> Example:
         ids, place = self.tokens.direct(user, rng)

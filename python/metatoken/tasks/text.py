@@ -11,6 +11,13 @@ from metatoken.tasks.pairs import PairRows
 class WritingRows(PairRows):
     """Training rows of one task that writes."""
 
+    def supervised(self) -> np.ndarray:
+        """The tokens of each answer."""
+        texts = self.pairs.fields[str(self.task.column)]
+        found = np.zeros((len(self), 3))
+        found[:, 1] = texts.tokens.lengths + ~texts.cut  # an end token, unless the answer was cut
+        return found
+
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """The answer stands behind its question."""
         answer = self.encoder.answer(self.pairs, row)

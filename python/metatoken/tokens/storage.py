@@ -72,6 +72,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
             levels=list(vocabulary.levels),
             source=vocabulary.source,
             learned_from=vocabulary.learned_from,
+            n_targets=vocabulary.n_targets,
             settings=dict(vocabulary.settings),
             report=dict(vocabulary.report),
             origins=count_origins(vocabulary.origins, vocabulary.n_users),
@@ -111,6 +112,7 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
         "fold_in": FoldIn(**fold_in),
         "titles": None if titles.null_count() else titles.to_list(),
         **{name: manifest[name] for name in ("settings", "report", "source", "learned_from")},
+        "n_targets": manifest.get("n_targets"),
         **origins,
     }
 

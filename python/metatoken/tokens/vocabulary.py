@@ -53,6 +53,8 @@ class Vocabulary(Names):
         source: Checksum of the log.
         learned_from: `Interactions.edges_checksum` of what it was learned from; tells a leaking vocabulary.
         origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_entities]`.
+        n_targets: `Sequences.n_targets` of the histories that it was learned from; None where there were none, or
+            where it was saved by 0.1.
     """
 
     centroids: NDArray[np.float32]
@@ -67,6 +69,7 @@ class Vocabulary(Names):
     source: str | None = None
     learned_from: str | None = None
     origins: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    n_targets: int | None = None
 
     def __post_init__(self) -> None:
         """Without origins (before schema 2), a vector is walked or there is none."""
@@ -205,7 +208,8 @@ class Vocabulary(Names):
         parts = vars(coding) | {"report": coding.report | ({"features": figures} if figures else {})}
         return cls(
             users=users, items=items, vectors=vectors, trained=trained, origins=origins, fold_in=fold_in,
-            settings=recorded | {"seed": seed}, **parts, **others,
+            settings=recorded | {"seed": seed}, n_targets=None if sequences is None else sequences.n_targets,
+            **parts, **others,
         )  # fmt: skip
 
     @classmethod

@@ -151,9 +151,9 @@ def test_the_loss_is_that_of_the_heads(
     module = make_module(vocabularies[depth])
     head = module.network.item_head
 
-    def by_heads(states, leaf, node, item_head, generation, vectors):
-        begin, end = generation.index.leaf_begin[node.long()], generation.index.leaf_end[node.long()]
-        return plain(states, F.normalize(vectors, dim=-1) / head.temperature, leaf, begin, end)
+    def by_heads(states, columns, item_head, vectors):
+        scaled = F.normalize(vectors, dim=-1) / head.temperature
+        return plain(states, scaled, columns.targets, columns.begin, columns.end)
 
     batch = _training_batch(module, _pairs(split))
     losses = []

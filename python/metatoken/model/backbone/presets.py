@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metatoken.config import SettingError, Settings, setting
+from metatoken.tasks.recipe import recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +20,7 @@ class PresetSize(Settings):
     dim: int = setting(64, "Width.", ge=1)
     layers: int = setting(2, "Blocks; a T5 has so many in encoder and decoder each.", ge=1)
     heads: int = setting(2, "Attention heads, which share the width.", ge=1)
-    dropout: float = setting(0.4, "Dropout at every place.", ge=0, lt=1)
+    dropout: float | None = setting(None, "Dropout at every place; by default by the size of the log.", ge=0, lt=1)
     positions: int = setting(512, "Longest sequence; a T5 has no bound.", ge=1)
 
     def check(self) -> None:
@@ -42,6 +43,7 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
     size = PresetSize.of(PRESETS[name], overrides)
+    dropout = recipe(None).dropout if size.dropout is None else size.dropout
     if name == "t5-preset":
         config = T5Config(
             vocab_size=vocabulary_size,
@@ -50,7 +52,7 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
             d_ff=4 * size.dim,
             num_layers=size.layers,
             num_heads=size.heads,
-            dropout_rate=size.dropout,
+            dropout_rate=dropout,
             pad_token_id=0,
             eos_token_id=2,
         )
@@ -59,7 +61,7 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
     return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=vocabulary_size, n_positions=size.positions, n_embd=size.dim, n_layer=size.layers,
-            n_head=size.heads, embd_pdrop=size.dropout, resid_pdrop=size.dropout, attn_pdrop=size.dropout,
+            n_head=size.heads, embd_pdrop=dropout, resid_pdrop=dropout, attn_pdrop=dropout,
             pad_token_id=0, bos_token_id=1, eos_token_id=2,
         )
     )  # fmt: skip

@@ -47,16 +47,20 @@ class ItemVectors(nn.Module):
         if unit is not None:
             self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
-    def forward(self) -> Tensor:
-        """Composed vectors `[n_items, d]`, not normalized, in item-row order."""
-        composed: Tensor = self.residual + self.projection(self.entities)
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Composed vectors, not normalized: `[n_items, d]` in item-row order, or of some item rows, int64 `[C]`."""
+
+        def of(table: Tensor) -> Tensor:
+            return table if rows is None else table.index_select(0, rows)
+
+        composed: Tensor = of(self.residual) + self.projection(of(self.entities))
         if self.features is not None:
-            composed = composed + self.feature_projection(self.features)
-        rows = self.table[0]()
-        for level in range(self.tokens.shape[1]):
-            ids = self.tokens[:, level]
+            composed = composed + self.feature_projection(of(self.features))
+        shared, tokens = self.table[0](), of(self.tokens)
+        for level in range(tokens.shape[1]):
+            ids = tokens[:, level]
             # Through F.embedding, whose gradient is much faster than that of indexing.
-            part = F.embedding(ids.clamp_min(0), rows)
+            part = F.embedding(ids.clamp_min(0), shared)
             composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
 

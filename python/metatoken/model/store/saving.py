@@ -8,7 +8,8 @@ After full fine-tuning the weights hold the backbone, too; its architecture stil
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from metatoken.artifacts import (
     write_tensors,
 )
 from metatoken.errors import ArtifactError
+from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
@@ -80,7 +82,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     features = None
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
-    settings = ModelSettings.of(None, read_json(folder / "settings.json"))
+    settings = _with_input_norm(ModelSettings.of(None, read_json(folder / "settings.json")))
     rated = [task.name for task in tasks_of(settings.tasks, "rate")]
     ratings = load_ratings(folder, rated) if rated else None
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
@@ -98,6 +100,14 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
+
+
+def _with_input_norm(settings: ModelSettings) -> ModelSettings:
+    """Settings that name the length of OOV vectors; those of 0.1 left it to a default that was another for presets."""
+    if settings.input_norm is not None or settings.backbone not in PRESETS:
+        return settings
+    dim = PresetSize.of(PRESETS[settings.backbone], settings.preset).dim
+    return replace(settings, input_norm=0.25 * math.sqrt(dim))
 
 
 def load_ratings(folder: Path, tasks: Sequence[str]) -> RatingBase:
