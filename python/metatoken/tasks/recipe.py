@@ -31,13 +31,12 @@ class Recipe:
 
 
 BY_TARGETS = (
-    (30_000, Recipe(dropout=0.2, learning_rate=2e-3, batch_size=64, max_epochs=50)),
-    (100_000, Recipe(dropout=0.4, learning_rate=2e-3, batch_size=64, max_epochs=30)),
-    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=128, max_epochs=30)),
+    (60_000, Recipe(dropout=0.2, learning_rate=2e-3, batch_size=64, max_epochs=50)),
+    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=128, max_epochs=50)),
 )
 """Most targets of a log, and its recipe."""
 
-PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=64, max_epochs=10, schedule="cosine")
+PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=128, max_epochs=10, schedule="cosine")
 """For a backbone that has learned already; it brings its own dropout, and a pass of it takes long."""
 
 
