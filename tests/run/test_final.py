@@ -16,7 +16,7 @@ from metatoken.errors import ArtifactError, ConfigError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.recommend import Answerer
-from metatoken.run import Run, RunFolder, evaluate_run, load_config, load_run, read_log, train_run
+from metatoken.run import Run, RunFolder, evaluate_run, fit_baselines, load_config, load_run, read_log, train_run
 from metatoken.run.config import Config, dump_config
 from metatoken.run.final import take_choices
 from metatoken.run.record import TrainingRecord
@@ -118,6 +118,9 @@ def test_it_can_be_loaded_but_not_evaluated(final: Run) -> None:
         ):
             evaluate_run(loaded, part)  # type: ignore[arg-type]
     assert not (final.folder / "metrics.json").exists()
+    with pytest.raises(ConfigError, match="nothing to be tuned or compared on"):
+        fit_baselines(loaded, ["item_knn"], say=quiet)
+    assert not RunFolder(final.folder).baselines.exists()
 
 
 def test_interrupted_it_goes_on_with_the_same_command(trained_run: TrainedRun, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class SASRecSettings(Settings):
     learning_rate: float = setting(1e-3, "Learning rate of Adam.", gt=0)
     weight_decay: float = setting(0.0, "Weight of squared weights in Adam's gradient.", ge=0)
     epochs: int = setting(200, "Passes over the users at most.", ge=1)
-    validate_every: int = setting(5, "Epochs between validations.", ge=1)
+    validate_every: int = setting(3, "Epochs between validations.", ge=1)
     patience: int = setting(20, "Epochs without a better validation after which training ends.", ge=1)
 
     def check(self) -> None:

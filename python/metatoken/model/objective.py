@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from metatoken.model.heads.item_scores import ItemScores
+from metatoken.model.heads.items import Unit
 
 if TYPE_CHECKING:
     from metatoken.model.heads.columns import Columns
@@ -89,7 +89,7 @@ def _item_scores(
     states: Tensor, columns: Columns, item_head: ItemHead, vectors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
-    scaled = F.normalize(vectors, dim=-1) / item_head.temperature
+    scaled = Unit.apply(vectors, 1 / item_head.temperature)
     scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(
         states, scaled, columns.targets, columns.begin, columns.end, columns.bias, torch.is_grad_enabled()
     )

@@ -73,7 +73,8 @@ class Fusion:
             weight = "no weight" if self.prior == 1 else f"a weight of {self.item + self.generation:g} in all"
             warnings.warn(
                 f"the fusion gives the model {weight}, so what is served is the transition graph alone; try more "
-                "epochs (trainer.max_epochs), less dropout, or more data; the list item_head is the model's own",
+                "epochs (trainer.max_epochs, trainer.patience), less dropout, or more data; the list item_head is the "
+                "model's own",
                 MetatokenWarning,
                 stacklevel=3,
             )

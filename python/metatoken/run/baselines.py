@@ -40,7 +40,7 @@ def fit_baselines(
 
     Raises:
         ArgumentError: There is no baseline of a name, or it cannot be fitted on such a log.
-        ConfigError: No task of the run ranks.
+        ConfigError: No task of the run ranks, or it holds nothing out.
     """
     import torch
 
@@ -53,6 +53,11 @@ def fit_baselines(
             raise ArgumentError("names", f"unknown baseline {name!r}; {remedy}")
     if not tasks_of(run.config.model.tasks, "rank"):
         raise ConfigError(f"{run.folder}: no task of this run ranks, so there is nothing to compare with")
+    if run.config.data.split == "none":
+        said = (
+            "was trained on every interaction (data.split: none), so baselines have nothing to be tuned or compared on"
+        )
+        raise ConfigError(f"{run.folder}: {said}; fit them into the run whose choices it took")
     torch.set_num_threads(run.config.threads or os.cpu_count() or 1)
     settings, found = settings or BaselineSettings(), {}
     for name in dict.fromkeys(names or BASELINES):

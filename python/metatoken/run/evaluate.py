@@ -41,7 +41,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     from metatoken.evaluate.runner import Runner
     from metatoken.run.baselines import load_baselines
 
-    if run.split.name == "none":
+    if run.config.data.split == "none":
         said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
         raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:

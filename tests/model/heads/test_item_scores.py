@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from metatoken._core import cluster, softmax
 from metatoken.model.heads import softmax_blocks, softmax_native
 from metatoken.model.heads.item_scores import ItemScores, Reordered
+from metatoken.model.heads.items import Unit
 from metatoken.model.objective import loss_parts
 from tests.model.test_network import _pairs, _training_batch
 
@@ -130,6 +131,14 @@ def test_no_gradient_is_computed_where_none_is_recorded(monkeypatch: pytest.Monk
     with torch.no_grad():
         ItemScores.apply(states, torch.randn(5, 8), none, none, none, None, torch.is_grad_enabled())
     assert wanted == [True, False]
+
+
+def test_rows_of_one_length_as_torch_makes_them() -> None:
+    x, weight = torch.randn(9, 5, dtype=torch.float64, requires_grad=True), torch.randn(9, 5, dtype=torch.float64)
+    ours, theirs = Unit.apply(x, 3.5), 3.5 * F.normalize(x, dim=1)
+    torch.testing.assert_close(ours, theirs)
+    for one, other in zip(*(torch.autograd.grad((y * weight).sum(), x) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_another_order_and_back() -> None:

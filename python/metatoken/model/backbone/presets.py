@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from metatoken.config import SettingError, Settings, setting
+from metatoken.model.backbone.dropout import quicken
 from metatoken.tasks.recipe import recipe
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
             eos_token_id=2,
         )
         config.decoder_start_token_id = 0
-        return T5ForConditionalGeneration(config)
-    return GPT2LMHeadModel(
+        return quicken(T5ForConditionalGeneration(config))
+    model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=vocabulary_size, n_positions=size.positions, n_embd=size.dim, n_layer=size.layers,
             n_head=size.heads, embd_pdrop=dropout, resid_pdrop=dropout, attn_pdrop=dropout,
+            activation_function="gelu_pytorch_tanh",  # the same function as GPT-2's own, in one operation
             pad_token_id=0, bos_token_id=1, eos_token_id=2,
         )
     )  # fmt: skip
+    return quicken(model)

@@ -7,7 +7,7 @@ that the items below a node are a slice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,31 @@ class ItemVectors(nn.Module):
             part = F.embedding(ids.clamp_min(0), shared)
             composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
+
+
+class Unit(torch.autograd.Function):
+    """Rows of one length, `y = scale x / |x|`, with few passes over a catalogue.
+
+    With the unit row `u = y / scale` the gradient is `dx = scale (g - u (u . g)) / |x|`.
+
+    Args of `apply`:
+        x: float `[n, d]`.
+        scale: The length.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:  # noqa: D102
+        factor: Tensor = scale / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
+        y: Tensor = x * factor
+        ctx.save_for_backward(y, factor)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        y, factor = ctx.saved_tensors
+        along = torch.linalg.vecdot(y, grads[0])[:, None].div_(ctx.scale**2)
+        return torch.addcmul(grads[0], y, along, value=-1).mul_(factor), None
 
 
 class ItemHead(nn.Module):
