@@ -151,6 +151,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(split: Any, monke
     np.testing.assert_array_equal(short.arrays()["items.weight"], stopped.arrays()["items.weight"])
 
 
+def test_what_is_left_open_is_filled_in_by_the_size_of_the_log(split: Any) -> None:
+    found = [SASRecSettings().resolved(n) for n in (60_000, 60_001)]
+    assert [(one.dropout, one.batch_size) for one in found] == [(0.2, 64), (0.6, 512)]
+    assert SASRecSettings(dropout=0.0, batch_size=9).resolved(1) == SASRecSettings(dropout=0.0, batch_size=9)
+    assert SASRec.fit(split, SASRecSettings(dim=8, epochs=1)).settings.dropout == 0.2
+
+
 def test_a_user_without_a_history_gets_popularity(fitted: SASRec) -> None:
     scores = fitted.scores(Sequences.of([[], [1, 2]]), np.array([0, 1]))
     np.testing.assert_array_equal(scores[0], fitted.popularity)

@@ -33,7 +33,7 @@ class Block(nn.Module):
     def __init__(self, settings: SASRecSettings) -> None:
         super().__init__()
         dim = settings.dim
-        self.heads, self.dropout = settings.heads, nn.Dropout(settings.dropout)
+        self.heads, self.dropout = settings.heads, nn.Dropout(settings.dropout or 0.0)
         self.asking, self.attended = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.memory, self.write = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
         self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
@@ -71,7 +71,7 @@ class SASRecNetwork(nn.Module):
         self.places = nn.Embedding(settings.max_history, settings.dim)
         for table in (self.items, self.places):
             nn.init.normal_(table.weight, std=DEVIATION)
-        self.dropout, self.norm = nn.Dropout(settings.dropout), nn.LayerNorm(settings.dim)
+        self.dropout, self.norm = nn.Dropout(settings.dropout or 0.0), nn.LayerNorm(settings.dim)
         self.blocks = nn.Sequential(*(Block(settings) for _ in range(settings.layers)))
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:

@@ -70,13 +70,14 @@ class SASRec(Baseline):
         progress: Callable[[int, int], None] | None = None,
     ) -> Self:
         """See `Baseline`; the epoch with the best validation NDCG@10 is kept, and the run ends when none was better."""
-        settings, judge = settings or SASRecSettings(), Judge(split, limit=USERS, seed=seed)
+        judge, history = Judge(split, limit=USERS, seed=seed), split.train.sequences()
+        settings = (settings or SASRecSettings()).resolved(history.n_targets)
         popularity, learned_from = Popularity.fit(split.train).share, split.train.edges_checksum()
         best: Self | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SASRecNetwork(settings, split.train.n_items)
-            for epoch, loss in enumerate(_epochs(network, split.train.sequences(), settings, seed, progress), 1):
+            for epoch, loss in enumerate(_epochs(network, history, settings, seed, progress), 1):
                 if epoch % settings.validate_every and epoch < settings.epochs:
                     continue
                 origin = Origin(learned_from, seed, 0.0)
@@ -152,7 +153,7 @@ def _epochs(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[float]:
     """Trains for an epoch at a time, and gives the mean loss of its targets."""
-    steps = Steps(history, batch_size=settings.batch_size, max_history=settings.max_history, seed=seed)
+    steps = Steps(history, batch_size=settings.batch_size or 1, max_history=settings.max_history, seed=seed)
     rate, decay = settings.learning_rate, settings.weight_decay
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay)
     for epoch in range(settings.epochs):

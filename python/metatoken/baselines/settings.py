@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from metatoken.config import SettingError, Settings, setting
+
+SMALL = 60_000  # targets of a small log at most
+SMALL_LOG, LARGE_LOG = (0.2, 64), (0.6, 512)  # dropout and users in a step of SASRec
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,12 @@ class SASRecSettings(Settings):
     dim: int = setting(64, "Width of the item vectors and of the network.", ge=1)
     layers: int = setting(2, "Blocks.", ge=1)
     heads: int = setting(1, "Heads of attention; they share `dim`.", ge=1)
-    dropout: float = setting(0.6, "Share of what is dropped: inputs, attention, and what a block adds.", ge=0, lt=1)
+    dropout: float | None = setting(
+        None, "Share that is dropped of inputs, attention and feed-forward parts; by default by the size of the log.",
+        ge=0, lt=1,
+    )  # fmt: skip
     max_history: int = setting(50, "Last items of a history that are read.", ge=1)
-    batch_size: int = setting(512, "Users in a step.", ge=1)
+    batch_size: int | None = setting(None, "Users in a step; by default by the size of the log.", ge=1)
     learning_rate: float = setting(1e-3, "Learning rate of Adam.", gt=0)
     weight_decay: float = setting(0.0, "Weight of squared weights in Adam's gradient.", ge=0)
     epochs: int = setting(200, "Passes over the users at most.", ge=1)
@@ -30,6 +36,15 @@ class SASRecSettings(Settings):
         """Refuses heads that do not share the width evenly."""
         if self.dim % self.heads:
             raise SettingError(("heads",), f"expected a divisor of dim, {self.dim}; got {self.heads}")
+
+    def resolved(self, n_targets: int) -> SASRecSettings:
+        """The same with what was left open filled in for a log of so many targets, see `Sequences.n_targets`."""
+        dropout, batch_size = SMALL_LOG if n_targets <= SMALL else LARGE_LOG
+        return replace(
+            self,
+            dropout=dropout if self.dropout is None else self.dropout,
+            batch_size=batch_size if self.batch_size is None else self.batch_size,
+        )
 
 
 @dataclass(frozen=True)
