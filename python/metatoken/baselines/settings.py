@@ -53,8 +53,8 @@ class ItemKNNSettings(Settings):
 
     section: ClassVar[str] = "item_knn"
 
-    neighbors: tuple[int, ...] = setting((20, 50, 100, 200, 500), "Most similar items that each item keeps.", ge=1)
-    shrinkage: tuple[float, ...] = setting((0.0, 5.0, 20.0), "Added to the denominator of a similarity.", ge=0)
+    neighbors: tuple[int, ...] = setting((50, 200, 1000), "Most similar items that each item keeps.", ge=1)
+    shrinkage: tuple[float, ...] = setting((0.0, 10.0, 50.0, 200.0), "Added to the denominator of a similarity.", ge=0)
     decay: tuple[float, ...] = setting((1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0)
 
 
