@@ -58,7 +58,7 @@ test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
 	@set -e; for run in clustering clustering_memory "skipgram planted" "skipgram memory" decoding decoding_validity \
-	  training token_rows serving smollm2; do set -- $$run; name=$$1; shift; echo "== $$run"; \
+	  item_softmax "item_softmax --sampled" training token_rows serving smollm2; do set -- $$run; name=$$1; shift; echo "== $$run"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@"; done
 
 wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/

@@ -73,7 +73,7 @@ def test_the_rate_rises_then_stays_or_falls_to_zero(step: int, warmup: int, tota
     warm = min(warmup, total / 10)
     assert constant == pytest.approx(1.0 if step + 1 >= warm else (step + 1) / warm)
     assert cosine == pytest.approx(constant * (1 + math.cos(math.pi * step / total)) / 2)
-    assert rate(ModelSettings(warmup_steps=warmup), total, total) == pytest.approx(0.0)
+    assert rate(ModelSettings(warmup_steps=warmup, schedule="cosine"), total, total) == pytest.approx(0.0)
 
 
 def test_without_a_known_end_the_rate_stays() -> None:

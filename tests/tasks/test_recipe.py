@@ -74,9 +74,24 @@ def test_a_large_log_has_the_recipe_of_its_size() -> None:
     assert (config.model.learning_rate, config.model.preset["dropout"]) == (last.learning_rate, last.dropout)
 
 
+def test_what_is_open_is_as_in_the_run_that_it_goes_on_from() -> None:
+    config = Config.read({"data": {"path": "log.csv"}, "model": {"preset": {"dim": 32}}})
+    small, large = config.resolved(10), config.resolved(10**7)
+    for run in (small, large):
+        found = config.filled(run)
+        assert found == run
+        assert list(found.model.preset) == list(run.model.preset) == ["dim", "dropout"]
+    assert small.filled(large) == small
+
+
 def test_what_is_said_is_kept() -> None:
     said = {
-        "model": {"preset": {"dim": 32, "dropout": 0.0}, "learning_rate": 5e-4, "input_norm": 3.0},
+        "model": {
+            "preset": {"dim": 32, "dropout": 0.0},
+            "learning_rate": 5e-4,
+            "input_norm": 3.0,
+            "schedule": "cosine",
+        },
         "trainer": {"max_epochs": 7, "batch_size": 9},
     }
     config = Config.read({"data": {"path": "log.csv"}} | said)

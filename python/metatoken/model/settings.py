@@ -129,9 +129,10 @@ class ModelSettings(Settings):
 
     def filled(self, other: Self) -> Self:
         """The settings with what they leave open as others have it, those of a run."""
-        dropout = {name: value for name, value in other.preset.items() if name == "dropout"}
+        # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
+        missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
         settings = filled(self, other, "learning_rate", "schedule", "input_norm")
-        return replace(settings, preset=dropout | self.preset)
+        return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
     @property
     def tuned(self) -> Tuning:

@@ -6,8 +6,6 @@ draw of 64 bits serves four values; `p` is thereby rounded to a multiple of `2^-
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -22,24 +20,11 @@ class QuickDropout(nn.Dropout):
         least = round(self.p * (1 << BITS))
         if not self.training or x.device.type != "cpu" or not 0 < least < 1 << BITS:
             return super().forward(x)
-        dropped: Tensor = Dropped.apply(x, least)
-        return dropped
-
-
-class Dropped(torch.autograd.Function):
-    """Drops values whose 16 bits are below `least`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, least: int) -> Tensor:  # noqa: D102
         draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(-(1 << 63), None)
         signed = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        ctx.dropped = signed < least - (1 << (BITS - 1))
-        ctx.scale = 1 / (1 - least / (1 << BITS))
-        return x.mul(ctx.scale).masked_fill_(ctx.dropped, 0.0)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
-        return grads[0].mul(ctx.scale).masked_fill_(ctx.dropped, 0.0), None
+        # Into floats at once, and multiplied: the processor's selections by a mask are an order slower.
+        kept = torch.ge(signed, least - (1 << (BITS - 1)), out=x.new_empty(x.shape))
+        return x * kept.mul_(1 / (1 - least / (1 << BITS)))
 
 
 def quicken(model: nn.Module) -> nn.Module:
