@@ -8,12 +8,12 @@
 //! if they differ by more than twice their error `e`; from `d_j - d_a >= g` follows `s_j - s_a >= g^2 / 2`, so a row may be
 //! left out while `g > 2 sqrt(e)`.
 
-use super::kernel::{BLOCK, each_panel, load, tile};
+use super::kernel::{BLOCK, load, tile};
 use super::pack::Codewords;
 use super::sweep::Totals;
 use crate::matrix::Rows;
 use crate::simd::Job;
-use crate::simd::lanes::Lanes;
+use crate::simd::lanes::{Lanes, each_panel};
 
 /// Share of rows that changed cluster in a pass below which the next one begins to keep bounds.
 const CALM: f64 = 0.1;
@@ -201,7 +201,7 @@ impl Job for Judge<'_> {
             }
             let never = L::splat(f32::INFINITY);
             let mut minima = Minima::<L> { best: [never; BLOCK], second: [never; BLOCK], index: [L::iota(0); BLOCK] };
-            each_panel!(self.code, L, (0..self.code.registers()), first, C => self.panel::<L, R, C>(first, &mut minima));
+            each_panel!(0..self.code.registers(), self.code.registers(), L, first, C => self.panel::<L, R, C>(first, &mut minima));
             for place in 0..self.which.len() {
                 let best = minima.best[place];
                 let least = L::least(best);

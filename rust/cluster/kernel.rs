@@ -11,7 +11,7 @@ use super::pack::Codewords;
 use crate::matrix::Rows;
 pub use crate::simd::Isa;
 use crate::simd::Job;
-use crate::simd::lanes::Lanes;
+use crate::simd::lanes::{Lanes, each_panel};
 use std::mem::MaybeUninit;
 
 /// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6.
@@ -84,33 +84,6 @@ pub(super) fn pointers<const R: usize>(rows: Rows<'_>, first: usize) -> [*const 
     out
 }
 
-/// For each panel among the registers `$range`: `$first` is its first register, the constant `$c` their number.
-macro_rules! each_panel {
-    ($code:expr, $lanes:ty, $range:expr, $first:ident, $c:ident => $body:expr) => {
-        for $first in $range.step_by(<$lanes>::C) {
-            match ($code.registers() - $first).min(<$lanes>::C) {
-                1 => {
-                    const $c: usize = 1;
-                    $body
-                }
-                2 => {
-                    const $c: usize = 2;
-                    $body
-                }
-                3 => {
-                    const $c: usize = 3;
-                    $body
-                }
-                _ => {
-                    const $c: usize = 4;
-                    $body
-                }
-            }
-        }
-    };
-}
-pub(super) use each_panel;
-
 pub(super) struct Nearest<'a> {
     pub code: &'a Codewords,
     pub rows: Rows<'a>,
@@ -135,7 +108,7 @@ impl Job for Nearest<'_> {
             // SAFETY: the job runs where `L` is available.
             unsafe {
                 if self.code.registers() <= L::C {
-                    each_panel!(self.code, L, (0..self.code.registers()), _first, C => {
+                    each_panel!(0..self.code.registers(), self.code.registers(), L, _first, C => {
                         finite &= self.one::<L, R, C>(begin, end);
                     });
                 } else {
@@ -183,7 +156,7 @@ impl Nearest<'_> {
         // SAFETY: the panels are those of `code`; an index register is `W` integers.
         unsafe {
             let mut minima = Minima::<L> { best: [L::splat(f32::INFINITY); BLOCK], index: [L::iota(0); BLOCK] };
-            each_panel!(self.code, L, (0..self.code.registers()), first, C => {
+            each_panel!(0..self.code.registers(), self.code.registers(), L, first, C => {
                 sweep::<L, R, C>(self.code, first, block, &mut minima)
             });
             for (i, label) in self.labels[begin..end].iter_mut().enumerate() {
@@ -283,7 +256,7 @@ impl Job for Products<'_> {
         let (code, rows, padded) = (self.code, self.rows, self.code.padded());
         // SAFETY: `out` has `padded` places for each row, as `products` asserts.
         unsafe {
-            each_panel!(code, L, (0..code.registers()), first, C => {
+            each_panel!(0..code.registers(), code.registers(), L, first, C => {
                 for i in (0..rows.len()).step_by(R) {
                     let mut sums = [[L::splat(0.0); C]; R];
                     tile::<L, R, C, false>(pointers(rows, i), code.panel::<L>(first), code.dim(), &mut sums);

@@ -4,10 +4,10 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{each_panel, load, pointers, tile};
+use super::kernel::{load, pointers, tile};
 use super::pack::Codewords;
 use crate::matrix::Rows;
-use crate::simd::lanes::Lanes;
+use crate::simd::lanes::{Lanes, each_panel};
 use crate::simd::{Isa, Job};
 
 /// Rows per task of the parallel loop; a multiple of no panel in particular.
@@ -120,7 +120,7 @@ impl Job for Lower<'_> {
         let end = begin + self.nearest.len() / L::W;
         // SAFETY: `begin..end` are registers of `packed`, `begin` the first one of a panel.
         unsafe {
-            each_panel!(self.packed, L, (begin..end), first, C => self.panel::<L, R, C>(first, first - begin));
+            each_panel!(begin..end, self.packed.registers(), L, first, C => self.panel::<L, R, C>(first, first - begin));
         }
     }
 }

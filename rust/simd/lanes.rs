@@ -88,6 +88,34 @@ pub(crate) trait Lanes {
     }
 }
 
+/// Runs `$body` for each panel of up to `C` registers in a range that ends at, or before, `$registers` in all, with
+/// `$first` as its first register and `$c` as how many it has, a constant.
+macro_rules! each_panel {
+    ($range:expr, $registers:expr, $lanes:ty, $first:ident, $c:ident => $body:expr) => {
+        for $first in ($range).step_by(<$lanes>::C) {
+            match ($registers - $first).min(<$lanes>::C) {
+                1 => {
+                    const $c: usize = 1;
+                    $body
+                }
+                2 => {
+                    const $c: usize = 2;
+                    $body
+                }
+                3 => {
+                    const $c: usize = 3;
+                    $body
+                }
+                _ => {
+                    const $c: usize = 4;
+                    $body
+                }
+            }
+        }
+    };
+}
+pub(crate) use each_panel;
+
 /// Plain Rust, eight floats at a time; the compiler maps them to what the target has.
 pub(crate) struct Portable;
 

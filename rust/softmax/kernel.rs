@@ -13,36 +13,10 @@
 use std::f32::consts::LOG2_E;
 
 use crate::simd::Job;
-use crate::simd::lanes::Lanes;
+use crate::simd::lanes::{Lanes, each_panel};
 
 /// States of a block.
 pub(super) const ROWS: usize = 128;
-
-/// Calls `$body` for each panel of up to `C` registers, with `$c` as a constant.
-macro_rules! each_panel {
-    ($registers:expr, $lanes:ty, $first:ident, $c:ident => $body:expr) => {
-        for $first in (0..$registers).step_by(<$lanes>::C) {
-            match ($registers - $first).min(<$lanes>::C) {
-                1 => {
-                    const $c: usize = 1;
-                    $body
-                }
-                2 => {
-                    const $c: usize = 2;
-                    $body
-                }
-                3 => {
-                    const $c: usize = 3;
-                    $body
-                }
-                _ => {
-                    const $c: usize = 4;
-                    $body
-                }
-            }
-        }
-    };
-}
 
 /// Adds `sum_k values[r][k * step] * columns[k * stride ..]` to a tile of `R` rows and `C` registers.
 ///
@@ -143,7 +117,7 @@ impl Job for Exponentials<'_> {
         let reference = self.reference.map(|c| c * LOG2_E);
         // SAFETY: registers lie within the `ROWS` of a line, items within the chunk.
         unsafe {
-            each_panel!(registers, L, first, C => {
+            each_panel!(0..registers, registers, L, first, C => {
                 let column = first * L::W;
                 let (reference, sums) = (reference.as_ptr().add(column), self.sums.as_mut_ptr().add(column));
                 let mut total = load::<L, C>(sums);
@@ -196,7 +170,7 @@ impl Job for ToStates<'_> {
         assert!(self.weights.len() == items * ROWS && self.out.len() == ROWS * dim);
         // SAFETY: `dim` is whole registers; rows and items are within their arrays.
         unsafe {
-            each_panel!(dim / L::W, L, first, C => {
+            each_panel!(0..dim / L::W, dim / L::W, L, first, C => {
                 let column = first * L::W;
                 for i in (0..self.rows).step_by(R) {
                     let mut sums = [[L::splat(0.0); C]; R];
@@ -231,7 +205,7 @@ impl Job for ToVectors<'_> {
         assert!(self.weights.len() == items * ROWS && self.scaled.len() == ROWS * dim);
         // SAFETY: as above.
         unsafe {
-            each_panel!(dim / L::W, L, first, C => {
+            each_panel!(0..dim / L::W, dim / L::W, L, first, C => {
                 let column = first * L::W;
                 for i in (0..items).step_by(R) {
                     let mut sums = [[L::splat(0.0); C]; R];
