@@ -100,7 +100,7 @@ def errors(step: Step, states: Tensor, vectors: Tensor, targets: Tensor) -> dict
     names = ("log-normaliser", "states", "vectors")
     scales = (1.0, *(float(x.abs().max()) for x in exact[1:]))
     return {
-        name: float((ours.double() - truth).abs().max() / scale)
+        name: float((ours.detach().double() - truth.detach()).abs().max() / scale)
         for name, ours, truth, scale in zip(names, found, exact, scales, strict=True)
     }
 
