@@ -145,7 +145,7 @@ def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, r
         for template in task.templates
     ]
     words = max(lengths, default=0)
-    begin = words if builder.first_item is None else builder.first_item
+    begin = max(words, builder.first_item or 0)
     needed = begin + settings.max_history * widest + answer
     if needed > room:
         raise ConfigError(

@@ -153,7 +153,8 @@ class ModelSettings(Settings):
         """
         fits = item_tokens.shape[1] > 1 and bool((item_tokens >= 0).all())
         if self.history == "compact" and not fits:
-            raise SettingError(("history",), "a compact history needs items with equally many tokens, two or more")
+            said = "a compact history needs items with equally many tokens, two or more; leave model.history out"
+            raise SettingError((self.section, "history"), said)
         return self.history or ("compact" if self.leaf and fits else "written")
 
     @property

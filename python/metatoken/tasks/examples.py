@@ -11,6 +11,7 @@ Rows of a batch that begin with the same words share them, so that a model can r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Example:
         text: int64 `[any]` places of the title tokens that are supervised, those of targets; each is predicted from
             the place before it; where a task writes, those of the answer.
         rating: float32 `[0 or 1]`, what the rating head should give at the last place, in spreads.
-        words: int64 `[any]` token ids that the row begins with, as other rows do.
+        words: int64 `[any]` token ids that the row begins with; rows that share them have the same array.
         positions: int64 `[length]` positions of `ids`; None for those that follow from the order.
         answers: int64 `[any]` which targets have their tokens written behind their states; None for all.
     """
@@ -113,9 +114,9 @@ class Run(NamedTuple):
     """Items one after the other.
 
     Attributes:
-        ids: int64 `[length]` token ids.
+        ids: int64 `[length]` token ids, with those that stand before and behind the items.
         items: int64 `[length]` item rows at their last OOV tokens, else -1.
-        begin: int64 `[n]` place in the prompt where each item begins.
+        begin: int64 `[n]` place where each item begins.
         tokens_end: int64 `[n]` place behind its OOV tokens.
         end: int64 `[n]` place behind it.
     """
@@ -150,10 +151,10 @@ class ExampleBuilder:
         """
         words, begin = self.encoder.prompt_parts(template, user_ids)
         compact, titled = self.encoder.compact, self.encoder.titled
-        run = self._ending(items, len(begin)) if compact else self._read(items, len(begin))
+        run = self._run(begin, items, answered=compact)
         return Example(
-            np.concatenate([begin, run.ids]),
-            np.concatenate([np.full(len(begin), -1), run.items]),
+            run.ids,
+            run.items,
             # The state before item j stands where item j-1 ends, or at the last word for the first item.
             run.begin[first_target:] - 1,
             items[first_target:],
@@ -169,78 +170,84 @@ class ExampleBuilder:
         words, begin = encoder.prompt_parts(template, user_ids)
         if encoder.encoder_decoder:  # an encoder looks forward, too, so its words depend on what follows
             words, begin = NOTHING, np.concatenate([words, begin])
-        run = self._read(items, len(begin))
-        full = np.concatenate([begin, run.ids, encoder.end])
-        state = 0 if encoder.encoder_decoder else len(full) - 1
+        run = self._run(begin, items, encoder.end)
+        state = 0 if encoder.encoder_decoder else len(run.ids) - 1
         return Example(
-            full,
-            np.concatenate([np.full(len(begin), -1), run.items, np.full(len(encoder.end), -1)]),
+            run.ids,
+            run.items,
             np.array([state]),
             np.array([target]),
             words=words,
-            positions=self._positions(len(words), len(begin), len(full) - len(begin), alone=len(items) == 0),
+            positions=self._positions(len(words), len(begin), len(run.ids), alone=len(items) == 0),
         )
 
-    def _read(self, items: np.ndarray, offset: int) -> Run:
-        """Items of a history, behind `offset` ids."""
-        read = self.encoder.read.gather(items)
-        begin, lead = read.offsets[:-1], self.encoder.lead[items]
-        at_items = np.full(len(read.values), -1, dtype=np.int64)
-        at_items[begin + lead - 1] = items
-        bounds = read.offsets + offset
-        return Run(read.values, at_items, bounds[:-1], bounds[:-1] + lead, bounds[1:])
+    def _run(
+        self, before: np.ndarray, items: np.ndarray, behind: np.ndarray = NOTHING, *, answered: bool = False
+    ) -> Run:
+        """Items between ids; `answered`: the last one is written as an answer behind a compact history."""
+        encoder = self.encoder
+        rows, forms, lead, last = items.astype(np.int64), encoder.read, encoder.lead, len(items)
+        if answered:
+            forms, lead = encoder.forms, encoder.form_lead
+            rows[-1] += len(encoder.items)
+            # No state behind an answer's last token is asked for, unless a title follows it: else it is left out.
+            last -= not encoder.titled
+        spelled = forms.gather(rows)
+        ids = np.concatenate([before, spelled.values, behind])
+        bounds = spelled.offsets + len(before)
+        tokens_end = bounds[:-1] + lead[rows]
+        at_items = np.full(len(ids), -1, dtype=np.int64)
+        at_items[tokens_end[:last] - 1] = items[:last]
+        return Run(ids, at_items, bounds[:-1], tokens_end, bounds[1:])
 
-    def _ending(self, items: np.ndarray, offset: int) -> Run:
-        """Items of a compact history, the last one written as an answer."""
-        encoder, run, last = self.encoder, self._read(items[:-1], offset), int(items[-1])
-        # No state behind an answer's last token is asked for, unless a title follows it.
-        answer = encoder.written[last] if encoder.titled else encoder.items[last][:-1]
-        begin, tokens = offset + len(run.ids), int(encoder.items.lengths[last])
-        at_items = np.full(len(answer), -1, dtype=np.int64)
-        at_items[tokens - 1 : tokens] = last  # nowhere, where the last token is not written
-        return Run(
-            np.concatenate([run.ids, answer]),
-            np.concatenate([run.items, at_items]),
-            np.append(run.begin, begin),
-            np.append(run.tokens_end, begin + tokens),
-            np.append(run.end, begin + len(answer)),
-        )
+    def _positions(self, words: int, begin: int, length: int, *, alone: bool) -> np.ndarray:
+        """Positions of a row's `length` ids, of which `begin` stand before the items, behind `words` ids.
 
-    def _positions(self, words: int, begin: int, items: int, *, alone: bool) -> np.ndarray:
-        """Positions of what stands before the items of a history and of these; `alone`: of an answer without one."""
-        first = words + begin if alone or self.first_item is None else self.first_item
-        return np.concatenate([np.arange(words, words + begin), np.arange(first, first + items)])
+        `alone`: there is no history, so an answer follows the words directly.
+        """
+        behind = words + begin
+        # Words that reach further than the first item's place push it on.
+        first = behind if alone or self.first_item is None else max(behind, self.first_item)
+        return _order(words, begin, length, first)
+
+
+@lru_cache(maxsize=4096)
+def _order(words: int, begin: int, length: int, first: int) -> np.ndarray:
+    """`begin` positions from `words` on, then from `first` on, int64 `[length]`; the same array every time."""
+    return np.concatenate([np.arange(words, words + begin), np.arange(first, first + length - begin)])
 
 
 def collate(examples: list[Example], pad_id: int) -> Batch:
     """Pads examples on the right into one batch."""
-    rows = np.arange(len(examples))
-    ids, mask = _padded([example.ids for example in examples], pad_id)
-    items, _ = _padded([example.items for example in examples], -1)
-    orders = [np.arange(len(e.ids)) if e.positions is None else e.positions for e in examples]
-    sorts = {example.words.tobytes(): example.words for example in examples}
+    lengths = np.array([len(e.ids) for e in examples])
+    real = _real(lengths)
+    ids = _padded([e.ids for e in examples], real, pad_id)
+    # Words of a template are one array, whichever row begins with them.
+    sorts = {id(e.words): e.words for e in examples}
     number = {key: place for place, key in enumerate(sorts)}
-    words, words_mask = _padded(list(sorts.values()), pad_id)
+    words_real = _real(np.array([len(own) for own in sorts.values()]))
+    orders = [_order(0, len(e.ids), len(e.ids), 0) if e.positions is None else e.positions for e in examples]
     counts = np.array([len(e.targets) for e in examples])
+    rows = np.arange(len(examples))
     text_row = np.repeat(rows, [len(e.text) for e in examples])
     text_at = np.concatenate([e.text for e in examples])
     rated = np.flatnonzero([len(e.rating) for e in examples])
     arrays = {
         "input_ids": ids,
-        "attention_mask": mask,
-        "items": items,
+        "attention_mask": real.astype(np.int64),
+        "items": _padded([e.items for e in examples], real, -1),
         "state_row": np.repeat(rows, counts),
         "state_position": np.concatenate([e.states for e in examples]),
         "targets": np.concatenate([e.targets for e in examples]).astype(np.int64),
-        "words": words,
-        "words_mask": words_mask,
-        "words_of": np.array([number[example.words.tobytes()] for example in examples]),
-        "positions": _padded(orders, 0)[0],
+        "words": _padded(list(sorts.values()), words_real, pad_id),
+        "words_mask": words_real.astype(np.int64),
+        "words_of": np.array([number[id(e.words)] for e in examples]),
+        "positions": _padded(orders, real, 0),
         "text_row": text_row,
         "text_position": text_at - 1,
         "text_ids": ids[text_row, text_at],
         "rating_row": rated,
-        "rating_position": np.array([len(examples[row].ids) - 1 for row in rated], dtype=np.int64),
+        "rating_position": lengths[rated] - 1,
         "ratings": np.concatenate([e.rating for e in examples]),
         **_answers(examples, counts),
     }
@@ -251,20 +258,25 @@ def _answers(examples: list[Example], counts: np.ndarray) -> dict[str, Any]:
     """Numbers of the written targets among all of a batch; nothing where every row has written all of its own."""
     if all(example.answers is None for example in examples):
         return {}
-    first = np.cumsum(counts) - counts
     own = [np.arange(n) if e.answers is None else e.answers for e, n in zip(examples, counts, strict=True)]
-    return {"answers": np.concatenate([at + begin for at, begin in zip(own, first, strict=True)])}
+    return {"answers": np.concatenate(own) + np.repeat(np.cumsum(counts) - counts, [len(at) for at in own])}
 
 
 def _ranges(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
     """The numbers of several ranges, one after the other, int64."""
-    return np.concatenate([NOTHING, *map(np.arange, begin, end)])
+    lengths = end - begin
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(begin - before, lengths)
 
 
-def _padded(rows: list[np.ndarray], fill: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as a table filled up on the right, and where they are, both int64 `[B, L]`."""
-    lengths = np.array([len(row) for row in rows])
-    real = np.arange(lengths.max()) < lengths[:, None]
+def _real(lengths: np.ndarray) -> np.ndarray:
+    """Where rows of some lengths `[n]` stand in a table that is filled up on the right, bool `[n, longest]`."""
+    real: np.ndarray = np.arange(lengths.max()) < lengths[:, None]
+    return real
+
+
+def _padded(rows: list[np.ndarray], real: np.ndarray, fill: int) -> np.ndarray:
+    """Rows as such a table, int64."""
     table = np.full(real.shape, fill, dtype=np.int64)
     table[real] = np.concatenate(rows)
-    return table, real.astype(np.int64)
+    return table

@@ -83,8 +83,10 @@ class PromptEncoder:
         depth: OOV tokens of an item at most.
         items: Token ids of each item row.
         written: The same with titles, or `items` itself.
-        lead: OOV tokens that stand for each item row in a history, int64 `[n_items]`.
         read: Token ids that stand for each item row in a history; `written` unless it is compact.
+        lead: OOV tokens among them, int64 `[n_items]`.
+        forms: Where histories are compact, `read` of each item row, then what each is written as in an answer.
+        form_lead: OOV tokens that each of them stands for, int64 `[2 n_items]`.
         users: Token ids of each user row.
     """
 
@@ -114,9 +116,16 @@ class PromptEncoder:
         self.written = self.items if titles is None else self._titled(titles, title_tokens)
         self.compact = compact
         self.lead = np.ones_like(self.items.lengths) if compact else self.items.lengths
-        self.read = _behind(self.written, self.items.lengths - 1) if compact else self.written
+        self.read = _cut(self.written, self.items.lengths - 1) if compact else self.written
+        if compact:
+            answers = self.written if self.titled else _cut(self.items, end=1)
+            self.forms = Ragged(
+                offsets_of(np.concatenate([self.read.lengths, answers.lengths])),
+                np.concatenate([self.read.values, answers.values]),
+            )
+            self.form_lead = np.concatenate([self.lead, self.items.lengths])
         self._words: dict[str, Ids] = {}
-        self._prompts: dict[tuple[str, bool], tuple[Ids, Ids | None]] = {}
+        self._prompts: dict[tuple[str, bool], tuple[Ids, Ids, bool]] = {}
 
     @property
     def titled(self) -> bool:
@@ -131,15 +140,19 @@ class PromptEncoder:
         """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty."""
         key = (template.id, user_ids is not None)
         if key not in self._prompts:
-            pieces = template.pieces(frozenset() if user_ids is None else frozenset({"user"}))
-            slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), len(pieces))
-            before, after = ([self.words(text) for _, text in part] for part in (pieces[:slot], pieces[slot + 1 :]))
-            behind = None if slot == len(pieces) else np.concatenate([self.head[:0], *after])
-            self._prompts[key] = np.concatenate([self.head, *before]), behind
-        first, second = self._prompts[key]
-        if second is None or user_ids is None:
-            return first[:-1], first[-1:]
-        return first, np.concatenate([user_ids, second])
+            self._prompts[key] = self._parts(template, with_user=user_ids is not None)
+        first, rest, shows_user = self._prompts[key]
+        return first, np.concatenate([user_ids, rest]) if shows_user and user_ids is not None else rest
+
+    def _parts(self, template: Template, *, with_user: bool) -> tuple[Ids, Ids, bool]:
+        """Words before the user's tokens and behind them, and whether the template shows these."""
+        pieces = template.pieces(frozenset({"user"} if with_user else ()))
+        slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), len(pieces))
+        before, after = ([self.words(text) for _, text in part] for part in (pieces[:slot], pieces[slot + 1 :]))
+        first = np.concatenate([self.head, *before])
+        if slot == len(pieces):
+            return first[:-1], first[-1:], False
+        return first, np.concatenate([self.head[:0], *after]), True
 
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
@@ -154,11 +167,13 @@ class PromptEncoder:
         return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
 
 
-def _behind(rows: Ragged, skipped: Ids) -> Ragged:
-    """Rows without their first `skipped` values, int64 `[n]` each."""
-    place = np.arange(len(rows.values)) - rows.offsets[rows.owners]
-    kept = place >= skipped[rows.owners]
-    return Ragged(offsets_of(rows.lengths - skipped), rows.values[kept])
+def _cut(rows: Ragged, begin: Ids | int = 0, end: int = 0) -> Ragged:
+    """Rows without their first `begin` values, int64 `[n]` each or one for all, and their last `end`."""
+    lengths, owners = rows.lengths, rows.owners
+    place = np.arange(len(rows.values)) - rows.offsets[owners]
+    begin = np.broadcast_to(begin, lengths.shape)
+    kept = (place >= begin[owners]) & (place < lengths[owners] - end)
+    return Ragged(offsets_of(lengths - begin - end), rows.values[kept])
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:

@@ -68,27 +68,28 @@ class Backbone(nn.Module):
 
     def _read(self, passage: Passage, *, use_cache: bool) -> tuple[Tensor, Tensor, Any]:
         """The same, and the cache if wanted."""
-        cache, own = None, passage
-        if passage.words is not None:
-            if self._shares():
-                order = torch.arange(passage.shared, device=passage.mask.device)[None]
-                _, out = self._run(passage.words, None, position_ids=order, use_cache=True)
-                cache = passage.spread(out.past_key_values)
-            else:
-                own = passage.inline()
-        use_cache = use_cache or cache is not None
-        about = {} if own.positions is None else {"position_ids": own.positions}
-        mask = passage.whole_mask
-        states, out = self._run(own.vectors, mask, past_key_values=cache, use_cache=use_cache, **about)
+        about: dict[str, Any] = {"use_cache": use_cache}
+        cache = self._words(passage)
+        if cache is None:
+            own = passage.inline()
+        else:
+            own, about = passage, {"use_cache": True, "past_key_values": cache}
+        if own.positions is not None:
+            about["position_ids"] = own.positions
+        states, out = self._run(own.vectors, passage.whole_mask, **about)
         length = passage.vectors.shape[1]
         return states[:, -length:], out.last_hidden_state[:, -length:], out.past_key_values
 
-    def _shares(self) -> bool:
-        """Whether rows can continue from words that were read once."""
+    def _words(self, passage: Passage) -> Any:
+        """The cache of words that were read once, as one of the rows; None where rows cannot continue from it."""
         config: Any = self.bare().config
         # Checkpointed blocks are run again in the backward pass, without a cache.
         checkpointed = self.training and getattr(self.bare(), "is_gradient_checkpointing", False)
-        return not checkpointed and plain_attention(getattr(config, "_attn_implementation", None))
+        if passage.words is None or checkpointed or not plain_attention(getattr(config, "_attn_implementation", None)):
+            return None
+        order = torch.arange(passage.shared, device=passage.mask.device)[None]
+        _, out = self._run(passage.words, None, position_ids=order, use_cache=True)
+        return passage.spread(out.past_key_values)
 
     def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
         """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""

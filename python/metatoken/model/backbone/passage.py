@@ -65,8 +65,13 @@ class Passage:
         )
 
     def spread(self, cache: Any) -> Any:
-        """A cache of the words, in place, as one of the rows."""
-        for layer in cache.layers:
+        """A cache of the words, in place, as one of the rows; None where it holds more than keys and values."""
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+        layers = getattr(cache, "layers", [])
+        if not layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+            return None
+        for layer in layers:
             # Not by indexing, whose gradient is much slower than that of a selection.
             layer.keys = layer.keys.index_select(0, self.words_of)
             layer.values = layer.values.index_select(0, self.words_of)

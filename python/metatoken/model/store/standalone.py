@@ -91,7 +91,8 @@ class Recommender:
             ids += written
             own += [-1] * (lead - 1) + [row] + [-1] * (len(written) - lead)
         ids, own = ids + self.meta["end"], own + [-1] * len(self.meta["end"])
-        first = words if len(rows) == 0 else self.meta["first_item"] or words
+        # Where positions are learned, an item's place does not depend on how many words there are.
+        first = words if len(rows) == 0 else max(words, self.meta["first_item"] or 0)
         return ids, own, [*range(words), *range(first, first + len(ids) - words)]
 
     def allowed_tokens(self, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
@@ -129,7 +130,11 @@ class Recommender:
             after = self.model.get_input_embeddings()(beams)
             full = torch.cat([vectors.expand(len(beams), -1, -1), after], 1)
             order = torch.cat([positions, positions[-1:] + 1 + torch.arange(beams.shape[1])])
-            out = self.model.base_model(inputs_embeds=full, position_ids=order[None], use_cache=False)
+            # Without a mask, transformers takes a jump of the positions for the begin of another text.
+            mask = torch.ones(full.shape[:2], dtype=torch.long)
+            out = self.model.base_model(
+                inputs_embeds=full, attention_mask=mask, position_ids=order.expand(len(full), -1), use_cache=False
+            )
         states: Tensor = out.last_hidden_state[:, -1]
         return states
 
