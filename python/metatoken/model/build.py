@@ -15,7 +15,7 @@ from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
-from metatoken.tasks.examples import ExampleBuilder
+from metatoken.tasks.examples import FIRST_ITEM, ExampleBuilder
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
@@ -64,6 +64,7 @@ def build_model(
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
     settings = settings.resolved(vocabulary.n_targets)
+    settings = replace(settings, history=settings.history_of(vocabulary.item_tokens))
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -87,11 +88,15 @@ def build_model(
         encoder_decoder=backbone.is_encoder_decoder,
         titles=titles,
         title_tokens=settings.title_tokens,
+        compact=settings.history == "compact",
     )
+    # Learned positions would make an item's state depend on how many words stand before the history.
+    learned = encoder.compact and settings.backbone in PRESETS and not backbone.is_encoder_decoder
+    builder = ExampleBuilder(encoder, settings.max_history, FIRST_ITEM if learned else None)
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
-        _check_history_positions(settings, encoder, backbone.max_positions)
-    return Model(settings, network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
+        _check_history_positions(settings, builder, backbone.max_positions)
+    return Model(settings, network, builder, tokenizer, features)
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
@@ -128,9 +133,10 @@ def _input_norm(settings: ModelSettings, backbone: Backbone, text_tokens: int) -
         return float(backbone.embed(torch.arange(text_tokens)[None])[0].float().norm(dim=1).mean())
 
 
-def _check_history_positions(settings: ModelSettings, encoder: PromptEncoder, room: int) -> None:
+def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, room: int) -> None:
     """Words, user tokens and the longest history must fit into the backbone."""
-    widest = int(encoder.written.lengths.max())
+    encoder = builder.encoder
+    widest, answer = int(encoder.read.lengths.max()), int(encoder.written.lengths.max())
     user = encoder.users[0] if len(encoder.users) else None
     with_user = settings.user_tokens != "none"
     lengths = [
@@ -139,11 +145,12 @@ def _check_history_positions(settings: ModelSettings, encoder: PromptEncoder, ro
         for template in task.templates
     ]
     words = max(lengths, default=0)
-    needed = words + (settings.max_history + 1) * widest
+    begin = max(words, builder.first_item or 0)
+    needed = begin + settings.max_history * widest + answer
     if needed > room:
         raise ConfigError(
-            f"model.max_history: {settings.max_history} items of {widest} tokens and {words} words need {needed} "
-            f"positions, the backbone has {room}; use max_history <= {(room - words) // widest - 1}"
+            f"model.max_history: {settings.max_history} items of {widest} tokens behind {begin} positions for words "
+            f"need {needed}, the backbone has {room}; use max_history <= {(room - begin - answer) // widest}"
         )
 
 
