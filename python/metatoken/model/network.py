@@ -116,8 +116,11 @@ class Network(nn.Module):
         words = self.backbone.embed(batch.words)
         return Passage(vectors, batch.attention_mask, batch.positions, words, batch.words_mask, batch.words_of)
 
-    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> TargetScores:
-        """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
+    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True, follow: bool = False) -> TargetScores:
+        """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings.
+
+        `shared` and `follow` as in `target_scores`.
+        """
         columns, rows = self._columns(batch)
         item_vectors = self.items(rows)
         states, text_loss = self._states(batch, item_vectors, text=text, rows=rows)
@@ -127,7 +130,7 @@ class Network(nn.Module):
             if len(batch.targets) > 0:
                 vectors = self._in_leaf_order(item_vectors, columns, rows)
                 levels = self._levels(batch, states)
-                scores = target_scores(self, levels, batch, columns, vectors, shared=shared)
+                scores = target_scores(self, levels, batch, columns, vectors, shared=shared, follow=follow)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
                 scores = replace(scores, ratings=(rating - batch.ratings) ** 2)

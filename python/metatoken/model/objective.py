@@ -3,7 +3,9 @@
     loss = w_item CE_item + w_generation (sum_{l<L} CE_l + CE_leaf) + w_shared CE_shared
 
 Each is a mean over the targets that it is computed for: levels behind the first one are known where a target's tokens
-are written, which in a compact history is the last target of each row.
+are written, which in a compact history is the last target of each row. Where the item head is trained, tokens follow
+the states that it forms: no gradient of the first level or of `CE_leaf` reaches a state. What tells clusters and their
+items apart is in `CE_item` already, and asking the same states twice ranked items worse (docs/lab.md).
 
 `CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
@@ -56,7 +58,14 @@ class TargetScores:
 
 
 def target_scores(
-    network: Network, level_states: list[Tensor], batch: Batch, columns: Columns, vectors: Tensor, *, shared: bool
+    network: Network,
+    level_states: list[Tensor],
+    batch: Batch,
+    columns: Columns,
+    vectors: Tensor,
+    *,
+    shared: bool,
+    follow: bool = False,
 ) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
@@ -67,23 +76,26 @@ def target_scores(
         columns: What the item head is normalised over.
         vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
+        follow: Let no gradient of the tokens reach the states before an item, which the item head forms.
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     own, total, inside = _item_scores(level_states[0], columns, network.item_head, vectors)
 
+    states = [level_states[0].detach() if follow else level_states[0], *level_states[1:]]
+
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
             known = slice(None) if level == 0 or batch.answers is None else batch.answers
-            return generation.choice_score(level_states[level], path[known, level], choice[known, level], level, rows)
+            return generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
         at = torch.nonzero(at)[:, 0]
-        scores = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
+        scores = generation.choice_score(states[level][at], path[at, level], choice[at, level], level, rows)
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = own - inside
+    below = (own - inside).detach() if follow else own - inside
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:

@@ -24,7 +24,9 @@ class Weights(Settings):
     """Weights of the parts of the loss; a part of weight 0 is not computed."""
 
     item: float = setting(1.0, "The item head.", ge=0)
-    generation: float = setting(0.5, "Tokens, with the item's own vector at the last one.", ge=0)
+    generation: float = setting(
+        0.5, "Tokens, with the item's own vector at the last one; beside the item head they follow its states.", ge=0
+    )
     shared: float = setting(0.25, "The last token by its shared vector.", ge=0)
     text: float = setting(0.25, "Words of titles and written answers.", ge=0)
     rating: float = setting(0.5, "The rating head.", ge=0)
