@@ -148,9 +148,11 @@ def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, r
     begin = max(words, builder.first_item or 0)
     needed = begin + settings.max_history * widest + answer
     if needed > room:
+        fits = (room - begin - answer) // widest
+        remedy = f"max_history <= {fits}" if fits > 0 else "more (model.preset.positions), or another backbone"
         raise ConfigError(
             f"model.max_history: {settings.max_history} items of {widest} tokens behind {begin} positions for words "
-            f"need {needed}, the backbone has {room}; use max_history <= {(room - begin - answer) // widest}"
+            f"need {needed}, the backbone has {room}; use {remedy}"
         )
 
 

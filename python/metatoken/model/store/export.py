@@ -153,6 +153,8 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
+    if meta["compact"]:  # its histories are read by the items' vectors, which `generate` has not
+        text = text[: text.index("With `generate` alone")].rstrip() + "\n"
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",
