@@ -266,7 +266,8 @@ def _answers(answers: Sequence[np.ndarray | None], counts: np.ndarray) -> dict[s
 
 def _lengths(rows: Sequence[np.ndarray]) -> np.ndarray:
     """int64 `[n]`."""
-    return np.fromiter(map(len, rows), np.int64, len(rows))
+    lengths: np.ndarray = np.fromiter(map(len, rows), np.int64, len(rows))
+    return lengths
 
 
 def _ranges(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
