@@ -106,7 +106,7 @@ def test_a_compact_prompt_is_the_beginning_of_the_rows_that_trained_it(make_modu
 
 
 def test_a_compact_row_by_hand(make_module, titled):
-    module = make_module(titled, titles=True)
+    module = make_module(titled, titles=True, max_history=10)
     encoder, items = module.builder.encoder, [6, 2, 9]
     row = module.builder.causal(find_template("seq-1"), None, np.array(items), 1)
     begin = len(encoder.prompt(find_template("seq-1"), None)) - len(row.words)

@@ -80,6 +80,14 @@ def build_model(
         norm = _input_norm(settings, backbone, len(tokenizer))
         settings = replace(settings, input_norm=norm)
         network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
+    builder = _builder(settings, vocabulary, backbone, tokenizer, titles)
+    return Model(settings, network, builder, tokenizer, features)
+
+
+def _builder(
+    settings: ModelSettings, vocabulary: Vocabulary, backbone: Backbone, tokenizer: Any, titles: list[str] | None
+) -> ExampleBuilder:
+    """What makes the prompts, all of which the backbone can hold."""
     encoder = PromptEncoder(
         tokenizer,
         vocabulary.item_tokens,
@@ -96,7 +104,7 @@ def build_model(
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, builder, backbone.max_positions)
-    return Model(settings, network, builder, tokenizer, features)
+    return builder
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:

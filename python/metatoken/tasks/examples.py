@@ -19,15 +19,17 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from metatoken.tasks.prompts import PromptEncoder
     from metatoken.tasks.task import Template
 
 NOTHING = np.zeros(0, dtype=np.int64)
+NO_RATING = np.zeros(0, dtype=np.float32)
 FIRST_ITEM = 64  # position of a history's first item, where positions are learned and histories compact
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One row of a batch.
 
     Attributes:
@@ -45,11 +47,11 @@ class Example:
 
     ids: np.ndarray
     items: np.ndarray
-    states: np.ndarray = field(default_factory=lambda: NOTHING)
-    targets: np.ndarray = field(default_factory=lambda: NOTHING)
-    text: np.ndarray = field(default_factory=lambda: NOTHING)
-    rating: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    words: np.ndarray = field(default_factory=lambda: NOTHING)
+    states: np.ndarray = NOTHING
+    targets: np.ndarray = NOTHING
+    text: np.ndarray = NOTHING
+    rating: np.ndarray = NO_RATING
+    words: np.ndarray = NOTHING
     positions: np.ndarray | None = None
     answers: np.ndarray | None = None
 
@@ -189,7 +191,7 @@ class ExampleBuilder:
         rows, forms, lead, last = items.astype(np.int64), encoder.read, encoder.lead, len(items)
         if answered:
             forms, lead = encoder.forms, encoder.form_lead
-            rows[-1] += len(encoder.items)
+            rows[-1] += encoder.n_items
             # No state behind an answer's last token is asked for, unless a title follows it: else it is left out.
             last -= not encoder.titled
         spelled = forms.gather(rows)
@@ -219,47 +221,53 @@ def _order(words: int, begin: int, length: int, first: int) -> np.ndarray:
 
 def collate(examples: list[Example], pad_id: int) -> Batch:
     """Pads examples on the right into one batch."""
-    lengths = np.array([len(e.ids) for e in examples])
-    real = _real(lengths)
-    ids = _padded([e.ids for e in examples], real, pad_id)
+    # Columns, since a loop over rows for each of them takes longer than making them.
+    ids, items, states, targets, text, rating, words, positions, answers = zip(*examples, strict=True)
+    lengths, counts = _lengths(ids), _lengths(targets)
+    rows, real = np.arange(len(ids)), _real(lengths)
+    table = _padded(ids, real, pad_id)
     # Words of a template are one array, whichever row begins with them.
-    sorts = {id(e.words): e.words for e in examples}
+    keys = list(map(id, words))
+    sorts = dict(zip(keys, words, strict=True))
     number = {key: place for place, key in enumerate(sorts)}
-    words_real = _real(np.array([len(own) for own in sorts.values()]))
-    orders = [_order(0, len(e.ids), len(e.ids), 0) if e.positions is None else e.positions for e in examples]
-    counts = np.array([len(e.targets) for e in examples])
-    rows = np.arange(len(examples))
-    text_row = np.repeat(rows, [len(e.text) for e in examples])
-    text_at = np.concatenate([e.text for e in examples])
-    rated = np.flatnonzero([len(e.rating) for e in examples])
+    words_real = _real(_lengths(tuple(sorts.values())))
+    orders = [_order(0, n, n, 0) if own is None else own for own, n in zip(positions, lengths.tolist(), strict=True)]
+    text_row, text_at = np.repeat(rows, _lengths(text)), np.concatenate(text)
+    rated = np.flatnonzero(_lengths(rating))
     arrays = {
-        "input_ids": ids,
+        "input_ids": table,
         "attention_mask": real.astype(np.int64),
-        "items": _padded([e.items for e in examples], real, -1),
+        "items": _padded(items, real, -1),
         "state_row": np.repeat(rows, counts),
-        "state_position": np.concatenate([e.states for e in examples]),
-        "targets": np.concatenate([e.targets for e in examples]).astype(np.int64),
+        "state_position": np.concatenate(states),
+        "targets": np.concatenate(targets).astype(np.int64),
         "words": _padded(list(sorts.values()), words_real, pad_id),
         "words_mask": words_real.astype(np.int64),
-        "words_of": np.array([number[id(e.words)] for e in examples]),
+        "words_of": np.array([number[key] for key in keys]),
         "positions": _padded(orders, real, 0),
         "text_row": text_row,
         "text_position": text_at - 1,
-        "text_ids": ids[text_row, text_at],
+        "text_ids": table[text_row, text_at],
         "rating_row": rated,
         "rating_position": lengths[rated] - 1,
-        "ratings": np.concatenate([e.rating for e in examples]),
-        **_answers(examples, counts),
+        "ratings": np.concatenate(rating),
+        **_answers(answers, counts),
     }
     return Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
-def _answers(examples: list[Example], counts: np.ndarray) -> dict[str, Any]:
+def _answers(answers: Sequence[np.ndarray | None], counts: np.ndarray) -> dict[str, Any]:
     """Numbers of the written targets among all of a batch; nothing where every row has written all of its own."""
-    if all(example.answers is None for example in examples):
+    if all(own is None for own in answers):
         return {}
-    own = [np.arange(n) if e.answers is None else e.answers for e, n in zip(examples, counts, strict=True)]
-    return {"answers": np.concatenate(own) + np.repeat(np.cumsum(counts) - counts, [len(at) for at in own])}
+    given = [np.arange(n) if own is None else own for own, n in zip(answers, counts, strict=True)]
+    return {"answers": np.concatenate(given) + np.repeat(np.cumsum(counts) - counts, _lengths(given))}
+
+
+def _lengths(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """int64 `[n]`."""
+    lengths: np.ndarray = np.fromiter(map(len, rows), np.int64, len(rows))
+    return lengths
 
 
 def _ranges(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -275,7 +283,7 @@ def _real(lengths: np.ndarray) -> np.ndarray:
     return real
 
 
-def _padded(rows: list[np.ndarray], real: np.ndarray, fill: int) -> np.ndarray:
+def _padded(rows: Sequence[np.ndarray], real: np.ndarray, fill: int) -> np.ndarray:
     """Rows as such a table, int64."""
     table = np.full(real.shape, fill, dtype=np.int64)
     table[real] = np.concatenate(rows)

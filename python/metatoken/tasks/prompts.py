@@ -81,6 +81,8 @@ class PromptEncoder:
 
     Attributes:
         depth: OOV tokens of an item at most.
+        n_items: Items.
+        titled: Whether titles are written.
         items: Token ids of each item row.
         written: The same with titles, or `items` itself.
         read: Token ids that stand for each item row in a history; `written` unless it is compact.
@@ -111,10 +113,10 @@ class PromptEncoder:
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
         self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
         self.end = np.array([tokenizer.eos_token_id] if encoder_decoder else [], dtype=np.int64)
-        self.items = Ragged.padded(item_tokens, base)
+        self.n_items, self.items = len(item_tokens), Ragged.padded(item_tokens, base)
         self.users = Ragged.padded(user_tokens, base)
         self.written = self.items if titles is None else self._titled(titles, title_tokens)
-        self.compact = compact
+        self.compact, self.titled = compact, titles is not None
         self.lead = np.ones_like(self.items.lengths) if compact else self.items.lengths
         self.read = _cut(self.written, self.items.lengths - 1) if compact else self.written
         if compact:
@@ -126,11 +128,6 @@ class PromptEncoder:
             self.form_lead = np.concatenate([self.lead, self.items.lengths])
         self._words: dict[str, Ids] = {}
         self._prompts: dict[tuple[str, bool], tuple[Ids, Ids, bool]] = {}
-
-    @property
-    def titled(self) -> bool:
-        """Whether titles are written."""
-        return self.written is not self.items
 
     def prompt(self, template: Template, user_ids: Ids | None) -> Ids:
         """Ids of the words of a ranking template, int64 `[length]`; `user_ids` are the user's token ids, or None."""

@@ -84,7 +84,9 @@ class Backbone(nn.Module):
         """The cache of words that were read once, as one of the rows; None where rows cannot continue from it."""
         config: Any = self.bare().config
         # Checkpointed blocks are run again in the backward pass, without a cache.
-        checkpointed = self.training and getattr(self.bare(), "is_gradient_checkpointing", False)
+        checkpointed = self.training and any(
+            getattr(part, "gradient_checkpointing", False) for part in self.bare().modules()
+        )
         if passage.words is None or checkpointed or not plain_attention(getattr(config, "_attn_implementation", None)):
             return None
         order = torch.arange(passage.shared, device=passage.mask.device)[None]
