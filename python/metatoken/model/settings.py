@@ -147,6 +147,14 @@ class ModelSettings(Settings):
         settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history")
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
+    @property
+    def as_before(self) -> Self:
+        """The settings as versions meant them that did not know `history`: it was written, a preset had two heads."""
+        if self.history is not None:
+            return self
+        preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
+        return replace(self, history="written", preset=preset)
+
     def history_of(self, item_tokens: np.ndarray) -> Literal["compact", "written"]:
         """How histories name items with these tokens, int `[n_items, depth]`, -1 padded.
 

@@ -99,7 +99,7 @@ class RunFolder:
             ConfigError: See `metatoken.run.config.load_config`.
         """
         config = load_config(self.config)
-        return replace(config, model=replace(config.model, history=config.model.history or "written"))
+        return replace(config, model=config.model.as_before)
 
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""

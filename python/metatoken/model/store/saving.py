@@ -104,7 +104,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
 
 def _as_saved(settings: ModelSettings) -> ModelSettings:
     """Settings that name what older versions left out: they wrote histories, and had another length of OOV vectors."""
-    settings = replace(settings, history=settings.history or "written")
+    settings = settings.as_before
     if settings.input_norm is not None or settings.backbone not in PRESETS:
         return settings
     dim = PresetSize.of(PRESETS[settings.backbone], settings.preset).dim
