@@ -45,7 +45,6 @@ class TargetScores:
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
         n_text: How many those are.
         ratings: Squared errors of the rating head, `[R]`.
-        answers: A.
     """
 
     item: Tensor
@@ -54,7 +53,6 @@ class TargetScores:
     text: Tensor | None = None
     n_text: int = 0
     ratings: Tensor | None = None
-    answers: int = 0
 
 
 def target_scores(
@@ -101,8 +99,7 @@ def target_scores(
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-    answers = len(targets) if batch.answers is None else len(batch.answers)
-    return TargetScores(own - total, tokens, by_token, answers=answers)
+    return TargetScores(own - total, tokens, by_token)
 
 
 def _item_scores(
@@ -127,12 +124,14 @@ def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None
     """
     parts: dict[str, Tensor] = {}
     if len(scores.item) > 0:
-        targets, answers = (len(scores.item), scores.answers) if normaliser is None else normaliser[[0, 3]].unbind()
+        targets = len(scores.item) if normaliser is None else normaliser[0]
         outer, inner = [*scores.tokens[:1], *scores.tokens[1:][-1:]], scores.tokens[1:-1]
         parts = {"item": -scores.item.sum() / targets, "generation": -torch.stack(outer).sum() / targets}
         if inner:
+            answers = len(inner[0]) if normaliser is None else normaliser[3]
             parts["generation"] = parts["generation"] - torch.stack(inner).sum() / answers
         if scores.shared is not None:
+            answers = len(scores.shared) if normaliser is None else normaliser[3]
             parts["shared"] = -scores.shared.sum() / answers
     if scores.text is not None:
         parts["text"] = scores.text if normaliser is None else scores.text * (scores.n_text / normaliser[1])

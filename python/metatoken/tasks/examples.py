@@ -274,8 +274,8 @@ def _ranges(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
     """The numbers of several ranges, one after the other, int64."""
     lengths = end - begin
     before = np.cumsum(lengths) - lengths
-    numbers: np.ndarray = np.arange(lengths.sum()) + np.repeat(begin - before, lengths)
-    return numbers
+    places: np.ndarray = np.arange(lengths.sum()) + np.repeat(begin - before, lengths)
+    return places
 
 
 def _real(lengths: np.ndarray) -> np.ndarray:
