@@ -14,7 +14,7 @@ from metatoken.errors import ConfigError
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import ModelSettings, Weights
 from metatoken.model.store.saving import load_model, save_model
-from metatoken.tasks.examples import FIRST_ITEM, collate
+from metatoken.tasks.examples import collate
 from metatoken.tasks.task import find_task
 from tests.conftest import SMALL
 
@@ -42,6 +42,16 @@ def templates():
     return find_task("sequential").templates
 
 
+def prompt_of(module, template, row, place):
+    """The prompt before an item of a row, its items at the positions that they have in the row."""
+    builder = module.builder
+    prompt = builder.prompt(template, None, np.array(row[:place], dtype=np.int64))
+    positions = prompt.positions.copy()
+    later = builder.encoder.read.lengths[np.array(row[place:-1], dtype=np.int64)].sum()
+    positions[prompt.items.argmax() if place == 0 else np.flatnonzero(prompt.items >= 0)[0] :] -= later
+    return prompt._replace(positions=positions)
+
+
 @torch.no_grad()
 def expected_parts(module, normaliser=None):
     """The parts of the loss of `ROWS`, target by target."""
@@ -61,7 +71,7 @@ def expected_parts(module, normaliser=None):
     for (row, first), template in zip(ROWS, templates(), strict=False):
         for place in range(first, len(row)):
             target = row[place]
-            prompt = builder.prompt(template, None, np.array(row[:place], dtype=np.int64))
+            prompt = prompt_of(module, template, row, place)
             prefix = network.start(collate([prompt], builder.encoder.pad_id))
             state = prefix.last[0]
             logits = items @ state
@@ -91,7 +101,7 @@ def expected_parts(module, normaliser=None):
 def title_scores(module, template, row, place):
     """Log-probabilities of the words of a target's title behind its tokens."""
     network, encoder = module.network, module.builder.encoder
-    history = module.builder.prompt(template, None, np.array(row[:place], dtype=np.int64))
+    history = prompt_of(module, template, row, place)
     item, last = row[place], place == len(row) - 1
     title = encoder.written[item][len(encoder.items[item]) :]
     own = encoder.items[item] if last else encoder.items[item][-1:]
@@ -100,8 +110,7 @@ def title_scores(module, template, row, place):
     rows[len(history.words) : len(history.words) + len(history.ids)] = history.items
     rows[-len(title) - 1] = item
     new = len(own) + len(title)
-    # Positions of a history go on; that of the first item of one does not follow the words.
-    begin = history.positions[-1] + 1 if place or len(row) == 1 else FIRST_ITEM
+    begin = history.positions[-1] + 1
     order = np.concatenate([np.arange(len(history.words)), history.positions, np.arange(begin, begin + new)])
     vectors = network.embed(torch.from_numpy(ids)[None], torch.from_numpy(rows)[None], network.items())
     out = network.backbone.bare()(

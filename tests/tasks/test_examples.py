@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metatoken.tasks.examples import FIRST_ITEM, Example, collate
+from metatoken.tasks.examples import WORDS, Example, collate
 from metatoken.tasks.task import Template, find_task, find_template
 from tests.model.architectures import write_backbone
 
@@ -123,24 +123,28 @@ def test_a_compact_row_by_hand(make_module, titled):
     assert row.items.tolist() == rows
     assert row.states.tolist() == states[1:]
     assert row.text.tolist() == text
-    assert row.positions.tolist()[begin:] == list(range(FIRST_ITEM, FIRST_ITEM + len(ids)))
+    # The answer, the last item, stands at one position whatever stands before it.
+    history = len(ids) - len(encoder.written[items[-1]])
+    first = module.builder.answer_at - history
+    assert row.positions.tolist()[begin:] == list(range(first, first + len(ids)))
 
 
-def test_items_stand_at_the_same_positions_behind_any_template(make_module):
+def test_the_newest_item_stands_at_the_same_position_behind_any_template_and_history(make_module):
     module = make_module()
     encoder, templates = module.builder.encoder, find_task("sequential").templates
     words = {len(encoder.prompt(template, None)) for template in templates}
     assert len(words) > 1  # of other lengths, seen and unseen
     assert not all(template.seen for template in templates)
     for template in templates:
-        example = module.builder.prompt(template, None, np.array([5, 9, 33]))
-        order = example.positions[example.items >= 0].tolist()
-        assert order == [FIRST_ITEM, FIRST_ITEM + 1, FIRST_ITEM + 2]
+        for items in ([33], [5, 9, 33], list(range(20))):
+            example = module.builder.prompt(template, None, np.array(items))
+            order = example.positions[example.items >= 0].tolist()
+            assert order == list(range(WORDS + 20 - len(items), WORDS + 20))
     # Words that reach further push them on, and never share a position with them.
     long = Template("long", "sequential", False, "What comes next after all of these? " * 30)
-    example = module.builder.prompt(long, None, np.array([5, 9]))
+    example = module.builder.prompt(long, None, np.arange(20))
     assert written_out(example)[2] == list(range(len(example.words) + len(example.ids)))
-    assert len(example.words) > FIRST_ITEM
+    assert len(example.words) > WORDS
 
 
 def test_positions_of_a_pretrained_backbone_follow_the_words(vocabulary, tmp_path):

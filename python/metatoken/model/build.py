@@ -15,7 +15,7 @@ from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
-from metatoken.tasks.examples import FIRST_ITEM, ExampleBuilder
+from metatoken.tasks.examples import WORDS, ExampleBuilder
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
@@ -98,9 +98,11 @@ def _builder(
         title_tokens=settings.title_tokens,
         compact=settings.history == "compact",
     )
-    # Learned positions would make an item's state depend on how many words stand before the history.
+    # Learned positions would make a state depend on how many words stand before the history, and the newest item would
+    # stand at a place of its own in every history. So they are counted back from the answer.
     learned = encoder.compact and settings.backbone in PRESETS and not backbone.is_encoder_decoder
-    builder = ExampleBuilder(encoder, settings.max_history, FIRST_ITEM if learned else None)
+    answer_at = WORDS + settings.max_history * int(encoder.read.lengths.max()) if learned else None
+    builder = ExampleBuilder(encoder, settings.max_history, answer_at)
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, builder, backbone.max_positions)
@@ -153,7 +155,7 @@ def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, r
         for template in task.templates
     ]
     words = max(lengths, default=0)
-    begin = max(words, builder.first_item or 0)
+    begin = words if builder.answer_at is None else max(words, WORDS)
     needed = begin + settings.max_history * widest + answer
     if needed > room:
         fits = (room - begin - answer) // widest

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOTHING = np.zeros(0, dtype=np.int64)
 NO_RATING = np.zeros(0, dtype=np.float32)
-FIRST_ITEM = 64  # position of a history's first item, where positions are learned and histories compact
+WORDS = 64  # positions before the longest history, where positions are learned and histories compact
 
 
 class Example(NamedTuple):
@@ -136,11 +136,11 @@ class ExampleBuilder:
     Args:
         encoder: Splices ids.
         max_history: Longest history in items; older items are dropped.
-        first_item: Position of the first item of a history; None for the one behind the words.
+        answer_at: Position of what follows a history, however long that is; None where it follows from the order.
     """
 
-    def __init__(self, encoder: PromptEncoder, max_history: int, first_item: int | None = None) -> None:
-        self.encoder, self.max_history, self.first_item = encoder, max_history, first_item
+    def __init__(self, encoder: PromptEncoder, max_history: int, answer_at: int | None = None) -> None:
+        self.encoder, self.max_history, self.answer_at = encoder, max_history, answer_at
 
     def causal(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, first_target: int) -> Example:
         """One pass over `items`, supervised at `items[first_target:]`.
@@ -162,7 +162,7 @@ class ExampleBuilder:
             items[first_target:],
             _ranges(run.tokens_end[first_target:], run.end[first_target:]) if titled else NOTHING,
             words=words,
-            positions=self._positions(len(words), len(begin), len(run.ids), alone=len(items) == 1),
+            positions=self._positions(len(words), len(begin), len(run.ids), int(run.begin[-1]) - len(begin)),
             answers=np.array([len(items) - first_target - 1]) if compact else None,
         )
 
@@ -180,7 +180,7 @@ class ExampleBuilder:
             np.array([state]),
             np.array([target]),
             words=words,
-            positions=self._positions(len(words), len(begin), len(run.ids), alone=len(items) == 0),
+            positions=self._positions(len(words), len(begin), len(run.ids), len(run.ids) - len(begin)),
         )
 
     def _run(
@@ -202,14 +202,14 @@ class ExampleBuilder:
         at_items[tokens_end[:last] - 1] = items[:last]
         return Run(ids, at_items, bounds[:-1], tokens_end, bounds[1:])
 
-    def _positions(self, words: int, begin: int, length: int, *, alone: bool) -> np.ndarray:
-        """Positions of a row's `length` ids, of which `begin` stand before the items, behind `words` ids.
+    def _positions(self, words: int, begin: int, length: int, history: int) -> np.ndarray:
+        """Positions of a row's `length` ids, of which `begin` stand before `history` ids of items, behind `words` ids.
 
-        `alone`: there is no history, so an answer follows the words directly.
+        Without a history an answer follows the words directly.
         """
         behind = words + begin
-        # Words that reach further than the first item's place push it on.
-        first = behind if alone or self.first_item is None else max(behind, self.first_item)
+        # Words that reach into the place of the items push them on.
+        first = behind if self.answer_at is None or history == 0 else max(behind, self.answer_at - history)
         return _order(words, begin, length, first)
 
 

@@ -98,7 +98,7 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
         "encoder_decoder": network.backbone.is_encoder_decoder,
         "max_history": builder.max_history,
         "compact": encoder.compact,
-        "first_item": builder.first_item,
+        "answer_at": builder.answer_at,
         "leaf": network.leaf,
         "normaliser": module.settings.normaliser,
         "words": "".join(text for _, text in template.pieces(frozenset())),

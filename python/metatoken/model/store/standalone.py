@@ -91,8 +91,9 @@ class Recommender:
             ids += written
             own += [-1] * (lead - 1) + [row] + [-1] * (len(written) - lead)
         ids, own = ids + self.meta["end"], own + [-1] * len(self.meta["end"])
-        # Where positions are learned, an item's place does not depend on how many words there are.
-        first = words if len(rows) == 0 else max(words, self.meta["first_item"] or 0)
+        # Where positions are learned, they are counted back from the answer.
+        counted = self.meta["answer_at"] is not None and len(rows) > 0
+        first = max(words, self.meta["answer_at"] - (len(ids) - words)) if counted else words
         return ids, own, [*range(words), *range(first, first + len(ids) - words)]
 
     def allowed_tokens(self, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
