@@ -68,7 +68,8 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     assert names(folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     n_targets = trained_run.run.split.train.sequences().n_targets
     asked = load_config(trained_run.yaml)
-    assert load_config(folder / "config.yaml") == trained_run.run.config == asked.resolved(n_targets) != asked
+    resolved = asked.resolved(n_targets).with_history(trained_run.run.module.vocabulary.item_tokens)
+    assert load_config(folder / "config.yaml") == trained_run.run.config == resolved != asked
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0
     log = trained_run.run.split.log
