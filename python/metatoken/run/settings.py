@@ -28,7 +28,7 @@ class TrainerSettings(Settings):
     direct_share: float = setting(0.1, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
-    gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
+    gradient_clip_val: float | None = setting(10.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting(
         "32-true", "Precision of the numbers, as Lightning names it."
     )
