@@ -30,7 +30,7 @@ class PresetSize(Settings):
             raise SettingError(("dim",), f"expected a multiple of heads, {self.heads}, got {self.dim}")
 
 
-PRESETS = {"gpt2-preset": PresetSize(), "t5-preset": PresetSize(dropout=0.3)}
+PRESETS = {"gpt2-preset": PresetSize(), "t5-preset": PresetSize(heads=2, dropout=0.3)}
 
 
 def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) -> nn.Module:
