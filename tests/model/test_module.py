@@ -65,13 +65,17 @@ def test_building_a_model_leaves_the_callers_random_state(make_module):
         ({"max_history": 400}, "use max_history <="),
         ({"lora": {"r": 4}}, "a preset has no pretrained weights"),
         ({"preset": {"width": 3}}, "unknown setting 'model.preset.width'"),
-        ({"preset": {"dim": 33}}, "multiple of heads"),
+        ({"preset": {"dim": 33, "heads": 2}}, "multiple of heads"),
         ({"backbone": "no/such-folder-or-name", "preset": {}}, "cannot be loaded"),
     ],
 )
 def test_settings_are_checked(make_module, fields, message):
     with pytest.raises(ConfigError, match=message):
         make_module(**fields)
+
+
+def test_an_odd_width_is_one_like_any_other(make_module):
+    assert make_module(preset={"dim": 33, "layers": 1}).network.backbone.dim == 33
 
 
 def test_settings_come_once(make_module, vocabulary):

@@ -49,7 +49,7 @@ def kept(folder: Path, epoch: int) -> Path:
 def earlier(trained_run: TrainedRun, tmp_path: Path) -> Path:
     """A copy of the trained run, with weights of fusion that no choice gives."""
     copy = Path(shutil.copytree(trained_run.run.folder, tmp_path / "earlier"))
-    Fusion(0.35, 0.15, 0.5, users=77).save(copy / "fusion.json")
+    Fusion(0.35, 0.15, 0.5, users=77, form="sum").save(copy / "fusion.json")
     return copy
 
 
@@ -81,7 +81,7 @@ def test_epochs_and_weights_are_those_of_the_earlier_run(
     config = load_config(trained_run.yaml, ["data.split=none", "trainer.max_epochs=40"])
     lines: list[str] = []
     run = train(config, tmp_path / "run", earlier, say=lines.append)
-    assert run.fusion == Fusion(0.35, 0.15, 0.5, users=77)
+    assert run.fusion == Fusion(0.35, 0.15, 0.5, users=77, form="sum")
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/1"]
     assert not any("hr@10" in line for line in lines)
     assert any("every interaction trains, nothing is held out" in line for line in lines)

@@ -77,7 +77,8 @@ class FinalNorm:
             raise ConfigError(f"model.backbone: the final norm of {name} has no gain that can be read")
         x = torch.linspace(-1.0, 2.0, dim).roll(dim // 3)[None].to(weight)
         expected = self.gain() * self.state(x) * math.sqrt(dim) + self.bias()
-        if not torch.allclose(self.module(x).float(), expected, rtol=2e-2 if weight.dtype.itemsize < 4 else 1e-4):
+        found, near = self.module(x).float(), 2e-2 if weight.dtype.itemsize < 4 else 1e-4
+        if not torch.allclose(found, expected, rtol=near, atol=1e-5):  # of an odd width one value is 0
             raise ConfigError(
                 f"model.backbone: the final norm of {name}, {type(self.module).__name__}, is neither a LayerNorm nor "
                 "an RMSNorm with a gain"
