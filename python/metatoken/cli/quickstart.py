@@ -27,8 +27,9 @@ def quickstart(
     from metatoken.run.config import Config
 
     run = out / "run"
-    if run.exists() and not overwrite:
-        raise ConfigError(f"{run}: exists already; give another folder or --overwrite")
+    for taken in (run, out / "world"):
+        if taken.exists() and not overwrite:
+            raise ConfigError(f"{taken}: exists already; give another folder or --overwrite")
     world = generate_world(n_users=users, n_items=items, seed=seed)
     world.write(out / "world")
     print(f"a world of {users} users and {items} items, written to {out / 'world'}")
