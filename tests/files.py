@@ -66,3 +66,11 @@ def write_run_config(folder: Path, n_users: int = 80, n_items: int = 60, **secti
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
+
+
+def reseal(run: Path) -> None:
+    """Takes what stands in a finished run for what belongs there, after a test has changed it."""
+    from metatoken.run import RunFolder
+    from metatoken.run.manifest import seal
+
+    seal(RunFolder(run), "finished", None)
