@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def make(folder: Path, seed: int) -> Path:
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("\nseed: 0\n", f"\nseed: {seed}\n"))
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    with zipfile.ZipFile(folder / "checkpoints" / "last.ckpt", "w") as archive:
+        archive.writestr("data", bytes(range(256)) * 8)
     seal(RunFolder(folder), "finished", None)
     return folder
 
@@ -233,8 +235,16 @@ def test_every_byte_is_checked_when_asked(runs: tuple[Path, Path]) -> None:
         shutil.copytree(runs[0], run)
         assert name in check_bytes(RunFolder(run))
         content = bytearray((run / name).read_bytes())
-        content[-1] ^= 1
+        content[len(content) // 2] ^= 1
         (run / name).write_bytes(bytes(content))
         check_run(RunFolder(run))  # the cheap check leaves it to what reads the file
         with pytest.raises(ArtifactError, match="altered"):
             check_bytes(RunFolder(run))
+
+
+def test_a_run_is_exchanged_for_one_with_the_same_manifest(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    same = shutil.copytree(runs[0], tmp_path / "same")
+    (runs[0] / "metrics.json").touch()  # of an evaluation of the older one
+    replace(runs[0], same)
+    assert seed_of(runs[0]) == 1
+    assert not (runs[0] / "metrics.json").exists()

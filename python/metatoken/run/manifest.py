@@ -1,8 +1,8 @@
 """The manifest of a run, written last: it ties the parts together, each of which is whole by itself.
 
 run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, training.json and of the manifests of
-                   vocabulary/, items/ and model/, which have those of their files; of the checkpoints; of the weights
-                   of a frozen backbone, which the run does not hold; `state`: begun or finished
+                   vocabulary/, items/ and model/, which have those of their files; of the weights of a frozen
+                   backbone, which the run does not hold; `state`: begun or finished
 
 A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
 never read with an old model. Runs of older versions have none.
@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metatoken.artifacts import MANIFEST, atomic_file, read_manifest, sha256, write_manifest
-from metatoken.artifacts.manifest import check_files, read_header
+from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError, MetatokenWarning
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ State = Literal["begun", "finished"]
 
 
 def seal(folder: RunFolder, state: State, backbone: str | None) -> None:
-    """Writes the manifest over what is there.
+    """Writes the manifest over what is there; the same bytes for the same content.
 
     Args:
         folder: The run.
@@ -42,9 +44,8 @@ def seal(folder: RunFolder, state: State, backbone: str | None) -> None:
     """
     path = folder.path
     names = [name for name in (PARTS if state == "finished" else BEGUN) if (path / name).is_file()]
-    checkpoints = {} if state == "begun" else _checkpoints(folder)
     with atomic_file(path / MANIFEST) as work:
-        write_manifest(path, KIND, SCHEMA, names, work, state=state, checkpoints=checkpoints, backbone=backbone)
+        write_manifest(path, KIND, SCHEMA, names, work, state=state, backbone=backbone)
 
 
 def check_run(folder: RunFolder) -> dict[str, Any] | None:
@@ -111,10 +112,20 @@ def check_bytes(folder: RunFolder) -> list[str]:
         header = read_header(one)
         read_manifest(one, header["kind"], header["schema"])
         found += [(one / name).relative_to(folder.path).as_posix() for name in header["files"]]
-    if manifest is not None:
-        check_files(folder.path, manifest["checkpoints"], KIND)
-        found += manifest["checkpoints"]
+    for path in sorted(folder.checkpoint.parent.glob("*.ckpt")):
+        if path.is_file():
+            check_archive(path)
+            found.append(path.relative_to(folder.path).as_posix())
     return sorted(set(found))
+
+
+def check_archive(path: Path) -> None:
+    """Reads a checkpoint, whose parts have checksums of their own: `ArtifactError` if one differs."""
+    sound = False
+    with suppress(zipfile.BadZipFile, OSError, EOFError, NotImplementedError), zipfile.ZipFile(path) as parts:
+        sound = parts.testzip() is None
+    if not sound:
+        raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
 
 
 def identity(folder: RunFolder, config: Config) -> str:
@@ -135,8 +146,3 @@ def backbone_checksum(module: MetaTokenModule) -> str | None:
             values = parameter.detach().to("cpu").contiguous().view(-1).view(torch.uint8)
             digest.update(values.numpy().data)
     return digest.hexdigest()
-
-
-def _checkpoints(folder: RunFolder) -> dict[str, str]:
-    files = sorted(folder.checkpoint.parent.glob("*.ckpt"))
-    return {path.relative_to(folder.path).as_posix(): sha256(path) for path in files if path.is_file()}

@@ -4,7 +4,7 @@ A new run is put under its name as soon as it has all that is known before train
 replaces an older run is trained beside it and exchanged for it when it is whole:
 
 .NAME.training/run/     the new run; afterwards the old one, until it is removed
-.NAME.training/whole    the checksum of the new run's manifest: it only needs to be exchanged, or has been
+.NAME.training/whole    says which folder is the new run: it only needs to be exchanged, or has been
 
 The folder `.NAME.training` is locked while something is trained for that name, so that two trainings never mix.
 """
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatoken.artifacts import MANIFEST, atomic_file, sha256
+from metatoken.artifacts import atomic_file
 from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import OLD, flush_folder, put, sweep, take_lock, unlock
 from metatoken.artifacts.writing import check_writable, resolved
@@ -79,7 +79,7 @@ class TrainingPlace:
         """Puts a run that is whole under its name: `ArtifactError` if that is no longer free for it."""
         if self._new.exists():
             with atomic_file(self._whole) as work:
-                work.write_text(sha256(self._new / MANIFEST))
+                work.write_text(_number(self._new))
             self.settle()
 
     def settle(self) -> None:
@@ -87,7 +87,7 @@ class TrainingPlace:
         if not self._whole.is_file():
             return
         old = self.beside / OLD / self.out.name  # where the system cannot exchange
-        if not _is_sealed(self.out, self._whole.read_text()):
+        if self._new.exists() and _number(self._new) == self._whole.read_text():  # else it is the old one by now
             if self.out.exists():
                 check_replaceable_run(self.out)
             with one_line(self.out, self.beside):
@@ -187,6 +187,7 @@ def _hold(beside: Path) -> int | None:
         return lock
 
 
-def _is_sealed(folder: Path, checksum: str) -> bool:
-    """Whether a folder holds the run whose manifest has a checksum."""
-    return (folder / MANIFEST).is_file() and sha256(folder / MANIFEST) == checksum
+def _number(folder: Path) -> str:
+    """What a folder is to its disk, whatever its name."""
+    about = folder.stat()
+    return f"{about.st_dev} {about.st_ino}"

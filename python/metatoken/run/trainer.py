@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.run.manifest import check_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,11 +157,7 @@ def check_checkpoints(last: Path, owner: Callable[[], str]) -> None:
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
     for path in last.parent.glob("*.ckpt"):
-        sound = False
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as parts:
-            sound = parts.testzip() is None
-        if not sound:
-            raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
+        check_archive(path)
         if (found := owner_of(path)) is not None and found != owner():
             raise ArtifactError(f"{path}: is of another run, with another log, other tokens, another model or seed")
 
