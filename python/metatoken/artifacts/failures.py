@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+DISK = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS")} - {None}
 CODE = re.compile(r"os error (\d+)|\[Errno (\d+)\]", re.IGNORECASE)  # as libraries in Rust and in Python write it
 # torch's writer of archives has neither the code nor the reason of what failed below it.
 OPAQUE = re.compile(r"PytorchStreamWriter|inline_container|unexpected pos \d+", re.IGNORECASE)

@@ -31,7 +31,8 @@ PREFIX = ".metatoken-"
 NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{12}")
 OLD = "old"  # holds what is replaced, under its name, where the system cannot exchange two folders
 FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-NOWHERE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # an exchange that the system does not know
+# A call that a system, or one of its file systems, does not know; not every system has every number.
+NOWHERE = {getattr(errno, name, None) for name in ("ENOSYS", "EINVAL", "ENOTSUP", "EOPNOTSUPP")} - {None}
 
 
 @contextmanager

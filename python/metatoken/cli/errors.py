@@ -25,7 +25,7 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(USER_ERROR)
 
 
-DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}
+DISKS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG")} - {None}
 NO_MEMORY = ("can't allocate memory", "out of memory")  # as torch says it for processors and for devices
 
 

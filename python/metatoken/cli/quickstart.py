@@ -10,8 +10,8 @@ import typer
 
 def quickstart(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the world and the run.")] = Path("demo"),
-    users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 600,
-    items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 200,
+    users: Annotated[int, typer.Option(min=50, max=1_000_000, help="Users of the generated world.")] = 600,
+    items: Annotated[int, typer.Option(min=36, max=1_000_000, help="Items of the generated world.")] = 200,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Training epochs; by default at most as many as suit the log.")
     ] = None,

@@ -16,7 +16,7 @@ from metatoken.errors import ConfigError
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.settings import ModelSettings
 from metatoken.run.settings import TrainerSettings
-from metatoken.run.yaml_text import parse_yaml
+from metatoken.run.yaml_text import parse_yaml, shortened
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
 
@@ -127,7 +127,7 @@ def override(values: dict[str, Any], overrides: Iterable[str]) -> None:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {text}: {parent} is a value, not a section")
-        section[last] = parse_yaml(value, f"--set {key}")
+        section[last] = parse_yaml(value, f"--set {shortened(text)}")
 
 
 def _place(path: tuple[str, ...], file: Path, text: str, overrides: list[str]) -> str:

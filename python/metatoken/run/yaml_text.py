@@ -12,6 +12,7 @@ from metatoken.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONGEST = 200  # characters of a text in a message
 MOST = 100_000  # values, those that are referred to counted again
 
 
@@ -31,13 +32,20 @@ def parse_yaml(text: str, place: str | Path) -> Any:
             _check(node, place)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{place}:{mark.line + 1}" if mark is not None and not str(place).startswith("--set") else str(place)
-        raise ConfigError(f"{where}: broken YAML, {told(error) if mark is None else error.problem}") from error  # type: ignore[attr-defined]
+        mark, option = getattr(error, "problem_mark", None), str(place).startswith("--set")
+        if option:
+            raise ConfigError(f"{place}: {shortened(text)!r} is not a YAML value") from error
+        where = str(place) if mark is None else f"{place}:{mark.line + 1}"
+        raise ConfigError(f"{where}: broken YAML, {getattr(error, 'problem', None) or told(error)}") from error
     except RecursionError as error:
         raise ConfigError(f"{place}: is nested too deep") from error
     except ValueError as error:  # a number of thousands of digits, a date that is none
         raise ConfigError(f"{place}: holds a value that cannot be read ({told(error)})") from error
+
+
+def shortened(text: str) -> str:
+    """A text as a message shows it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _check(root: yaml.Node, place: str | Path) -> None:
