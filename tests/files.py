@@ -74,3 +74,12 @@ def reseal(run: Path) -> None:
     from metatoken.run.manifest import seal
 
     seal(RunFolder(run), "finished", None)
+
+
+def forget_history(run: Path) -> None:
+    """Makes the configuration of a run one of before `model.history` was a setting."""
+    path = run / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    del config["model"]["history"]
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    (run / "manifest.json").unlink(missing_ok=True)  # which came later

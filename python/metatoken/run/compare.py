@@ -14,7 +14,7 @@ from metatoken.artifacts import read_json
 from metatoken.data.checksum import content_checksum
 from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
-from metatoken.run.config import Config, flat, load_config
+from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    return Evaluated(at.path, load_config(at.config), about, {labels: scored[labels] for labels in rows})
+    return Evaluated(at.path, at.load_config(), about, {labels: scored[labels] for labels in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:

@@ -86,6 +86,15 @@ class RunFolder:
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
 
+    def load_config(self) -> Config:
+        """Reads the configuration; one of before `model.history` was a setting has the only way there was then.
+
+        Raises:
+            ConfigError: See `metatoken.run.config.load_config`.
+        """
+        config = load_config(self.config)
+        return replace(config, model=config.model.as_before)
+
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""
         if not self.is_finished():
@@ -169,7 +178,7 @@ def load_run(folder: str | Path) -> Run:
     at = RunFolder(folder)
     at.check_finished()
     manifest = check_run(at)
-    config = load_config(at.config)
+    config = at.load_config()
     vocabulary = Vocabulary.load(at.vocabulary)
     split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
     if vocabulary.learned_from != split.train.edges_checksum():

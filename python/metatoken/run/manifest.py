@@ -129,8 +129,11 @@ def check_archive(path: Path) -> None:
 
 
 def identity(folder: RunFolder, config: Config) -> str:
-    """What a checkpoint belongs to: the log, the tokens, the model and the seed, whatever the number of epochs."""
-    parts = [sha256(folder.history), sha256(folder.vocabulary / MANIFEST), config.plain()["model"], config.seed]
+    """What a checkpoint belongs to: the log, the tokens and the seed, whatever the number of epochs.
+
+    Not the settings of the model, which a later version may have more of; they are compared by themselves.
+    """
+    parts = [sha256(folder.history), sha256(folder.vocabulary / MANIFEST), config.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

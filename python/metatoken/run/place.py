@@ -21,7 +21,6 @@ from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import OLD, flush_folder, put, sweep, take_lock, unlock
 from metatoken.artifacts.writing import check_writable, resolved
 from metatoken.errors import ArtifactError, ConfigError
-from metatoken.run.config import load_config
 from metatoken.run.contents import check_replaceable_run
 from metatoken.run.folder import RunFolder
 from metatoken.run.manifest import check_begun, identity, is_begun
@@ -141,9 +140,9 @@ def check_place(config: Config, out: str | Path, overwrite: bool, resume: bool, 
     if resume:
         folder = TrainingPlace(out).folder
         if not is_begun(folder) or folder.checkpoint.exists():
-            check_checkpoints(folder.checkpoint, lambda: identity(folder, load_config(folder.config)))
+            check_checkpoints(folder.checkpoint, lambda: identity(folder, folder.load_config()))
         check_begun(folder)
-        begun = load_config(folder.config)
+        begun = folder.load_config()
         asked = config.filled(begun).resolved(0)  # a run of 0.1 has left open what a resumed one would have otherwise
         if (asked.model, config.seed) != (begun.model, begun.seed):
             raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.run.config import Config, load_config
+from metatoken.run.config import Config
 from metatoken.run.folder import RunFolder
 from metatoken.run.place import check_place, training_place
 from metatoken.run.progress import Bar, Say, silent
@@ -69,7 +69,7 @@ def _plan(config: Config, out: Path, overwrite: bool, resume: bool, inputs: Sequ
     """Whether to overwrite and whether to resume a seed's run; None where nothing is left to do."""
     with training_place(out) as place:
         at = place.folder
-        if resume and at.is_finished() and config.filled(begun := load_config(at.config)) == begun:
+        if resume and at.is_finished() and config.filled(begun := at.load_config()) == begun:
             return None
         if resume and not at.checkpoint.exists():  # never begun, or killed before its first checkpoint
             overwrite, resume = at.config.is_file(), False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from metatoken.data import Catalogue, Interactions, Split, audit, hold_out
 from metatoken.data.text_table import read_texts
 from metatoken.errors import ConfigError
-from metatoken.run.config import Config, load_config
+from metatoken.run.config import Config
 from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.manifest import backbone_checksum, identity, seal
@@ -104,11 +104,10 @@ def _train(
     """See `train_run`; `first` says whether this process is the one that writes."""
     folder = place.folder if resume or not first else place.coming
     split = _read(config, say, resume)
-    config = _by_size(config.filled(load_config(folder.config)) if resume else config, split, say)
+    config = _by_size(config.filled(folder.load_config()) if resume else config, split, say)
     with bar("learning tokens") as progress:
         vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
-    if vocabulary.n_users == 0 and config.shows_users:
-        raise ConfigError(NO_USERS)
+    config = _by_tokens(config, vocabulary)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
@@ -166,6 +165,13 @@ def _by_size(config: Config, split: Split, say: Say) -> Config:
     passes = f"at most {trainer.max_epochs} passes, {trainer.batch_size} rows a step"
     say(f"{targets:,} targets to learn from: {passes}, learning rate {model.learning_rate:g}{dropout}")
     return config
+
+
+def _by_tokens(config: Config, vocabulary: Vocabulary) -> Config:
+    """The configuration with what it leaves to the tokens; refused where it needs other ones."""
+    if vocabulary.n_users == 0 and config.shows_users:
+        raise ConfigError(NO_USERS)
+    return config.with_history(vocabulary.item_tokens)
 
 
 def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:

@@ -159,7 +159,7 @@ def check_checkpoints(last: Path, owner: Callable[[], str]) -> None:
     for path in last.parent.glob("*.ckpt"):
         check_archive(path)
         if (found := owner_of(path)) is not None and found != owner():
-            raise ArtifactError(f"{path}: is of another run, with another log, other tokens, another model or seed")
+            raise ArtifactError(f"{path}: is of another run, with another log, other tokens or another seed")
 
 
 @contextmanager
