@@ -78,9 +78,7 @@ class Batcher(Generic[Ask, Got]):
     async def __aexit__(self, *error: object) -> None:
         self.closed = True
         self._wake.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.grace_s):
-                await asyncio.shield(self._task)
+        await asyncio.wait({self._task}, timeout=self.limits.grace_s)  # raises nothing, however the task has ended
         self._task.cancel()
         for job in self._jobs:
             _fail(job, ClosedError("the server stopped before it came to this request"))
