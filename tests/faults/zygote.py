@@ -6,17 +6,18 @@ answers with one: exit code, what was printed, and how often the file system was
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from tests.faults.children import KILLED, count_changes, die_before, fork, limit_files
 from tests.files import ROOT
+
+SET_SIZE, ROOM = getattr(fcntl, "F_SETPIPE_SZ", 1031), 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -68,29 +69,40 @@ class Zygote:
 
 
 def answer(argv: list[str], kill: int | None, limit: int | None) -> dict[str, Any]:
-    """Runs one command in a child."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, err, changes = (Path(folder) / name for name in ("out", "err", "changes"))
+    """Runs one command in a child, which prints into pipes, since its files may be limited."""
+    out, err, told = _pipe(), _pipe(), _pipe()
 
-        def child() -> None:
-            from metatoken.cli.app import main
+    def child() -> None:
+        from metatoken.cli.app import main
 
-            for stream, path in ((1, out), (2, err)):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
-            if limit is not None:
-                limit_files(limit)
-            told = count_changes() if kill is None else None
-            if kill is not None:
-                die_before(kill)
-            try:
-                main(argv)
-            finally:
-                if told is not None and limit is None:
-                    changes.write_text(str(told[0]))
+        os.dup2(out[1], 1)
+        os.dup2(err[1], 2)
+        if limit is not None:
+            limit_files(limit)
+        if kill is not None:
+            die_before(kill)
+        seen = count_changes()
+        try:
+            main(argv)
+        finally:
+            os.write(told[1], str(seen[0]).encode())
 
-        code = fork(child)
-        texts = [path.read_text(errors="replace") if path.exists() else "" for path in (out, err, changes)]
+    code = fork(child)
+    texts = [_read(pipe) for pipe in (out, err, told)]
     return {"code": code, "out": texts[0], "err": texts[1], "changes": int(texts[2] or 0)}
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe that holds all that a command prints, so that nobody needs to read it meanwhile."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, SET_SIZE, ROOM)
+    return read, write
+
+
+def _read(pipe: tuple[int, int]) -> str:
+    os.close(pipe[1])
+    with os.fdopen(pipe[0], "rb") as file:
+        return file.read().decode(errors="replace")
 
 
 def serve() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from metatoken.artifacts.formats import FORMAT, read_json, sha256, write_json
+from metatoken.artifacts.places import NAME
 from metatoken.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -87,8 +88,9 @@ def artifact_files(manifest: Mapping[str, Any]) -> set[str]:
 
 
 def artifact_folders(folder: Path) -> list[Path]:
-    """The artifacts that stand anywhere inside of a folder, itself aside."""
-    return sorted(path.parent for path in folder.rglob(MANIFEST) if path.parent != folder)
+    """The artifacts that stand anywhere inside of a folder, itself and what writers have not finished aside."""
+    found = [path.parent for path in folder.rglob(MANIFEST) if path.parent != folder]
+    return sorted(one for one in found if not any(map(NAME.fullmatch, one.relative_to(folder).parts)))
 
 
 def read_header(folder: str | Path) -> dict[str, Any]:
