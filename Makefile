@@ -12,7 +12,7 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.tom
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
-.PHONY: help install demo test test-slow check bench wheel clean
+.PHONY: help install demo test test-slow faults check bench wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -54,6 +54,9 @@ test: check  ## all checks, then the tests of both languages, without the slow o
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow
+
+faults: $(BUILT)  ## hundreds of kills, altered files, full disks and wrong calls, counted
+	$(BIN)/python -m tests.faults.campaign
 
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench

@@ -126,7 +126,8 @@ def resident_mib(pid: int) -> float:
 
 async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> tuple[int, bytes]:
     """One request of HTTP/1.1 over an open connection; written by hand, so that the client takes little of the CPU."""
-    head = f"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    about = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST /recommend HTTP/1.1\r\n{about}\r\n\r\n"
     writer.write(head.encode() + body)
     answer = await reader.readuntil(b"\r\n\r\n")
     length = number(rb"(?i)content-length: (\d+)", answer, "an answer without a length")

@@ -13,6 +13,9 @@ pub enum Error {
         /// What was expected, what came, and how to fix it.
         message: String,
     },
+    /// A routine of the core panicked: a mistake of ours, which must not cost the caller's process.
+    #[error("{0}")]
+    Broken(String),
     /// The caller asked to stop (Ctrl-C).
     #[error("interrupted")]
     Interrupted,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -19,9 +20,16 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args,
 
 from metatoken.errors import ArgumentError, ConfigError, hint
 
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 200
+SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = 30
+LONGEST = 1000  # characters of a value that a message shows
+SHORT.maxlevel, SHORT.maxlong = 4, 60
+
 T = TypeVar("T")
 S = TypeVar("S", bound="Settings")
 Fault = Literal["unknown", "missing", "value"]
+MOST = 1 << 20  # of an integer that sizes something
 NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -60,6 +68,8 @@ class Spec:
         option: Option of the command line, by default `--` and the name.
         form: How a mapping is written on the command line, such as `TYPE=FILE`.
         key: Whether it is a key in YAML.
+        size: Whether an integer sizes something in memory or time: without an upper bound of its own it is at most
+            `MOST`. False for those that only count what is there, and for seeds.
     """
 
     help: str = ""
@@ -73,9 +83,10 @@ class Spec:
     option: str = ""
     form: str = ""
     key: bool = True
+    size: bool = True
 
     def bounds(self) -> str:
-        """The bounds in words: `of at least 0 and below 1`."""
+        """The bounds in words: `of at least 0 and below 1`; the one that every size has is left out."""
         words = {"of at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
         return " and ".join(f"{word} {value:g}" for word, value in words.items() if value is not None)
 
@@ -85,7 +96,12 @@ class Spec:
             return True
         low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
         high = (self.le is None or value <= self.le) and (self.lt is None or value < self.lt)
-        return low and high and (abs(value) <= sys.maxsize if isinstance(value, int) else math.isfinite(value))
+        return low and high and (abs(value) <= self.most if isinstance(value, int) else math.isfinite(value))
+
+    @property
+    def most(self) -> int:
+        """The largest integer, whatever the other bounds."""
+        return MOST if self.size and self.le is None and self.lt is None else sys.maxsize
 
 
 def setting(default: T, help: str = "", **spec: Any) -> T:  # noqa: A002 (as in argparse and typer)
@@ -149,6 +165,22 @@ class Settings:
         return {name: _plain(getattr(self, name)) for name in named}
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: cut where it is long, whatever it refers to."""
+    text = SHORT.repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def check_memory(argument: str, size: int) -> None:
+    """Refuses what would need more bytes than the machine has: `ArgumentError`, before anything is allocated."""
+    whole = 0  # a system that does not tell
+    with suppress(ValueError, OSError, AttributeError):
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if 0 < whole < size:
+        said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}; give a smaller one"
+        raise ArgumentError(argument, said)
+
+
 def filled(settings: S, other: Any, *names: str) -> S:
     """Settings with those of some fields that are None as another object has them."""
     return replace(settings, **{name: getattr(other, name) for name in names if getattr(settings, name) is None})
@@ -192,7 +224,8 @@ def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
     else:
         found = _scalar(value, kind)
     if found is None or not spec.fits(found):
-        raise SettingError(path, f"expected {_expected(kind, spec)}, got {value!r}")
+        more = f" and at most {spec.most}" if isinstance(found, int) and found > spec.most else ""
+        raise SettingError(path, f"expected {_expected(kind, spec)}{more}, got {shown(value)}")
     return found
 
 
@@ -209,7 +242,7 @@ def _section(value: Any, kind: type[Settings], path: tuple[str, ...]) -> Setting
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        raise SettingError(path, f"expected a section with keys of {', '.join(kind.keys())}; got {value!r}")
+        raise SettingError(path, f"expected a section with keys of {', '.join(kind.keys())}; got {shown(value)}")
     try:
         return kind.read(value)
     except SettingError as error:

@@ -54,8 +54,22 @@ class ConfigError(MetatokenError, ValueError):
     """A configuration file has a broken or unknown key or value."""
 
 
+REMEDY = "train again with a smaller model.learning_rate, or a smaller trainer.gradient_clip_val"
+
+
 class DivergedError(MetatokenError, ArithmeticError):
     """A loss, a score or a weight became infinite or NaN while a model was trained."""
+
+
+class CoreError(MetatokenError, RuntimeError):
+    """The native core has failed by a mistake of ours.
+
+    Args:
+        message: What it said.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"the native core failed ({message}); this is a fault of metatoken, please report it")
 
 
 class UnknownIdError(MetatokenError, KeyError):

@@ -118,9 +118,12 @@ pub fn walks(
     let walker = Walker::new(graph, path)?;
     let (starts, isolated): (Vec<u32>, Vec<u32>) = walker.starts().partition(|&node| walker.can_start(node));
     let made = |&start: &u32| (0..walks_per_node).map(move |index| (start, index));
-    let jobs: Vec<(u32, u32)> = starts.iter().flat_map(made).filter(|&(s, k)| walker.makes(seed, s, k)).collect();
+    let most = starts.len().checked_mul(walks_per_node as usize);
+    let mut jobs: Vec<(u32, u32)> = reserved("walks_per_node", most)?;
+    jobs.extend(starts.iter().flat_map(made).filter(|&(s, k)| walker.makes(seed, s, k)));
     progress.set_total(jobs.len() as u64);
-    let mut nodes = vec![-1i32; jobs.len() * length];
+    let mut nodes: Vec<i32> = reserved("walk_length", jobs.len().checked_mul(length))?;
+    nodes.resize(jobs.len() * length, -1);
     nodes.par_chunks_mut(CHUNK * length).zip(jobs.par_chunks(CHUNK)).try_for_each(|(rows, jobs)| {
         let mut walk = Vec::with_capacity(length);
         for (row, &(start, index)) in rows.chunks_mut(length).zip(jobs) {
@@ -134,13 +137,26 @@ pub fn walks(
     Ok(Walks { nodes, isolated: isolated.into_iter().map(|node| node as i32).collect() })
 }
 
-/// An integer argument from Python that must be `least` or more (and below 2^31 unless it is the seed).
+/// An empty vector with room for `size` values (`None`: more than can be counted); an error where memory is short.
+pub fn reserved<T>(argument: &'static str, size: Option<usize>) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    match size.map(|size| values.try_reserve_exact(size)) {
+        Some(Ok(())) => Ok(values),
+        _ => Err(Error::invalid(argument, "needs more memory than there is; give a smaller number")),
+    }
+}
+
+/// Walks, nodes in a walk, dimensions and the like that an argument may ask for.
+const MOST: i64 = 1 << 20;
+
+/// An integer argument from Python that must be `least` or more (and at most 2^20 unless it is the seed).
 pub fn at_least(argument: &'static str, value: i64, least: i64) -> Result<u64> {
-    let most = if argument == "seed" { i64::MAX } else { i64::from(i32::MAX) };
+    let most = if argument == "seed" { i64::MAX } else { MOST };
     if (least..=most).contains(&value) {
         Ok(value as u64)
     } else {
-        Err(Error::invalid(argument, format!("expected an integer of at least {least}, got {value}")))
+        let bound = if argument == "seed" { String::new() } else { format!(" and at most {MOST}") };
+        Err(Error::invalid(argument, format!("expected an integer of at least {least}{bound}, got {value}")))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs a core routine with the interpreter released, reporting progress and listening for Ctrl-C.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use crate::progress::Progress;
 
 /// How often Ctrl-C is looked for and progress is reported.
 const POLL: Duration = Duration::from_millis(50);
+/// Threads that a pool may have; a system that cannot give them ends the process.
+const MOST_THREADS: i64 = 1024;
 
 /// Runs `work` on a pool of `threads` threads (`None`: all cores) and returns its result.
 ///
@@ -23,9 +27,10 @@ pub(super) fn run<T: Send>(
 ) -> PyResult<T> {
     let threads = match threads {
         None => 0, // all, to rayon
-        Some(count @ 1..) => count as usize,
+        Some(count @ 1..=MOST_THREADS) => count as usize,
         Some(count) => {
-            return Err(Error::invalid("threads", format!("expected at least 1 or None, got {count}")).into());
+            let message = format!("expected 1 to {MOST_THREADS} or None, got {count}");
+            return Err(Error::invalid("threads", message).into());
         }
     };
     let progress = Progress::new();
@@ -35,7 +40,9 @@ pub(super) fn run<T: Send>(
         scope.spawn(move || {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let result = match pool {
-                Ok(pool) => pool.install(|| work(shared)),
+                // What is shared with the work is dropped unread after a panic.
+                Ok(pool) => catch_unwind(AssertUnwindSafe(|| pool.install(|| work(shared))))
+                    .unwrap_or_else(|panic| Err(Error::Broken(said(&*panic)))),
                 Err(e) => Err(Error::invalid("threads", format!("cannot start a thread pool: {e}"))),
             };
             // The receiver outlives this thread unless the caller panicked; then nobody is left to tell.
@@ -75,4 +82,10 @@ pub(super) fn run<T: Send>(
         f.call1(py, progress.read())?;
     }
     outcome
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }

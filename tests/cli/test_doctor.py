@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 from metatoken.cli import doctor
-from tests.cli.conftest import Run
+from tests.cli.conftest import Refuse, Run, flip_byte
 
 
 def test_everything_is_here(run: Run) -> None:
@@ -59,3 +60,12 @@ def test_a_missing_optional_part_is_no_fault(run: Run, monkeypatch: pytest.Monke
     missing = doctor.Package("gensim", "gensim>=4", None, ok=False, extra="bench")
     monkeypatch.setattr(doctor, "check_packages", lambda: [missing])
     assert run("doctor").code == 0
+
+
+def test_a_run_is_checked_byte_by_byte(run: Run, refuse: Refuse, finished: Path) -> None:
+    assert run("doctor", finished).out.endswith("files are as they were saved\n")
+    files = json.loads(run("doctor", finished, "--json").out)[str(finished)]["files"]
+    assert {"checkpoints/last.ckpt", "config.yaml", "model/weights.safetensors"} <= set(files)
+    flip_byte(finished / "checkpoints" / "last.ckpt")
+    assert "last.ckpt: altered" in refuse("doctor", finished)
+    assert "is not a run folder" in refuse("doctor", finished / "model")

@@ -139,3 +139,9 @@ def test_a_filter_that_cannot_be_used(refuse: Refuse, folder: Path, users: tuple
     assert message == "where: character 7: unexpected '='; equality is written =="
     assert "no column colour" in refuse("recommend", folder, "--user", users[0], "--where", "colour == 'red'")
     assert ".parquet" in refuse("recommend", folder, "--user", users[0], "-o", tmp_path / "o.xlsx")
+
+
+def test_an_output_that_is_an_input(tmp_path: Path, refuse: Refuse) -> None:
+    (tmp_path / "users.csv").write_text("user\nu\n")
+    said = refuse("recommend", tmp_path / "run", "--users", tmp_path / "users.csv", "-o", tmp_path / "users.csv")
+    assert "--users reads" in said

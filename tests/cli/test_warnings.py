@@ -13,7 +13,7 @@ from metatoken.predict.fusion import Fusion
 from metatoken.recommend import Recommender
 from metatoken.run import evaluate_run, load_run
 from tests.cli.conftest import Run
-from tests.files import write_run_config
+from tests.files import reseal, write_run_config
 
 LINE = "warning: the fusion gives the model no weight, so what is served is the transition graph alone; try more epochs"
 
@@ -22,6 +22,7 @@ LINE = "warning: the fusion gives the model no weight, so what is served is the 
 def idle(finished: Path) -> Path:
     """A run whose fusion gives the model no weight."""
     Fusion(0.0, 0.0, 1.0, users=80).save(finished / "fusion.json")
+    reseal(finished)
     return finished
 
 
@@ -55,6 +56,7 @@ def test_train_and_quickstart_say_so(run: Run, tmp_path: Path, monkeypatch: pyte
 
 def test_a_run_whose_model_counts_is_not_warned_of(run: Run, finished: Path) -> None:
     Fusion(0.1, 0.0, 0.9, users=80).save(finished / "fusion.json")
+    reseal(finished)
     assert not said(run("recommend", finished, "--user", load_run(finished).split.log.users.raw[0]).err)
 
 
@@ -76,6 +78,7 @@ def test_the_line_of_the_server_says_so(
     weights: tuple[float, float, float], alone: bool, run: Run, finished: Path
 ) -> None:
     Fusion(*weights).save(finished / "fusion.json")
+    reseal(finished)
     result = run("serve", finished, "--port", 0)
     assert result.code == 0, result.err
     assert result.out.endswith("(stop with Ctrl-C); fused lists are the transition graph alone\n") is alone

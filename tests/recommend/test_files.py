@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 from metatoken.errors import ArgumentError, DataError
-from metatoken.recommend import Recommender, Request
+from metatoken.recommend import Answer, Recommendation, Recommender, Request
 from metatoken.recommend.files import read_users
 from metatoken.recommend.streaming import stream, writer
 from tests.conftest import TrainedRun
@@ -186,3 +187,14 @@ def test_a_stop_leaves_nothing_and_touches_nothing(
 def test_other_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"\.parquet, \.jsonl, \.csv, \.tsv"), writer(tmp_path / "out.xlsx"):
         pass
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_carriage_return_in_an_id_stays_in_its_field(suffix: str, tmp_path: Path) -> None:
+    items = [Recommendation(1, "a\rb", "one, two", 0.5), Recommendation(2, "c", 'say "x"\r\n', 0.25)]
+    with writer(tmp_path / f"out.{suffix}") as write:
+        write([Answer("u\r", items, (), ())])
+    with (tmp_path / f"out.{suffix}").open(newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t" if suffix == "tsv" else ","))
+    assert [row[0] for row in rows[1:]] == ["u\r", "u\r"]
+    assert [row[2:4] for row in rows[1:]] == [["a\rb", "one, two"], ["c", 'say "x"\r\n']]

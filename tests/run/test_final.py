@@ -22,7 +22,7 @@ from metatoken.run.final import take_choices
 from metatoken.run.record import TrainingRecord
 from metatoken.tasks.biases import RatingBias
 from tests.conftest import TrainedRun
-from tests.files import forget_history
+from tests.files import forget_history, reseal
 
 
 def quiet(line: str) -> None:
@@ -42,6 +42,7 @@ def kept(folder: Path, epoch: int) -> Path:
     """The folder of a run, which now says that it kept another epoch of five."""
     path = RunFolder(folder).training
     replace(TrainingRecord.load(path), kept_epoch=epoch, epochs=5, max_epochs=9).save(path)
+    reseal(folder)
     return folder
 
 
@@ -50,6 +51,7 @@ def earlier(trained_run: TrainedRun, tmp_path: Path) -> Path:
     """A copy of the trained run, with weights of fusion that no choice gives."""
     copy = Path(shutil.copytree(trained_run.run.folder, tmp_path / "earlier"))
     Fusion(0.35, 0.15, 0.5, users=77, form="sum").save(copy / "fusion.json")
+    reseal(copy)
     return copy
 
 
@@ -109,6 +111,7 @@ def test_the_epoch_that_was_kept_is_the_last_one(trained_run: TrainedRun, earlie
 
 def test_a_run_of_an_older_version_kept_its_last_epoch(trained_run: TrainedRun, earlier: Path) -> None:
     RunFolder(earlier).training.unlink()
+    (earlier / "manifest.json").unlink()
     config = load_config(earlier / "config.yaml", ["trainer.max_epochs=4"])
     (earlier / "config.yaml").write_text(dump_config(config))
     assert take_choices(whole(trained_run), earlier)[0].trainer.max_epochs == 4

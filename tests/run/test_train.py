@@ -13,7 +13,7 @@ import torch
 from metatoken import Vocabulary
 from metatoken.artifacts import read_json
 from metatoken.data import no_split
-from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError
+from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError, MetatokenWarning
 from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.fusion import Fusion
@@ -61,7 +61,7 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     folder = trained_run.run.folder
     assert names(folder) == {
         "config.yaml", "vocabulary", "items", "model", "history.parquet", "checkpoints", "fusion.json",
-        "training.json", "training.csv", "metrics.json", "predictions.parquet",
+        "training.json", "training.csv", "metrics.json", "predictions.parquet", "manifest.json",
     }  # fmt: skip
     assert {"manifest.json", "settings.json", "tokenizer", "weights.safetensors"} <= names(folder / "model")
     assert "manifest.json" in names(folder / "vocabulary")
@@ -312,12 +312,19 @@ def test_a_part_that_is_missing(name: str, finished: Path) -> None:
 def test_a_history_of_other_people(finished: Path) -> None:
     frame = pl.DataFrame({"user": ["a", "a", "a"], "item": ["x", "y", "z"]})
     frame.write_parquet(finished / "history.parquet")
-    with pytest.raises(ArtifactError, match="other users or items"):
+    with pytest.raises(ArtifactError, match=r"history\.parquet: altered"):
+        load_run(finished)
+    (finished / "manifest.json").unlink()  # as older versions left a run
+    with (
+        pytest.warns(MetatokenWarning, match="has no manifest"),
+        pytest.raises(ArtifactError, match="other users or items"),
+    ):
         load_run(finished)
 
 
 def test_a_history_in_another_order(finished: Path) -> None:
     pl.read_parquet(finished / "history.parquet").reverse().write_parquet(finished / "history.parquet")
+    (finished / "manifest.json").unlink()  # as older versions left a run
     with pytest.raises(ArtifactError, match=r"history\.parquet: altered"):
         load_run(finished)
 
@@ -327,6 +334,9 @@ def test_a_vocabulary_of_another_size(finished: Path, config: Config) -> None:
     remove(finished / "vocabulary")
     other = Vocabulary.fit(split_train, levels=[4, 16, 8], dim=16, walks_per_node=2, walk_length=8)
     other.save(finished / "vocabulary")
+    with pytest.raises(ArtifactError, match="vocabulary"):
+        load_run(finished)
+    (finished / "manifest.json").unlink()  # as older versions left a run
     with pytest.raises(ArtifactError, match="vocabulary"):
         load_run(finished)
 

@@ -16,6 +16,8 @@ from metatoken.serve.app import create_app
 from tests.lists import assert_same_list
 from tests.serve.conftest import LIMITS
 
+JSON = {"content-type": "application/json"}
+
 
 def error_of(response: Any, status: int, code: str) -> dict[str, Any]:
     """The error object of an answer that must be one, of the one shape."""
@@ -138,7 +140,7 @@ def test_concurrent_requests_are_answered_as_if_alone(recommender: Recommender) 
     ],
 )
 def test_bodies_that_cannot_be_used(body: bytes, status: int, code: str, message: str, client: TestClient) -> None:
-    error = error_of(client.post("/recommend", content=body), status, code)
+    error = error_of(client.post("/recommend", content=body, headers=JSON), status, code)
     assert message in error["message"]
     assert client.post("/recommend", json={"history": []}).status_code == 200
 
@@ -162,7 +164,7 @@ def test_the_body_has_a_limit_said_or_not(client: TestClient) -> None:
     error_of(client.post("/recommend", content=iter([large[:15_000], large[15_000:]])), 413, "body_too_large")
     error_of(client.post("/recommend", content=b"{}", headers={"content-length": "x"}), 413, "body_too_large")
     body = json.dumps({"history": []}).encode()
-    assert client.post("/recommend", content=body + b" " * (LIMITS.body - len(body))).status_code == 200
+    assert client.post("/recommend", content=body + b" " * (LIMITS.body - len(body)), headers=JSON).status_code == 200
 
 
 def test_paths_and_methods(client: TestClient) -> None:
@@ -234,7 +236,7 @@ def test_every_answer_forbids_content_from_elsewhere(client: TestClient) -> None
     paths = ("/", "/page/app.js", "/page/style.css", "/health", "/nothing")
     for response in (
         *map(client.get, paths),
-        client.post("/recommend", content=b"x"),
+        client.post("/recommend", content=b"x", headers=JSON),
         client.post("/recommend", content=b" " * 20_001),
     ):
         assert response.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")

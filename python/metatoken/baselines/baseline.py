@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from metatoken.artifacts import (
     atomic_folder,
+    read_as,
     read_json,
     read_manifest,
     read_tensors,
@@ -116,9 +117,10 @@ class Baseline(ABC):
             ArtifactError: A file is missing, altered, or of another baseline.
         """
         folder = Path(folder)
-        about = read_manifest(folder, KIND, SCHEMA)
-        if about.get("name") != cls.name:
-            raise ArtifactError(f"{folder}: holds the baseline {about.get('name')}, expected {cls.name}")
-        settings = cls.options.read(read_json(folder / "settings.json"))
-        origin = Origin(about["learned_from"], about["seed"], about["ndcg"])
-        return cls.of(settings, origin, read_tensors(folder / "weights.safetensors")[0])
+        with read_as(KIND, folder):
+            about = read_manifest(folder, KIND, SCHEMA, ("settings.json", "weights.safetensors"))
+            if about.get("name") != cls.name:
+                raise ArtifactError(f"{folder}: holds the baseline {about.get('name')}, expected {cls.name}")
+            settings = cls.options.read(read_json(folder / "settings.json"))
+            origin = Origin(about["learned_from"], about["seed"], about["ndcg"])
+            return cls.of(settings, origin, read_tensors(folder / "weights.safetensors")[0])

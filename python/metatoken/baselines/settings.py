@@ -67,7 +67,7 @@ class EASESettings(Settings):
     regularization: tuple[float, ...] = setting((30.0, 100.0, 300.0, 1000.0), "Added to an item's users.", gt=0)
     decay: tuple[float, ...] = setting((1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0)
     neighbors: int = setting(500, "Largest weights that are kept of each item.", ge=1)
-    max_items: int = setting(25_000, "Items at most; a catalogue of n takes 4 n^2 bytes of memory.", ge=1)
+    max_items: int = setting(25_000, "Items at most; a catalogue of n takes 4 n^2 bytes of memory.", ge=1, size=False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.inspect import inspect
+from metatoken.cli.interrupts import interruptible
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.recommend import recommend
 from metatoken.cli.serve import serve
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     wait_politely()
     arguments = sys.argv[1:] if arguments is None else arguments
-    with clean_errors(), clean_warnings():
+    with interruptible(), clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
         except UsageError as error:

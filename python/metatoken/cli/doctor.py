@@ -166,13 +166,33 @@ def print_report(report: dict[str, Any]) -> None:
     print("\n".join(fixes) if fixes else "everything that metatoken needs is here")
 
 
+def check_runs(runs: list[Path], as_json: bool) -> None:
+    """Reads every file of runs, compares it with its checksum, and says how many there are."""
+    from metatoken.run import RunFolder
+    from metatoken.run.manifest import check_bytes
+
+    found = {str(run): check_bytes(RunFolder(run)) for run in runs}
+    if as_json:
+        print(json.dumps({run: {"ok": True, "files": files} for run, files in found.items()}, indent=2))
+        return
+    for run, files in found.items():
+        print(f"{run}: {len(files)} files are as they were saved")
+
+
 def doctor(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN]...", help="Check every byte of these runs instead.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Say what is installed, what this machine can do, and how to fix what is missing.
+    """Say what is installed, what this machine can do, and how to fix what is missing; or check runs, byte by byte.
 
     Exit code 1 if something that metatoken always needs is missing.
     """
+    if runs:
+        check_runs(runs, as_json)
+        return
     report = examine()
     if as_json:
         print(json.dumps(report, indent=2))

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from metatoken.cli.output import warn
+from metatoken.cli.interrupts import TerminatedError
+from metatoken.cli.output import printable, warn
 from metatoken.errors import MetatokenError, MetatokenWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as shells count
 
 
 def fail(message: str) -> NoReturn:
     """Prints `error: message` on one line of stderr and exits with code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     raise SystemExit(USER_ERROR)
+
+
+DISKS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG")} - {None}
+NO_MEMORY = ("can't allocate memory", "out of memory")  # as torch says it for processors and for devices
 
 
 @contextmanager
 def clean_errors() -> Iterator[None]:
-    """Turns mistakes of the user into one line and exit code 2, Ctrl-C into exit code 130.
+    """Turns mistakes of the user into one line and exit code 2, Ctrl-C into exit code 130, SIGTERM into 143.
 
     Anything else is a fault of ours and keeps its traceback.
     """
@@ -33,13 +39,23 @@ def clean_errors() -> Iterator[None]:
         yield
     except MetatokenError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        raise SystemExit(TERMINATED if isinstance(error, TerminatedError) else INTERRUPTED) from None
     except OSError as error:
-        # Files that are missing, forbidden or on a full disk; an OSError without a file is not about the user's input.
-        if error.filename is None:
+        # Files that are missing or forbidden, and disks that are full: pipes and print do not name a file.
+        if error.filename is None and error.errno not in DISKS:
             raise
-        fail(f"{error.filename}: {error.strerror}")
+        fail(f"{error.filename or 'output'}: {error.strerror}")
+    except MemoryError:
+        fail("there is not enough memory for this; give smaller sizes, or less data")
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in NO_MEMORY):
+            raise
+        fail(f"there is not enough memory for this ({str(error).splitlines()[0]}); give smaller sizes")
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the native core, which no class of Python's stands for
+            raise
+        fail(f"the native core failed ({error}); this is a fault of metatoken, please report it")
 
 
 @contextmanager

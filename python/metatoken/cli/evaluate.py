@@ -57,7 +57,7 @@ def evaluate(
 def _evaluate(run: Path, part: Literal["validation", "test"], unseen: bool, export: Path | None) -> dict[str, Any]:
     """Scores one run and, if asked, writes its plain files."""
     from metatoken.cli.output import progress_bar
-    from metatoken.evaluate.predictions import ANSWERS, check_export, export_answers, export_plain, read_table
+    from metatoken.evaluate.predictions import ANSWERS, check_export, export_plain, read_table
     from metatoken.run import RunFolder, evaluate_run, load_run
 
     loaded, folder = load_run(run), RunFolder(run)
@@ -65,7 +65,6 @@ def _evaluate(run: Path, part: Literal["validation", "test"], unseen: bool, expo
         check_export(loaded.split, export, part=part)
     document = evaluate_run(loaded, part, unseen=unseen, bar=progress_bar)
     if export is not None:
-        export_plain(read_table(folder.predictions), loaded.split, export, part=part)
-        if loaded.split.pairs is not None:
-            export_answers(read_table(folder.answers, ANSWERS), export, part=part)
+        answers = None if loaded.split.pairs is None else read_table(folder.answers, ANSWERS)
+        export_plain(read_table(folder.predictions), loaded.split, export, part=part, answers=answers)
     return document

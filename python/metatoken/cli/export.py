@@ -18,7 +18,7 @@ def export(
     from metatoken.model.store.export import export_model
     from metatoken.run import load_run
 
-    check_output(output, overwrite)
+    check_output(output, overwrite, "export")
     module = load_run(run).module
     export_model(module, output, inplace=True)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

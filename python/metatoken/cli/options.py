@@ -39,7 +39,7 @@ Items = Annotated[Path | None, items_option("--items", help="A table about items
 ItemId = Annotated[str | None, items_option("--item-id", help="Its column of item ids.")]
 Title = Annotated[str | None, items_option("--title", help="Its column of titles.")]
 Categories = Annotated[str | None, items_option("--categories", help="Its column of categories.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="By default all cores.", show_default=False)]
+Threads = Annotated[int | None, typer.Option("--threads", max=1024, help="By default all cores.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Same seed, same bytes, for any threads.")]
 
 

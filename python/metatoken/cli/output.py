@@ -16,20 +16,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Refuses, before any work, to write where something other than an empty folder stands already."""
+def check_output(path: Path, overwrite: bool, kind: str) -> None:
+    """Refuses, before any work, to write where something stands that must stay, or where nothing can be written."""
+    from metatoken.artifacts import check_folder
+
     if not overwrite and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+    check_folder(path, kind)
 
 
 WIDE = 160  # columns that the whole table of metrics takes
 NARROW = 190  # columns below which a comparison shows the main metrics
 PIPE = 200  # columns of what is no terminal
+CONTROL = {chr(code): f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def warn(message: str) -> None:
     """Prints `warning: message` on stderr, so that stdout stays a result."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {printable(message)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """A text of the user's as a terminal may get it: control characters, which could move its cursor, are spelled."""
+    return "".join(CONTROL.get(character, character) for character in text)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import typer
 
 def quickstart(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the world and the run.")] = Path("demo"),
-    users: Annotated[int, typer.Option(min=50, help="Users of the generated world.")] = 600,
-    items: Annotated[int, typer.Option(min=36, help="Items of the generated world.")] = 200,
+    users: Annotated[int, typer.Option(min=50, max=1_000_000, help="Users of the generated world.")] = 600,
+    items: Annotated[int, typer.Option(min=36, max=1_000_000, help="Items of the generated world.")] = 200,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Training epochs; by default at most as many as suit the log.")
     ] = None,
@@ -27,8 +27,9 @@ def quickstart(
     from metatoken.run.config import Config
 
     run = out / "run"
-    if run.exists() and not overwrite:
-        raise ConfigError(f"{run}: exists already; give another folder or --overwrite")
+    for taken in (run, out / "world"):
+        if taken.exists() and not overwrite:
+            raise ConfigError(f"{taken}: exists already; give another folder or --overwrite")
     world = generate_world(n_users=users, n_items=items, seed=seed)
     world.write(out / "world")
     print(f"a world of {users} users and {items} items, written to {out / 'world'}")

@@ -68,6 +68,7 @@ def recommend(
 
     if bool(user or users) == (history is not None):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
+    _refuse_inputs(out, {"--users": users, "--allow": allow, "--deny": deny})
     given = None if history is None else [part.strip() for part in history.split(",") if part.strip()]
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
@@ -78,6 +79,15 @@ def recommend(
     source.report(counts)
     if out is not None:
         print(f"{counts.items} recommendations for {counts.users} users written to {out}")
+
+
+def _refuse_inputs(out: Path | None, inputs: dict[str, Path | None]) -> None:
+    """Refuses to write onto what is read."""
+    from metatoken.errors import ArgumentError
+
+    for name, path in inputs.items():
+        if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
+            raise ArgumentError("--out", f"{out} is the file that {name} reads; write somewhere else")
 
 
 class _Source:
@@ -137,7 +147,9 @@ class _Source:
 
 
 def _print(answers: Iterable[Answer]) -> None:
+    from metatoken.cli.output import printable
+
     for answer in answers:
-        print(f"{answer.user or '(history)'}:")
+        print(f"{printable(answer.user or '(history)')}:")
         for one in answer.items:
-            print(f"  {one.rank:>3}  {one.score:.4f}  {one.item}  {one.title}".rstrip())
+            print(printable(f"  {one.rank:>3}  {one.score:.4f}  {one.item}  {one.title}".rstrip()))

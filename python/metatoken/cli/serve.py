@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     import socket
 
     from metatoken.recommend import Recommender
+    from metatoken.serve.limits import Limits
 
-limit_option = panel("Limits")
+limit_option, door_option = panel("Limits"), panel("Who may ask")
+AllowHost = Annotated[
+    list[str] | None,
+    door_option(help="Name under which clients know the server; repeatable. By default those of this machine alone, "
+                     "and any where it listens at 0.0.0.0 or ::."),
+]  # fmt: skip
+TokenFile = Annotated[
+    Path | None, door_option(help="File with a token that clients must send as Authorization: Bearer TOKEN.")
+]
+LOCAL = ("localhost", "127.0.0.1", "::1")
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not listened at)
 
 
 def serve(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.", show_default=False)] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="By default all cores.", show_default=False)
+    ] = None,
     batch: Annotated[int, limit_option(min=1, help="Requests that pass through the model at once.")] = 32,
     wait: Annotated[float, limit_option(min=0, help="Milliseconds that a request waits for others.")] = 2.0,
     queue: Annotated[int, limit_option(min=1, help="Requests that may wait; one more gets 503.")] = 256,
@@ -30,34 +44,64 @@ def serve(
     max_history: Annotated[int, limit_option(min=1, help="Items of a history.")] = 1000,
     max_requests: Annotated[int, limit_option(min=1, help="Requests in one body.")] = 64,
     max_body: Annotated[int, limit_option(min=1, help="Bytes of a body.")] = 262_144,
+    connections: Annotated[int, limit_option(min=1, help="Open connections; one more gets 503.")] = 1000,
+    allow_host: AllowHost = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Serves recommendations over HTTP, with a page to try them in a browser."""
     _check_extra()
-    import uvicorn
-
     from metatoken.recommend import Recommender
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits
 
     asked = {"requests": max_requests, "queue": queue, "batch": batch}
     limits = Limits(max_body, max_k, max_history, wait_ms=wait, timeout_s=timeout, **asked)
+    token, hosts = _token(token_file), _hosts(host, allow_host or [])
     listener = _listen(host, port)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
     recommender = Recommender.load(run)
-    app, grace = create_app(recommender, limits), int(limits.grace_s) + 1
-    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=grace)
+    app = create_app(recommender, limits, hosts=hosts, token=token)
     line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(recommender)}"
+    with listener:
+        _run(app, limits, connections, listener, line)
+
+
+def _run(app: Any, limits: Limits, connections: int, listener: socket.socket, line: str) -> None:
+    """Answers until a signal comes; says the line as soon as it does."""
+    import uvicorn
+
+    from metatoken.serve.deadline import with_deadline
+
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
+        access_log=False, limit_concurrency=connections, http=with_deadline(limits.timeout_s),
+    )  # fmt: skip
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             print(line, flush=True)  # only now does it answer
 
-    with listener:
-        Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
+
+
+def _hosts(host: str, allowed: list[str]) -> tuple[str, ...]:
+    """Names under which the server may be asked; none for all."""
+    if not host.strip():
+        raise ArgumentError("--host", "expected an address, got nothing; 0.0.0.0 lets other machines in")
+    return tuple(allowed) if allowed else () if host in ANYWHERE else (*LOCAL, host)
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    token = file.read_text(encoding="utf-8").strip()
+    if not token or not token.isascii() or len(token.split()) > 1:
+        raise ArgumentError("--token-file", f"expected one token of printable ASCII characters in {file}")
+    return token
 
 
 def _check_extra() -> None:
@@ -83,8 +127,6 @@ def _served(recommender: Recommender) -> str:
 def _listen(host: str, port: int) -> socket.socket:
     """A bound socket, so that a port that is taken is known before the model is loaded."""
     import socket
-
-    from metatoken.errors import ArgumentError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -53,7 +53,7 @@ def tokenize(
     Reads a LOG of interactions (or --embeddings of your own) and writes a vocabulary folder.
     """
     began = clock.perf_counter()
-    check_output(output, overwrite)
+    check_output(output, overwrite, "vocabulary")
     settings, scores = TokenSettings(**fields), None
     if embeddings is not None:
         if log is not None:

@@ -63,11 +63,13 @@ def train(
     if seeds is not None:
         if like is not None:
             raise ArgumentError("--like", "is for one final run; leave --seeds out")
-        folders = train_seeds(chosen, _numbers(seeds), out, overwrite=overwrite, resume=resume, **speech)
+        folders = train_seeds(
+            chosen, _numbers(seeds), out, overwrite=overwrite, resume=resume, inputs=[config], **speech
+        )
         runs = " ".join(map(str, folders))
         print(f"runs saved to {out}; next: metatoken evaluate {runs}, metatoken compare {runs}")
         return
-    train_run(chosen, out, like=like, overwrite=overwrite, resume=resume, **speech)
+    train_run(chosen, out, like=like, overwrite=overwrite, resume=resume, inputs=[config], **speech)
     if is_first_process():
         print(f"run saved to {out}; next: {', '.join(_next_steps(chosen, out))}")
 

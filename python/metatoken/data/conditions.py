@@ -29,11 +29,13 @@ from typing import NoReturn
 from metatoken.errors import ConditionError
 
 LONGEST, DEEPEST, MOST = 10_000, 50, 10_000  # characters, nested parentheses and `not`s, values of a list
+DIGITS = 300  # of an integer; a longer one is none that a column holds
 KEYWORDS = ("and", "or", "not", "in", "is", "null", "contains", "true", "false")
 ESCAPES = {"n": "\n", "t": "\t"} | {mark: mark for mark in "\\\"'"}
 HINTS = {"=": "; equality is written ==", "&": "; write `and`", "|": "; write `or`", "!": "; write `not` or !="}
+# Numbers are matched without going back, so that the time is linear in the length of the text.
 TOKEN = re.compile(
-    r"""(?P<number>-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![\w.])
+    r"""(?P<number>-?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+)(?![\w.])
     |(?P<name>[^\W\d]\w*)
     |`(?P<column>[^`]+)`
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -228,7 +230,8 @@ def _token(kind: str, word: str, at: int) -> _Token:
     if kind == "text":
         return _Token(kind, _unescape(word[1:-1], at + 1), at)
     if kind == "number":
-        number = float(word) if re.search(r"[.eE]", word) else int(word)
+        whole = len(word) <= DIGITS and word.lstrip("-").isdigit()
+        number = int(word) if whole else float(word)
         if abs(number) >= 2**63 or not math.isfinite(number):
             raise ConditionError(f"the number {word[:20]} is too large", at)
         return _Token(kind, number, at)

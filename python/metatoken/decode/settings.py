@@ -15,7 +15,7 @@ class TextOptions(Settings):
 
     max_new_tokens: int | None = setting(None, "Longest text in tokens; by default model.max_text of a run.", ge=1)
     min_new_tokens: int = setting(1, "Shortest text; 1, since no text that is learned from is empty.", ge=0)
-    num_beams: int = setting(1, "Beams; 1 is greedy.", ge=1)
+    num_beams: int = setting(1, "Beams; 1 is greedy.", ge=1, le=10_000)
     do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
     temperature: float = setting(1.0, "Temperature of the draw.", gt=0)
     top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
+from metatoken.artifacts.writing import exchange_files
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tasks.task import known_tasks
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
     from metatoken.tasks.pairs import Pairs
 
+ANSWERS_FILE = "answers.jsonl"
 LABELS = dict.fromkeys(("task", "template", "split", "model", "user"), pl.String())
 SCHEMA = pl.Schema({**LABELS, "rank": pl.Int32(), "item": pl.String(), "score": pl.Float32()})
 ANSWERS = pl.Schema({**LABELS, **dict.fromkeys(("item", "answer", "reference"), pl.String())})
@@ -120,8 +122,8 @@ def read_table(path: str | Path, schema: pl.Schema = SCHEMA) -> pl.DataFrame:
 
 
 def export_answers(frame: pl.DataFrame, folder: str | Path, *, part: str = "test") -> Path:
-    """Writes the rows of a part as JSON lines, `answers.jsonl`, beside the plain files of `export_plain`."""
-    path = Path(folder) / "answers.jsonl"
+    """Writes the rows of a part as JSON lines, `answers.jsonl`, beside what is in a folder."""
+    path = Path(folder) / ANSWERS_FILE
     with atomic_file(path) as file:
         frame.filter(pl.col("split") == part).write_ndjson(file)
     return path
@@ -140,7 +142,14 @@ def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> No
     _refuse_blanks((split.log.users.raw[u] for u in split.targets(part).users), "user")
 
 
-def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *, part: Part = "test") -> list[Path]:
+def export_plain(
+    predictions: pl.DataFrame,
+    split: Split,
+    folder: str | Path,
+    *,
+    part: Part = "test",
+    answers: pl.DataFrame | None = None,
+) -> list[Path]:
     """Writes predictions and what they are judged by as text files, so that any script can recompute the metrics.
 
     - `truth.tsv`: `user<TAB>item`, the held-out item of each evaluated user
@@ -148,12 +157,17 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
     - `catalogue.txt`: one item per line
     - `<task>.<template>.<model>.tsv`: `user<TAB>rank<TAB>item`, for each such combination in `predictions`; those of an
       earlier export go
+    - `answers.jsonl`: `answers`, where they are given
+
+    A folder of its own appears, or is exchanged, whole. In one that holds other files, too, `truth.tsv` goes first and
+    comes last, so that files of two exports are never taken for one.
 
     Args:
         predictions: Columns of `predictions_frame`; rows of the other part are ignored.
         split: Has the held-out items, the histories and the raw ids.
         folder: Where to write; files of these names are replaced.
         part: Part that is exported.
+        answers: Columns of `answers_frame`; rows of the other part are ignored.
 
     Returns:
         The files of predictions, sorted by name.
@@ -162,23 +176,37 @@ def export_plain(predictions: pl.DataFrame, split: Split, folder: str | Path, *,
         DataError: An id is empty or contains white space, which separates the columns of these files; nothing is
             written.
         ArgumentError: `folder` is a file, or the name of a task, template or model cannot stand in a file name.
+        ArtifactError: The folder cannot be written.
     """
-    folder = Path(folder)
     check_export(split, folder, part=part)
-    log, targets, history = split.log, split.targets(part), split.history(part)
     shares = predictions.filter(pl.col("split") == part).partition_by("task", "template", "model", as_dict=True)
     files = {_file_name(*map(str, key)): share.sort("user", "rank") for key, share in sorted(shares.items())}
-    users, items = log.users.raw, log.items.raw
-    _write(folder / "truth.tsv", (f"{users[u]}\t{items[i]}" for u, i in zip(targets.users, targets.items, strict=True)))
-    _write(folder / "history.txt", (" ".join([users[u], *(items[i] for i in history[u])]) for u in targets.users))
-    _write(folder / "catalogue.txt", items)
-    for old in folder.glob("*.tsv"):  # of an earlier export, with templates or models that this one lacks
-        if old.name.count(".") == 3 and old.name.partition(".")[0] in known_tasks():
-            old.unlink()
-    for name, share in files.items():
-        rows = share.select("user", "rank", "item").iter_rows()
-        _write(folder / name, (f"{user}\t{rank}\t{item}" for user, rank, item in rows))
-    return [folder / name for name in sorted(files)]
+
+    def write(work: Path) -> None:
+        _write_truth(work, split, part)
+        for name, share in files.items():
+            rows = share.select("user", "rank", "item").iter_rows()
+            _write(work / name, (f"{user}\t{rank}\t{item}" for user, rank, item in rows))
+        if answers is not None:
+            answers.filter(pl.col("split") == part).write_ndjson(work / ANSWERS_FILE)
+
+    exchange_files(Path(folder), write, _is_exported, last="truth.tsv")
+    return [Path(folder) / name for name in sorted(files)]
+
+
+def _write_truth(work: Path, split: Split, part: Part) -> None:
+    """What predictions are judged by."""
+    users, items, targets, history = split.log.users.raw, split.log.items.raw, split.targets(part), split.history(part)
+    pairs = zip(targets.users, targets.items, strict=True)
+    _write(work / "truth.tsv", (f"{users[u]}\t{items[i]}" for u, i in pairs))
+    _write(work / "history.txt", (" ".join([users[u], *(items[i] for i in history[u])]) for u in targets.users))
+    _write(work / "catalogue.txt", items)
+
+
+def _is_exported(name: str) -> bool:
+    """Whether a file is one that an export writes."""
+    ranked = name.endswith(".tsv") and name.count(".") == 3 and name.partition(".")[0] in known_tasks()
+    return ranked or name in {"truth.tsv", "history.txt", "catalogue.txt", ANSWERS_FILE}
 
 
 def _refuse_blanks(ids: Iterable[str], kind: str) -> None:
@@ -198,5 +226,4 @@ def _file_name(*parts: str) -> str:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    with atomic_file(path) as file:
-        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

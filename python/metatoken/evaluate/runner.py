@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from metatoken.evaluate.attempts import attempt, attempts
 from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
@@ -154,7 +155,9 @@ class Runner:
             if RANKING[task.name].reads_history:
                 found[task.name, BASELINE, "transition_graph"] = self._ranked_by(self.prior)
                 for name, ranker in self.baselines.items():
-                    found[task.name, BASELINE, name] = self._ranked_by(ranker, TOLERANCE)
+                    lists = attempt(name, lambda ranker=ranker: self._ranked_by(ranker, TOLERANCE))  # type: ignore[misc]
+                    if lists is not None:
+                        found[task.name, BASELINE, name] = lists
         return found
 
     def _ranked_by(self, ranker: Ranker, tolerance: float = 0.0) -> Lists:
@@ -197,18 +200,20 @@ class Runner:
         """Answers of the baselines."""
         split = self._pairs()
         if task.column == "rating":
-            raters: dict[str, Rater] = {
-                "global_mean": GlobalMean.fit(split.train),
-                "biases": RatingBias.choose(split.train, split.validation),
+            raters: dict[str, Callable[[], Rater]] = {
+                "global_mean": lambda: GlobalMean.fit(split.train),
+                "biases": lambda: RatingBias.choose(split.train, split.validation),
             }
             if find_spec("lenskit") is not None:
-                raters["matrix_factorization"] = Factorization.choose(split.train, split.validation)
-            return {name: rater.rate(held) for name, rater in raters.items()}
+                raters["matrix_factorization"] = lambda: Factorization.choose(split.train, split.validation)
+            return attempts({name: lambda make=make: make().rate(held) for name, make in raters.items()})  # type: ignore[misc]
         train = Pairs.of(task, split.train, self.module.tokenizer, self.module.settings.max_text)
-        writers: dict[str, Writer] = {"nearest_pair": NearestPair.of(self.module.vocabulary, train)}
-        if task.source is not None:
-            writers["nearest_text"] = NearestText.of(task.source, train)
-        return {name: writer.write(held) for name, writer in writers.items()}
+        writers: dict[str, Callable[[], Writer]] = {
+            "nearest_pair": lambda: NearestPair.of(self.module.vocabulary, train)
+        }
+        if (source := task.source) is not None:
+            writers["nearest_text"] = lambda: NearestText.of(source, train)
+        return attempts({name: lambda make=make: make().write(held) for name, make in writers.items()})  # type: ignore[misc]
 
     def held(self, task: Task) -> Pairs:
         """Held-out pairs of a task; of texts no more than the settings say."""

@@ -31,6 +31,11 @@ class Weights(Settings):
     text: float = setting(0.25, "Words of titles and written answers.", ge=0)
     rating: float = setting(0.5, "The rating head.", ge=0)
 
+    def check(self) -> None:
+        """Refuse to learn nothing."""
+        if not any(vars(self).values()):
+            raise SettingError(("weights",), "expected a part of the loss with a weight above 0, got 0 for each")
+
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
@@ -61,7 +66,7 @@ class ModelSettings(Settings):
     item_softmax: Literal["full", "sampled"] | None = setting(
         None, "What the item head trains against: all items, or a sample; by default a sample from 100,000 items on."
     )
-    softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1)
+    softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1, size=False)
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
     input_norm: float | None = setting(
@@ -89,11 +94,11 @@ class ModelSettings(Settings):
         None, "Learning rate of AdamW; by default 1e-3 if pretrained, by the size of the log for a preset.", gt=0
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW, on matrices, not on tables of rows.", ge=0)
-    warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0)
+    warmup_steps: int = setting(100, "Steps of linear warm-up, at most a tenth of the run.", ge=0, size=False)
     schedule: Literal["constant", "cosine"] | None = setting(
         None, "After the warm-up: constant, by default for a preset, or cosine to zero at max_epochs, if pretrained."
     )
-    seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False)
+    seed: int = setting(0, "Seed of the initial weights; in a run, that of the run.", ge=0, key=False, size=False)
 
     def check(self) -> None:
         """Refuse unknown tasks, and what a preset cannot have."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from metatoken.errors import DivergedError
+from metatoken.errors import REMEDY, DivergedError
 from metatoken.model.heads.ranking import item_scores, target_ranks
 from metatoken.model.objective import loss_parts
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind
 
 K = 10
-REMEDY = "train again with a smaller model.learning_rate, or a smaller trainer.gradient_clip_val"
 
 
 @dataclass(frozen=True)

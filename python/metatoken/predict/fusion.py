@@ -114,7 +114,9 @@ class Fusion:
         values = read_json(Path(path))
         with suppress(TypeError):
             fusion = cls(**{"form": "sum"} | values)
-            whole = math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6)
+            weights = (fusion.item, fusion.generation, fusion.prior)
+            sound = all(isinstance(weight, int | float) and 0.0 <= weight <= 1.0 for weight in weights)
+            whole = sound and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
             if whole and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
                 return fusion
         raise ArtifactError(f"{path}: expected fusion weights that sum to 1")

@@ -65,6 +65,8 @@ class Reading:
         only: For each prompt the only item rows that may, or None for all; None where no prompt has such a list.
         width: Beams at least.
         depth: Items to generate.
+        seen: For each prompt the item rows of its history, by default `gone`. The mixture leaves them, and nothing
+            else, out of what is generated for it, so that no filter changes a score of it.
     """
 
     def __init__(
@@ -76,9 +78,11 @@ class Reading:
         *,
         width: int = WIDTH,
         depth: int = DEPTH,
+        seen: Sequence[Rows] | None = None,
     ) -> None:
         self.network, self.batch, self.gone, self.only = network, batch, gone, only
         self.width, self.depth = width, min(depth, network.index.n_items)
+        self.seen = gone if seen is None else seen
         self.prefix = network.start(batch)
 
     @cached_property
@@ -129,16 +133,20 @@ class Reading:
 
     def generated(self) -> torch.Tensor:
         """Generated items as probabilities over the catalogue, float `[B, n_items]`; 0 where nothing was generated."""
-        items, scores = self.beams.items, self.beams.scores
+        if self.only is None and self.seen is self.gone:
+            beams = self.beams
+        else:
+            beams = self._generated(None, self.depth, filtered=False)
+        items, scores = beams.items, beams.scores
         dense = scores.new_zeros(len(items), self.network.index.n_items)
         return dense.scatter_add_(1, items.clamp_min(0), scores.exp().masked_fill(items < 0, 0.0))
 
-    def _generated(self, leaf: bool | None, k: int) -> Recommendations:
+    def _generated(self, leaf: bool | None, k: int, *, filtered: bool = True) -> Recommendations:
         return beam_search(
             self.network,
             self.batch,
-            self.gone,
-            allowed=self.only,
+            self.gone if filtered else self.seen,
+            allowed=self.only if filtered else None,
             k=k,
             width=self.width,
             leaf=leaf,

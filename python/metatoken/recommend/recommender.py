@@ -178,8 +178,10 @@ class Recommender:
         """Answers to requests of one model and beam width."""
         sequences = Sequences.of(one.history for one in part)
         gone, only = zip(*(self._filter(one) for one in part), strict=True)
+        seen = [one.history for one in part]
         depth = max(DEPTH, width) if model == "generation" else DEPTH
-        reading = Reading(self.module.network, self._prompts(sequences, part), gone, only, width=width, depth=depth)
+        prompts = self._prompts(sequences, part)
+        reading = Reading(self.module.network, prompts, gone, only, width=width, depth=depth, seen=seen)
         k = min(max(one.request.k for one in part), len(self.catalogue.items))
         rows, scores = LISTS[model](self, reading, sequences, k)
         return [self._answer(*each) for each in zip(part, rows, scores, strict=True)]

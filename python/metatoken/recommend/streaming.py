@@ -140,6 +140,15 @@ def _json_lines(path: Path) -> Iterator[Write]:
 @contextmanager
 def _csv(path: Path) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")
+        form: dict[str, Any] = {"delimiter": "\t" if path.suffix.lower() == ".tsv" else ",", "lineterminator": "\n"}
+        table = csv.writer(file, **form)
+        # Readers take a carriage return for the end of a line, which the writer leaves without quotation marks.
+        quoted = csv.writer(file, quoting=csv.QUOTE_ALL, **form)
         table.writerow(SCHEMA.names)
-        yield lambda answers: table.writerows(_rows(answers))
+
+        def write(answers: Iterable[Answer]) -> None:
+            for row in _rows(answers):
+                broken = any(isinstance(value, str) and "\r" in value for value in row)
+                (quoted if broken else table).writerow(row)
+
+        yield write

@@ -10,10 +10,9 @@ from typing import Any
 import lightning as L
 import torch
 
-from metatoken.errors import ArgumentError, ArtifactError, DivergedError
+from metatoken.errors import REMEDY, ArgumentError, ArtifactError, DivergedError
 from metatoken.model.averaging import averaged
 from metatoken.model.store.checkpoints import check_weights
-from metatoken.model.validation import REMEDY
 from metatoken.run.record import TrainingRecord, Validated
 
 

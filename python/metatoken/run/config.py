@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from metatoken.errors import ConfigError
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.settings import ModelSettings
 from metatoken.run.settings import TrainerSettings
+from metatoken.run.yaml_text import parse_yaml, shortened
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.settings import TokenSettings
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy as np
+
+LONGEST = 4096  # characters of a path
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,10 @@ class Config(Settings):
     model: ModelSettings = field(default_factory=ModelSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-    seed: int = setting(0, "Seed of every random choice.", ge=0)
-    threads: int | None = setting(None, "By default OMP_NUM_THREADS, or all cores that the process may use.", ge=1)
+    seed: int = setting(0, "Seed of every random choice.", ge=0, size=False)
+    threads: int | None = setting(
+        None, "By default OMP_NUM_THREADS, or all cores that the process may use.", ge=1, le=1024
+    )
 
     def check(self) -> None:
         """Refuses a share of a task that the run has not."""
@@ -63,6 +69,11 @@ class Config(Settings):
     def needs(self) -> dict[str, frozenset[str]]:
         """Columns of the log that a row must have a value in, by task that rates or writes."""
         return {task.name: task.columns for task in tasks_of(self.model.tasks, "rate", "write")}
+
+    def files(self) -> list[Path]:
+        """What the configuration names and is there: files and folders that a training may read."""
+        named = [str(value).partition(":")[0] for value in flat(self).values() if isinstance(value, str) and value]
+        return [Path(name) for name in named if len(name) < LONGEST and os.path.exists(name)]  # noqa: PTH110
 
     @property
     def rates(self) -> bool:
@@ -95,12 +106,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected a YAML text file, got bytes that are not UTF-8") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise ConfigError(f"{place}: broken YAML, {getattr(error, 'problem', None) or error}") from error
+    values = parse_yaml(text, path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}")
     override(values, overrides or [])
@@ -127,10 +133,7 @@ def override(values: dict[str, Any], overrides: Iterable[str]) -> None:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 raise ConfigError(f"--set {text}: {parent} is a value, not a section")
-        try:
-            section[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from error
+        section[last] = parse_yaml(value, f"--set {shortened(text)}")
 
 
 def _place(path: tuple[str, ...], file: Path, text: str, overrides: list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
+from metatoken.run.manifest import check_run
 from metatoken.run.record import TrainingRecord
 from metatoken.tasks.task import tasks_of
 
@@ -72,6 +73,7 @@ def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choic
 
     at = RunFolder(like)
     at.check_finished()
+    check_run(at)
     earlier = at.load_config()
     config = config.filled(earlier)
     _check_alike(config, earlier, at.path)

@@ -4,11 +4,11 @@ run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  ch
       training.csv  tensorboard/  (as `trainer.logger` says)
       baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
+      manifest.json  (written last; `run.manifest`)
 """
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.data import Catalogue, Interactions, Split, hold_out
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
+from metatoken.run.manifest import check_backbone, check_run, is_begun, seal
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -62,35 +63,28 @@ class RunFolder:
         self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
-    def begin(
-        self,
-        config: Config,
-        vocabulary: Vocabulary,
-        log: Interactions,
-        *,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        """Writes what is known before training, and removes what an evaluation of fewer epochs found.
+    def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, backbone: str | None) -> None:
+        """Writes what is known before training into a folder that is there and empty.
 
         Args:
             config: Of the run.
             vocabulary: Its tokens.
             log: All interactions.
-            resume: The run was begun before, so it has all but this configuration.
-            overwrite: Write over an older run.
+            backbone: Checksum of the weights of a frozen backbone.
         """
-        if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(dump_config(config), encoding="utf-8")
+        vocabulary.save(self.vocabulary)
+        Catalogue.of(log, vocabulary.titles).save(self.items)
+        self.write_history(log, texts=bool(config.needs))
+        seal(self, "begun", backbone)
+
+    def go_on(self, config: Config, backbone: str | None) -> None:
+        """Takes a run into training again: it cannot be used until it is sealed, and its evaluation is gone."""
+        seal(self, "begun", backbone)  # before a file of it changes
         with atomic_file(self.config) as work:
             work.write_text(dump_config(config), encoding="utf-8")
         for stale in (self.metrics, self.predictions, self.answers):
             stale.unlink(missing_ok=True)
-        if not resume:
-            vocabulary.save(self.vocabulary)
-            Catalogue.of(log, vocabulary.titles).save(self.items)
-            self.write_history(log, texts=bool(config.needs))
 
     def load_config(self) -> Config:
         """Reads the configuration; one of before `model.history` was a setting has the only way there was then.
@@ -103,9 +97,13 @@ class RunFolder:
 
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""
-        if not self.model.is_dir():
+        if not self.is_finished():
             state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
             raise ArtifactError(f"{self.path}: {state}")
+
+    def is_finished(self) -> bool:
+        """Whether there is a trained model, and nothing that is about to become another one."""
+        return self.model.is_dir() and not is_begun(self)
 
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
@@ -168,14 +166,18 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Loads a finished run.
 
+    Warns:
+        MetatokenWarning: It is of before there were manifests of runs.
+
     Raises:
-        ArtifactError: A part is missing or altered.
+        ArtifactError: A part is missing, altered, or of another run.
     """
     from metatoken.model.store.saving import load_model
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
     at.check_finished()
+    manifest = check_run(at)
     config = at.load_config()
     vocabulary = Vocabulary.load(at.vocabulary)
     split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
@@ -185,4 +187,6 @@ def load_run(folder: str | Path) -> Run:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
-    return Run(at.path, config, split, load_model(at.model, vocabulary), Fusion.load(at.fusion), catalogue)
+    module = load_model(at.model, vocabulary)
+    check_backbone(module, manifest, at.path)
+    return Run(at.path, config, split, module, Fusion.load(at.fusion), catalogue)

@@ -9,8 +9,9 @@ from pathlib import Path
 from metatoken.errors import ArgumentError, ConfigError
 from metatoken.run.config import Config
 from metatoken.run.folder import RunFolder
+from metatoken.run.place import check_place, training_place
 from metatoken.run.progress import Bar, Say, silent
-from metatoken.run.train import check_place, train_run
+from metatoken.run.train import train_run
 from metatoken.run.trainer import make_trainer
 
 
@@ -21,6 +22,7 @@ def train_seeds(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    inputs: Sequence[Path] = (),
     say: Say = print,
     bar: Bar | None = None,
 ) -> list[Path]:
@@ -32,6 +34,7 @@ def train_seeds(
         out: Where the folders `seed-0`, `seed-1`, ... stand. All places are checked before anything is trained.
         overwrite: Replace older runs.
         resume: Go on with what was interrupted: finished runs are left as they are, those that were never begun begin.
+        inputs: As for `train_run`.
         say: Gets a line for each step.
         bar: Shows progress of long steps.
 
@@ -47,7 +50,7 @@ def train_seeds(
             "seeds", f"expected different seeds of at least 0, got {', '.join(map(str, seeds)) or 'none'}"
         )
     configs = {Path(out) / f"seed-{seed}": replace(config, seed=seed) for seed in seeds}
-    plans = {folder: _plan(one, RunFolder(folder), overwrite, resume) for folder, one in configs.items()}
+    plans = {folder: _plan(one, folder, overwrite, resume, inputs) for folder, one in configs.items()}
     # Lightning's other processes start this command from its beginning, so they would train the first seed again.
     if make_trainer(config.trainer, RunFolder(out), silent).world_size > 1:
         said = "several seeds are trained in one process; set trainer.devices to 1, or train each seed by itself"
@@ -58,15 +61,17 @@ def train_seeds(
             continue
         say(f"{folder}:")
         anew, go_on = plan
-        train_run(configs[folder], folder, overwrite=anew, resume=go_on, say=say, bar=bar)
+        train_run(configs[folder], folder, overwrite=anew, resume=go_on, inputs=inputs, say=say, bar=bar)
     return list(configs)
 
 
-def _plan(config: Config, at: RunFolder, overwrite: bool, resume: bool) -> tuple[bool, bool] | None:
+def _plan(config: Config, out: Path, overwrite: bool, resume: bool, inputs: Sequence[Path]) -> tuple[bool, bool] | None:
     """Whether to overwrite and whether to resume a seed's run; None where nothing is left to do."""
-    if resume and at.model.is_dir() and config.filled(begun := at.load_config()) == begun:
-        return None
-    if resume and not at.checkpoint.exists():  # never begun, or killed before its first checkpoint
-        overwrite, resume = at.config.is_file(), False
-    check_place(config, at, overwrite, resume)
+    with training_place(out) as place:
+        at = place.folder
+        if resume and at.is_finished() and config.filled(begun := at.load_config()) == begun:
+            return None
+        if resume and not at.checkpoint.exists():  # never begun, or killed before its first checkpoint
+            overwrite, resume = at.config.is_file(), False
+        check_place(config, out, overwrite, resume, inputs)
     return overwrite, resume

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metatoken.config import Settings, setting
+from metatoken.config import SettingError, Settings, setting, shown
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,19 @@ class TrainerSettings(Settings):
     accelerator: str = setting("auto", "As Lightning names it.")
     devices: int | str = setting("auto", "As Lightning names them.")
     strategy: str = setting("auto", "As Lightning names it.")
-    checkpoint_every_steps: int | None = setting(None, "Also save within epochs, every so many steps.", ge=1)
+    checkpoint_every_steps: int | None = setting(
+        None, "Also save within epochs, every so many steps.", ge=1, size=False
+    )
     logger: Literal["csv", "tensorboard", "none"] = setting(
         "csv", "csv: training.csv in the run folder, a row an epoch; tensorboard: its files beside that; none."
     )
-    validation_users: int | None = setting(5000, "Users scored after an epoch; none scores all.", ge=0)
+    validation_users: int | None = setting(5000, "Users scored after an epoch; none scores all.", ge=0, size=False)
     validate_every: int = setting(1, "Epochs between validations.", ge=1)
     options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")
+
+    def check(self) -> None:
+        """Refuses a number of batches that Lightning would divide by."""
+        batches = self.options.get("accumulate_grad_batches", 1)
+        if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
+            said = f"expected an integer of at least 1, got {shown(batches)}"
+            raise SettingError(("options", "accumulate_grad_batches"), said)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,17 @@ from metatoken.errors import ConfigError
 from metatoken.run.config import Config
 from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
+from metatoken.run.manifest import backbone_checksum, identity, seal
+from metatoken.run.place import TrainingPlace, check_place, training_place
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.threads import default_threads
-from metatoken.run.trainer import check_checkpoints, fit, is_first_process, make_trainer
+from metatoken.run.trainer import fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import lightning as L
 
     from metatoken.model.module import MetaTokenModule
@@ -57,6 +61,7 @@ def train_run(
     like: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    inputs: Sequence[Path] = (),
     say: Say = print,
     bar: Bar | None = None,
 ) -> Run:
@@ -66,8 +71,10 @@ def train_run(
         config: What to do.
         out: The run folder. Nothing is written there before the data and the configuration have proved usable.
         like: Folder of an earlier run, whose epochs and fusion weights are taken where `data.split` is none.
-        overwrite: Replace an older run.
-        resume: Go on from the last checkpoint of an interrupted run.
+        overwrite: Replace an older run; it stays until the new one, which is trained beside it, is whole.
+        resume: Go on with an interrupted run from its last checkpoint, or from its start where there is none.
+        inputs: Files that were read for this training besides those that `config` names; what holds one is not
+            replaced.
         say: Gets a line for each step.
         bar: Shows progress of long steps.
 
@@ -83,11 +90,19 @@ def train_run(
         DataError: The log cannot be read.
     """
     config, choices = take_choices(config, like)
-    folder, bar, first = RunFolder(out), bar or no_bar, is_first_process()
-    if first:
-        check_place(config, folder, overwrite, resume)
-    else:  # started by the first one, after it had written what it needs; it speaks and writes for all
-        say, bar = silent, no_bar
+    if not is_first_process():  # started by the first one, after it had written what it needs; it speaks and writes
+        return _train(config, TrainingPlace(out), choices, False, resume, silent, no_bar)
+    inputs = [*config.files(), *([] if like is None else [Path(like)]), *inputs]
+    with training_place(out) as place:
+        check_place(config, out, overwrite, resume, inputs)
+        return _train(config, place, choices, True, resume, say, bar or no_bar)
+
+
+def _train(
+    config: Config, place: TrainingPlace, choices: Choices | None, first: bool, resume: bool, say: Say, bar: Bar
+) -> Run:
+    """See `train_run`; `first` says whether this process is the one that writes."""
+    folder = place.folder if resume or not first else place.coming
     split = _read(config, say, resume)
     config = _by_size(config.filled(folder.load_config()) if resume else config, split, say)
     with bar("learning tokens") as progress:
@@ -96,21 +111,28 @@ def train_run(
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
-    trainer, best = _trainer(config, split, folder, say)
-    if first:
-        folder.begin(config, vocabulary, split.log, resume=resume, overwrite=overwrite)
+    backbone = backbone_checksum(module) if first else None
+    # A run that is gone on with stays as it is until the first step, since what is refused before must not cost it.
+    go_on = cache(lambda: folder.go_on(config, backbone) if first and resume else None)
+    trainer, best = _trainer(config, split, folder, say, go_on)
+    if first and not resume:
+        place.begin(config, vocabulary, split.log, backbone)
     started = time.monotonic()
     try:
-        fit(trainer, module, data, folder.checkpoint if resume else None)
+        fit(trainer, module, data, folder.checkpoint if resume and folder.checkpoint.exists() else None)
     except BaseException:
-        if first and not folder.checkpoint.exists():
-            shutil.rmtree(folder.path)  # there is nothing to go on from
+        if first and not resume:
+            place.abandon()
         raise
+    go_on()
     record = best.record(trainer)
     say(record.sentence())
     fusion = _finish(config, module, split, folder if first else None, record, choices, bar)
+    if first:
+        seal(folder, "finished", backbone)
+        place.finish()
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.sentence()}")
-    return Run(folder.path, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
+    return Run(place.given, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
 def _read(config: Config, say: Say, resume: bool) -> Split:
@@ -199,14 +221,20 @@ def build(
     return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 
 
-def _trainer(config: Config, split: Split, folder: RunFolder, say: Say) -> tuple[L.Trainer, BestEpoch]:
-    """The trainer, and what keeps the best epoch of it."""
+def _trainer(
+    config: Config, split: Split, folder: RunFolder, say: Say, begun: Callable[[], None]
+) -> tuple[L.Trainer, BestEpoch]:
+    """The trainer, which calls `begun` before its first step, and what keeps the best epoch of it."""
+    from lightning.pytorch.callbacks import LambdaCallback
+
     from metatoken.run.best import BestEpoch
     from metatoken.run.validation import watched
 
     monitor, also, measures = watched(config.model.tasks, split)
     best = BestEpoch(monitor, folder.best, also=also, patience=config.trainer.patience)
-    return make_trainer(config.trainer, folder, say, [*measures, best]), best
+    owner = cache(lambda: identity(folder, config))
+    starting = LambdaCallback(on_train_start=lambda *_: begun())
+    return make_trainer(config.trainer, folder, say, [*measures, best, starting], owner), best
 
 
 def _weights(module: MetaTokenModule) -> str:
@@ -221,27 +249,6 @@ def _training_texts(split: Split) -> list[str]:
     frame, titles = split.train.frame, split.train.titles() or []
     columns = [name for name in FIELDS if name in frame.columns and name != "rating"]
     return [text for name in columns for text in frame[name].to_list() if text] + [title for title in titles if title]
-
-
-def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool) -> None:
-    """Refuses, before any work, a folder that is taken, or that cannot be gone on with.
-
-    Raises:
-        ConfigError: See `train_run`.
-        ArtifactError: The checkpoint is damaged.
-    """
-    out = folder.path
-    if resume:
-        check_checkpoints(folder.checkpoint)
-        begun = folder.load_config()
-        asked = config.filled(begun).resolved(0)  # a run of 0.1 has left open what a resumed one would have otherwise
-        if (asked.model, config.seed) != (begun.model, begun.seed):
-            raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not overwrite:
-            raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
-        if not folder.config.is_file():
-            raise ConfigError(f"{out}: is not a run folder, so it is not overwritten; remove it yourself")
 
 
 def _finish(

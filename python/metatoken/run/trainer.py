@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatoken.errors import ArtifactError, ConfigError
+from metatoken.run.manifest import check_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,11 @@ def is_first_process() -> bool:
 
 
 def make_trainer(
-    settings: TrainerSettings, folder: RunFolder, say: Callable[[str], None], measures: Sequence[L.Callback] = ()
+    settings: TrainerSettings,
+    folder: RunFolder,
+    say: Callable[[str], None],
+    measures: Sequence[L.Callback] = (),
+    owner: Callable[[], str] | None = None,
 ) -> L.Trainer:
     """Lightning's trainer for a run.
 
@@ -40,6 +44,7 @@ def make_trainer(
         folder: Where it writes checkpoints and what it logs.
         say: Gets one line per epoch.
         measures: What is measured and watched after each epoch.
+        owner: Gives what checkpoints belong to, see `run.manifest.identity`.
 
     Raises:
         ConfigError: Lightning refuses the settings, or what they need is not installed.
@@ -63,7 +68,7 @@ def make_trainer(
                 enable_model_summary=False,
                 enable_progress_bar=False,
                 callbacks=[*measures, *_callbacks(settings, folder, say)],
-                plugins=None if sharded else [AtomicCheckpointIO()],
+                plugins=None if sharded else [AtomicCheckpointIO(owner)],
                 **(steps | settings.options),
             )
     except (TypeError, ValueError, MisconfigurationException) as error:
@@ -112,14 +117,20 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
 
     Raises:
         KeyboardInterrupt: Ctrl-C, which Lightning turns into an exit.
-        ConfigError: The checkpoint is of a version that grouped weights in another way.
+        ConfigError: The checkpoint is of a version that grouped weights in another way, or Lightning refuses settings
+            that it has not looked at before.
     """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     try:
         with _quiet():
             trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
     except SystemExit as error:
-        if trainer.interrupted:
-            raise KeyboardInterrupt from error
+        if trainer.interrupted:  # by Ctrl-C or SIGTERM
+            cause = error.__context__
+            raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from error
         raise
     except ValueError as error:
         if "parameter group" not in str(error):
@@ -128,23 +139,27 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
         raise ConfigError(f"--resume: {said}; train again with --overwrite") from error
 
 
-def check_checkpoints(last: Path) -> None:
-    """Refuses, before any work, to go on from a checkpoint that is missing or damaged, or whose best epoch is damaged.
+def check_checkpoints(last: Path, owner: Callable[[], str]) -> None:
+    """Refuses, before any work, to go on from checkpoints that are missing, damaged, or of another run.
+
+    Args:
+        last: What is gone on from; the best epoch lies beside it.
+        owner: Gives what they must belong to, where they say it.
 
     Raises:
         ConfigError: There is none.
-        ArtifactError: It is damaged.
+        ArtifactError: One is damaged, or of another run.
     """
+    from metatoken.model.store.checkpoints import owner_of
+
     if last.is_dir():
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
     for path in last.parent.glob("*.ckpt"):
-        sound = False
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as parts:
-            sound = parts.testzip() is None
-        if not sound:
-            raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
+        check_archive(path)
+        if (found := owner_of(path)) is not None and found != owner():
+            raise ArtifactError(f"{path}: is of another run, with another log, other tokens or another seed")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from metatoken.errors import MetatokenError
 from metatoken.recommend.requests import Answer, Model, Prepared
 from metatoken.serve.batching import Batcher
-from metatoken.serve.guard import Guard
+from metatoken.serve.guard import Doors, Guard
 from metatoken.serve.limits import Limits
-from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, parse
+from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse
 from metatoken.serve.metrics import TYPE, Metrics
 
 if TYPE_CHECKING:
@@ -30,10 +30,20 @@ PAGE = {
     "/page/style.css": ("style.css", "text/css; charset=utf-8"),
 }
 LONGEST_SEARCH, MOST_FOUND = 200, 50
+LONGEST_NUMBER = 9  # digits
 
 
-def create_app(recommender: Recommender, limits: Limits | None = None) -> Guard:
-    """The application over a loaded recommender, for any ASGI server."""
+def create_app(
+    recommender: Recommender, limits: Limits | None = None, *, hosts: Collection[str] = (), token: str | None = None
+) -> Guard:
+    """The application over a loaded recommender, for any ASGI server.
+
+    Args:
+        recommender: Answers.
+        limits: What is taken on.
+        hosts: Names under which it may be asked; none allows all.
+        token: What clients must show as `Authorization: Bearer ...`; only `/health` is open to all.
+    """
     limits = limits or Limits()
     service = Service(recommender, limits)
     app = FastAPI(
@@ -50,7 +60,8 @@ def create_app(recommender: Recommender, limits: Limits | None = None) -> Guard:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
         app.add_exception_handler(kind, service.error)
-    return Guard(app, limits, service.metrics, {*PAGE, "/recommend", *shown})
+    paths = {*PAGE, "/recommend", *shown}
+    return Guard(app, limits, service.metrics, paths, Doors(frozenset(host.lower() for host in hosts), token))
 
 
 class Service:
@@ -68,8 +79,10 @@ class Service:
 
     async def recommend(self, request: Request) -> Response:
         """Items for one request, or for each of `requests`, where each has its own answer or error."""
-        asks, several = parse(await request.body(), self.limits)
-        prepared: list[Prepared | ApiError] = [self._prepare(ask) for ask in asks]
+        check_json(request.headers.get("content-type", ""))
+        # Not in the loop, which answers all others.
+        asks, several = await run_in_threadpool(parse, await request.body(), self.limits)
+        prepared = await run_in_threadpool(lambda: [self._prepare(ask) for ask in asks])
         if not several and isinstance(prepared[0], ApiError):
             raise prepared[0]
         ready = [one for one in prepared if isinstance(one, Prepared)]
@@ -87,7 +100,8 @@ class Service:
         """Items whose titles or ids contain the words of `q`, best first."""
         if len(q) > LONGEST_SEARCH:
             raise ApiError(422, "invalid_request", f"q: expected at most {LONGEST_SEARCH} characters, got {len(q)}")
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_FOUND:
+        known = limit.isascii() and limit.isdigit() and len(limit) <= LONGEST_NUMBER
+        if not known or not 1 <= int(limit) <= MOST_FOUND:
             raise ApiError(422, "invalid_request", f"limit: expected a number from 1 to {MOST_FOUND}, got {limit[:20]}")
         catalogue = self.recommender.catalogue
         rows = await run_in_threadpool(catalogue.search, q, int(limit))
@@ -98,11 +112,11 @@ class Service:
         """Whether requests are taken, and what may be asked."""
         catalogue = self.recommender.catalogue
         state = {
-            "status": "stopping" if self.batcher.closed else "ok",
+            "status": self.batcher.state,
             "users": len(self.recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
             "models": list(get_args(Model)), "limits": self.limits.shown(),
         }  # fmt: skip
-        return JSONResponse(state, 503 if self.batcher.closed else 200)
+        return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 
     async def show_metrics(self) -> Response:
         """Counters and histograms in the text format of Prometheus."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from metatoken.errors import MetatokenError
+from metatoken.errors import CoreError, MetatokenError
 from metatoken.serve.limits import Limits
 
 Ask = TypeVar("Ask")
@@ -61,6 +61,13 @@ class Batcher(Generic[Ask, Got]):
         """Requests in the queue, those in the model not counted."""
         return len(self._jobs)
 
+    @property
+    def state(self) -> str:
+        """`ok`, `stopping`, or `broken` where nothing takes requests out of the queue any more."""
+        if self.closed:
+            return "stopping"
+        return "broken" if self._task.done() else "ok"
+
     async def __aenter__(self) -> Batcher[Ask, Got]:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -71,9 +78,7 @@ class Batcher(Generic[Ask, Got]):
     async def __aexit__(self, *error: object) -> None:
         self.closed = True
         self._wake.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.grace_s):
-                await asyncio.shield(self._task)
+        await asyncio.wait({self._task}, timeout=self.limits.grace_s)  # raises nothing, however the task has ended
         self._task.cancel()
         for job in self._jobs:
             _fail(job, ClosedError("the server stopped before it came to this request"))
@@ -88,8 +93,8 @@ class Batcher(Generic[Ask, Got]):
             ClosedError: The server is stopping.
             TimeoutError: They took too long.
         """
-        if self.closed:
-            raise ClosedError("the server is stopping")
+        if self.state != "ok":
+            raise ClosedError(f"the server is {self.state}")
         if self.waiting + len(asks) > self.limits.queue:
             raise BusyError(f"{self.waiting} requests are waiting already, and {self.limits.queue} may")
         loop = asyncio.get_running_loop()
@@ -130,9 +135,11 @@ class Batcher(Generic[Ask, Got]):
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self.work, [job.ask for job in batch])
-        except Exception as error:  # noqa: BLE001 (whatever it is belongs to these requests; the server goes on)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 (of these requests, a panic of native code, too; the server goes on)
             if len(batch) == 1:
-                _fail(batch[0], error)
+                _fail(batch[0], error if isinstance(error, Exception) else CoreError(str(error)))
                 return
             # One request must not spoil its neighbours: each gets its own answer or its own error.
             for job in batch:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
@@ -28,11 +30,43 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Doors:
+    """Who may ask.
+
+    Attributes:
+        hosts: Names, in lower case and without a port, under which a client may know the server; none allows all. A
+            page of somebody else can have a browser ask a server on its machine, but only under the page's own name.
+        token: What a client must show; only `/health` is open to all. None asks for nothing.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    token: str | None = None
+
+    def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
+        """Refuses a request by its headers, before its body is read: `ApiError`."""
+        host = _name(headers.get(b"host", b"").decode("latin-1"))
+        if self.hosts and host not in self.hosts:
+            said = f"this server does not answer as {host[:100]!r}; start it with --allow-host to let that name in"
+            raise ApiError(403, "host_not_allowed", said)
+        origin = headers.get(b"origin")
+        if origin is not None and _name(origin.decode("latin-1").partition("//")[2]) != host:
+            raise ApiError(403, "origin_not_allowed", "this server does not answer to pages of other origins")
+        shown = headers.get(b"authorization", b"")
+        closed = self.token is not None and path != "/health"
+        if closed and not hmac.compare_digest(shown, f"Bearer {self.token}".encode()):
+            said = "expected the header Authorization: Bearer and the token of the server"
+            raise ApiError(401, "unauthorized", said, headers={"WWW-Authenticate": "Bearer"})
+
+
 class Guard:
     """An ASGI application around another; paths that are not known are counted together, so that memory is bounded."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, metrics: Metrics, paths: Collection[str], doors: Doors | None = None
+    ) -> None:
         self.app, self.limits, self.metrics, self.paths = app, limits, metrics, paths
+        self.doors = doors or Doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection; only requests of HTTP are looked at."""
@@ -60,6 +94,7 @@ class Guard:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            self.doors.check(scope["path"], dict(scope["headers"]))
             body = await self._body(scope, receive)
         except ApiError as error:
             self.metrics.errors[error.code] += 1
@@ -92,6 +127,12 @@ class Guard:
         except ClientDisconnect as error:
             raise ApiError(400, "disconnected", "the client went away") from error
         return bytes(body)
+
+
+def _name(host: str) -> str:
+    """A host without its port, in lower case."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+    return name.strip("[]").lower()
 
 
 def _too_large(most: int) -> ApiError:

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
-from metatoken.errors import ConditionError, MetatokenError, UnknownIdError
+from metatoken.errors import ConditionError, CoreError, MetatokenError, UnknownIdError
 from metatoken.recommend.requests import Request
 from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
 
 Id = Annotated[str, Field(min_length=1, max_length=1000)]
+LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
 FAULT = "something went wrong here; the log of the server says what"
 
 
@@ -27,7 +28,7 @@ class Ask(BaseModel):
     k: int = Field(default=10, ge=1)
     model: Literal["fused", "item_head", "generation"] = "fused"
     exclude_seen: bool = True
-    where: str | None = None
+    where: str | None = Field(default=None, max_length=LONGEST_FILTER)
     allow: list[Id] | None = None
     deny: list[Id] = []
 
@@ -106,6 +107,13 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
         raise ApiError(422, "invalid_request", first, {"fields": fields}) from error
 
 
+def check_json(content_type: str) -> None:
+    """Refuses anything but JSON, so that a page of somebody else cannot send it without being asked: `ApiError`."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        said = f"expected the content type application/json, got {content_type[:100] or 'none'}"
+        raise ApiError(415, "unsupported_media_type", said)
+
+
 def as_api_error(error: BaseException) -> ApiError:
     """What went wrong with one request, as an answer; anything unexpected without its details."""
     match error:
@@ -117,6 +125,8 @@ def as_api_error(error: BaseException) -> ApiError:
             answer = ApiError(503, "stopping", str(error), headers={"Retry-After": "5"})
         case TimeoutError():
             answer = ApiError(504, "timeout", "the answer took too long; ask for less, or try again")
+        case CoreError():
+            answer = ApiError(500, "internal", FAULT)
         case UnknownIdError():
             answer = ApiError(404, "unknown_user", f"{error}; give a history to ask for a stranger", {"field": "user"})
         case ConditionError():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import MOST, SettingError, Settings, setting
 
 Levels = Literal["auto"] | tuple[int, ...]
 Method = Literal["residual", "tree", "flat+rank"]
@@ -42,6 +42,8 @@ def parse_levels(value: Any) -> Levels:
     whole = all(isinstance(size, Integral) for size in sizes) and not any(isinstance(size, bool) for size in sizes)
     if not sizes or not whole or min(sizes) < 1:
         raise ValueError(f'expected "auto" or sizes of at least 1 such as [256, 64] or "256,64", got {value!r}')
+    if max(sizes) > MOST:
+        raise ValueError(f"expected sizes of at most {MOST}, got {max(sizes)}")
     if len(sizes) > MOST_LEVELS:
         raise ValueError(f"expected at most {MOST_LEVELS} levels (a to z), got {len(sizes)}")
     return tuple(int(size) for size in sizes)
@@ -66,7 +68,9 @@ class TokenSettings(Settings):
     metric: Metric = setting("euclidean", "euclidean or cosine.", group=CLUSTERS)
     init: Init = setting("k-means++", "How k-means starts: k-means++ or random (rows).", group=CLUSTERS)
     max_iterations: int = setting(20, "Most updates of a k-means run.", ge=0, group=CLUSTERS)
-    sample: int | None = setting(None, "Rows that a k-means run trains on; by default all.", ge=1, group=CLUSTERS)
+    sample: int | None = setting(
+        None, "Rows that a k-means run trains on; by default all.", ge=1, size=False, group=CLUSTERS
+    )
     dim: int = setting(64, "Length of the embeddings.", ge=1, le=65536, group=WALKS)
     meta_paths: tuple[str, ...] = setting(
         ("user-item-user", "item-user-item"),
@@ -110,7 +114,7 @@ class TokenSettings(Settings):
         None, "Blocks of nodes that train apart, by default from their number; changes the result.", ge=1, group=WALKS
     )
     cold: Cold = setting("none", "neighbours: their vectors are those of what they share; none.", group=COLD)
-    min_edges: int = setting(0, "Ids with fewer training edges count as cold, too.", ge=0, group=COLD)
+    min_edges: int = setting(0, "Ids with fewer training edges count as cold, too.", ge=0, size=False, group=COLD)
     item_features: str | None = setting(
         None, "A folder of text-vectors, FILE.parquet[:IDCOLUMN:COLUMN] or FILE.npy:IDS.txt to map to vectors.",
         group=COLD,
@@ -123,7 +127,7 @@ class TokenSettings(Settings):
     )
     max_cluster_size: int | None = setting(
         None, "Most ids of a kind with the same first token; by default as many as there are codes below.", ge=1,
-        group=CLUSTERS,
+        size=False, group=CLUSTERS,
     )  # fmt: skip
 
     def check(self) -> None:

@@ -83,14 +83,22 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
 
 def read_vocabulary(folder: Path) -> dict[str, Any]:
     """Read the fields of a vocabulary; see `Vocabulary.load`."""
-    manifest = artifacts.read_manifest(folder, KIND, SCHEMA)
+    with artifacts.read_as(KIND, folder):
+        return _fields(folder, artifacts.read_manifest(folder, KIND, SCHEMA, (ENTITIES, CODEBOOK, VECTORS)))
+
+
+def _fields(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     expected = COLUMNS if manifest["schema"] < SCHEMA else COLUMNS | ORIGIN
     entities = artifacts.read_frame(folder / ENTITIES, expected)
     tensors, _ = artifacts.read_tensors(folder / VECTORS, VECTOR_NAMES)
     codebook, user_codebook = _read_codebooks(folder / CODEBOOK)
     levels = tuple(manifest["levels"])
     codes = _codes(entities["codes"], len(levels))
+    if (codes >= np.array(levels, dtype=np.int64)).any() or (codes < -1).any():
+        raise ArtifactError(f"{folder}: {ENTITIES} holds codes beyond the levels {list(levels)}; save it again")
     n_users = int((entities["kind"] == "user").sum())
+    if (entities["kind"][:n_users] != "user").any() or (entities["kind"][n_users:] != "item").any():
+        raise ArtifactError(f"{folder}: {ENTITIES} does not hold users, then items; save the vocabulary again")
     if len(tensors["vectors"]) != len(entities) or len(tensors["centroids"]) != sum(levels):
         raise ArtifactError(f"{folder}: {VECTORS} does not fit {ENTITIES}; save the vocabulary again")
     titles = entities["title"][n_users:]

@@ -12,10 +12,16 @@ import pytest
 import torch
 
 from metatoken import TaskDataModule
-from metatoken.errors import ConfigError
+from metatoken.errors import ConfigError, DivergedError
 from metatoken.model.objective import TargetScores, loss_parts
 from metatoken.model.settings import Weights
-from metatoken.model.store.checkpoints import AtomicCheckpointIO, check_weights, random_state, set_random_state
+from metatoken.model.store.checkpoints import (
+    AtomicCheckpointIO,
+    check_weights,
+    owner_of,
+    random_state,
+    set_random_state,
+)
 
 
 class StopError(Exception):
@@ -182,6 +188,17 @@ def test_a_kill_while_saving_leaves_the_older_checkpoint(tmp_path: Path) -> None
         AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1000)}, path)
         assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.ones(1000))
         assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_never_saved(bad: float, tmp_path: Path) -> None:
+    path, io = tmp_path / "last.ckpt", AtomicCheckpointIO(lambda: "mine")
+    io.save_checkpoint({"state_dict": {"w": torch.zeros(3)}, "epoch": 0, "global_step": 4}, path)
+    broken = {"w": torch.tensor([1.0, bad, 2.0])}
+    with pytest.raises(DivergedError, match=r"w holds values that are no numbers in epoch 2, step 8; .*learning_rate"):
+        io.save_checkpoint({"state_dict": broken, "epoch": 1, "global_step": 8}, path)
+    assert torch.equal(torch.load(path, weights_only=True)["state_dict"]["w"], torch.zeros(3))
+    assert owner_of(path) == "mine"
 
 
 def test_fsdp_clips_by_the_norm_over_all_shards(make_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,8 +112,6 @@ def convert(source: Path, folder: Path, progress: Progress) -> None:
         plain.load_state_dict(quantised.state_dict())
         progress(3, steps)
         plain.save_pretrained(folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors makes files that nobody else may read
     progress(steps, steps)
 
 

@@ -7,7 +7,6 @@ is on disk already.
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +16,32 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from metatoken.errors import ConfigError
+from metatoken.artifacts import atomic_file
+from metatoken.errors import REMEDY, ConfigError, DivergedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
-PARTIAL = ".partial"
+
+OWNER = "run"  # key of a checkpoint: what it belongs to
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, then renames it: whatever kills the process, a whole one is left.
+    """Writes a checkpoint as every artifact is written: whatever kills the process, a whole one is left.
 
     Lightning's own goes through a temporary folder that may lie on another disk, where a rename is a copy.
     Give it to a trainer of your own as `Trainer(plugins=[AtomicCheckpointIO()])`.
+
+    Args:
+        owner: Gives what the checkpoints belong to, which each then says.
     """
+
+    def __init__(self, owner: Callable[[], str] | None = None) -> None:
+        super().__init__()
+        self._owner = owner
 
     def save_checkpoint(
         self,
@@ -40,15 +49,31 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: str | os.PathLike[str],
         storage_options: Any = None,  # noqa: ARG002
     ) -> None:
-        """Saves `checkpoint` under the local `path`."""
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        work = place.with_name(place.name + PARTIAL)
-        with work.open("wb") as file:
+        """Saves `checkpoint` under the local `path`.
+
+        Raises:
+            ArtifactError: It cannot be written.
+            DivergedError: A weight is not finite; the older checkpoint stays.
+        """
+        check_finite(checkpoint)
+        if self._owner is not None:
+            checkpoint = checkpoint | {OWNER: self._owner()}
+        with atomic_file(path) as work, work.open("wb") as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        work.replace(place)
+
+
+def owner_of(path: Path) -> str | None:
+    """What a checkpoint belongs to; None where it does not say."""
+    found: str | None = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(OWNER)
+    return found
+
+
+def check_finite(checkpoint: Mapping[str, Any]) -> None:
+    """Refuses weights that are no numbers, which nobody could go on from: `DivergedError`."""
+    for name, value in checkpoint.get("state_dict", {}).items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            place = f"epoch {checkpoint.get('epoch', 0) + 1}, step {checkpoint.get('global_step', 0)}"
+            raise DivergedError(f"training diverged: {name} holds values that are no numbers in {place}; {REMEDY}")
 
 
 class StepCheckpoints(L.Callback):

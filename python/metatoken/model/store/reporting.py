@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
-from metatoken.errors import DivergedError
-from metatoken.model.validation import REMEDY
+from metatoken.errors import REMEDY, DivergedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +42,10 @@ class EpochLines(L.Callback):
     ) -> None:
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
-            place = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}"
-            raise DivergedError(f"training diverged: the loss is {loss} in {place}; {REMEDY}")
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            place = f"epoch {trainer.current_epoch + 1}, batch {batch_idx + 1} (step {trainer.global_step})"
+            said = f"the loss is {loss} in {place}, at a learning rate of {rate:g}"
+            raise DivergedError(f"training diverged: {said}; {REMEDY}")
         self._total += loss
         self._batches += 1
         now = time.monotonic()

@@ -17,6 +17,7 @@ import torch
 
 from metatoken.artifacts import (
     atomic_folder,
+    read_as,
     read_json,
     read_manifest,
     read_tensors,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
-TOKENIZER = "tokenizer"
+TOKENIZER, WEIGHTS = "tokenizer", "weights.safetensors"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -57,7 +58,7 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
             write_tensors(work / FEATURES, {"features": module.item_features})
         if module.ratings is not None:
             write_tensors(work / RATINGS, module.ratings.tensors())
-        save_file(_own_weights(module), work / "weights.safetensors")
+        save_file(_own_weights(module), work / WEIGHTS)
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
 
@@ -74,13 +75,17 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     Raises:
         ArtifactError: A file is missing or altered, or the weights belong to another vocabulary.
     """
+    folder = Path(folder)
+    with read_as(KIND, folder):
+        return _load(folder, vocabulary, read_manifest(folder, KIND, SCHEMA, ("settings.json", WEIGHTS)))
+
+
+def _load(folder: Path, vocabulary: Vocabulary, manifest: dict[str, Any]) -> MetaTokenModule:
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
-    folder = Path(folder)
-    read_manifest(folder, KIND, SCHEMA)
     features = None
-    if (folder / FEATURES).is_file():
+    if FEATURES in manifest["files"]:
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
     settings = _as_saved(ModelSettings.of(None, read_json(folder / "settings.json")))
     rated = [task.name for task in tasks_of(settings.tasks, "rate")]
@@ -90,10 +95,12 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     saved = folder / TOKENIZER
     tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
-    weights = load_file(folder / "weights.safetensors")
+    weights = load_file(folder / WEIGHTS)
     own = _own_weights(module)
     if misfit := find_misfit(weights, own):
         raise ArtifactError(f"{folder}: {misfit}; use the vocabulary that the model was trained with")
+    if broken := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
+        raise ArtifactError(f"{folder}: {broken[0]} holds values that are no numbers; train again")
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)

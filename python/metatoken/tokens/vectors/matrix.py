@@ -7,6 +7,7 @@ one behind the other are used where they are, also in a mapped file; anything el
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ Part = NDArray[Any]
 
 BLOCK = 1 << 22
 """Values that are converted at a time: 16 MiB as float32."""
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Within these the squares of values, and sums of them, are ordinary float32 numbers."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,29 @@ def read_matrix(x: Any, column: str | None = None) -> Matrix:
         return _file(Path(x), column)
     if not isinstance(x, np.ndarray) and (hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__")):
         return _arrow(x, column)
+    if np.ma.is_masked(x):
+        raise ArgumentError("x", "expected plain rows, got a masked array with masked values; fill or drop them first")
     try:
         array = np.asarray(x)
     except (TypeError, RuntimeError, ValueError) as error:
         hint = "a torch tensor must be on the CPU, detached, and of a type that NumPy has: x.detach().cpu().float()"
         raise ArgumentError("x", f"cannot be read as an array ({error}); {hint}") from error
     return _array(array)
+
+
+def check_range(rows: NDArray[np.float32], *, fitted: bool) -> None:
+    """Refuses rows whose squares float32 cannot hold, or, where they are to be fitted, cannot tell from zero.
+
+    NaN and infinity are left to the core, which names the row.
+
+    Raises:
+        ArgumentError: See above; it says by what to multiply.
+    """
+    largest = float(max(rows.max(initial=0.0), -rows.min(initial=0.0)))
+    if LARGEST < largest < math.inf or (fitted and 0.0 < largest < SMALLEST):
+        power = -math.floor(math.log10(largest))
+        said = f"expected the largest value to be within {SMALLEST:g} and {LARGEST:g}, got {largest:g}"
+        raise ArgumentError("x", f"{said}, whose square float32 cannot hold; multiply the vectors by 1e{power}")
 
 
 def _array(array: NDArray[Any]) -> Matrix:

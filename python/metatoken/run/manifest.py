@@ -1,0 +1,151 @@
+"""The manifest of a run, written last: it ties the parts together, each of which is whole by itself.
+
+run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, training.json and of the manifests of
+                   vocabulary/, items/ and model/, which have those of their files; of the weights of a frozen
+                   backbone, which the run does not hold; `state`: begun or finished
+
+A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
+never read with an old model. Runs of older versions have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metatoken.artifacts import MANIFEST, atomic_file, read_manifest, sha256, write_manifest
+from metatoken.artifacts.manifest import read_header
+from metatoken.errors import ArtifactError, MetatokenWarning
+
+if TYPE_CHECKING:
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.run.config import Config
+    from metatoken.run.folder import RunFolder
+
+KIND, SCHEMA = "run", 1
+BEGUN = ("history.parquet", "vocabulary/manifest.json", "items/manifest.json")  # do not change while it is trained
+NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
+PARTS = (*NEEDED, "items/manifest.json", "training.json")
+State = Literal["begun", "finished"]
+
+
+def seal(folder: RunFolder, state: State, backbone: str | None) -> None:
+    """Writes the manifest over what is there; the same bytes for the same content.
+
+    Args:
+        folder: The run.
+        state: Whether it can be used.
+        backbone: Checksum of the weights of a frozen backbone, see `backbone_checksum`.
+    """
+    path = folder.path
+    names = [name for name in (PARTS if state == "finished" else BEGUN) if (path / name).is_file()]
+    with atomic_file(path / MANIFEST) as work:
+        write_manifest(path, KIND, SCHEMA, names, work, state=state, backbone=backbone)
+
+
+def check_run(folder: RunFolder) -> dict[str, Any] | None:
+    """Checks, at the cost of reading the log once, that the parts of a finished run belong together.
+
+    Returns:
+        The manifest; None for a run of before there was one.
+
+    Warns:
+        MetatokenWarning: There is none.
+
+    Raises:
+        ArtifactError: A part is missing or altered.
+    """
+    if not (folder.path / MANIFEST).exists():
+        said = "has no manifest, as older versions left it, so nothing says that its parts belong together"
+        warnings.warn(f"{folder.path}: {said}", MetatokenWarning, stacklevel=3)
+        return None
+    return read_manifest(folder.path, KIND, SCHEMA, NEEDED)
+
+
+def is_begun(folder: RunFolder) -> bool:
+    """Whether a manifest says that the run is being trained, or was when it was interrupted."""
+    if not (folder.path / MANIFEST).exists():
+        return False
+    found = read_header(folder.path)
+    return found["kind"] == KIND and found.get("state") == "begun"
+
+
+def check_begun(folder: RunFolder) -> None:
+    """Checks what a run had before it was trained; nothing for a run of before there were manifests.
+
+    Raises:
+        ArtifactError: A part is missing or altered.
+    """
+    if (folder.path / MANIFEST).exists():
+        read_manifest(folder.path, KIND, SCHEMA, BEGUN[:2])
+
+
+def check_backbone(module: MetaTokenModule, manifest: dict[str, Any] | None, folder: Path) -> None:
+    """Compares the weights of a frozen backbone with those that a run was trained on.
+
+    Raises:
+        ArtifactError: They are others.
+    """
+    expected = None if manifest is None else manifest.get("backbone")
+    if expected is not None and backbone_checksum(module) != expected:
+        said = f"the backbone {module.settings.backbone} has other weights than those that the run was trained on"
+        raise ArtifactError(f"{folder}: {said}; put those back, or train again")
+
+
+def check_bytes(folder: RunFolder) -> list[str]:
+    """Reads every file of a run and compares it with its checksum; names of what was checked.
+
+    Raises:
+        ArtifactError: Something is missing or altered, or the run is not finished.
+    """
+    from metatoken.artifacts.manifest import artifact_folders
+
+    folder.check_finished()
+    manifest = check_run(folder)
+    found = [] if manifest is None else [*manifest["files"]]
+    for one in artifact_folders(folder.path):
+        header = read_header(one)
+        read_manifest(one, header["kind"], header["schema"])
+        found += [(one / name).relative_to(folder.path).as_posix() for name in header["files"]]
+    for path in sorted(folder.checkpoint.parent.glob("*.ckpt")):
+        if path.is_file():
+            check_archive(path)
+            found.append(path.relative_to(folder.path).as_posix())
+    return sorted(set(found))
+
+
+def check_archive(path: Path) -> None:
+    """Reads a checkpoint, whose parts have checksums of their own: `ArtifactError` if one differs."""
+    sound = False
+    with suppress(zipfile.BadZipFile, OSError, EOFError, NotImplementedError), zipfile.ZipFile(path) as parts:
+        sound = parts.testzip() is None
+    if not sound:
+        raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
+
+
+def identity(folder: RunFolder, config: Config) -> str:
+    """What a checkpoint belongs to: the log, the tokens and the seed, whatever the number of epochs.
+
+    Not the settings of the model, which a later version may have more of; they are compared by themselves.
+    """
+    parts = [sha256(folder.history), sha256(folder.vocabulary / MANIFEST), config.seed]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def backbone_checksum(module: MetaTokenModule) -> str | None:
+    """Checksum of the weights that are neither trained nor saved with a model; None where there are none."""
+    import torch
+
+    if module.settings.tuned == "full":
+        return None
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.network.named_parameters()):
+        if name.startswith("backbone.") and "lora_" not in name:
+            values = parameter.detach().to("cpu").contiguous().view(-1).view(torch.uint8)
+            digest.update(values.numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""Values that are legal numbers or texts and yet cannot be used: refused in one line, before anything is allocated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+
+from metatoken.config import MOST, SettingError, check_memory, shown, spec_of
+from metatoken.data.conditions import parse_condition
+from metatoken.errors import ArgumentError, ConditionError, ConfigError
+from metatoken.model.settings import ModelSettings, Weights
+from metatoken.run.config import load_config
+from metatoken.run.yaml_text import parse_yaml
+from metatoken.tokens.codes.clustering import fit
+from metatoken.tokens.settings import TokenSettings
+from metatoken.tokens.vectors.matrix import read_matrix
+from tests.faults.campaign import setting_classes
+
+COUNTS = {
+    "fusion_users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps", "validation_users",
+    "sample", "min_edges", "max_cluster_size", "max_items",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", setting_classes(), ids=lambda kind: kind.__name__)
+def test_every_integer_that_sizes_something_has_an_upper_bound(kind: Any) -> None:
+    types = get_type_hints(kind)
+    for one in fields(kind):
+        if int in {types[one.name], *get_args(types[one.name])}:
+            assert spec_of(one).most <= MOST or spec_of(one).le is not None or one.name in COUNTS, one.name
+
+
+def test_a_size_beyond_the_bound_is_refused_by_name() -> None:
+    with pytest.raises(
+        SettingError, match=rf"walk_length: expected an integer of at least 2 and at most {MOST}, got 2"
+    ):
+        TokenSettings(walk_length=2_000_000_000)
+    with pytest.raises(SettingError, match="levels: expected sizes of at most"):
+        TokenSettings(levels=(60, 16_777_216))
+    with pytest.raises(ArgumentError, match=r"levels: needs .* GB of memory"):
+        check_memory("levels", 1 << 60)
+
+
+def test_a_model_that_learns_nothing_is_refused() -> None:
+    with pytest.raises(SettingError, match="weights"):
+        Weights(item=0, generation=0, shared=0, text=0, rating=0)
+    assert ModelSettings(weights={"item": 1, "generation": 0, "shared": 0, "text": 0, "rating": 0}).weights.item == 1  # type: ignore[arg-type]
+
+
+def test_a_long_value_is_shown_short() -> None:
+    assert len(shown("x" * 10_000)) < 300
+    assert len(shown([["x" * 100] * 100] * 100)) < 1100
+    assert shown("soon") == "'soon'"
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BROKEN = {
+    "the same key twice": ("data: {path: a}\nseed: 1\nseed: 2\n", r"c\.yaml:3: the key 'seed' stands in line 2"),
+    "references that grow": (BOMB, "holds more than"),
+    "a reference to itself": ("data: &a {path: *a}\n", "refers to itself"),
+    "nested deep": (f"data: {'[' * 3000}{']' * 3000}\n", "nested too deep"),
+    "a number of thousands of digits": (f"seed: {'9' * 5000}\n", "cannot be read"),
+    "a date that is none": ("seed: 2024-13-45\n", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_configuration_that_no_person_writes(name: str, tmp_path: Path) -> None:
+    text, said = BROKEN[name]
+    (tmp_path / "c.yaml").write_text(text)
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=said) as refused:
+        load_config(tmp_path / "c.yaml")
+    assert len(str(refused.value)) < 1000
+    assert time.monotonic() - began < 60
+
+
+def test_yaml_that_people_write() -> None:
+    text = "base: &base {a: 1, b: [x, y]}\nother: {<<: *base, c: 2}\n"
+    assert parse_yaml(text, "x") == {"base": {"a": 1, "b": ["x", "y"]}, "other": {"a": 1, "b": ["x", "y"], "c": 2}}
+    assert parse_yaml("", "x") is None
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e30, 1e-20, 1e-30])
+@pytest.mark.parametrize("method", ["residual", "tree", "flat+rank"])
+def test_vectors_whose_squares_float32_cannot_hold(scale: float, method: str) -> None:
+    x = (np.random.default_rng(0).normal(size=(60, 8)) * scale).astype(np.float32)
+    levels = [4, 60] if method == "flat+rank" else [8, 4]
+    with pytest.raises(ArgumentError, match=r"x: expected the largest value .* multiply the vectors by 1e"):
+        fit(x, levels, method=method)
+
+
+def test_masked_values_are_not_read_as_numbers() -> None:
+    masked = np.ma.masked_array(np.ones((3, 2)), mask=[[True, False], [False, False], [False, False]])
+    with pytest.raises(ArgumentError, match="masked"):
+        read_matrix(masked)
+    assert len(read_matrix(np.ma.masked_array(np.ones((3, 2))))) == 3
+
+
+@pytest.mark.parametrize("text", ["price < {}x", "price < {}.{}.", "price < {}e", "price < -{}..", "price < .{}x"])
+def test_a_filter_is_read_in_linear_time(text: str) -> None:
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(ConditionError):
+            parse_condition(text.replace("{}", "1" * 4800))
+    assert time.monotonic() - began < 10  # one of these took 4 s before
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "-" + "1" * 4400, "0" * 4500 + "1e999"])
+def test_a_number_that_no_column_holds(number: str) -> None:
+    with pytest.raises(ConditionError, match="too large"):
+        parse_condition(f"price < {number}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", 1), ("1.5", 1.5), (".5", 0.5), ("2.", 2.0), ("-3e2", -300.0), ("1E-2", 0.01), ("007", 7)]
+)
+def test_numbers_of_filters_are_read_as_before(text: str, value: float) -> None:
+    node: Any = parse_condition(f"price < {text}")
+    assert node.values == (value,)
+    assert type(node.values[0]) is type(value)
