@@ -40,11 +40,11 @@ def test_a_text_is_not_empty_unless_it_may_be(answering_run: TrainedRun, prompts
     """A model that would end at once: its end token is what it writes first."""
     module = answering_run.run.module
     tokenizer: Any = module.tokenizer
-    first = write(module.network, tokenizer, prompts[:1], TextOptions(max_new_tokens=1))[0]
-    (end,) = tokenizer(f" {first}", add_special_tokens=False)["input_ids"]
+    marks = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    numbers = SimpleNamespace(**marks, batch_decode=lambda ids, **_: [str(row[0]) for row in ids.tolist()])
+    end = int(write(module.network, numbers, prompts[:1], TextOptions(max_new_tokens=1, min_new_tokens=0))[0])
     ending = SimpleNamespace(
-        eos_token_id=end,
-        pad_token_id=tokenizer.pad_token_id,
+        **marks | {"eos_token_id": end},
         batch_decode=lambda ids, **_: ["".join("" if i == end else "x" for i in row) for row in ids.tolist()],
     )
     assert write(module.network, ending, prompts[:1], TextOptions(max_new_tokens=4, min_new_tokens=0)) == [""]
