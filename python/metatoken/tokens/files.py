@@ -88,7 +88,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         if file.suffix != ".parquet":
             expected = "a folder, a .parquet file or FILE.npy:IDS.txt"
             raise ArgumentError("item_features", f"expected {expected}, got {spec!r}")
-        raw = read_table(file, [])
+        raw = read_table(file, None)
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
         names = data.ids(raw, id_column, "item").to_list()
