@@ -72,16 +72,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    data, quiet = folder / "data", {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, **account}
-    subprocess.run([binary, "initdb", "-D", data, "-o", "-U shop -A trust -E UTF8"], **quiet)  # type: ignore[call-overload]
+    data, quiet = folder / "data", {"stdout": subprocess.DEVNULL, "cwd": folder, **account}
+    subprocess.run([binary, "initdb", "-D", data, "-o", "-U shop -A trust -E UTF8"], check=True, **quiet)  # type: ignore[call-overload]
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    subprocess.run([binary, "start", "-w", "-D", data, "-l", folder / "log", "-o", options], **quiet)  # type: ignore[call-overload]
+    subprocess.run([binary, "start", "-w", "-D", data, "-l", folder / "log", "-o", options], check=True, **quiet)  # type: ignore[call-overload]
     try:
         uri = f"postgresql://shop@127.0.0.1:{port}/postgres"
         write_rows(uri, "log", [FRAME.head(3), FRAME.tail(3)])
         yield uri
     finally:
-        subprocess.run([binary, "stop", "-m", "immediate", "-D", data], **quiet)  # type: ignore[call-overload]
+        subprocess.run([binary, "stop", "-m", "immediate", "-D", data], check=True, **quiet)  # type: ignore[call-overload]
 
 
 def test_every_store_gives_the_same_log(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_store_gives_the_same_log(tmp_path: Path) -> None:
 def test_postgresql_gives_the_same_log(server: str) -> None:
     log = Interactions.read(uri=server, query=QUERY, **NAMES)
     assert log.checksum() == Interactions.from_frame(FRAME, **NAMES).checksum()
-    with pytest.raises(DataError, match="the database says: .*nothing.* does not exist"):
+    with pytest.raises(DataError, match=r"the database says: .*nothing.* does not exist"):
         read_query(server, "SELECT * FROM nothing")
 
 

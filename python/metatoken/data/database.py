@@ -155,9 +155,8 @@ def _quoted(name: str) -> str:
 
 def _create(cursor: Any, table: str, schema: pl.Schema) -> None:
     cursor.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
-    cursor.execute(
-        f"CREATE TABLE {_quoted(table)} ({', '.join(f'{_quoted(name)} {TYPES[dtype]}' for name, dtype in schema.items())})"
-    )
+    columns = ", ".join(f"{_quoted(name)} {TYPES[dtype]}" for name, dtype in schema.items())
+    cursor.execute(f"CREATE TABLE {_quoted(table)} ({columns})")
 
 
 def _insert(kind: str, cursor: Any, table: str, frame: pl.DataFrame) -> None:

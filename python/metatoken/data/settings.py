@@ -175,6 +175,9 @@ class LogSettings(Dialect):
             if self.format == "table" and column in (self.user, self.item):
                 taken = "user" if column == self.user else "item"
                 raise SettingError((name,), f"column {column!r} is already used for {taken}")
+        self._check_companions()
+
+    def _check_companions(self) -> None:
         if self.items is None:
             for name in ("item_id", "title", "categories"):
                 if getattr(self, name) is not None:
