@@ -10,6 +10,7 @@ import typer
 from metatoken.cli.answer import answer
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
+from metatoken.cli.config import config
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
@@ -24,7 +25,7 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, tokenize, text_vectors, inspect, train, baseline, evaluate, compare, recommend, answer, serve, export,
+    quickstart, tokenize, text_vectors, inspect, config, train, baseline, evaluate, compare, recommend, answer, serve, export,
     doctor,
 )  # fmt: skip
 

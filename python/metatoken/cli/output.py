@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_output(path: Path, overwrite: bool) -> None:
     """Refuses, before any work, to write where something other than an empty folder stands already."""
     if not overwrite and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+        raise ArgumentError("--out", f"{path} exists; choose another place, or pass --overwrite to replace it")
 
 
 WIDE = 160  # columns that the whole table of metrics takes
