@@ -25,8 +25,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, tokenize, text_vectors, inspect, config, train, baseline, evaluate, compare, recommend, answer, serve, export,
-    doctor,
+    quickstart, inspect, config, tokenize, text_vectors, train, baseline, evaluate, compare, recommend, answer, serve,
+    export, doctor,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

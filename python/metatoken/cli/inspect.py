@@ -73,7 +73,13 @@ def inspect(
     vocabulary = None if what is None else vocabulary_in(what)
     if vocabulary is None:
         usual = LogSettings(path=Path())
-        look(what, {name: value for name, value in given.items() if value != getattr(usual, name)}, write, overwrite, as_json)
+        look(
+            what,
+            {name: value for name, value in given.items() if value != getattr(usual, name)},
+            write,
+            overwrite,
+            as_json,
+        )
         return
     if write is not None:
         raise ArgumentError("--write", f"is about a log, and {what} is a vocabulary or a run")

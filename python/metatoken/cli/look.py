@@ -37,7 +37,9 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
     warnings = [*suspicions(guess, raw), *audit(log).warnings]
     if as_json:
         understood = {name: str(value) if isinstance(value, Path) else value for name, value in guess.settings.items()}
-        print(json.dumps({"data": understood, "facts": dict(facts), "notes": log.notes, "warnings": warnings}, indent=2))
+        print(
+            json.dumps({"data": understood, "facts": dict(facts), "notes": log.notes, "warnings": warnings}, indent=2)
+        )
     else:
         shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
         print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])

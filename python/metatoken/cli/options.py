@@ -42,7 +42,8 @@ def with_log(command: Callable[..., None]) -> Callable[..., None]:
 
 def log_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Takes the settings of a log out of the keyword arguments of a command."""
-    return {name: fields.pop(name) for name in LogSettings.keys() if name in fields}
+    known = LogSettings.keys()
+    return {name: fields.pop(name) for name in list(fields) if name in known}
 
 
 def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSettings]:
@@ -60,7 +61,9 @@ def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSett
     return split_log(log, about.split), about
 
 
-def with_settings(kind: type[Settings], without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    kind: type[Settings], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each field of a class, which reach it as keyword arguments of that class.
 
     typer reads the options of a command from its signature, so the fields are written there in place of `**fields`.

@@ -31,7 +31,10 @@ Ids = Annotated[Path | None, own_option(help="Raw item ids, one per line; by def
 def tokenize(
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the vocabulary; appears when complete.")],
-    log: Annotated[Path | None, typer.Argument(help="A file of interactions (also .gz, .zst), a folder or a pattern.", show_default=False)] = None,
+    log: Annotated[
+        Path | None,
+        typer.Argument(help="A file of interactions (also .gz, .zst), a folder or a pattern.", show_default=False),
+    ] = None,
     embeddings: Embeddings = None,
     vectors: Vectors = None,
     ids: Ids = None,

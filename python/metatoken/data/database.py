@@ -8,7 +8,7 @@ a URI, since that is saved with a run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,16 +117,16 @@ def _postgresql(place: str, query: str) -> pl.DataFrame:
         return pl.DataFrame(cursor.fetch_record_batch())
 
 
-def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
-    """Writes frames as one table, in one transaction: a failure leaves the table that was there before.
+@contextmanager
+def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """A table that is written in one transaction: a failure leaves the one that was there before.
 
     Args:
         uri: As for `read_query`.
         table: Its name, perhaps with a schema (`shop.lists`); what was there under it is replaced.
-        frames: Of the same columns of text, whole numbers and numbers.
 
-    Returns:
-        How many rows were written.
+    Yields:
+        A function that appends a frame, always of the same columns of text, whole numbers and numbers.
 
     Raises:
         ArgumentError: See `read_query`; or the name cannot be one of a table.
@@ -137,15 +137,28 @@ def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
         raise ArgumentError("--table", f"expected a name such as lists or shop.lists, got {table!r}")
     with _told(uri), closing(_connect(kind, place)) as base:
         # A cursor of DuckDB would be a connection, and a transaction, of its own.
-        cursor, rows = base if kind == "duckdb" else base.cursor(), 0
+        cursor, made = base if kind == "duckdb" else base.cursor(), False
         if kind != "postgresql":  # which is in a transaction from the start
             cursor.execute("BEGIN")
-        for frame in frames:
-            if rows == 0:
+
+        def write(frame: pl.DataFrame) -> None:
+            nonlocal made
+            if not made:
                 _create(cursor, table, frame.schema)
+                made = True
             _insert(kind, cursor, table, frame)
-            rows += frame.height
+
+        yield write
         base.commit()
+
+
+def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
+    """Writes frames as one table and returns how many rows they have; see `table_writer`."""
+    rows = 0
+    with table_writer(uri, table) as write:
+        for frame in frames:
+            write(frame)
+            rows += frame.height
     return rows
 
 

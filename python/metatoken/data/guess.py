@@ -31,8 +31,8 @@ ROLES = {
         "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid"
     ),
     "item": (
-        "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song songid "
-        "artist artistid book bookid isbn business businessid place placeid location venue poi video game what recipe"
+        "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
+        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game what recipe"
     ),
     "time": "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat",
     "rating": "rating stars overall score rate ratings grade",
@@ -43,7 +43,7 @@ ROLES = {
 }
 FORMS = [
     f"{date}{clock}"
-    for date in ("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%Y%m%d")
+    for date in "%d.%m.%Y %d-%m-%Y %d/%m/%Y %m/%d/%Y %Y/%m/%d %d.%m.%y %d-%m-%y %d/%m/%y %Y%m%d".split()
     for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S")
 ]  # fmt: skip
 SENSIBLE = (1980, 2100)  # years of a log
@@ -106,7 +106,8 @@ def _guess_file(found: Guess, path: Path) -> RawTable | None:
             _guess_lines(found, lines)
             return None
         _guess_header(found, lines[:LINES], suffix)
-    dialect = {name: value for name, value in found.settings.items() if name in Dialect.keys()}
+    known = Dialect.keys()
+    dialect = {name: value for name, value in found.settings.items() if name in known}
     return read_table(path, None, Dialect.read(dialect))
 
 
@@ -146,7 +147,9 @@ def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
             scored[mark] = width
     if not scored:
         return usual is not None
-    mark = usual if usual in scored and scored[usual] * 2 > max(scored.values()) else max(scored, key=scored.__getitem__)
+    mark = (
+        usual if usual in scored and scored[usual] * 2 > max(scored.values()) else max(scored, key=scored.__getitem__)
+    )
     if mark != usual:
         found.add("separator", mark, f"divides every line into {scored[str(mark)]} fields")
     return True
@@ -175,7 +178,7 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
         numbers = [float(row[at]) for row in rows if len(row) > at and _is_number(row[at])]
         if numbers and min(numbers) >= 1e8:
             names[at] = "time" if "time" not in names else names[at]
-        elif numbers and 0 <= min(numbers) and max(numbers) <= 100 and "rating" not in names:
+        elif numbers and min(numbers) >= 0 and max(numbers) <= 100 and "rating" not in names:
             names[at] = "rating"
     found.add("columns", names, "the first line holds values, so it is no header; check the names")
 

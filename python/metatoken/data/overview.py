@@ -74,7 +74,10 @@ def suspicions(guess: Guess, raw: dict[str, pl.Series]) -> list[str]:
 
 def configuration(guess: Guess, log: Interactions) -> str:
     """A configuration in YAML that reads the log as it was understood, with the reasons as comments."""
-    lines = [f"# {len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them.", "data:"]
+    lines = [
+        f"# {len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them.",
+        "data:",
+    ]
     for name, value in guess.settings.items():
         written = yaml.safe_dump({name: str(value) if name in ("path", "items") else value}, allow_unicode=True).strip()
         reason = f"  # {guess.reasons[name]}" if name in guess.reasons and "\n" not in written else ""

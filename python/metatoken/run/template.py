@@ -19,7 +19,9 @@ EXAMPLE = Path("log.csv")
 def template() -> str:
     """All keys with their defaults, those of optional sections as comments; the log is `log.csv`."""
     config = Config(data=LogSettings(path=EXAMPLE))
-    head = "# Every key of a configuration with its default. Keep what you change; `metatoken train config.yaml` runs it."
+    head = (
+        "# Every key of a configuration with its default. Keep what you change; `metatoken train config.yaml` runs it."
+    )
     return "\n".join([head, *_section(config, "")]) + "\n"
 
 
@@ -27,12 +29,13 @@ def _section(settings: Settings, indent: str) -> Iterator[str]:
     plain = settings.plain()
     for name, one in settings.keys().items():
         value, spec = getattr(settings, name), spec_of(one)
-        text = " ".join(part for part in (spec.help, f"Expected {spec.bounds()}." if spec.bounds() else "") if part)
+        text = " ".join(part for part in (spec.help, f"(A number {spec.bounds()}.)" if spec.bounds() else "") if part)
         if text:
             yield from textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if isinstance(value, Settings):
             yield f"{indent}{name}:"
             yield from _section(value, f"{indent}  ")
         else:
-            written = yaml.safe_dump({name: plain[name]}, allow_unicode=True, default_flow_style=None, width=1000)
-            yield f"{indent}{written.strip()}"
+            flow = isinstance(plain[name], list | dict)
+            written = yaml.safe_dump(plain[name] if flow else {name: plain[name]}, default_flow_style=flow, width=1000)
+            yield f"{indent}{name}: {written.strip()}" if flow else f"{indent}{written.strip()}"

@@ -6,6 +6,7 @@ twice or in vain, an `ArgumentError`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,13 @@ def graph_links(
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
             found[name] = _links(f"{kind}_links", spec, ids, kind)
+    walked = {word for path in settings.meta_paths for word in re.split(r"[->]", path.split()[0])}
+    for name, links in found.items() if settings.cold != "neighbours" else ():
+        if name not in walked:
+            said = (
+                f"no meta-path walks {name!r}, so it changes nothing; add one such as {links.kind}-{name}-{links.kind}"
+            )
+            raise ArgumentError("meta_paths", f"{said} (--meta-path), or cold: neighbours")
     return found
 
 
