@@ -27,6 +27,8 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
     from metatoken.data.overview import configuration, overview, suspicions
     from metatoken.data.settings import LogSettings
 
+    if path is None and "uri" not in given:
+        raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
     guess = guess_log(given if path is None else {"path": path, **given})
