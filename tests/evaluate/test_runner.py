@@ -114,18 +114,17 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     template = find_template("seq-1")
     one = EvaluationBatches(run.module.reader, template, test.users, test.items, history, batch_size=len(test))[0]
     seen = history.take(test.users)
-    prior = TransitionGraph.fit(run.split.train).scores(history, test.users)
+    prior = torch.from_numpy(TransitionGraph.fit(run.split.train).scores(history, test.users))
     with torch.no_grad():
         item = item_scores(network, one.batch)
         beams = beam_search(network, one.batch, one.seen, k=run.split.log.n_items, width=20)
         shared = beam_search(network, one.batch, one.seen, k=10, width=20, leaf=False)
-        reading = Reading(network, one.batch, one.seen, depth=run.split.log.n_items)
-        mixed = run.fusion.mix(item.exp(), reading.generated(), torch.from_numpy(prior))
+        mixed = run.fusion.scores(item, prior)
     expected = {
         "item_head": top_k(item, seen, 10, tolerance=TOLERANCE, log=True)[0],
         "generation": settle(beams.items.numpy(), beams.scores.numpy())[0][:, :10],
         "generation_leaf_off": settle(shared.items.numpy(), shared.scores.numpy())[0],
-        "fused": top_k(mixed, seen, 10, tolerance=TOLERANCE)[0],
+        "fused": top_k(mixed, seen, 10, tolerance=TOLERANCE, log=True)[0],
     }
     for model, rows in expected.items():
         here = predictions.filter(model=model, task="sequential", template="seq-1")
@@ -215,7 +214,7 @@ def test_generated_items_are_put_in_place(trained_run: TrainedRun) -> None:
         np.testing.assert_allclose(dense[row].numpy(), expected, rtol=1e-5)
         assert not expected[one.seen[row]].any()
         assert expected.sum() <= 1 + 1e-5
-    torch.testing.assert_close(reading.probabilities.sum(dim=1), torch.ones(4))
+    torch.testing.assert_close(reading.item.exp().sum(dim=1), torch.ones(4))
 
 
 @pytest.mark.shared_data

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from pathlib import Path
@@ -12,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArtifactError, MetatokenWarning
-from metatoken.predict.fusion import STEPS, Candidates, Fusion, QuickChoice, choose
+from metatoken.predict.fusion import STEPS, Choice, Fusion
 
 
 def distributions(rng: np.random.Generator, users: int, items: int) -> torch.Tensor:
     return torch.from_numpy(rng.dirichlet(np.full(items, 0.3), users).astype(np.float32))
 
 
-def candidates(seed: int, users: int, items: int) -> Candidates:
-    """Three random distributions; targets lean on the prior, and some of them were seen."""
+def opinions(seed: int, users: int, items: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[np.ndarray]]:
+    """Two random opinions as logarithms; targets lean on the prior, and some of them were seen."""
     rng = np.random.default_rng(seed)
-    item, generation, prior = (distributions(rng, users, items) for _ in range(3))
+    item, prior = (distributions(rng, users, items).clamp_min(1e-9).log() for _ in range(2))
     targets = (0.3 * item + 0.7 * prior).argsort(dim=1, descending=True)[np.arange(users), rng.integers(0, 6, users)]
     seen = [rng.choice(items, rng.integers(0, 4), replace=False).astype(np.int32) for _ in range(users)]
-    return item, generation, prior, targets, seen
+    return item, prior, targets, seen
 
 
 def ndcg_at_10(lists: np.ndarray, targets: np.ndarray, seen: list[np.ndarray]) -> float:
@@ -39,99 +38,111 @@ def ndcg_at_10(lists: np.ndarray, targets: np.ndarray, seen: list[np.ndarray]) -
     return gain
 
 
-def brute_force(batches: list[Candidates]) -> dict[tuple[int, int, int], float]:
-    """NDCG@10 of every combination of tenths."""
-    grid = [w for w in itertools.product(range(11), repeat=3) if sum(w) == 10]
-    return {
-        (i, g, p): sum(
-            ndcg_at_10((i / 10 * item + g / 10 * generation + p / 10 * prior).numpy(), targets.numpy(), seen)
-            for item, generation, prior, targets, seen in batches
-        )
-        for i, g, p in grid
-    }
-
-
-def tenths(fusion: Fusion) -> tuple[int, int, int]:
-    return round(10 * fusion.item), round(10 * fusion.generation), round(10 * fusion.prior)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_choose_equals_a_brute_force_loop(seed: int) -> None:
-    batches = [candidates(10 * seed + n, users, 30) for n, users in enumerate((9, 1, 5))]
-    gains = brute_force(batches)
-    found = choose(batches)
-    assert gains[tenths(found)] == pytest.approx(max(gains.values()), abs=1e-9)
-    best = [weights for weights, gain in gains.items() if gain > max(gains.values()) - 1e-9]
-    assert found.item == max(weights[0] for weights in best) / 10
-    assert found.users == 15
-    assert found.item + found.generation + found.prior == pytest.approx(1, abs=1e-12)
-
-
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(6, 30), st.booleans())
-def test_the_quick_choice_equals_a_brute_force_loop(seed: int, users: int, items: int, coarse: bool) -> None:
-    """Item head and prior alone; coarse scores have many ties."""
-    item, _, prior, targets, seen = candidates(seed, users, items)
+def test_the_choice_equals_a_brute_force_loop(seed: int, users: int, items: int, coarse: bool) -> None:
+    """Coarse scores have many ties."""
+    item, prior, targets, seen = opinions(seed, users, items)
     if coarse:
-        item, prior = ((4 * scores / scores.max()).round() / 4 for scores in (item, prior))
-    found = QuickChoice()
-    half = users // 2
+        item, prior = ((scores / 3).round() for scores in (item, prior))
+    choice, half = Choice(), users // 2
     for part in (slice(half), slice(half, None)):
-        found.add(item[part], prior[part], targets[part], seen[part])
-    assert found.users == users
+        choice.add(item[part], prior[part], targets[part], seen[part])
+    assert choice.users == users
+    gains = []
     for n in range(STEPS + 1):
         mixed = ((STEPS - n) / STEPS * item + n / STEPS * prior).numpy()
-        assert float(found.gain[n]) == pytest.approx(ndcg_at_10(mixed, targets.numpy(), seen), abs=1e-5)
+        gains.append(ndcg_at_10(mixed, targets.numpy(), seen))
+        assert float(choice.gain[n]) == pytest.approx(gains[-1], abs=1e-5)
+    found = choice.best()
+    assert (found.item + found.prior, found.users, found.form) == (pytest.approx(1), users, "product")
+    assert gains[round(found.prior * STEPS)] == pytest.approx(max(gains), abs=1e-5)
 
 
-def test_the_one_distribution_that_knows_wins() -> None:
-    rng = np.random.default_rng(0)
-    know = distributions(rng, 40, 20)
-    for place in range(3):
-        parts = [torch.full((40, 20), 0.05) for _ in range(3)]
+def test_the_one_that_knows_wins() -> None:
+    know, nothing = distributions(np.random.default_rng(0), 40, 20).log(), [np.zeros(0, dtype=np.int32)] * 40
+    flat = torch.full((40, 20), 0.05).log()
+    for place, weight in ((0, 0.0), (1, 1 / STEPS)):
+        # A flat opinion changes no rank: the least weight is as good as all, and the item head gets the rest.
+        parts = [flat, flat]
         parts[place] = know
-        nothing = [np.zeros(0, dtype=np.int32)] * 40
-        found = choose([(parts[0], parts[1], parts[2], know.argmax(dim=1), nothing)])
-        # Flat distributions change no rank: a tenth is as good as all, and the item head gets the rest.
-        assert tenths(found) == ((10, 0, 0), (9, 1, 0), (9, 0, 1))[place]
+        choice = Choice()
+        choice.add(parts[0], parts[1], know.argmax(dim=1), nothing)
+        assert choice.best().prior == pytest.approx(weight)
 
 
 def test_equal_weights_lean_on_the_item_head() -> None:
-    one = distributions(np.random.default_rng(0), 6, 15)
-    found = choose([(one, one, one, one.argmax(dim=1), [np.zeros(0, dtype=np.int32)] * 6)])
-    assert tenths(found) == (10, 0, 0)
+    one = distributions(np.random.default_rng(0), 6, 15).log()
+    choice = Choice()
+    choice.add(one, one, one.argmax(dim=1), [np.zeros(0, dtype=np.int32)] * 6)
+    assert (choice.best().item, choice.best().prior) == (1.0, 0.0)
 
 
 def test_without_users_the_default() -> None:
-    assert choose([]) == Fusion()
+    assert Choice().best() == Fusion()
     assert Fusion().users == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, STEPS))
+def test_a_product_is_what_it_says(seed: int, n: int) -> None:
+    """Written once more in float64, item by item; an item that nobody took and the prior never saw stays finite."""
+    rng = np.random.default_rng(seed)
+    item, prior = (distributions(rng, 4, 12).clamp_min(1e-9) for _ in range(2))
+    prior[:, 3] = 0.0
+    weight = n / STEPS
+    found = Fusion(1 - weight, 0.0, weight).scores(item.log(), prior)
+    expected = item.double().numpy() ** (1 - weight) * (prior.double().numpy() + 0.01 / 12) ** weight
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.double().exp().numpy(), expected, rtol=1e-3, atol=1e-9)
+    assert torch.isfinite(found).all()
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 10), st.integers(0, 10))
-def test_a_mixture_of_distributions_is_one(seed: int, i: int, g: int) -> None:
+def test_a_sum_of_distributions_is_one(seed: int, i: int, g: int) -> None:
     g = min(g, 10 - i)
     rng = np.random.default_rng(seed)
     parts = [distributions(rng, 4, 12) for _ in range(3)]
-    mixed = Fusion(i / 10, g / 10, (10 - i - g) / 10).mix(*parts)
+    item, generated, prior = parts
+    weights = Fusion(i / 10, g / 10, (10 - i - g) / 10, form="sum")
+    mixed = weights.scores(item.log(), prior, generated).exp()
     assert mixed.shape == (4, 12)
     assert (mixed >= 0).all()
     torch.testing.assert_close(mixed.sum(dim=1), torch.ones(4))
 
 
 def test_pure_weights_give_the_part_itself() -> None:
-    parts = [distributions(np.random.default_rng(n), 3, 8) for n in range(3)]
-    for place, weights in enumerate(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))):
-        assert torch.equal(Fusion(*weights).mix(*parts), parts[place])
+    item, prior = (distributions(np.random.default_rng(n), 3, 8).clamp_min(1e-6) for n in range(2))
+    for form in ("product", "sum"):
+        found = Fusion(1.0, 0.0, 0.0, form=form).scores(item.log(), prior)
+        torch.testing.assert_close(found.exp(), item)
+        of_prior = Fusion(0.0, 0.0, 1.0, form=form).scores(item.log(), prior)
+        assert torch.equal(of_prior.argsort(1), prior.argsort(1))
 
 
 def test_saved_weights_come_back(tmp_path: Path) -> None:
-    fusion = Fusion(0.3, 0.1, 0.6, users=17)
-    fusion.save(tmp_path / "fusion.json")
-    assert Fusion.load(tmp_path / "fusion.json") == fusion
+    for fusion in (Fusion(0.3, 0.0, 0.7, users=17), Fusion(0.3, 0.1, 0.6, users=17, form="sum")):
+        fusion.save(tmp_path / "fusion.json")
+        assert Fusion.load(tmp_path / "fusion.json") == fusion
+
+
+def test_weights_of_older_versions_are_of_a_sum(tmp_path: Path) -> None:
+    (tmp_path / "fusion.json").write_text('{"item": 0.5, "generation": 0.2, "prior": 0.3, "users": 80}')
+    assert Fusion.load(tmp_path / "fusion.json") == Fusion(0.5, 0.2, 0.3, users=80, form="sum")
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1, 2]", '{"item": 1, "weight": 2}', '{"item": "much"}', '{"item": 0.9}', "3"]
+    "text",
+    [
+        "",
+        "{",
+        "[1, 2]",
+        '{"item": 1, "weight": 2}',
+        '{"item": "much"}',
+        '{"item": 0.9}',
+        "3",
+        '{"item": 0.5, "prior": 0.5, "form": "mean"}',
+        '{"item": 0.5, "prior": 0.3, "generation": 0.2, "form": "product"}',
+    ],
 )
 def test_what_is_no_weights(text: str, tmp_path: Path) -> None:
     path = tmp_path / "fusion.json"
@@ -154,10 +165,8 @@ def test_a_model_without_weight_is_idle(weights: tuple[float, float, float], idl
 
 
 @pytest.mark.parametrize("item", range(STEPS + 1))
-def test_weights_of_the_grid_are_idle_at_zero_alone(item: int) -> None:
-    for generation in range(STEPS + 1 - item):
-        fusion = Fusion(item / STEPS, generation / STEPS, (STEPS - item - generation) / STEPS)
-        assert fusion.idle is (item + generation == 0)
+def test_weights_of_the_grid_are_idle_below_a_tenth(item: int) -> None:
+    assert Fusion(item / STEPS, 0.0, (STEPS - item) / STEPS).idle is (item < STEPS // 10)
 
 
 def test_an_idle_model_is_warned_of_with_a_next_step() -> None:

@@ -35,7 +35,7 @@ def validate(module: Any, split: Any, served: ServedList, times: int = 1) -> lis
 
 
 def served_ndcg(module: Any, split: Any) -> float:
-    """The best mixture of the served lists of all validation users, as evaluation makes and scores them."""
+    """The best fusion of the served lists of all validation users, as evaluation makes and scores them."""
     prior, history, targets = TransitionGraph.fit(split.train), split.history("validation"), split.validation
     template = find_task("sequential").templates[0]
     data = EvaluationBatches(module.reader, template, targets.users, targets.items, history, batch_size=64)

@@ -1,20 +1,25 @@
-"""Fusion: one list from the item head, the generation head and the transition prior.
+"""Fusion: one list from the item head and the transition prior.
 
-    p(i | user) = w_item p_item(i) + w_generation p_generation(i) + w_prior p_prior(i)
+    p(i | user) = p_item(i)^w_item q(i)^w_prior / sum_j p_item(j)^w_item q(j)^w_prior,    q = p_prior + .01 / n_items
 
-A mixture of distributions, its weights chosen on validation users by NDCG@10 and stored with the model.
+A product of two opinions: an item that one of them thinks unlikely stays behind, which a sum of probabilities cannot
+say (logarithmic opinion pool, Genest and Zidek 1986). The second term of q leaves a chance to items that nobody has
+taken yet, and the order of the prior as it is. The weights sum to 1, are chosen on validation users by NDCG@10 and are
+stored with the model.
+
+Runs of versions before 0.3 hold weights of a sum, `w_item p_item + w_generation p_generation + w_prior p_prior`, and
+are served as they were.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -23,8 +28,7 @@ from torch import Tensor
 from metatoken.artifacts import atomic_file, read_json, write_json
 from metatoken.data.ragged import Ragged
 from metatoken.errors import ArtifactError, MetatokenWarning
-from metatoken.model.heads.ranking import target_ranks
-from metatoken.predict.ranker import WIDTH, Reading
+from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.transitions import TransitionGraph
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
@@ -33,30 +37,45 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
     from metatoken.model.module import MetaTokenModule
 
-STEPS = 10  # the grid has multiples of 1 / STEPS
-LEAST = 1 / STEPS  # weight below which the model as good as does not count
+STEPS = 20  # the grid has multiples of 1 / STEPS
+LEAST = 0.1  # weight below which the model as good as does not count
 K = 10  # the place in NDCG@10
+CHANCE = 0.01  # of all items together, in q
+LEAST_FLOAT = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Weights of the mixture; they sum to 1.
+    """Weights of the fused list; they sum to 1.
 
     Attributes:
         item: Weight of the item head.
-        generation: Weight of the generation head.
+        generation: Weight of the generation head; 0 in a product.
         prior: Weight of the transition prior.
         users: Validation users that they were chosen on; 0 for the default.
+        form: What the weights are of.
     """
 
-    item: float = 0.5
+    item: float = 0.6
     generation: float = 0.0
-    prior: float = 0.5
+    prior: float = 0.4
     users: int = 0
+    form: Literal["product", "sum"] = "product"
 
-    def mix(self, item: Tensor, generation: Tensor, prior: Tensor) -> Tensor:
-        """The mixture of three distributions, each float `[B, n_items]`."""
-        return self.item * item + self.generation * generation + self.prior * prior
+    def scores(self, item: Tensor, prior: Tensor, generated: Tensor | None = None) -> Tensor:
+        """Log-probabilities of the fused list, float `[B, n_items]`.
+
+        Args:
+            item: float `[B, n_items]`, log-probabilities of the item head.
+            prior: float `[B, n_items]`, probabilities of the prior.
+            generated: float `[B, n_items]`, probabilities of generated items; for a sum that gives them weight.
+        """
+        if self.item == 1:
+            return item
+        if self.form == "product":
+            return torch.log_softmax(self.item * item + self.prior * opinion(prior), dim=1)
+        mixed = self.item * item.exp() + self.prior * prior
+        return (mixed if generated is None else mixed + self.generation * generated).clamp_min(LEAST_FLOAT).log()
 
     @property
     def idle(self) -> bool:
@@ -65,7 +84,8 @@ class Fusion:
 
     def sentence(self) -> str:
         """The weights, for a person."""
-        return f"{self.item:g} item head, {self.generation:g} generation, {self.prior:g} transitions"
+        generation = "" if self.form == "product" else f"{self.generation:g} generation, "
+        return f"{self.item:g} item head, {generation}{self.prior:g} transitions"
 
     def warn(self) -> None:
         """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
@@ -93,38 +113,23 @@ class Fusion:
         """
         values = read_json(Path(path))
         with suppress(TypeError):
-            fusion = cls(**values)
-            if math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6):
+            fusion = cls(**{"form": "sum"} | values)
+            whole = math.isclose(fusion.item + fusion.generation + fusion.prior, 1.0, abs_tol=1e-6)
+            if whole and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
                 return fusion
         raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
 
 
-Candidates = tuple[Tensor, Tensor, Tensor, Tensor, list[np.ndarray]]
-"""item, generation and prior distributions `[B, n_items]`, targets `[B]`, seen item rows of each user."""
+def opinion(prior: Tensor) -> Tensor:
+    """`log q` of a prior's probabilities, both float `[B, n_items]`."""
+    return torch.log(prior + CHANCE / prior.shape[1])
 
 
-def choose(batches: Iterable[Candidates]) -> Fusion:
-    """The weights with the best NDCG@10 over all batches; among equals the one that leans on the item head most."""
-    grid = [
-        (i / STEPS, g / STEPS, (STEPS - i - g) / STEPS)
-        for i, g in product(range(STEPS, -1, -1), range(STEPS + 1))
-        if i + g <= STEPS
-    ]
-    gain = np.zeros(len(grid))
-    users = 0
-    for item, generation, prior, targets, seen in batches:
-        users += len(targets)
-        for n, weights in enumerate(grid):
-            ranks = target_ranks(Fusion(*weights).mix(item, generation, prior), targets, seen)
-            gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
-    return Fusion(*grid[int(gain.argmax())], users=users) if users else Fusion()
+class Choice:
+    """The weight of the prior, chosen batch by batch.
 
-
-class QuickChoice:
-    """Weights of item head and prior alone, chosen batch by batch at a fraction of the cost of `choose`.
-
-    For every epoch of a training: nothing is generated, a user whom ten items precede under both distributions has no
-    gain whatever the weights, and for the others only items that precede the target under one of them are mixed.
+    A user whom ten items precede under both opinions has no gain whatever the weights, and for the others only items
+    that precede the target under one of them are looked at.
 
     Attributes:
         gain: Sum of NDCG@10 over users by weight of the prior, float64 `[STEPS + 1]`.
@@ -135,13 +140,20 @@ class QuickChoice:
         self.gain, self.users = torch.zeros(STEPS + 1, dtype=torch.float64), 0
 
     def add(self, item: Tensor, prior: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> None:
-        """Adds a batch; arguments as in `Candidates`."""
+        """Adds a batch.
+
+        Args:
+            item: float `[B, n_items]`, log-probabilities of the item head.
+            prior: float `[B, n_items]`, of `opinion`.
+            targets: int64 `[B]` item rows.
+            seen: Seen item rows of each user.
+        """
         self.users += len(targets)
         out = Ragged.of(seen)
         gone = torch.from_numpy(out.owners), torch.from_numpy(out.values)
-        both = torch.stack([scores.index_put(gone, scores.new_tensor(-1.0)) for scores in (item, prior)])
+        both = torch.stack([scores.index_put(gone, scores.new_tensor(-torch.inf)) for scores in (item, prior)])
         own = both.gather(2, targets.expand(2, -1)[:, :, None])
-        lost = (own[0, :, 0] < 0) | ((both > own).all(0).sum(1) >= K)
+        lost = own[0, :, 0].isneginf() | ((both > own).all(0).sum(1) >= K)
         rest = torch.nonzero(~lost)[:, 0]
         both, own, targets = both[:, rest], own[:, rest, 0], targets[rest]
         row, column = torch.nonzero((both >= own[:, :, None]).any(0), as_tuple=True)
@@ -152,6 +164,13 @@ class QuickChoice:
             ranks = 1 + torch.bincount(row[ahead], minlength=len(rest))
             self.gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
 
+    def best(self) -> Fusion:
+        """The weights with the best NDCG@10; among equals those that lean on the item head most."""
+        if self.users == 0:
+            return Fusion()
+        n = int(self.gain.argmax())
+        return Fusion((STEPS - n) / STEPS, 0.0, n / STEPS, users=self.users)
+
 
 @torch.no_grad()
 def choose_fusion(
@@ -160,7 +179,6 @@ def choose_fusion(
     part: Part = "validation",
     *,
     limit: int = 5000,
-    width: int = WIDTH,
     batch_size: int = 256,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -172,7 +190,6 @@ def choose_fusion(
         split: The log, split.
         part: Which held-out items.
         limit: Users at most, drawn once.
-        width: Beams at least.
         batch_size: Prompts in a batch.
         seed: Seed of the draw.
         progress: Called with (batches done, batches in all).
@@ -190,12 +207,10 @@ def choose_fusion(
     users, items = targets.users[chosen], targets.items[chosen]
     data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
 
-    def candidates() -> Iterator[Candidates]:
-        for done, one in enumerate(data, 1):
-            reading = Reading(module.network, one.batch, one.seen, width=width)
-            known = torch.from_numpy(prior.scores(history, one.users))
-            yield reading.probabilities, reading.generated(), known, one.targets, one.seen
-            if progress is not None:
-                progress(done, len(data))
-
-    return choose(candidates())
+    choice = Choice()
+    for done, one in enumerate(data, 1):
+        known = opinion(torch.from_numpy(prior.scores(history, one.users)))
+        choice.add(item_scores(module.network, one.batch), known, one.targets, one.seen)
+        if progress is not None:
+            progress(done, len(data))
+    return choice.best()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Lists = tuple[NDArray[np.int32], NDArray[np.float32]]
     """Item rows `[B, k]`, best first, -1 where no more are allowed, and their scores, minus infinity there."""
 
-DEPTH = 100  # generated items that enter the fusion; the rest of the catalogue has probability 0 there
+DEPTH = 100  # items to generate at least, as a search that looks for few finds worse ones
 WIDTH = 20  # beams at least
 
 
@@ -87,11 +87,6 @@ class Reading:
         return item_scores(self.network, self.batch, self.prefix)
 
     @cached_property
-    def probabilities(self) -> torch.Tensor:
-        """The same as probabilities."""
-        return self.item.exp()
-
-    @cached_property
     def beams(self) -> Recommendations:
         """The `depth` best generated items of each prompt."""
         return self._generated(None, self.depth)
@@ -117,20 +112,20 @@ class Reading:
         return _lists(self._generated(False, k), k)
 
     def fused(self, fusion: Fusion, prior: NDArray[np.float32], k: int) -> Lists:
-        """The k best of a mixture, with probabilities.
+        """The k best of the fused list, with probabilities.
 
         Args:
             fusion: Weights.
             prior: float32 `[B, n_items]` of the prior.
             k: How many.
         """
-        return top_k(self.mixture(fusion, prior), self.blocked, k, tolerance=TOLERANCE)
+        items, logs = top_k(self.mixture(fusion, prior), self.blocked, k, tolerance=TOLERANCE, log=True)
+        return items, np.where(items == NOTHING, logs, np.exp(logs))
 
     def mixture(self, fusion: Fusion, prior: NDArray[np.float32]) -> torch.Tensor:
-        """The mixture of all distributions, float `[B, n_items]`; nothing is generated for a weight of 0."""
-        item = self.probabilities
-        generated = self.generated() if fusion.generation > 0 else torch.zeros_like(item)
-        return fusion.mix(item, generated, torch.from_numpy(prior).to(item.device))
+        """Log-probabilities of the fused list, float `[B, n_items]`; nothing is generated for a weight of 0."""
+        known = torch.from_numpy(prior).to(self.item.device)
+        return fusion.scores(self.item, known, self.generated() if fusion.generation > 0 else None)
 
     def generated(self) -> torch.Tensor:
         """Generated items as probabilities over the catalogue, float `[B, n_items]`; 0 where nothing was generated."""
@@ -174,7 +169,7 @@ class ModelRanker:
         for one in data:
             reading = Reading(self.module.network, one.batch, [seen[:0] for seen in one.seen])
             mixed = reading.mixture(self.fusion, self.prior.scores(history, one.users))
-            parts.append((mixed / mixed.sum(dim=1, keepdim=True)).cpu().numpy())
+            parts.append(torch.softmax(mixed, dim=1).cpu().numpy())
         return np.concatenate(parts)
 
 

@@ -263,7 +263,6 @@ def _finish(
                 module,
                 split,
                 limit=about.fusion_users,
-                width=about.width,
                 batch_size=about.batch_size,
                 seed=config.seed,
                 progress=progress,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import torch
 
-from metatoken.predict.fusion import QuickChoice
+from metatoken.predict.fusion import Choice, opinion
 from metatoken.predict.transitions import TransitionGraph
 from metatoken.tasks.task import tasks_of
 
@@ -25,9 +25,8 @@ ROOM = 1 << 28  # bytes of the graph's distributions that are kept, since they a
 class ServedList(L.Callback):
     """Logs `val/served/ndcg@10`, the NDCG@10 of the list that `metatoken recommend` serves.
 
-    That is the mixture of item head and transition graph under the weights that are best for the epoch, chosen on the
-    same users. Generated items, which may enter the final mixture, are left out: a beam search may take longer than the
-    epoch. Prompts are read once, since the scores are those that `MetaTokenModule.validation_step` has computed.
+    That is the fusion of item head and transition graph under the weights that are best for the epoch, chosen on the
+    same users. Prompts are read once, since the scores are those that `MetaTokenModule.validation_step` has computed.
 
     Args:
         split: The log, split; the graph learns from its train.
@@ -35,11 +34,11 @@ class ServedList(L.Callback):
 
     def __init__(self, split: Split) -> None:
         self.prior, self.history = TransitionGraph.fit(split.train), split.history("validation")
-        self._choice = QuickChoice()
+        self._choice = Choice()
         self._known: dict[int, torch.Tensor] = {}  # by number of the batch, whose users are always the same
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002, D102
-        self._choice = QuickChoice()
+        self._choice = Choice()
 
     def on_validation_batch_end(  # noqa: D102
         self,
@@ -52,7 +51,7 @@ class ServedList(L.Callback):
     ) -> None:
         if pl_module.tasks[dataloader_idx] == "sequential":
             prior = self._prior(batch_idx, batch.users).to(outputs.device)
-            self._choice.add(outputs.exp(), prior, batch.targets, batch.seen)
+            self._choice.add(outputs, prior, batch.targets, batch.seen)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: D102
         found = torch.tensor([*self._choice.gain.tolist(), self._choice.users], device=pl_module.device)
@@ -63,7 +62,7 @@ class ServedList(L.Callback):
     def _prior(self, number: int, users: np.ndarray) -> torch.Tensor:
         if number in self._known:
             return self._known[number]
-        found = torch.from_numpy(self.prior.scores(self.history, users))
+        found = opinion(torch.from_numpy(self.prior.scores(self.history, users)))
         if sum(one.nbytes for one in self._known.values()) + found.nbytes <= ROOM:
             self._known[number] = found
         return found
