@@ -13,8 +13,6 @@ import pytest
 from metatoken.data import Interactions, hold_out
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ConfigError, DataError, MetatokenWarning
-from metatoken.tasks.biases import RatingBase, RatingBias
-from metatoken.tasks.rating import rest_of
 
 FRAME = pl.DataFrame(
     {
@@ -39,6 +37,9 @@ def named(log: Interactions, targets: Any) -> list[str]:
 
 
 def test_rows_without_a_rating_stay_in_the_log() -> None:
+    from metatoken.tasks.biases import RatingBase, RatingBias
+    from metatoken.tasks.rating import rest_of
+
     log = Interactions.from_frame(FRAME, rating="stars")
     assert log.frame["rating"].to_list() == FRAME["stars"].to_list()
     rated = log.having(["rating"])

@@ -78,10 +78,9 @@ def recommend(
 
     if bool(user or users) == bool(history):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    given = _ids(history) if history else None
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
-    pattern = Request(None, given, k, model.value, not include_seen, where, only, never)
+    pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     with _target(out, to_uri, table) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)

@@ -76,7 +76,7 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path) from error
     if kind is not None and data:
-        if not any(data.startswith(magic) for magic, name in MAGIC.items() if name.startswith(kind[:3])):
+        if not any(data.startswith(magic) for magic, name in MAGIC.items() if name.startswith(kind[:2])):
             said = f"the name ends in {path.suffix}, but the content is not {kind}; rename or compress it"
             raise DataError(said, path)
         try:

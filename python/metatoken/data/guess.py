@@ -32,7 +32,8 @@ ROLES = {
     ),
     "item": (
         "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
-        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game what recipe"
+        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
+        "what recipe"
     ),
     "time": "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat",
     "rating": "rating stars overall score rate ratings grade",
@@ -41,9 +42,10 @@ ROLES = {
     "explanation": "explanation",
     "event": "event eventtype type action behavior behaviour activity interaction",
 }
+DATES = ("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%Y%m%d")
 FORMS = [
     f"{date}{clock}"
-    for date in "%d.%m.%Y %d-%m-%Y %d/%m/%Y %m/%d/%Y %Y/%m/%d %d.%m.%y %d-%m-%y %d/%m/%y %Y%m%d".split()
+    for date in DATES
     for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S")
 ]  # fmt: skip
 SENSIBLE = (1980, 2100)  # years of a log
