@@ -102,13 +102,11 @@ def inspect(
 
 
 def vocabulary_in(place: Path) -> Path | None:
-    """The vocabulary at a place: the folder itself, or that of a run; None where there is neither."""
-    for folder in (place, place / "vocabulary"):
-        if (folder / "manifest.json").is_file():
+    """The vocabulary at a place, that of a run or the folder itself, sound or not; None where a log may be."""
+    for folder in (place / "vocabulary", place):
+        if (folder / "manifest.json").is_file() or any(folder.glob("*.safetensors")):
             return folder
-    if (place / "config.yaml").is_file():
-        raise ArgumentError("WHAT", f"{place} is a run without a vocabulary; finish it with --resume")
-    return None
+    return place if place.is_dir() and not any(place.iterdir()) else None
 
 
 def compute_scores(

@@ -188,13 +188,16 @@ class LogSettings(Dialect):
                     raise SettingError((name,), "is about times; name their column with time")
 
     def _check_split(self) -> None:
+        # A split of none may follow on the same file, for the final model.
         for name in ("validation_from", "test_from"):
-            if (getattr(self, name) is None) == (self.split == "time"):
-                said = "is needed for split time" if self.split == "time" else "is for split time"
-                raise SettingError((name,), said)
+            given = getattr(self, name) is not None
+            if self.split == "time" and not given:
+                raise SettingError((name,), "is needed for split time")
+            if given and self.split not in ("time", "none"):
+                raise SettingError((name,), "is for split time")
         if self.split == "time" and self.time is None:
             raise SettingError(("split",), "time needs the column of times; name it with time")
-        if (self.part is None) == (self.split == "part"):
+        if (self.part is None) == (self.split == "part") and self.split != "none":
             raise SettingError(("part",), "goes with split part: a column that says train, validation or test")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(("test_share",), "expected validation_share and test_share to sum to less than 1")
