@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "commas after ids": ("l.txt", "u1, a, b\n", {"format": "sequences"}, "l.txt:1: ids end in commas; say separator"),
     "quotes that do not close": ("l.csv", f'{HEAD}u,a\nv,"b\nw,c\n', {}, "l.csv:3: a quotation mark is not closed"),
     "text behind quotes": ("l.csv", f'{HEAD}u,a\nv,"7" tablet"\n', {}, "l.csv:3: a quotation mark"),
-    "a column twice": ("l.csv", "user,item,item\nu,a,b\n", {}, "'item' for item stands in the header more than once"),
+    "a column twice": ("l.csv", "user,item,item\nu,a,b\n", {}, "'item' for item stands in the header 2 times"),
     "a zstd name": ("l.csv.zst", f"{HEAD}u,a\n", {}, "the name ends in .zst, but the content is not zstd"),
     "a database": ("l.csv", b"SQLite format 3\0...", {}, "a SQLite database, which is read with uri and query"),
     "two-digit years": ("l.csv", "user,item,t\nu,a,31-01-24\n", {"time": "t"}, "say time_format for another date"),
