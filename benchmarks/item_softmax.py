@@ -6,7 +6,9 @@
 **native**: `ItemScores` as a training step on a processor calls it, with the normaliser over all items and over slices
 of 128. **blocks**: the same node over blocks of torch (`softmax_blocks`), which made our steps before the native core
 did. **full**: `torch.nn.functional.cross_entropy` over the matrix of logits, which has no slices. All run in turns in
-this process, on the same threads; the median counts, and the spread is given. Errors are against float64.
+this process, on the same threads; the median counts, and the spread is given. Errors are against float64. Waiting
+threads of torch sleep soon, as they do in our commands: by default they spin, and the native core then shares the
+processors with threads that do nothing.
 
 **sampled**: `sampled_columns` with 8,192 draws, the vectors of the sample gathered and their gradients scattered.
 """
@@ -22,17 +24,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from metatoken.cli.waiting import wait_policy, wait_politely
 
-from metatoken._core import cluster
-from metatoken.model.heads import item_scores, softmax_blocks, softmax_native
-from metatoken.model.heads.columns import all_columns, sampled_columns
-from metatoken.model.heads.item_scores import ItemScores
-from metatoken.model.heads.trie_index import TrieIndex
-from metatoken.tokens.trie import Trie
+wait_politely()  # read when torch is loaded, hence before it is imported
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from metatoken._core import cluster  # noqa: E402
+from metatoken.model.heads import item_scores, softmax_blocks, softmax_native  # noqa: E402
+from metatoken.model.heads.columns import all_columns, sampled_columns  # noqa: E402
+from metatoken.model.heads.item_scores import ItemScores  # noqa: E402
+from metatoken.model.heads.trie_index import TrieIndex  # noqa: E402
+from metatoken.tokens.trie import Trie  # noqa: E402
 
 TEMPERATURE, SLICE = 0.07, 128
 Step = Callable[[], Any]
@@ -152,7 +158,8 @@ def main() -> None:
     work, sizes = (sampled, [1_000_000]) if options.sampled else (whole, [12_101, 100_000])
     found = {n: work(options.targets, n, options.dim, options.rounds) for n in options.items or sizes}
     report = {
-        "targets": options.targets, "dim": options.dim, "threads": options.threads, "kernels": cluster.kernels(),
+        "targets": options.targets, "dim": options.dim, "threads": options.threads, "waiting": wait_policy(),
+        "kernels": cluster.kernels(),
         "peak_gflops": round(cluster.peak_gflops(options.threads, cluster.kernels()[-1])), "torch": torch.__version__,
         "items": found,
     }  # fmt: skip

@@ -67,10 +67,16 @@ def make_data(options: argparse.Namespace) -> tuple[Any, Any]:
 def make_module(vocabulary: Any, backbone: str = "gpt2-preset", **fields: Any) -> MetaTokenModule:
     if backbone == "gpt2-preset":
         fields["preset"] = SIZES
+    # The peer reads token ids alone, so both read histories that are written.
     return MetaTokenModule(
-        vocabulary, backbone=backbone, tasks=["sequential"], max_history=HISTORY, learning_rate=RATE,
-        weight_decay=DECAY, warmup_steps=20, **fields,
+        vocabulary, backbone=backbone, tasks=["sequential"], max_history=HISTORY, history="written",
+        learning_rate=RATE, weight_decay=DECAY, warmup_steps=20, **fields,
     )  # fmt: skip
+
+
+def positions_of(batch: Batch) -> int:
+    """Positions of a batch with the words of each row."""
+    return len(batch.input_ids) * (batch.words.shape[1] + batch.input_ids.shape[1])
 
 
 class Clock(L.Callback):
@@ -85,7 +91,7 @@ class Clock(L.Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, number: int) -> None:  # noqa: ARG002, D102
         self.steps += 1
         self.seen += len(batch.targets)
-        self.positions += batch.input_ids.numel()
+        self.positions += positions_of(batch)
         if self.steps == self.warmup:
             self.begin = self.clock()
         elif self.steps > self.warmup:
@@ -132,7 +138,7 @@ def compare(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[st
     module = make_module(vocabulary)
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=options.batch_size)
     batches = [b for b, _ in zip(plan(module, data), range(20), strict=False)]
-    positions = np.mean([b.input_ids.numel() for b in batches])
+    positions = np.mean([positions_of(b) for b in batches])
     options.per_step = np.mean([len(b.targets) for b in batches])
     rows = Rows(module, split, options.targets)
     size = 16

@@ -66,3 +66,11 @@ def write_run_config(folder: Path, n_users: int = 80, n_items: int = 60, **secti
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
+
+
+def forget_history(run: Path) -> None:
+    """Makes the configuration of a run one of before `model.history` was a setting."""
+    path = run / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    del config["model"]["history"]
+    path.write_text(yaml.safe_dump(config, sort_keys=False))

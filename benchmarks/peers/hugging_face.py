@@ -12,7 +12,13 @@ import transformers
 from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.model.module import MetaTokenModule
+from metatoken.tasks.examples import Example
 from metatoken.tasks.task import find_task
+
+
+def whole(example: Example) -> torch.Tensor:
+    """Token ids of a row with its words."""
+    return torch.from_numpy(np.concatenate([example.words, example.ids]))
 
 
 class Rows(torch.utils.data.Dataset[dict[str, Any]]):
@@ -28,7 +34,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
             user, at = pairs[number // len(prompts)]
             items = histories[user][max(0, at - module.builder.max_history) : at + 1]
             example = builder.causal(prompts[number % len(prompts)], None, items, len(items) - 1)
-            self.rows.append(torch.from_numpy(example.ids))
+            self.rows.append(whole(example))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,9 +113,9 @@ def peer_loss(model: Any, module: MetaTokenModule, split: Any, limit: int) -> fl
         for user, item in zip(targets.users[chosen], targets.items[chosen].tolist(), strict=True):
             seen = history[user][-module.builder.max_history :]
             examples.append(module.builder.causal(template, None, np.append(seen, item), len(seen)))
-        batch = pad([{"ids": torch.from_numpy(e.ids), "depth": index.depth} for e in examples])
+        batch = pad([{"ids": whole(e), "depth": index.depth} for e in examples])
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
-        state = torch.tensor([int(e.states[0]) for e in examples])
+        state = torch.tensor([len(e.words) + int(e.states[0]) for e in examples])
         item = torch.from_numpy(targets.items[chosen].astype(np.int64))
         for level in range(index.depth):
             nodes = index.path[item, level]

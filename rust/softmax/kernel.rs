@@ -8,7 +8,8 @@
 //! G[j]   += sum_r E[j][r] q_r             values of E    times lanes of q_r      (to_vectors)
 //! ```
 //!
-//! Nothing is packed but the few states: vectors are read as they lie.
+//! Nothing is packed but the few states: vectors are read as they lie. A line of `E` has as many numbers as the block has
+//! states, rounded up to [`LINE`], so that a short block (the last one, or the few states of a slice) lies together.
 
 use std::f32::consts::LOG2_E;
 
@@ -17,6 +18,8 @@ use crate::simd::lanes::{Lanes, each_panel};
 
 /// States of a block.
 pub(super) const ROWS: usize = 128;
+/// Floats in a line of the cache, and in the widest register.
+pub(super) const LINE: usize = 16;
 
 /// Adds `sum_k values[r][k * step] * columns[k * stride ..]` to a tile of `R` rows and `C` registers.
 ///
@@ -70,8 +73,13 @@ unsafe fn load<L: Lanes, const C: usize>(from: *const f32) -> [L::F; C] {
     out.map(|register| unsafe { register.assume_init() })
 }
 
-/// States of a block, value by value: `[dim][ROWS]`, zeros where the block is short. They are over `ln 2`, since powers
-/// of two are the quicker ones.
+/// Numbers in a line of `E` for so many states.
+pub(super) fn width(rows: usize) -> usize {
+    rows.next_multiple_of(LINE)
+}
+
+/// States of a block, value by value: `[dim][width]`, zeros behind the last. They are over `ln 2`, since powers of two
+/// are the quicker ones.
 pub(super) struct Lanewise {
     values: Vec<f32>,
     /// States there are.
@@ -81,13 +89,12 @@ pub(super) struct Lanewise {
 impl Lanewise {
     /// Packs up to [`ROWS`] states of `dim` values.
     pub fn pack(states: &[f32], dim: usize) -> Self {
-        let mut values = vec![0.0; dim * ROWS];
-        for (r, state) in states.chunks_exact(dim).enumerate() {
-            for (k, &value) in state.iter().enumerate() {
-                values[k * ROWS + r] = value * LOG2_E;
-            }
+        let rows = states.len() / dim;
+        let mut values = vec![0.0; dim * width(rows)];
+        for (k, line) in values.chunks_exact_mut(width(rows)).enumerate() {
+            line.iter_mut().zip(states.chunks_exact(dim)).for_each(|(value, state)| *value = state[k] * LOG2_E);
         }
-        Self { values, rows: states.len() / dim }
+        Self { values, rows }
     }
 }
 
@@ -101,7 +108,7 @@ pub(super) struct Exponentials<'a> {
     pub bias: Option<&'a [f32]>,
     /// `c_r`.
     pub reference: &'a [f32; ROWS],
-    /// `[items][ROWS]`.
+    /// `[items][width]`.
     pub out: &'a mut [f32],
     pub sums: &'a mut [f32; ROWS],
 }
@@ -111,11 +118,11 @@ impl Job for Exponentials<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize>(self) {
-        let items = self.vectors.len() / self.dim;
-        assert!(self.out.len() == items * ROWS && self.states.values.len() == self.dim * ROWS);
+        let (items, width) = (self.vectors.len() / self.dim, width(self.states.rows));
+        assert!(self.out.len() == items * width && self.states.values.len() == self.dim * width && width <= ROWS);
         let registers = self.states.rows.div_ceil(L::W);
         let reference = self.reference.map(|c| c * LOG2_E);
-        // SAFETY: registers lie within the `ROWS` of a line, items within the chunk.
+        // SAFETY: registers lie within the `width` of a line, items within the chunk.
         unsafe {
             each_panel!(0..registers, registers, L, first, C => {
                 let column = first * L::W;
@@ -130,9 +137,9 @@ impl Job for Exponentials<'_> {
                         }
                     }
                     let values = places::<R>(self.vectors, i, items - 1, self.dim);
-                    tile::<L, R, C>(values, 1, self.states.values.as_ptr().add(column), ROWS, self.dim, &mut scores);
+                    tile::<L, R, C>(values, 1, self.states.values.as_ptr().add(column), width, self.dim, &mut scores);
                     for r in 0..R.min(items - i) {
-                        let line = self.out.as_mut_ptr().add((i + r) * ROWS + column);
+                        let line = self.out.as_mut_ptr().add((i + r) * width + column);
                         for c in 0..C {
                             let value = L::exp2(scores[r][c]);
                             total[c] = L::add(total[c], value);
@@ -152,12 +159,12 @@ impl Job for Exponentials<'_> {
 pub(super) struct ToStates<'a> {
     /// States there are.
     pub rows: usize,
-    /// `E`, `[items][ROWS]`.
+    /// `E`, `[items][width]`.
     pub weights: &'a [f32],
     /// `[items][dim]`, `dim` a multiple of 16.
     pub vectors: &'a [f32],
     pub dim: usize,
-    /// `[ROWS][dim]`.
+    /// `[rows][dim]`.
     pub out: &'a mut [f32],
 }
 
@@ -166,8 +173,8 @@ impl Job for ToStates<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize>(self) {
-        let (items, dim) = (self.vectors.len() / self.dim, self.dim);
-        assert!(self.weights.len() == items * ROWS && self.out.len() == ROWS * dim);
+        let (items, dim, width) = (self.vectors.len() / self.dim, self.dim, width(self.rows));
+        assert!(self.weights.len() == items * width && self.out.len() == self.rows * dim);
         // SAFETY: `dim` is whole registers; rows and items are within their arrays.
         unsafe {
             each_panel!(0..dim / L::W, dim / L::W, L, first, C => {
@@ -175,7 +182,7 @@ impl Job for ToStates<'_> {
                 for i in (0..self.rows).step_by(R) {
                     let mut sums = [[L::splat(0.0); C]; R];
                     let values = places::<R>(self.weights, i, self.rows - 1, 1);
-                    tile::<L, R, C>(values, ROWS, self.vectors.as_ptr().add(column), dim, items, &mut sums);
+                    tile::<L, R, C>(values, width, self.vectors.as_ptr().add(column), dim, items, &mut sums);
                     add::<L, R, C>(&sums, R.min(self.rows - i), self.out.as_mut_ptr().add(i * dim + column), dim);
                 }
             });
@@ -183,13 +190,14 @@ impl Job for ToStates<'_> {
     }
 }
 
-/// Adds `sum_r E[j][r] q_r` to `out`.
+/// Adds `sum_r E[j][r] q_r` to `out`. `E` of all items is more than the nearer caches hold, so that each line of it is
+/// asked for a tile ahead.
 pub(super) struct ToVectors<'a> {
     /// States there are.
     pub rows: usize,
-    /// `E`, `[items][ROWS]`.
+    /// `E`, `[items][width]`.
     pub weights: &'a [f32],
-    /// `q`, `[ROWS][dim]`, `dim` a multiple of 16.
+    /// `q`, `[rows][dim]`, `dim` a multiple of 16.
     pub scaled: &'a [f32],
     pub dim: usize,
     /// `[items][dim]`.
@@ -201,16 +209,25 @@ impl Job for ToVectors<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize>(self) {
-        let (items, dim) = (self.out.len() / self.dim, self.dim);
-        assert!(self.weights.len() == items * ROWS && self.scaled.len() == ROWS * dim);
+        let (items, dim, width) = (self.out.len() / self.dim, self.dim, width(self.rows));
+        assert!(self.weights.len() == items * width && self.scaled.len() == self.rows * dim);
         // SAFETY: as above.
         unsafe {
             each_panel!(0..dim / L::W, dim / L::W, L, first, C => {
                 let column = first * L::W;
                 for i in (0..items).step_by(R) {
                     let mut sums = [[L::splat(0.0); C]; R];
-                    let values = places::<R>(self.weights, i, items - 1, ROWS);
-                    tile::<L, R, C>(values, 1, self.scaled.as_ptr().add(column), dim, self.rows, &mut sums);
+                    let values = places::<R>(self.weights, i, items - 1, width);
+                    let ahead = places::<R>(self.weights, i + R, items - 1, width);
+                    for k in (0..self.rows).step_by(LINE) {
+                        let mut from = values;
+                        for r in 0..R {
+                            L::prefetch(ahead[r].wrapping_add(k));
+                            from[r] = values[r].add(k);
+                        }
+                        let columns = self.scaled.as_ptr().add(k * dim + column);
+                        tile::<L, R, C>(from, 1, columns, dim, LINE.min(self.rows - k), &mut sums);
+                    }
                     add::<L, R, C>(&sums, R.min(items - i), self.out.as_mut_ptr().add(i * dim + column), dim);
                 }
             });

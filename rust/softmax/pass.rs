@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::kernel::{Exponentials, Lanewise, ROWS, ToStates, ToVectors};
+use super::kernel::{Exponentials, Lanewise, ROWS, ToStates, ToVectors, width};
 use super::{Bounds, LEAST, Problem, Softmax};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -53,7 +53,8 @@ struct Pass<'a> {
     bounds: Bounds,
     /// Items of a task.
     share: usize,
-    /// Exponentials of all items, `[n][ROWS]`, or of a chunk of each task where no gradient is wanted.
+    /// Room for the exponentials of all items, or of a chunk of each task where no gradient is wanted: each task has
+    /// `ROWS` numbers for each of its items, and lines of the block's width from there on.
     kept: Vec<f32>,
     gradient: bool,
     found: Softmax,
@@ -62,7 +63,7 @@ struct Pass<'a> {
 /// What a task adds up.
 struct Part {
     sums: [f32; ROWS],
-    /// `[ROWS][dim]`, or empty.
+    /// `[rows][dim]`, or empty.
     states: Vec<f32>,
 }
 
@@ -108,19 +109,19 @@ impl<'a> Pass<'a> {
     /// Exponentials of all items, their sums over the items, and each task's share of `sum_j E[j][r] v_j`.
     fn forward(&mut self, states: &Lanewise, reference: &[f32; ROWS]) -> ([f64; ROWS], Vec<Part>) {
         let (problem, isa, share, gradient) = (self.problem, self.isa, self.share, self.gradient);
-        let (n, dim) = (problem.vectors.len(), problem.vectors.dim());
+        let (n, dim, rows) = (problem.vectors.len(), problem.vectors.dim(), states.rows);
         let own = if gradient { share } else { CHUNK } * ROWS;
         let tasks = self.kept.par_chunks_mut(own).enumerate().with_max_len(1);
         let task = |(task, kept): (usize, &mut [f32])| {
-            let mut part = Part { sums: [0.0; ROWS], states: vec![0.0; if gradient { ROWS * dim } else { 0 }] };
+            let mut part = Part { sums: [0.0; ROWS], states: vec![0.0; if gradient { rows * dim } else { 0 }] };
             for first in (task * share..((task + 1) * share).min(n)).step_by(CHUNK) {
                 let items = first..(first + CHUNK).min(n);
-                let place = if gradient { (first - task * share) * ROWS } else { 0 };
-                let weights = &mut kept[place..place + items.len() * ROWS];
+                let place = if gradient { (first - task * share) * width(rows) } else { 0 };
+                let weights = &mut kept[place..place + items.len() * width(rows)];
                 exponentials(problem, isa, states, items.clone(), reference, weights, &mut part.sums);
                 if gradient {
                     let vectors = problem.vectors.slice(items.start, items.end).data();
-                    isa.run(ToStates { rows: states.rows, weights, vectors, dim, out: &mut part.states });
+                    isa.run(ToStates { rows, weights, vectors, dim, out: &mut part.states });
                 }
             }
             part
@@ -147,12 +148,13 @@ impl<'a> Pass<'a> {
     /// Adds a block's part of `dL/dv_j` and `dL/db_j`.
     fn vectors_of(&mut self, states: Rows<'_>, shares: &[f32; ROWS]) {
         let (rows, dim, share, isa) = (states.len(), states.dim(), self.share, self.isa);
-        let mut scaled = vec![0.0; ROWS * dim];
-        for (r, out) in scaled.chunks_exact_mut(dim).take(rows).enumerate() {
+        let mut scaled = vec![0.0; rows * dim];
+        for (r, out) in scaled.chunks_exact_mut(dim).enumerate() {
             out.iter_mut().zip(states.row(r)).for_each(|(out, state)| *out = state * shares[r]);
         }
         let tasks = self.found.vectors.par_chunks_mut(share * dim).zip(self.kept.par_chunks(share * ROWS));
         tasks.with_max_len(1).for_each(|(out, weights)| {
+            let weights = &weights[..out.len() / dim * width(rows)];
             isa.run(ToVectors { rows, weights, scaled: &scaled, dim, out });
         });
         let bias = self.found.bias.par_chunks_mut(share).zip(self.kept.par_chunks(share * ROWS));
@@ -162,7 +164,7 @@ impl<'a> Pass<'a> {
 
 /// Adds `sum_r E[j][r] w_r` to `out`.
 pub(super) fn add_shares(out: &mut [f32], weights: &[f32], shares: &[f32]) {
-    for (out, line) in out.iter_mut().zip(weights.chunks_exact(ROWS)) {
+    for (out, line) in out.iter_mut().zip(weights.chunks_exact(width(shares.len()))) {
         *out += line.iter().zip(shares).map(|(e, share)| e * share).sum::<f32>();
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{Lanewise, ROWS, ToStates, ToVectors};
+use super::kernel::{Lanewise, ROWS, ToStates, ToVectors, width};
 use super::pass::{CHUNK, add_shares, exponentials};
 use super::{Bounds, LEAST, Problem, WIDTH, Wide};
 use crate::error::{Error, Result};
@@ -166,7 +166,7 @@ impl Region<'_> {
 }
 
 impl Group<'_> {
-    /// Numbers of the states, each with its part of `values`, `[ROWS][dim]`.
+    /// Numbers of the states, each with its part of `values`, `[rows][dim]`.
     fn each<'a>(&self, values: &'a [f32], dim: usize) -> impl Iterator<Item = (usize, &'a [f32])> {
         self.rows.iter().map(|&row| row as usize).zip(values.chunks_exact(dim))
     }
@@ -180,11 +180,12 @@ impl Group<'_> {
         reference: &[f32; ROWS],
         mut each: impl FnMut(usize, &[f32], &[f32]),
     ) -> [f32; ROWS] {
-        let (lanes, mut sums, mut buffer) =
-            (Lanewise::pack(states, problem.states.dim()), [0.0; ROWS], vec![0.0; CHUNK * ROWS]);
+        let (lanes, mut sums, width) =
+            (Lanewise::pack(states, problem.states.dim()), [0.0; ROWS], width(self.rows.len()));
+        let mut buffer = vec![0.0; CHUNK.min(self.items.len()) * width];
         for first in self.items.clone().step_by(CHUNK) {
             let items = first..(first + CHUNK).min(self.items.end);
-            let out = &mut buffer[..items.len() * ROWS];
+            let out = &mut buffer[..items.len() * width];
             exponentials(problem, isa, &lanes, items.clone(), reference, out, &mut sums);
             each(first, problem.vectors.slice(items.start, items.end).data(), out);
         }
@@ -211,19 +212,19 @@ impl Group<'_> {
         sums.iter().zip(reference).take(self.rows.len()).map(|(sum, c)| c + sum.ln()).collect()
     }
 
-    /// Adds the gradients of this group to those of its region, and returns those of its states, `[ROWS][dim]`.
+    /// Adds the gradients of this group to those of its region, and returns those of its states, `[rows][dim]`.
     ///
     /// With `c_r` the log-normaliser itself, the exponentials are the probabilities.
     fn add(&self, problem: Problem<'_>, slopes: Slopes<'_>, isa: Isa, region: &mut Region<'_>) -> Vec<f32> {
         let (states, dim, rows) = (problem.states.gather(self.rows), problem.states.dim(), self.rows.len());
-        let (mut reference, mut shares, mut scaled) = ([0.0; ROWS], [0.0; ROWS], vec![0.0; ROWS * dim]);
+        let (mut reference, mut shares, mut scaled) = ([0.0; ROWS], [0.0; ROWS], vec![0.0; rows * dim]);
         let some = self.rows.iter().enumerate().filter(|(_, row)| slopes.below[**row as usize] != f32::NEG_INFINITY);
         for (r, &row) in some {
             (reference[r], shares[r]) = (slopes.below[row as usize], slopes.weights[row as usize]);
             let state = &states[r * dim..][..dim];
             scaled[r * dim..][..dim].iter_mut().zip(state).for_each(|(out, s)| *out = s * shares[r]);
         }
-        let (mut to_states, mut to_vectors) = (vec![0.0; ROWS * dim], vec![0.0; CHUNK * dim]);
+        let (mut to_states, mut to_vectors) = (vec![0.0; rows * dim], vec![0.0; CHUNK * dim]);
         self.exponentials(problem, isa, &states, &reference, |first, vectors, weights| {
             isa.run(ToStates { rows, weights, vectors, dim, out: &mut to_states });
             let out = &mut to_vectors[..vectors.len()];

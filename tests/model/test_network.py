@@ -32,11 +32,13 @@ def _prompts(module, pairs):
     return collate(examples, module.builder.encoder.pad_id)
 
 
-@pytest.mark.parametrize("leaf", [True, False])
+@pytest.mark.parametrize(("leaf", "history"), [(True, "compact"), (True, "written"), (False, "written")])
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("fields", [{}, TINY_T5], ids=["gpt2", "t5"])
-def test_training_scores_equal_decoding_scores_at_every_position(make_module, vocabularies, split, fields, depth, leaf):
-    module = make_module(vocabularies[depth], leaf=leaf, **fields)
+def test_training_scores_equal_decoding_scores_at_every_position(
+    make_module, vocabularies, split, fields, depth, leaf, history
+):
+    module = make_module(vocabularies[depth], leaf=leaf, history=history, **fields)
     network, index = module.network, module.network.index
     pairs = _pairs(split)
     targets = torch.tensor([target for _, target in pairs])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from metatoken.model import prefix as prefixes
+from metatoken.model.backbone.passage import Passage
 from metatoken.tasks.examples import collate
 from metatoken.tasks.task import find_template
 
@@ -51,10 +52,12 @@ def test_shared_equals_separate_and_whole_sequences(make_module, split, sources,
     for source in sources:
         origin = [origin[s] for s in source]
     for row, prompt in enumerate(origin):
-        length = int(batch.attention_mask[prompt].sum())
-        vectors = network.embed(batch.input_ids[[prompt], :length], batch.items[[prompt], :length], network.items())
-        vectors = torch.cat([vectors, network.backbone.embed(torch.tensor([read[row]]))], dim=1)
-        states = network.backbone.states(vectors, torch.ones(vectors.shape[:2], dtype=torch.int64))
+        whole = network.passage(batch, network.items()).inline()
+        real = whole.mask[prompt].bool()
+        vectors = torch.cat([whole.vectors[prompt][real], network.backbone.embed(torch.tensor(read[row]))])[None]
+        order = whole.positions[prompt][real]
+        order = torch.cat([order, order[-1] + 1 + torch.arange(len(read[row]))])[None]
+        states = network.backbone.states(Passage(vectors, torch.ones_like(order), order))
         torch.testing.assert_close(shared.last[row], states[0, -1], rtol=1e-4, atol=1e-5)
 
 

@@ -22,6 +22,7 @@ from metatoken.run.final import take_choices
 from metatoken.run.record import TrainingRecord
 from metatoken.tasks.biases import RatingBias
 from tests.conftest import TrainedRun
+from tests.files import forget_history
 
 
 def quiet(line: str) -> None:
@@ -88,6 +89,14 @@ def test_epochs_and_weights_are_those_of_the_earlier_run(
     assert loaded.fusion == run.fusion
     assert loaded.config.trainer.max_epochs == 1
     assert loaded.config.data.split == loaded.split.name == "none"
+
+
+def test_an_earlier_run_of_before_there_was_a_choice_wrote_its_histories(
+    trained_run: TrainedRun, earlier: Path
+) -> None:
+    assert take_choices(whole(trained_run), earlier)[0].model.history == "compact"
+    forget_history(earlier)
+    assert take_choices(whole(trained_run), earlier)[0].model.history == "written"
 
 
 def test_the_epoch_that_was_kept_is_the_last_one(trained_run: TrainedRun, earlier: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import Config, load_config
 from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
-from tests.files import write_run_config
+from tests.files import forget_history, write_run_config
 
 
 def quiet(line: str) -> None:
@@ -68,7 +68,8 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     assert names(folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     n_targets = trained_run.run.split.train.sequences().n_targets
     asked = load_config(trained_run.yaml)
-    assert load_config(folder / "config.yaml") == trained_run.run.config == asked.resolved(n_targets) != asked
+    resolved = asked.resolved(n_targets).with_history(trained_run.run.module.vocabulary.item_tokens)
+    assert load_config(folder / "config.yaml") == trained_run.run.config == resolved != asked
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0
     log = trained_run.run.split.log
@@ -259,7 +260,27 @@ def test_a_finished_run_can_train_longer(config: Config, finished: Path) -> None
     lines: list[str] = []
     run = train(longer, finished, resume=True, say=lines.append)
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 2/2"]
-    assert load_run(run.folder).config == longer.resolved(run.split.train.sequences().n_targets)
+    resolved = longer.resolved(run.split.train.sequences().n_targets)
+    assert load_run(run.folder).config == resolved.with_history(run.module.vocabulary.item_tokens)
+
+
+def test_a_run_says_how_it_names_the_items_of_a_history(trained_run: TrainedRun) -> None:
+    assert load_config(trained_run.run.folder / "config.yaml").model.history == "compact"
+    assert trained_run.run.module.settings.history == trained_run.run.config.model.history == "compact"
+
+
+def test_a_run_of_before_there_was_a_choice_goes_on_as_it_began(config: Config, tmp_path: Path) -> None:
+    folder = train(replace(config, model=replace(config.model, history="written")), tmp_path / "run").folder
+    forget_history(folder)
+    longer = replace(config, trainer=replace(config.trainer, max_epochs=2))
+    with pytest.raises(ConfigError, match="--resume"):
+        train(replace(longer, model=replace(longer.model, history="compact")), folder, resume=True)
+    run = train(longer, folder, resume=True)
+    assert run.module.settings.history == "written"
+    assert not run.module.builder.encoder.compact
+    loaded = load_run(folder)
+    assert loaded.config == run.config
+    assert loaded.config.model.history == loaded.module.settings.history == "written"
 
 
 def test_what_cannot_be_resumed(config: Config, finished: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_rows_with_a_user_token_supervise_only_what_it_has_not_seen(batches, spl
             leaks += bool(targets & set(split.train.sequences()[user].tolist()))
             continue
         # Every source whose tokens the words before the first item show; one of them is the one it was given.
-        words = example.ids[: np.flatnonzero(example.items >= 0)[0] - vocabulary.depth + 1]
+        words = example.ids[: min([*np.flatnonzero(example.items >= 0), example.states[0] + 1])]
         shown = [set(items[user].tolist()) for items, tokens in sources if _contains(words, tokens[user])]
         if shown:
             checked += 1
@@ -134,7 +134,8 @@ def test_without_a_model_there_are_no_batches(make_module, split):
 
 
 def _counts(batch):
-    return torch.tensor([len(batch.targets), len(batch.text_ids), len(batch.ratings)], dtype=torch.float32)
+    answers = len(batch.targets if batch.answers is None else batch.answers)
+    return torch.tensor([len(batch.targets), len(batch.text_ids), len(batch.ratings), answers], dtype=torch.float32)
 
 
 @pytest.mark.parametrize("user_tokens", ["none", "prefix", "out_of_fold", "full"])

@@ -85,9 +85,7 @@ def _totals(module: MetaTokenModule, batch: Batch, seen: list[np.ndarray]) -> di
     item_vectors = network.items()
     levels, text = network.read(batch, item_vectors)
     leaves = item_vectors[network.index.leaf_items]
-    scores = target_scores(
-        network, levels, batch.targets, all_columns(network.index, batch.targets), leaves, shared=False
-    )
+    scores = target_scores(network, levels, batch, all_columns(network.index, batch.targets), leaves, shared=False)
     logits = network.item_head(levels[0], leaves)[:, network.index.leaf_of].float()
     ranks = target_ranks(logits, batch.targets, seen)
     hit = (ranks <= 10).float()

@@ -15,7 +15,7 @@ from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
-from metatoken.tasks.examples import ExampleBuilder
+from metatoken.tasks.examples import WORDS, ExampleBuilder
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
@@ -64,6 +64,7 @@ def build_model(
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
     settings = settings.resolved(vocabulary.n_targets)
+    settings = replace(settings, history=settings.history_of(vocabulary.item_tokens))
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -79,6 +80,14 @@ def build_model(
         norm = _input_norm(settings, backbone, len(tokenizer))
         settings = replace(settings, input_norm=norm)
         network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
+    builder = _builder(settings, vocabulary, backbone, tokenizer, titles)
+    return Model(settings, network, builder, tokenizer, features)
+
+
+def _builder(
+    settings: ModelSettings, vocabulary: Vocabulary, backbone: Backbone, tokenizer: Any, titles: list[str] | None
+) -> ExampleBuilder:
+    """What makes the prompts, all of which the backbone can hold."""
     encoder = PromptEncoder(
         tokenizer,
         vocabulary.item_tokens,
@@ -87,11 +96,17 @@ def build_model(
         encoder_decoder=backbone.is_encoder_decoder,
         titles=titles,
         title_tokens=settings.title_tokens,
+        compact=settings.history == "compact",
     )
+    # Learned positions would make a state depend on how many words stand before the history, and the newest item would
+    # stand at a place of its own in every history. So they are counted back from the answer.
+    learned = encoder.compact and settings.backbone in PRESETS and not backbone.is_encoder_decoder
+    answer_at = WORDS + settings.max_history * int(encoder.read.lengths.max()) if learned else None
+    builder = ExampleBuilder(encoder, settings.max_history, answer_at)
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
-        _check_history_positions(settings, encoder, backbone.max_positions)
-    return Model(settings, network, ExampleBuilder(encoder, settings.max_history), tokenizer, features)
+        _check_history_positions(settings, builder, backbone.max_positions)
+    return builder
 
 
 def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
@@ -128,9 +143,10 @@ def _input_norm(settings: ModelSettings, backbone: Backbone, text_tokens: int) -
         return float(backbone.embed(torch.arange(text_tokens)[None])[0].float().norm(dim=1).mean())
 
 
-def _check_history_positions(settings: ModelSettings, encoder: PromptEncoder, room: int) -> None:
+def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, room: int) -> None:
     """Words, user tokens and the longest history must fit into the backbone."""
-    widest = int(encoder.written.lengths.max())
+    encoder = builder.encoder
+    widest, answer = int(encoder.read.lengths.max()), int(encoder.written.lengths.max())
     user = encoder.users[0] if len(encoder.users) else None
     with_user = settings.user_tokens != "none"
     lengths = [
@@ -139,11 +155,14 @@ def _check_history_positions(settings: ModelSettings, encoder: PromptEncoder, ro
         for template in task.templates
     ]
     words = max(lengths, default=0)
-    needed = words + (settings.max_history + 1) * widest
+    begin = words if builder.answer_at is None else max(words, WORDS)
+    needed = begin + settings.max_history * widest + answer
     if needed > room:
+        fits = (room - begin - answer) // widest
+        remedy = f"max_history <= {fits}" if fits > 0 else "more (model.preset.positions), or another backbone"
         raise ConfigError(
-            f"model.max_history: {settings.max_history} items of {widest} tokens and {words} words need {needed} "
-            f"positions, the backbone has {room}; use max_history <= {(room - words) // widest - 1}"
+            f"model.max_history: {settings.max_history} items of {widest} tokens behind {begin} positions for words "
+            f"need {needed}, the backbone has {room}; use {remedy}"
         )
 
 

@@ -99,7 +99,7 @@ class MetaTokenModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
         """The loss, and its parts for callbacks."""
         weights = self.settings.weights
-        scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0)
+        scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0, follow=weights.item > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
         # All steps are divided by the same numbers, so means over an epoch weigh them alike: `batch_size=1`.
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metatoken.model.backbone.backbone import Backbone
+from metatoken.model.backbone.passage import Passage
 from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads.columns import Columns, all_columns, sampled_columns
 from metatoken.model.heads.generation import GenerationHead
@@ -107,8 +108,19 @@ class Network(nn.Module):
         own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
-    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True) -> TargetScores:
-        """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings."""
+    def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
+        """What the backbone reads of a batch; arguments as in `embed`."""
+        vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
+        if batch.words.shape[1] == 0:
+            return Passage(vectors, batch.attention_mask, batch.positions)
+        words = self.backbone.embed(batch.words)
+        return Passage(vectors, batch.attention_mask, batch.positions, words, batch.words_mask, batch.words_of)
+
+    def forward(self, batch: Batch, *, shared: bool = True, text: bool = True, follow: bool = False) -> TargetScores:
+        """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings.
+
+        `shared` and `follow` as in `target_scores`.
+        """
         columns, rows = self._columns(batch)
         item_vectors = self.items(rows)
         states, text_loss = self._states(batch, item_vectors, text=text, rows=rows)
@@ -118,15 +130,16 @@ class Network(nn.Module):
             if len(batch.targets) > 0:
                 vectors = self._in_leaf_order(item_vectors, columns, rows)
                 levels = self._levels(batch, states)
-                scores = target_scores(self, levels, batch.targets, columns, vectors, shared=shared)
+                scores = target_scores(self, levels, batch, columns, vectors, shared=shared, follow=follow)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
                 scores = replace(scores, ratings=(rating - batch.ratings) ** 2)
         return scores if text_loss is None else replace(scores, text=text_loss, n_text=len(batch.text_ids))
 
     def read(self, batch: Batch, item_vectors: Tensor, *, text: bool = True) -> tuple[list[Tensor], Tensor | None]:
-        """Unit states `[P, d]` of the targets, one tensor per level, and the loss of text tokens if `text`.
+        """Unit states of the targets, one tensor per level, and the loss of text tokens if `text`.
 
+        They are `[P, d]`; behind the first level `[A, d]`, for the targets that are written, where not all are.
         `item_vectors` are those of `self.items()`, float `[n_items, d]`.
         """
         states, text_loss = self._states(batch, item_vectors, text=text)
@@ -153,24 +166,26 @@ class Network(nn.Module):
         self, batch: Batch, item_vectors: Tensor, *, text: bool, rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Unit states of all positions, `[B, L, d]`, and the mean loss of text tokens."""
-        place = None if rows is None else partial(torch.searchsorted, rows)
-        vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
+        passage = self.passage(batch, item_vectors, None if rows is None else partial(torch.searchsorted, rows))
         if text and len(batch.text_ids) > 0:
-            states, hidden = self.backbone.read(vectors, batch.attention_mask)
+            states, hidden = self.backbone.read(passage)
             at = hidden[batch.text_row, batch.text_position]
             return states, self.backbone.text_loss(at, batch.text_ids, columns=self.base)
         decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
-        return self.backbone.states(vectors, batch.attention_mask, decoder_ids), None
+        return self.backbone.states(passage, decoder_ids), None
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
         """Unit states of the targets, one tensor per level, out of all of a batch."""
         # An item with fewer tokens than others may end before the last level's position; that level is then unused.
-        width = states.shape[1]
-        places = [(batch.state_position + level).clamp_max(width - 1) for level in range(self.index.depth)]
+        width, last = states.shape[1], states.shape[1] - 1
+        first, written = batch.state_row * width, slice(None) if batch.answers is None else batch.answers
+        rows = [first + batch.state_position]
+        rows += [
+            (first + (batch.state_position + level).clamp_max(last))[written] for level in range(1, self.index.depth)
+        ]
         # One selection of rows for all levels: its gradient is a sum into rows, much faster than that of indexing.
-        rows = torch.cat([batch.state_row * width + place for place in places])
-        selected = states.reshape(-1, states.shape[2]).index_select(0, rows)
-        return list(torch.split(selected, len(batch.targets)))
+        selected = states.reshape(-1, states.shape[2]).index_select(0, torch.cat(rows))
+        return list(torch.split(selected, [len(one) for one in rows]))
 
     def _decoder_ids(self, targets: Tensor) -> Tensor:
         start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
@@ -181,10 +196,8 @@ class Network(nn.Module):
     @torch.no_grad()
     def start(self, batch: Batch) -> Prefix:
         """Reads prompts for inference."""
-        if not self.leaf:
-            return self.backbone.start(self.backbone.embed(batch.input_ids), batch.attention_mask)
-        vectors = self.embed(batch.input_ids, batch.items, self.leaf_vectors(), self.index.leaf_of.__getitem__)
-        return self.backbone.start(vectors, batch.attention_mask)
+        vectors = self.leaf_vectors() if self.leaf else self.items.residual[:0]
+        return self.backbone.start(self.passage(batch, vectors, self.index.leaf_of.__getitem__))
 
     @torch.no_grad()
     def advance(self, prefix: Prefix, source: Tensor, nodes: Tensor, level: int) -> Prefix:

@@ -2,6 +2,11 @@
 
     loss = w_item CE_item + w_generation (sum_{l<L} CE_l + CE_leaf) + w_shared CE_shared
 
+Each is a mean over the targets that it is computed for: levels behind the first one are known where a target's tokens
+are written, which in a compact history is the last target of each row. Where the item head is trained, tokens follow
+the states that it forms: no gradient of the first level or of `CE_leaf` reaches a state. What tells clusters and their
+items apart is in `CE_item` already, and asking the same states twice ranked items worse (docs/lab.md).
+
 `CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
 token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
@@ -25,17 +30,18 @@ if TYPE_CHECKING:
     from metatoken.model.heads.items import ItemHead
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
+    from metatoken.tasks.examples import Batch
 
 
 @dataclass(frozen=True)
 class TargetScores:
-    """Log-probabilities of the targets, each `[P]`.
+    """Log-probabilities of the targets, each `[P]`, or `[A]` for those that are written.
 
     Attributes:
         item: By the item head.
-        tokens: By the generation head with leaf vectors, one tensor per level; 0 where an item has no such level. The
-            last is the choice among the items below a leafy node, whatever its level.
-        shared: That choice by shared token vectors; None where its weight is 0.
+        tokens: By the generation head with leaf vectors, one tensor per level, `[A]` behind the first; 0 where an item
+            has no such level. The last is the choice among the items below a leafy node, whatever its level, `[P]`.
+        shared: That choice by shared token vectors, `[A]`; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
         n_text: How many those are.
         ratings: Squared errors of the rating head, `[R]`.
@@ -50,33 +56,44 @@ class TargetScores:
 
 
 def target_scores(
-    network: Network, level_states: list[Tensor], targets: Tensor, columns: Columns, vectors: Tensor, *, shared: bool
+    network: Network,
+    level_states: list[Tensor],
+    batch: Batch,
+    columns: Columns,
+    vectors: Tensor,
+    *,
+    shared: bool,
+    follow: bool = False,
 ) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
     Args:
         network: Has the heads.
-        level_states: Unit states `[P, d]`, one tensor per level: before the item, after its first token, and so on.
-        targets: int64 `[P]` item rows.
+        level_states: Unit states, one tensor per level: before the item, after its first token, and so on.
+        batch: Has the targets.
         columns: What the item head is normalised over.
         vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
+        follow: Let no gradient of the tokens reach the states before an item, which the item head forms.
     """
-    generation, index, rows = network.generation, network.index, network.table()
+    generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     own, total, inside = _item_scores(level_states[0], columns, network.item_head, vectors)
 
+    states = [level_states[0].detach() if follow else level_states[0], *level_states[1:]]
+
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
-            return generation.choice_score(level_states[level], path[:, level], choice[:, level], level, rows)
+            known = slice(None) if level == 0 or batch.answers is None else batch.answers
+            return generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
         at = torch.nonzero(at)[:, 0]
-        scores = generation.choice_score(level_states[level][at], path[at, level], choice[at, level], level, rows)
+        scores = generation.choice_score(states[level][at], path[at, level], choice[at, level], level, rows)
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = own - inside
+    below = (own - inside).detach() if follow else own - inside
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
@@ -102,15 +119,20 @@ def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None
     Args:
         scores: Scores of the targets of a batch.
         weights: Weights of the parts.
-        normaliser: float `[3]`, what sums over targets, text tokens and ratings are divided by; None gives means over
-            those of this batch.
+        normaliser: float `[4]`, what sums over targets, text tokens, ratings and answers are divided by; None gives
+            means over those of this batch.
     """
     parts: dict[str, Tensor] = {}
     if len(scores.item) > 0:
-        count = scores.item.new_tensor(len(scores.item)) if normaliser is None else normaliser[0]
-        parts = {"item": -scores.item.sum() / count, "generation": -torch.stack(scores.tokens).sum() / count}
+        targets = len(scores.item) if normaliser is None else normaliser[0]
+        outer, inner = [*scores.tokens[:1], *scores.tokens[1:][-1:]], scores.tokens[1:-1]
+        parts = {"item": -scores.item.sum() / targets, "generation": -torch.stack(outer).sum() / targets}
+        if inner:
+            answers = len(inner[0]) if normaliser is None else normaliser[3]
+            parts["generation"] = parts["generation"] - torch.stack(inner).sum() / answers
         if scores.shared is not None:
-            parts["shared"] = -scores.shared.sum() / count
+            answers = len(scores.shared) if normaliser is None else normaliser[3]
+            parts["shared"] = -scores.shared.sum() / answers
     if scores.text is not None:
         parts["text"] = scores.text if normaliser is None else scores.text * (scores.n_text / normaliser[1])
     if scores.ratings is not None:

@@ -27,7 +27,7 @@ class Prefix:
     Attributes:
         last: float `[R, d]` unit state that predicts the next token.
         mask: int64 `[C, L]` attention mask of what was read, for each row of the cache.
-        lengths: int64 `[R]` number of real positions.
+        position: int64 `[R]` position of the next token.
         cache: Key-value cache, the decoder's where there is one, with keys and values of the encoder's output.
         encoded: float `[R, L, d]` encoder's output (encoder-decoder only).
         owner: int64 `[R]` row of the cache that each row continues; None where each row has its own.
@@ -36,7 +36,7 @@ class Prefix:
 
     last: Tensor
     mask: Tensor
-    lengths: Tensor
+    position: Tensor
     cache: Any
     encoded: Tensor | None = None
     owner: Tensor | None = None
@@ -73,7 +73,12 @@ def sharable(cache: Any, attention: str | None) -> bool:
     from transformers.cache_utils import DynamicLayer
 
     layers = getattr(cache, "layers", None) or [None]
-    return attention in ("sdpa", "eager") and all(type(layer) is DynamicLayer for layer in layers)
+    return plain_attention(attention) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def plain_attention(attention: str | None) -> bool:
+    """Whether an attention kernel takes a mask that says for every pair of positions who sees whom."""
+    return attention in ("sdpa", "eager")
 
 
 def lay_out(prefix: Prefix, source: Tensor, dtype: torch.dtype) -> Layout | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from metatoken.config import SettingError, Settings, filled, setting
 from metatoken.errors import hint
 from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.tasks.recipe import Recipe, recipe
 from metatoken.tasks.task import known_tasks
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Tuning = Literal["lora", "full", "frozen"]
 MANY = 100_000  # items from which on the softmax over all of them takes longer than everything else in a step
@@ -21,7 +24,9 @@ class Weights(Settings):
     """Weights of the parts of the loss; a part of weight 0 is not computed."""
 
     item: float = setting(1.0, "The item head.", ge=0)
-    generation: float = setting(0.5, "Tokens, with the item's own vector at the last one.", ge=0)
+    generation: float = setting(
+        0.5, "Tokens, with the item's own vector at the last one; beside the item head they follow its states.", ge=0
+    )
     shared: float = setting(0.25, "The last token by its shared vector.", ge=0)
     text: float = setting(0.25, "Words of titles and written answers.", ge=0)
     rating: float = setting(0.5, "The rating head.", ge=0)
@@ -65,6 +70,12 @@ class ModelSettings(Settings):
     item_features: str | None = setting(
         None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
     )
+    history: Literal["compact", "written"] | None = setting(
+        None,
+        "How a prompt names an item of the history: compact, by its last token alone, read as the item's vector; "
+        "written, by all of its tokens, as published. By default compact where items have vectors of their own and "
+        "equally many tokens.",
+    )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
     )
@@ -103,6 +114,8 @@ class ModelSettings(Settings):
             if self.lora is not None or self.tuning not in (None, "full"):
                 name = "tuning" if self.lora is None else "lora"
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
+        if self.history == "compact" and not self.leaf:
+            raise SettingError(("history",), "a compact history is read by the items' own vectors; it needs leaf=true")
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
 
@@ -131,8 +144,28 @@ class ModelSettings(Settings):
         """The settings with what they leave open as others have it, those of a run."""
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
-        settings = filled(self, other, "learning_rate", "schedule", "input_norm")
+        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history")
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
+
+    @property
+    def as_before(self) -> Self:
+        """The settings as versions meant them that did not know `history`: it was written, a preset had two heads."""
+        if self.history is not None:
+            return self
+        preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
+        return replace(self, history="written", preset=preset)
+
+    def history_of(self, item_tokens: np.ndarray) -> Literal["compact", "written"]:
+        """How histories name items with these tokens, int `[n_items, depth]`, -1 padded.
+
+        Raises:
+            SettingError: They are to be compact, and the items have unequally many tokens.
+        """
+        fits = item_tokens.shape[1] > 1 and bool((item_tokens >= 0).all())
+        if self.history == "compact" and not fits:
+            said = "a compact history needs items with equally many tokens, two or more; leave model.history out"
+            raise SettingError((self.section, "history"), said)
+        return self.history or ("compact" if self.leaf and fits else "written")
 
     @property
     def tuned(self) -> Tuning:

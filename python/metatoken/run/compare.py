@@ -14,7 +14,7 @@ from metatoken.artifacts import read_json
 from metatoken.data.checksum import content_checksum
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
-from metatoken.run.config import Config, flat, load_config
+from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     if not sound or not all({"task", "template", "model", "users"} <= set(row) for row in document["rows"]):
         raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
-    config = load_config(at.config)
+    config = at.load_config()
     targets = split_log(log, config.data.split).targets(part)
     about = {"split": document["split"], "dataset": document["dataset"], "users": len(targets)}
     truth = pl.DataFrame({"user": log.users.column(targets.users), "item": log.items.column(targets.items)})

@@ -21,6 +21,8 @@ from metatoken.tokens.settings import TokenSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
+
 
 @dataclass(frozen=True)
 class Config(Settings):
@@ -52,6 +54,10 @@ class Config(Settings):
         """The configuration with what it leaves open as another one has it, that of a run."""
         trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
         return replace(self, model=self.model.filled(other.model), trainer=trainer)
+
+    def with_history(self, item_tokens: np.ndarray) -> Config:
+        """The configuration with what it leaves to the tokens of the items, see `ModelSettings.history_of`."""
+        return replace(self, model=replace(self.model, history=self.model.history_of(item_tokens)))
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:

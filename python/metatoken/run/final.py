@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatoken.errors import ConfigError
-from metatoken.run.config import Config, flat, load_config
+from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
 from metatoken.run.record import TrainingRecord
 from metatoken.tasks.task import tasks_of
@@ -72,7 +72,7 @@ def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choic
 
     at = RunFolder(like)
     at.check_finished()
-    earlier = load_config(at.config)
+    earlier = at.load_config()
     config = config.filled(earlier)
     _check_alike(config, earlier, at.path)
     rated = [task.name for task in tasks_of(config.model.tasks, "rate")]

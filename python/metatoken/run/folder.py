@@ -92,6 +92,15 @@ class RunFolder:
             Catalogue.of(log, vocabulary.titles).save(self.items)
             self.write_history(log, texts=bool(config.needs))
 
+    def load_config(self) -> Config:
+        """Reads the configuration; one of before `model.history` was a setting has the only way there was then.
+
+        Raises:
+            ConfigError: See `metatoken.run.config.load_config`.
+        """
+        config = load_config(self.config)
+        return replace(config, model=config.model.as_before)
+
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""
         if not self.model.is_dir():
@@ -169,7 +178,7 @@ def load_run(folder: str | Path) -> Run:
 
     at = RunFolder(folder)
     at.check_finished()
-    config = load_config(at.config)
+    config = at.load_config()
     vocabulary = Vocabulary.load(at.vocabulary)
     split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
     if vocabulary.learned_from != split.train.edges_checksum():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from metatoken.errors import ArgumentError, ConfigError
-from metatoken.run.config import Config, load_config
+from metatoken.run.config import Config
 from metatoken.run.folder import RunFolder
 from metatoken.run.progress import Bar, Say, silent
 from metatoken.run.train import check_place, train_run
@@ -64,7 +64,7 @@ def train_seeds(
 
 def _plan(config: Config, at: RunFolder, overwrite: bool, resume: bool) -> tuple[bool, bool] | None:
     """Whether to overwrite and whether to resume a seed's run; None where nothing is left to do."""
-    if resume and at.model.is_dir() and config.filled(begun := load_config(at.config)) == begun:
+    if resume and at.model.is_dir() and config.filled(begun := at.load_config()) == begun:
         return None
     if resume and not at.checkpoint.exists():  # never begun, or killed before its first checkpoint
         overwrite, resume = at.config.is_file(), False

@@ -25,7 +25,7 @@ class TrainerSettings(Settings):
         lt=1,
     )
     batch_size: int | None = setting(None, "Rows in a step of the optimizer; by default by the size of the log.", ge=1)
-    direct_share: float = setting(0.25, "Share of users who give a direct row in an epoch.", gt=0, le=1)
+    direct_share: float = setting(0.1, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
     gradient_clip_val: float | None = setting(1.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
@@ -39,6 +39,6 @@ class TrainerSettings(Settings):
     logger: Literal["csv", "tensorboard", "none"] = setting(
         "csv", "csv: training.csv in the run folder, a row an epoch; tensorboard: its files beside that; none."
     )
-    validation_users: int | None = setting(2000, "Users scored after an epoch; none scores all.", ge=0)
+    validation_users: int | None = setting(5000, "Users scored after an epoch; none scores all.", ge=0)
     validate_every: int = setting(1, "Epochs between validations.", ge=1)
     options: dict[str, Any] = setting({}, "Any further arguments of `lightning.Trainer`.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatoken.data import Catalogue, Interactions, Split, audit, hold_out, interactions
 from metatoken.errors import ConfigError
-from metatoken.run.config import Config, load_config
+from metatoken.run.config import Config
 from metatoken.run.final import Choices, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
@@ -85,11 +85,10 @@ def train_run(
     else:  # started by the first one, after it had written what it needs; it speaks and writes for all
         say, bar = silent, no_bar
     split = _read(config, say, resume)
-    config = _by_size(config.filled(load_config(folder.config)) if resume else config, split, say)
+    config = _by_size(config.filled(folder.load_config()) if resume else config, split, say)
     with bar("learning tokens") as progress:
         vocabulary = _vocabulary(config, split, folder.vocabulary if resume or not first else None, progress)
-    if vocabulary.n_users == 0 and config.shows_users:
-        raise ConfigError(NO_USERS)
+    config = _by_tokens(config, vocabulary)
     say(f"{vocabulary.n_tokens} tokens in {vocabulary.depth} levels {list(vocabulary.levels)}")
     module, data = build(config, split, vocabulary, choices)
     say(f"{config.model.backbone}: {_weights(module)}")
@@ -142,6 +141,13 @@ def _by_size(config: Config, split: Split, say: Say) -> Config:
     passes = f"at most {trainer.max_epochs} passes, {trainer.batch_size} rows a step"
     say(f"{targets:,} targets to learn from: {passes}, learning rate {model.learning_rate:g}{dropout}")
     return config
+
+
+def _by_tokens(config: Config, vocabulary: Vocabulary) -> Config:
+    """The configuration with what it leaves to the tokens; refused where it needs other ones."""
+    if vocabulary.n_users == 0 and config.shows_users:
+        raise ConfigError(NO_USERS)
+    return config.with_history(vocabulary.item_tokens)
 
 
 def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:
@@ -226,7 +232,7 @@ def check_place(config: Config, folder: RunFolder, overwrite: bool, resume: bool
     out = folder.path
     if resume:
         check_checkpoints(folder.checkpoint)
-        begun = load_config(folder.config)
+        begun = folder.load_config()
         asked = config.filled(begun).resolved(0)  # a run of 0.1 has left open what a resumed one would have otherwise
         if (asked.model, config.seed) != (begun.model, begun.seed):
             raise ConfigError(f"--resume: the model and the seed must be those of {folder.config}")

@@ -57,8 +57,8 @@ class TaskDataModule(L.LightningDataModule):
         tasks: Sequence[str] = ("sequential", "direct"),
         batch_size: int | None = None,
         seed: int = 0,
-        direct_share: float = 0.25,
-        validation_users: int | None = 2000,
+        direct_share: float = 0.1,
+        validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
     ) -> None:

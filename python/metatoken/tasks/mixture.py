@@ -38,7 +38,7 @@ class TaskRows(Protocol):
         """About how long each row is, in the same unit for all tasks that are mixed, int64 `[n]`."""
 
     def supervised(self) -> np.ndarray:
-        """Targets, text tokens and ratings that each row is expected to supervise in the epoch, float64 `[n, 3]`."""
+        """What each row is expected to supervise in the epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row; `rng` draws what is free."""
@@ -89,7 +89,7 @@ class TrainingBatches(Dataset[Batch]):
         self._epoch = -1
         self._drawn: tuple[tuple[int, int], list[Example]] = ((-1, -1), [])
         self._plan: list[np.ndarray] = []
-        self._normaliser = torch.zeros(3)
+        self._normaliser = torch.zeros(4)
 
     def __len__(self) -> int:
         """Batches per epoch, over all parts."""

@@ -254,7 +254,7 @@ class PairRows(ABC):
 
     @abstractmethod
     def supervised(self) -> Ids:
-        """Targets, text tokens and ratings that each row supervises, float64 `[n, 3]`."""
+        """Targets, text tokens, ratings and answers that each row supervises, float64 `[n, 4]`."""
 
     def example(self, row: int, rng: np.random.Generator | None) -> Example:
         """The example of a row with a seen template, drawn by `rng`; None takes the first."""

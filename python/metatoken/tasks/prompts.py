@@ -4,6 +4,9 @@ A ranking template is words that come *before* the items, so that a causal model
 supervised at every item (docs/design.md, decision 6). Items follow the words directly, one after the other, with
 nothing between them, so the state that predicts an item always stands right before that item's first token.
 
+A history is *compact* or *written*. In a compact one an item is its last token alone, which is read as the item's own
+vector, and only an answer is written token by token. A written one has all tokens of every item, as published.
+
 With titles an item is written as its OOV tokens, then the words of its title, then a line end. The title stands
 *behind* the tokens, so the state that predicts an item never has read its title, while every later position has. The
 line end closes every item, with a title or without, so one kind of state predicts the next item.
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metatoken.data.ragged import Ragged
+from metatoken.data.ragged import Ragged, offsets_of
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
@@ -74,11 +77,18 @@ class PromptEncoder:
         encoder_decoder: The target goes to a decoder, so a prompt ends with the tokenizer's end token.
         titles: Titles of the items `[n_items]`, "" where unknown; they stand behind an item's tokens in histories.
         title_tokens: Text tokens of a title at most; the rest is cut off.
+        compact: Whether items of a history are their last tokens alone.
 
     Attributes:
         depth: OOV tokens of an item at most.
+        n_items: Items.
+        titled: Whether titles are written.
         items: Token ids of each item row.
         written: The same with titles, or `items` itself.
+        read: Token ids that stand for each item row in a history; `written` unless it is compact.
+        lead: OOV tokens among them, int64 `[n_items]`.
+        forms: Where histories are compact, `read` of each item row, then what each is written as in an answer.
+        form_lead: OOV tokens that each of them stands for, int64 `[2 n_items]`.
         users: Token ids of each user row.
     """
 
@@ -92,6 +102,7 @@ class PromptEncoder:
         encoder_decoder: bool,
         titles: Sequence[str] | None = None,
         title_tokens: int = 12,
+        compact: bool = False,
     ) -> None:
         self.base, self.depth = base, item_tokens.shape[1]
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
@@ -102,23 +113,43 @@ class PromptEncoder:
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
         self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
         self.end = np.array([tokenizer.eos_token_id] if encoder_decoder else [], dtype=np.int64)
-        self.items = Ragged.padded(item_tokens, base)
+        self.n_items, self.items = len(item_tokens), Ragged.padded(item_tokens, base)
         self.users = Ragged.padded(user_tokens, base)
         self.written = self.items if titles is None else self._titled(titles, title_tokens)
+        self.compact, self.titled = compact, titles is not None
+        self.lead = np.ones_like(self.items.lengths) if compact else self.items.lengths
+        self.read = _cut(self.written, self.items.lengths - 1) if compact else self.written
+        if compact:
+            answers = self.written if self.titled else _cut(self.items, end=1)
+            self.forms = Ragged(
+                offsets_of(np.concatenate([self.read.lengths, answers.lengths])),
+                np.concatenate([self.read.values, answers.values]),
+            )
+            self.form_lead = np.concatenate([self.lead, self.items.lengths])
         self._words: dict[str, Ids] = {}
-        self._prompts: dict[tuple[str, bool], tuple[Ids, Ids | None]] = {}
+        self._prompts: dict[tuple[str, bool], tuple[Ids, Ids, bool]] = {}
 
     def prompt(self, template: Template, user_ids: Ids | None) -> Ids:
         """Ids of the words of a ranking template, int64 `[length]`; `user_ids` are the user's token ids, or None."""
+        return np.concatenate(self.prompt_parts(template, user_ids))
+
+    def prompt_parts(self, template: Template, user_ids: Ids | None) -> tuple[Ids, Ids]:
+        """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty."""
         key = (template.id, user_ids is not None)
         if key not in self._prompts:
-            pieces = template.pieces(frozenset() if user_ids is None else frozenset({"user"}))
-            slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), len(pieces))
-            before, after = ([self.words(text) for _, text in part] for part in (pieces[:slot], pieces[slot + 1 :]))
-            behind = None if slot == len(pieces) else np.concatenate([self.head[:0], *after])
-            self._prompts[key] = np.concatenate([self.head, *before]), behind
-        first, second = self._prompts[key]
-        return first if second is None or user_ids is None else np.concatenate([first, user_ids, second])
+            self._prompts[key] = self._parts(template, with_user=user_ids is not None)
+        first, rest, shows_user = self._prompts[key]
+        return first, np.concatenate([user_ids, rest]) if shows_user and user_ids is not None else rest
+
+    def _parts(self, template: Template, *, with_user: bool) -> tuple[Ids, Ids, bool]:
+        """Words before the user's tokens and behind them, and whether the template shows these."""
+        pieces = template.pieces(frozenset({"user"} if with_user else ()))
+        slot = next((place for place, (kind, _) in enumerate(pieces) if kind == "slot"), len(pieces))
+        before, after = ([self.words(text) for _, text in part] for part in (pieces[:slot], pieces[slot + 1 :]))
+        first = np.concatenate([self.head, *before])
+        if slot == len(pieces):
+            return first[:-1], first[-1:], False
+        return first, np.concatenate([self.head[:0], *after]), True
 
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
@@ -131,6 +162,15 @@ class PromptEncoder:
         end = next(ids[-1:] for ids in (_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
         words = _ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
         return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
+
+
+def _cut(rows: Ragged, begin: Ids | int = 0, end: int = 0) -> Ragged:
+    """Rows without their first `begin` values, int64 `[n]` each or one for all, and their last `end`."""
+    lengths, owners = rows.lengths, rows.owners
+    place = np.arange(len(rows.values)) - rows.offsets[owners]
+    begin = np.broadcast_to(begin, lengths.shape)
+    kept = (place >= begin[owners]) & (place < lengths[owners] - end)
+    return Ragged(offsets_of(lengths - begin - end), rows.values[kept])
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:

@@ -62,7 +62,7 @@ class RankingRows(ABC):
 
     @abstractmethod
     def supervised(self) -> Ids:
-        """Targets, text tokens and ratings that each row is expected to supervise in an epoch, float64 `[n, 3]`."""
+        """What each row is expected to supervise in an epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
 
     def _supervised(self, first: Ids, end: Ids) -> Ids:
         """The same for rows that supervise places `first..end` of their users' histories, int `[n]` each."""
@@ -71,7 +71,8 @@ class RankingRows(ABC):
         before = offsets_of(titles[self.histories.items])  # text tokens of titles before each place of all histories
         begin = self.histories.offsets[self.rows[:, 0]]
         text = before[begin + end] - before[begin + first]
-        return np.stack([end - first, text, np.zeros_like(text)], axis=1).astype(np.float64)
+        answers = np.ones_like(text) if encoder.compact else end - first
+        return np.stack([end - first, text, np.zeros_like(text), answers], axis=1).astype(np.float64)
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row, its template and what else is free drawn by `rng`."""
@@ -143,7 +144,9 @@ class DirectRows(RankingRows):
     def supervised(self) -> Ids:
         """One target; its title has the mean length of those of the history that it is drawn from."""
         lengths = self.rows[:, 1]
-        return self._supervised(np.zeros_like(lengths), lengths) / lengths[:, None]
+        found = self._supervised(np.zeros_like(lengths), lengths) / lengths[:, None]
+        found[:, 3] = 1  # the target is the last item of its row
+        return found
 
     def _example(self, template: Template, user: int, _end: int, _targets: int, rng: np.random.Generator) -> Example:
         ids, place = self.tokens.direct(user, rng)

@@ -30,7 +30,7 @@ class RatingRows(PairRows):
 
     def supervised(self) -> np.ndarray:
         """One rating each."""
-        return np.tile([0.0, 0.0, 1.0], (len(self), 1))
+        return np.tile([0.0, 0.0, 1.0, 0.0], (len(self), 1))
 
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """Nothing stands behind the question."""

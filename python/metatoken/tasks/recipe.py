@@ -32,7 +32,7 @@ class Recipe:
 
 BY_TARGETS = (
     (60_000, Recipe(dropout=0.2, learning_rate=2e-3, batch_size=64, max_epochs=50)),
-    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=128, max_epochs=50)),
+    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=256, max_epochs=80)),
 )
 """Most targets of a log, and its recipe."""
 

@@ -14,7 +14,7 @@ class WritingRows(PairRows):
     def supervised(self) -> np.ndarray:
         """The tokens of each answer."""
         texts = self.pairs.fields[str(self.task.column)]
-        found = np.zeros((len(self), 3))
+        found = np.zeros((len(self), 4))
         found[:, 1] = texts.tokens.lengths + ~texts.cut  # an end token, unless the answer was cut
         return found
 

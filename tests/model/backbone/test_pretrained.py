@@ -6,6 +6,7 @@ import torch
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArtifactError
+from metatoken.model.backbone.passage import Passage
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
@@ -77,11 +78,11 @@ def test_states_are_what_the_last_norm_makes_before_its_gain(vocabulary, folder)
         vectors = module.network.embed(batch.input_ids, batch.items, module.network.items())
         if backbone.is_encoder_decoder:
             ids = torch.tensor([[0, 5, 9]]).expand(len(vectors), -1)
-            states = backbone.states(vectors, mask, ids)
+            states = backbone.states(Passage(vectors, mask), ids)
             encoded = bare.get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
             out = bare.get_decoder()(input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=mask)
         else:
-            states = backbone.states(vectors, mask)
+            states = backbone.states(Passage(vectors, mask))
             out = bare.base_model(inputs_embeds=vectors, attention_mask=mask)
     norm = backbone.norm
     torch.testing.assert_close(out.last_hidden_state, states * backbone.dim**0.5 * norm.gain() + norm.bias())

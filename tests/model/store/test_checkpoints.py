@@ -97,7 +97,7 @@ def test_parts_of_a_loss_average_to_the_loss_of_the_whole() -> None:
     whole = loss_parts(scores, Weights())
     assert float(whole["item"]) == pytest.approx(-float(values[0].mean()))
     parts = [
-        loss_parts(TargetScores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor([10 / 3, 1.0]))
+        loss_parts(TargetScores(v[0], [v[1], v[2]], v[3]), Weights(), torch.tensor([10 / 3, 1.0, 1.0, 10 / 3]))
         for v in (values[:, :2], values[:, 2:9], values[:, 9:])
     ]
     for name, value in whole.items():

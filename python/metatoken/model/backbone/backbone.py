@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from metatoken.model.backbone.norm import FinalNorm
+from metatoken.model.backbone.passage import Passage
 from metatoken.model.embedding import uninstall
 from metatoken.model.heads.text_loss import linear_cross_entropy
-from metatoken.model.prefix import Layout, Prefix, lay_out, selected, separate, sharable
+from metatoken.model.prefix import Layout, Prefix, lay_out, plain_attention, selected, separate, sharable
 
 
 class Backbone(nn.Module):
@@ -54,16 +55,43 @@ class Backbone(nn.Module):
         vectors: Tensor = self.bare().get_input_embeddings()(ids)
         return vectors
 
-    def states(self, vectors: Tensor, mask: Tensor, decoder_ids: Tensor | None = None) -> Tensor:
+    def states(self, passage: Passage, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
         if self.is_encoder_decoder:
-            return self._decode(self._encode(vectors, mask), mask, decoder_ids)[0]
-        return self._run(vectors, mask, use_cache=False)[0]
+            return self._decode(self._encode(passage), passage.mask, decoder_ids)[0]
+        return self.read(passage)[0]
 
-    def read(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, passage: Passage) -> tuple[Tensor, Tensor]:
         """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
-        states, out = self._run(vectors, mask, use_cache=False)
-        return states, out.last_hidden_state
+        states, hidden, _ = self._read(passage, use_cache=False)
+        return states, hidden
+
+    def _read(self, passage: Passage, *, use_cache: bool) -> tuple[Tensor, Tensor, Any]:
+        """The same, and the cache if wanted."""
+        about: dict[str, Any] = {"use_cache": use_cache}
+        cache = self._words(passage)
+        if cache is None:
+            own = passage.inline()
+        else:
+            own, about = passage, {"use_cache": True, "past_key_values": cache}
+        if own.positions is not None:
+            about["position_ids"] = own.positions
+        states, out = self._run(own.vectors, passage.whole_mask, **about)
+        length = passage.vectors.shape[1]
+        return states[:, -length:], out.last_hidden_state[:, -length:], out.past_key_values
+
+    def _words(self, passage: Passage) -> Any:
+        """The cache of words that were read once, as one of the rows; None where rows cannot continue from it."""
+        config: Any = self.bare().config
+        # Checkpointed blocks are run again in the backward pass, without a cache.
+        checkpointed = self.training and any(
+            getattr(part, "gradient_checkpointing", False) for part in self.bare().modules()
+        )
+        if passage.words is None or checkpointed or not plain_attention(getattr(config, "_attn_implementation", None)):
+            return None
+        order = torch.arange(passage.shared, device=passage.mask.device)[None]
+        _, out = self._run(passage.words, None, position_ids=order, use_cache=True)
+        return passage.spread(out.past_key_values)
 
     def text_loss(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
         """Mean cross-entropy of text tokens `[T]` among the text columns, given outputs `[T, d]` of the final norm."""
@@ -74,12 +102,13 @@ class Backbone(nn.Module):
         logits = head(hidden)[:, :columns]
         return nn.functional.cross_entropy((logits if cap is None else torch.tanh(logits / cap) * cap).float(), ids)
 
-    def _run(self, vectors: Tensor, mask: Tensor, **kwargs: Any) -> tuple[Tensor, Any]:
+    def _run(self, vectors: Tensor, mask: Tensor | None, **kwargs: Any) -> tuple[Tensor, Any]:
         """Unit states and the output of a causal body; text logits are never computed."""
         return self._captured_from(self.bare().base_model, inputs_embeds=vectors, attention_mask=mask, **kwargs)
 
-    def _encode(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        encoded: Tensor = self.bare().get_encoder()(inputs_embeds=vectors, attention_mask=mask).last_hidden_state
+    def _encode(self, passage: Passage) -> Tensor:
+        read = self.bare().get_encoder()(inputs_embeds=passage.vectors, attention_mask=passage.mask)
+        encoded: Tensor = read.last_hidden_state
         return encoded
 
     def _decode(
@@ -100,20 +129,20 @@ class Backbone(nn.Module):
         finally:
             self._captured = None
 
-    def start(self, vectors: Tensor, mask: Tensor) -> Prefix:
-        """Reads prompts (padded on the right) and returns the state before the first item token."""
-        lengths = mask.sum(dim=1)
+    def start(self, passage: Passage) -> Prefix:
+        """Reads prompts and returns the state before the first item token."""
+        mask = passage.mask
         rows = torch.arange(len(mask), device=mask.device)
         if self.is_encoder_decoder:
             from transformers import DynamicCache, EncoderDecoderCache
 
             begin = torch.full((len(mask), 1), self.decoder_start, device=mask.device)
-            encoded = self._encode(vectors, mask)
+            encoded = self._encode(passage)
             cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
             states, out = self._decode(encoded, mask, begin, cache)
-            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
-        states, out = self._run(vectors, mask, use_cache=True)
-        prefix = Prefix(states[rows, lengths - 1], mask, lengths, out.past_key_values)
+            return Prefix(states[:, -1], mask, mask.sum(dim=1), out.past_key_values, encoded)
+        states, _, cache = self._read(passage, use_cache=True)
+        prefix = Prefix(states[rows, mask.sum(dim=1) - 1], passage.whole_mask, passage.next_position, cache)
         if sharable(prefix.cache, getattr(self.bare().config, "_attn_implementation", None)):
             prefix.owner, prefix.slots = rows, rows.new_zeros(len(rows), 0)
         return prefix
@@ -128,29 +157,29 @@ class Backbone(nn.Module):
         """
         layout = lay_out(prefix, source, self.embed(ids[:1, None]).dtype)
         if layout is not None:
-            return self._step_shared(layout, prefix.lengths[source], ids)
+            return self._step_shared(layout, prefix.position[source], ids)
         prefix = separate(prefix)
-        mask, lengths = prefix.mask[source], prefix.lengths[source]
+        mask, position = prefix.mask[source], prefix.position[source]
         cache = selected(prefix.cache, source)
         if prefix.encoded is not None:
             # Its keys and values are in the cache; only the shape of the encoder's output is still looked at.
             encoded = prefix.encoded[:1].expand(len(source), -1, -1)
             states, out = self._decode(encoded, mask, ids[:, None], cache)
-            return Prefix(states[:, -1], mask, lengths, out.past_key_values, encoded)
+            return Prefix(states[:, -1], mask, position, out.past_key_values, encoded)
         mask = torch.cat([mask, mask.new_ones(len(source), 1)], dim=1)
         states, out = self._run(
-            self.embed(ids[:, None]), mask, past_key_values=cache, use_cache=True, position_ids=lengths[:, None]
+            self.embed(ids[:, None]), mask, past_key_values=cache, use_cache=True, position_ids=position[:, None]
         )
-        return Prefix(states[:, -1], mask, lengths + 1, out.past_key_values)
+        return Prefix(states[:, -1], mask, position + 1, out.past_key_values)
 
-    def _step_shared(self, layout: Layout, lengths: Tensor, ids: Tensor) -> Prefix:
+    def _step_shared(self, layout: Layout, position: Tensor, ids: Tensor) -> Prefix:
         """The step of rows that stand side by side behind their prompts."""
         states, out = self._run(
             self.embed(layout.padded(ids)), layout.mask, past_key_values=layout.prefix.cache, use_cache=True,
-            position_ids=layout.padded(lengths),
+            position_ids=layout.padded(position),
         )  # fmt: skip
         last = states[layout.row, layout.column]
-        return Prefix(last, layout.prefix.mask, lengths + 1, out.past_key_values, owner=layout.row, slots=layout.slots)
+        return Prefix(last, layout.prefix.mask, position + 1, out.past_key_values, owner=layout.row, slots=layout.slots)
 
     @property
     def decoder_start(self) -> int:

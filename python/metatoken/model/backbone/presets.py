@@ -20,7 +20,7 @@ class PresetSize(Settings):
 
     dim: int = setting(64, "Width.", ge=1)
     layers: int = setting(2, "Blocks; a T5 has so many in encoder and decoder each.", ge=1)
-    heads: int = setting(2, "Attention heads, which share the width.", ge=1)
+    heads: int = setting(1, "Attention heads, which share the width.", ge=1)
     dropout: float | None = setting(None, "Dropout at every place; by default by the size of the log.", ge=0, lt=1)
     positions: int = setting(512, "Longest sequence; a T5 has no bound.", ge=1)
 

@@ -97,6 +97,8 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
         "n_tokens": module.vocabulary.n_tokens,
         "encoder_decoder": network.backbone.is_encoder_decoder,
         "max_history": builder.max_history,
+        "compact": encoder.compact,
+        "answer_at": builder.answer_at,
         "leaf": network.leaf,
         "normaliser": module.settings.normaliser,
         "words": "".join(text for _, text in template.pieces(frozenset())),
@@ -133,14 +135,14 @@ def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
 
 
 def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
-    """One line per item row; `prompt` holds the ids that stand for it in a history, where titles follow tokens."""
+    """One line per item row; `prompt` holds the ids that stand for it in a history, where these are not its tokens."""
     vocabulary, encoder = module.vocabulary, module.builder.encoder
     titles = vocabulary.titles or [""] * vocabulary.n_items
     for row, (raw, title) in enumerate(zip(vocabulary.items.raw, titles, strict=True)):
         ids = encoder.items[row].tolist()
         line = {"item": raw, "tokens": vocabulary.tokens_of(item=raw), "title": title, "ids": ids}
-        if encoder.written is not encoder.items:
-            line |= {"prompt": encoder.written[row].tolist()}
+        if encoder.read is not encoder.items:
+            line |= {"prompt": encoder.read[row].tolist()}
         yield line
 
 
@@ -151,6 +153,8 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
+    if meta["compact"]:  # its histories are read by the items' vectors, which `generate` has not
+        text = text[: text.index("With `generate` alone")].rstrip() + "\n"
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",
@@ -170,11 +174,14 @@ def _probe(module: MetaTokenModule) -> tuple[dict[str, Tensor], Tensor]:
     template = find_task("sequential").templates[0]
     histories = rng.integers(0, module.vocabulary.n_items, (4, min(5, builder.max_history)))
     batch = collate([builder.prompt(template, None, items) for items in histories], builder.encoder.pad_id)
-    vectors = network.embed(batch.input_ids, batch.items, network.items())
-    inputs = {"inputs_embeds": vectors, "attention_mask": batch.attention_mask}
+    passage = network.passage(batch, network.items())
+    read = passage.inline()
+    inputs = {"inputs_embeds": read.vectors, "attention_mask": read.mask}
     if network.backbone.is_encoder_decoder:
-        inputs["decoder_input_ids"] = torch.full((len(vectors), 1), network.backbone.decoder_start)
-    state = network.backbone.start(vectors, batch.attention_mask).last
+        inputs["decoder_input_ids"] = torch.full((len(read.vectors), 1), network.backbone.decoder_start)
+    elif read.positions is not None:
+        inputs["position_ids"] = read.positions
+    state = network.backbone.start(passage).last
     return inputs, state @ network.generation.scaled(network.table()).T
 
 

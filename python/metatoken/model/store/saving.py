@@ -82,7 +82,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     features = None
     if (folder / FEATURES).is_file():
         features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
-    settings = _with_input_norm(ModelSettings.of(None, read_json(folder / "settings.json")))
+    settings = _as_saved(ModelSettings.of(None, read_json(folder / "settings.json")))
     rated = [task.name for task in tasks_of(settings.tasks, "rate")]
     ratings = load_ratings(folder, rated) if rated else None
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
@@ -102,8 +102,9 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     return module.eval()
 
 
-def _with_input_norm(settings: ModelSettings) -> ModelSettings:
-    """Settings that name the length of OOV vectors; those of 0.1 left it to a default that was another for presets."""
+def _as_saved(settings: ModelSettings) -> ModelSettings:
+    """Settings that name what older versions left out: they wrote histories, and had another length of OOV vectors."""
+    settings = settings.as_before
     if settings.input_norm is not None or settings.backbone not in PRESETS:
         return settings
     dim = PresetSize.of(PRESETS[settings.backbone], settings.preset).dim

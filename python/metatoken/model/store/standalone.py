@@ -76,19 +76,25 @@ class Recommender:
         best = [(self.items[int(self.trie["leaf_items"][leaves[i]])], float(scores[i].exp())) for i in order]
         return [Recommendation(n, item["item"], item["title"], score) for n, (item, score) in enumerate(best, 1)]
 
-    def prompt(self, rows: Sequence[int], user: str | None = None) -> tuple[list[int], list[int]]:
-        """Token ids of the prompt after item rows, and at an item's last token its row, else -1."""
+    def prompt(self, rows: Sequence[int], user: str | None = None) -> tuple[list[int], list[int], list[int]]:
+        """Token ids of the prompt after item rows, at an item's last token its row, else -1, and positions."""
         ids = list(self.meta["prompt"])
         if user is not None:
             before, after = self.meta["user_prompt"]
             ids = before + self.users[user] + after
         own = [-1] * len(ids)
+        words = len(ids)
         for row in rows[max(0, len(rows) - self.meta["max_history"]) :]:
             tokens = self.items[row]["ids"]
             written = self.items[row].get("prompt", tokens)
+            lead = 1 if self.meta["compact"] else len(tokens)
             ids += written
-            own += [-1] * (len(tokens) - 1) + [row] + [-1] * (len(written) - len(tokens))
-        return ids + self.meta["end"], own + [-1] * len(self.meta["end"])
+            own += [-1] * (lead - 1) + [row] + [-1] * (len(written) - lead)
+        ids, own = ids + self.meta["end"], own + [-1] * len(self.meta["end"])
+        # Where positions are learned, they are counted back from the answer.
+        counted = self.meta["answer_at"] is not None and len(rows) > 0
+        first = max(words, self.meta["answer_at"] - (len(ids) - words)) if counted else words
+        return ids, own, [*range(words), *range(first, first + len(ids) - words)]
 
     def allowed_tokens(self, prompt_length: int) -> Callable[[int, Tensor], list[int]]:
         """A `prefix_allowed_tokens_fn` for `generate`: only ids of items, `max_new_tokens` is their depth.
@@ -109,9 +115,9 @@ class Recommender:
     def _below(self, node: int) -> Tensor:
         return torch.arange(*self.trie["first_child"][node : node + 2].tolist())
 
-    def _states(self, prompt: tuple[list[int], list[int]], beams: Tensor) -> Tensor:
+    def _states(self, prompt: tuple[list[int], list[int], list[int]], beams: Tensor) -> Tensor:
         """What the head reads after the prompt and each beam's tokens `[W, t]`: `[W, d]`."""
-        ids, own = torch.tensor(prompt[0]), torch.tensor(prompt[1])
+        ids, own, positions = map(torch.tensor, prompt)
         vectors = self.model.get_input_embeddings()(ids)
         if self.leaf is not None:
             vectors = torch.where(own[:, None] >= 0, self.leaf["inputs"][own.clamp_min(0)], vectors)
@@ -124,12 +130,17 @@ class Recommender:
         else:
             after = self.model.get_input_embeddings()(beams)
             full = torch.cat([vectors.expand(len(beams), -1, -1), after], 1)
-            out = self.model.base_model(inputs_embeds=full, use_cache=False)
+            order = torch.cat([positions, positions[-1:] + 1 + torch.arange(beams.shape[1])])
+            # Without a mask, transformers takes a jump of the positions for the begin of another text.
+            mask = torch.ones(full.shape[:2], dtype=torch.long)
+            out = self.model.base_model(
+                inputs_embeds=full, attention_mask=mask, position_ids=order.expand(len(full), -1), use_cache=False
+            )
         states: Tensor = out.last_hidden_state[:, -1]
         return states
 
     def _search(
-        self, prompt: tuple[list[int], list[int]], blocked: Tensor, wanted: int, width: int
+        self, prompt: tuple[list[int], list[int], list[int]], blocked: Tensor, wanted: int, width: int
     ) -> tuple[Tensor, Tensor]:
         """Allowed leaves and their log-probabilities, in no order."""
         trie, depth = self.trie, self.meta["depth"]
