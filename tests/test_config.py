@@ -131,7 +131,6 @@ def test_a_new_field_is_an_argument_a_key_and_an_option() -> None:
 @pytest.mark.parametrize(
     ("section", "function", "names"),
     [
-        (LogSettings, Interactions.read, ()),
         (TextTableSettings, read_texts, ()),
         (TrainerSettings, TaskDataModule, ("batch_size", "direct_share", "validation_users", "mixing_temperature")),
     ],

@@ -133,7 +133,14 @@ def test_only_few_import_the_native_core() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
-    light = ("metatoken.cli", "metatoken.errors", "metatoken.config", "metatoken.tokens.settings", "typer")
+    light = (
+        "metatoken.cli",
+        "metatoken.errors",
+        "metatoken.config",
+        "metatoken.data.settings",
+        "metatoken.tokens.settings",
+        "typer",
+    )
     for i in IMPORTS:
         if i.module.startswith("cli") and not i.lazy and not i.typing_only:
             root = i.target.split(".")[0]

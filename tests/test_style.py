@@ -22,6 +22,7 @@ KERNELS = {
 
 # Commands whose signature is long (their options), and borders that take an argument each.
 UNCUT = {
+    "python/metatoken/cli/inspect.py:inspect",
     "python/metatoken/cli/text_vectors.py:text_vectors",
     "python/metatoken/cli/tokenize.py:tokenize",
     "rust/python/run.rs:run",

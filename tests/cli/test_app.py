@@ -89,7 +89,7 @@ WRONG_USAGE = {
     "command": (("tokenise",), "did you mean 'tokenize'"),
     "number": (("tokenize", "log.csv", "-o", "v", "--dim", "wide"), "--dim"),
     "range": (("tokenize", "log.csv", "-o", "v", "--seed", -1), "--seed"),
-    "missing": (("tokenize", "log.csv"), "--output"),
+    "missing": (("tokenize", "log.csv"), "--out"),
 }
 
 

@@ -10,6 +10,7 @@ import typer
 from metatoken.cli.answer import answer
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
+from metatoken.cli.config import config
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
@@ -25,8 +26,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, tokenize, text_vectors, inspect, train, baseline, evaluate, compare, recommend, answer, serve, export,
-    doctor,
+    quickstart, inspect, config, tokenize, text_vectors, train, baseline, evaluate, compare, recommend, answer, serve,
+    export, doctor,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

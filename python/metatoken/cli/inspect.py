@@ -1,4 +1,4 @@
-"""`metatoken inspect`: how good a vocabulary is, and which ids are near each other in it."""
+"""`metatoken inspect`: what is in a log, how good a vocabulary is, and which ids are near each other in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from metatoken.cli import options
+from metatoken.cli.look import look
 from metatoken.cli.output import print_facts, warn
+from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -34,41 +36,60 @@ Groups = Annotated[
 ]
 
 
+Written = Annotated[
+    Path | None, typer.Option("--write", help="Of a log: save the configuration that reads it, to train with.")
+]
+What = Annotated[Path | None, typer.Argument(help="A vocabulary, a run, or a log.", show_default=False)]
+
+
+@options.with_log
 def inspect(
     *,
-    vocabulary: Annotated[Path, typer.Argument(help="Folder that `metatoken tokenize` wrote.")],
+    what: What = None,
+    write: Written = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --write.")] = False,
     near: Annotated[str | None, near_option("--id", help="Raw id whose neighbours to list.")] = None,
     kind: Annotated[str, near_option(help="item or user.")] = "item",
     k: Annotated[int, near_option("-k", help="How many neighbours.")] = 10,
     representation: Representation = "tokens",
-    log: Annotated[Path | None, options.log_option(help="Score against this log.")] = None,
-    form: options.Form = "table",
-    user: options.User = "user",
-    item: options.Item = "item",
-    time: options.Time = None,
-    rating: options.Rating = None,
-    split: options.SplitName = "leave-last-out",
+    log: Annotated[Path | None, options.log_option(help="Score a vocabulary against this log.")] = None,
     heldout: HeldOut = None,
     negatives: Annotated[int | None, quality_option(help="Non-edges drawn for each pair; by default all.")] = None,
     groups: Groups = None,
     seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    **fields: Any,
 ) -> None:
-    """Score a vocabulary (memorization, diversity, balance, collisions), or list the neighbours of an id.
+    """Look at a log before anything is built, score a vocabulary or that of a run, or list the neighbours of an id.
 
-    Without --log, memorization is the one that `tokenize` computed on its training part.
+    Of a log, it says how it was understood and what may spoil the numbers; columns that are not named are guessed. Of a
+    vocabulary, it prints memorization, diversity, balance and collisions: without --log, memorization is the one that
+    `tokenize` computed on its training part.
     """
     from metatoken.tokens.storage import read_scores
     from metatoken.tokens.vocabulary import Vocabulary
 
+    given = options.log_fields(fields)
+    vocabulary = None if what is None else vocabulary_in(what)
+    if vocabulary is None:
+        usual = LogSettings(path=Path())
+        look(
+            what,
+            {name: value for name, value in given.items() if value != getattr(usual, name)},
+            write,
+            overwrite,
+            as_json,
+        )
+        return
+    if write is not None:
+        raise ArgumentError("--write", f"is about a log, and {what} is a vocabulary or a run")
     loaded = Vocabulary.load(vocabulary)
     if near is not None:
         print_neighbours(loaded, kind, near, k, as_json)
         return
-    columns = options.LogOptions(form, user, item, time, rating, split)
-    part = options.read_split(log, columns) if log is not None else None
+    part = options.read_split(log, given)[0] if log is not None else None
     facts = size(loaded)
-    facts |= link_quality(loaded, heldout, part, columns, negatives, seed)
+    facts |= link_quality(loaded, heldout, part, given, negatives, seed)
     if groups is not None:
         facts |= same_groups(loaded, groups, k)
     saved = (read_scores(vocabulary) if part is None else None) or {}
@@ -78,6 +99,14 @@ def inspect(
         print(json.dumps(facts | scores, indent=2))
     else:
         print_scores(facts, scores)
+
+
+def vocabulary_in(place: Path) -> Path | None:
+    """The vocabulary at a place, that of a run or the folder itself, sound or not; None where a log may be."""
+    for folder in (place / "vocabulary", place):
+        if (folder / "manifest.json").is_file() or any(folder.glob("*.safetensors")):
+            return folder
+    return place if place.is_dir() and not any(place.iterdir()) else None
 
 
 def compute_scores(
@@ -127,7 +156,7 @@ def link_quality(
     vocabulary: Vocabulary,
     heldout: str | None,
     split: Split | None,
-    columns: options.LogOptions,
+    columns: dict[str, Any],
     negatives: int | None,
     seed: int,
 ) -> dict[str, Any]:
@@ -155,7 +184,7 @@ def link_quality(
 
 
 def held_out_rows(
-    vocabulary: Vocabulary, heldout: str, split: Split | None, columns: options.LogOptions
+    vocabulary: Vocabulary, heldout: str, split: Split | None, columns: dict[str, Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """User and item rows of held-out pairs: a part of the split, or those of a file that the vocabulary knows."""
     import numpy as np
@@ -167,7 +196,8 @@ def held_out_rows(
             raise ArgumentError("--heldout", f"{heldout} is a part of the log; give it with --log")
         targets = split.targets("validation" if heldout == "validation" else "test")
         return targets.users.astype(np.int64), targets.items.astype(np.int64)
-    log = Interactions.read(heldout, cast("Any", columns.format), user=columns.user, item=columns.item)
+    named = {name: columns[name] for name in ("format", "user", "item", "separator", "encoding") if name in columns}
+    log = Interactions.read(heldout, **named)
     users, items = (
         np.array([ids.row(raw) if raw in ids else -1 for raw in theirs.raw])[log.frame[name].to_numpy()]
         for name, ids, theirs in (("user", vocabulary.users, log.users), ("item", vocabulary.items, log.items))

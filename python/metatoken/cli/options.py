@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import Field, asdict, dataclass, fields
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import Field, fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -13,12 +14,11 @@ import typer
 
 from metatoken.cli.output import warn
 from metatoken.config import Settings, spec_of
+from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
     from metatoken.data import Split
-
-SPLITS = ("leave-last-out", "none")
 
 
 def panel(title: str) -> Callable[..., Any]:
@@ -26,57 +26,44 @@ def panel(title: str) -> Callable[..., Any]:
     return partial(typer.Option, rich_help_panel=title)
 
 
-log_option, items_option = panel("Reading the log"), panel("Item table")
-Form = Annotated[str, log_option("--format", help="table, sequences, pairs or sessions.")]
-User = Annotated[str, log_option("--user", help="Column of user ids (tables only).")]
-Item = Annotated[str, log_option("--item", help="Column of item ids (tables only).")]
-Time = Annotated[str | None, log_option("--time", help="Column of times; without it the order of the file counts.")]
-Rating = Annotated[str | None, log_option("--rating", help="Column of ratings.")]
-SplitName = Annotated[
-    str, log_option("--split", help="leave-last-out keeps the last two items of each user out; none takes all.")
-]
-Items = Annotated[Path | None, items_option("--items", help="A table about items.")]
-ItemId = Annotated[str | None, items_option("--item-id", help="Its column of item ids.")]
-Title = Annotated[str | None, items_option("--title", help="Its column of titles.")]
-Categories = Annotated[str | None, items_option("--categories", help="Its column of categories.")]
+log_option = panel("Reading the log")
 Threads = Annotated[int | None, typer.Option("--threads", max=1024, help="By default all cores.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Same seed, same bytes, for any threads.")]
 
 
-@dataclass(frozen=True)
-class LogOptions:
-    """What the options above say; the names are those of `Interactions.read`."""
-
-    format: str
-    user: str
-    item: str
-    time: str | None
-    rating: str | None
-    split: str
-    items: Path | None = None
-    item_id: str | None = None
-    title: str | None = None
-    categories: str | None = None
+# Those of a log that are no options: its file is an argument, and texts have a section of their own in YAML.
+NO_OPTIONS = ("path", "texts")
 
 
-def read_split(path: Path, options: LogOptions) -> Split:
-    """Reads a log, warns about what looks wrong in it, and splits it."""
-    from metatoken.data import Interactions, audit, leave_last_out, no_split
-    from metatoken.data.settings import Format
+def with_log(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `LogSettings`, which `log_fields` takes out of its keyword arguments again."""
+    return with_settings(LogSettings, NO_OPTIONS)(command)
 
-    if options.split not in SPLITS:
-        raise ArgumentError("--split", f"expected one of {', '.join(SPLITS)}; got {options.split}")
-    if options.format not in get_args(Format):
-        raise ArgumentError("--format", f"expected one of {', '.join(get_args(Format))}; got {options.format}")
-    about = asdict(options)
-    del about["split"]
-    log = Interactions.read(path, **about)
+
+def log_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Takes the settings of a log out of the keyword arguments of a command."""
+    known = LogSettings.keys()
+    return {name: fields.pop(name) for name in list(fields) if name in known}
+
+
+def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSettings]:
+    """Reads a log, says what was left out and what looks wrong in it, and splits it."""
+    from metatoken.data.auditing import audit
+    from metatoken.data.interactions import read_log
+    from metatoken.data.split import split_log
+
+    about = LogSettings.read({"path": path, **given})
+    log = read_log(about)
+    for note in log.notes:
+        print(note, file=sys.stderr)
     for warning in audit(log).warnings:
         warn(warning)
-    return leave_last_out(log) if options.split == "leave-last-out" else no_split(log)
+    return split_log(log, about.split), about
 
 
-def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    kind: type[Settings], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each field of a class, which reach it as keyword arguments of that class.
 
     typer reads the options of a command from its signature, so the fields are written there in place of `**fields`.
@@ -86,7 +73,7 @@ def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Calla
         signature = inspect.signature(command, eval_str=True)
         types = get_type_hints(kind)
         own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        declared = {one.name: one for one in fields(kind)}
+        declared = {one.name: one for one in fields(kind) if one.name not in without}
 
         @wraps(command)
         def run(**arguments: Any) -> None:

@@ -21,7 +21,7 @@ def check_output(path: Path, overwrite: bool, kind: str) -> None:
     from metatoken.artifacts import check_folder
 
     if not overwrite and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ArgumentError("--output", f"{path} exists; choose another place, or pass --overwrite to replace it")
+        raise ArgumentError("--out", f"{path} exists; choose another place, or pass --overwrite to replace it")
     check_folder(path, kind)
 
 

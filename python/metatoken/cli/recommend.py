@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import csv
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from metatoken.recommend import Answer, Prepared, Recommender, Request
     from metatoken.recommend.files import UserLine
-    from metatoken.recommend.streaming import Counts
+    from metatoken.recommend.streaming import Counts, Write
 
 filter_option = panel("Which items may come")
 
@@ -34,8 +35,15 @@ Users = Annotated[
     typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
 ]
 History = Annotated[
-    str | None, typer.Option(help="Item ids, oldest first, separated by commas: for anybody, known or not.")
+    list[str] | None,
+    typer.Option(
+        help='Item ids, oldest first, for anybody, known or not: a line of CSV (a,"b,c"), or the option for each id.'
+    ),
 ]
+ToUri = Annotated[
+    str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
+]
+Table = Annotated[str | None, typer.Option("--table", help="The table of --to-uri; replaced when all is written.")]
 
 
 def recommend(
@@ -48,6 +56,8 @@ def recommend(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
     ] = None,
+    to_uri: ToUri = None,
+    table: Table = None,
     where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
     allow: Annotated[
         Path | None, filter_option(help="File with the only item ids that may come, one per line.")
@@ -63,22 +73,44 @@ def recommend(
     from metatoken.cli.output import progress_bar
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
-    from metatoken.recommend.streaming import stream, writer
+    from metatoken.recommend.streaming import stream
     from metatoken.tokens.files import read_ids
 
-    if bool(user or users) == (history is not None):
+    if bool(user or users) == bool(history):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
     _refuse_inputs(out, {"--users": users, "--allow": allow, "--deny": deny})
-    given = None if history is None else [part.strip() for part in history.split(",") if part.strip()]
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
-    pattern = Request(None, given, k, model.value, not include_seen, where, only, never)
+    pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
     source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
-    with nullcontext(_print) if out is None else writer(out) as write, progress_bar("recommending") as source.progress:
+    with _target(out, to_uri, table) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)
     source.report(counts)
-    if out is not None:
-        print(f"{counts.items} recommendations for {counts.users} users written to {out}")
+    if place := out or table:
+        print(f"{counts.items} recommendations for {counts.users} users written to {place}")
+
+
+def _ids(lines: list[str]) -> list[str]:
+    """The ids of some lines of CSV."""
+    fields = [one.strip() for line in lines for one in next(csv.reader([line], skipinitialspace=True), [])]
+    return [one for one in fields if one]
+
+
+def _target(out: Path | None, to_uri: str | None, table: str | None) -> AbstractContextManager[Write]:
+    """Where the answers go: a file, a table of a database, or the screen."""
+    from metatoken.errors import ArgumentError
+
+    if (to_uri is None) != (table is None):
+        raise ArgumentError("--table", "goes with --to-uri: a database and the name of a table in it")
+    if to_uri is not None and table is not None:
+        from metatoken.recommend.tables import database_writer
+
+        if out is not None:
+            raise ArgumentError("--to-uri", f"expected a file or a database, got both ({out})")
+        return database_writer(to_uri, table)
+    from metatoken.recommend.streaming import writer
+
+    return nullcontext(_print) if out is None else writer(out)
 
 
 def _refuse_inputs(out: Path | None, inputs: dict[str, Path | None]) -> None:

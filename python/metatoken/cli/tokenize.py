@@ -15,6 +15,7 @@ from metatoken.errors import ArgumentError
 from metatoken.tokens.settings import TokenSettings
 
 if TYPE_CHECKING:
+    from metatoken.data.settings import LogSettings
     from metatoken.data.split import Split
     from metatoken.tokens.files import VectorFiles
     from metatoken.tokens.vocabulary import Vocabulary
@@ -26,26 +27,20 @@ Ids = Annotated[Path | None, own_option(help="Raw item ids, one per line; by def
 
 
 @options.with_settings(TokenSettings)
+@options.with_log
 def tokenize(
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the vocabulary; appears when complete.")],
-    log: Annotated[Path | None, typer.Argument(help="File of interactions, also .gz.", show_default=False)] = None,
-    form: options.Form = "table",
-    user: options.User = "user",
-    item: options.Item = "item",
-    time: options.Time = None,
-    rating: options.Rating = None,
-    split: options.SplitName = "leave-last-out",
-    items: options.Items = None,
-    item_id: options.ItemId = None,
-    title: options.Title = None,
-    categories: options.Categories = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the vocabulary; appears when complete.")],
+    log: Annotated[
+        Path | None,
+        typer.Argument(help="A file of interactions (also .gz, .zst), a folder or a pattern.", show_default=False),
+    ] = None,
     embeddings: Embeddings = None,
     vectors: Vectors = None,
     ids: Ids = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vocabulary that is at --out.")] = False,
     **fields: Any,
 ) -> None:
     """Give every user and item a short tuple of shared tokens.
@@ -53,38 +48,39 @@ def tokenize(
     Reads a LOG of interactions (or --embeddings of your own) and writes a vocabulary folder.
     """
     began = clock.perf_counter()
-    check_output(output, overwrite, "vocabulary")
+    check_output(out, overwrite, "vocabulary")
+    given = options.log_fields(fields)
     settings, scores = TokenSettings(**fields), None
     if embeddings is not None:
         if log is not None:
             raise ArgumentError("--embeddings", f"expected either a log or embeddings, got both ({log}, {embeddings})")
         from metatoken.tokens.files import VectorFiles
 
-        files = VectorFiles(embeddings, vectors, ids, item, items, item_id, title)
+        named = {name: given[name] for name in ("item", "item_id", "title") if name in given}
+        files = VectorFiles(embeddings, vectors, ids, items=Path(given["items"]) if "items" in given else None, **named)
         vocabulary = tokenize_vectors(files, settings, seed, threads)
-    elif log is None:
+    elif log is None and "uri" not in given:
         raise ArgumentError("LOG", "expected a file of interactions, or --embeddings x.npy; got neither")
     elif ids is not None or vectors is not None:
         option = "--ids" if ids is not None else "--vectors"
         raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")
     else:
-        columns = options.LogOptions(form, user, item, time, rating, split, items, item_id, title, categories)
-        part = options.read_split(log, columns)
-        vocabulary = tokenize_split(part, settings, columns, seed, threads)
+        part, about = options.read_split(log, given)
+        vocabulary = tokenize_split(part, settings, about, seed, threads)
         warn_of_cold(vocabulary)
         scores = compute_scores(vocabulary, part.train)
-    vocabulary.save(output, scores=scores)
-    print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", output)])
+    vocabulary.save(out, scores=scores)
+    print_facts([*describe(vocabulary), ("seconds", round(clock.perf_counter() - began, 1)), ("saved", out)])
 
 
 def tokenize_split(
-    split: Split, settings: TokenSettings, columns: options.LogOptions, seed: int, threads: int | None
+    split: Split, settings: TokenSettings, about: LogSettings, seed: int, threads: int | None
 ) -> Vocabulary:
     """Fits a vocabulary on the training part of a split."""
     from metatoken.tokens.files import attribute_links
     from metatoken.tokens.vocabulary import Vocabulary
 
-    links = attribute_links(settings, split.log, items=columns.items, item=columns.item, item_id=columns.item_id)
+    links = attribute_links(settings, split.log, items=about.items, item=about.item, item_id=about.item_id)
     with progress_bar("tokens") as progress:
         return Vocabulary.fit(
             split.train, settings, attributes=links, seed=seed, threads=threads, source=split.log.checksum(),

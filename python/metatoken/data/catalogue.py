@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import operator
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.artifacts import atomic_folder, read_frame, read_manifest, write_frame, write_manifest
-from metatoken.data.columns import closest
-from metatoken.data.conditions import Both, Comparison, Node, Not, Value, parse_condition
+from metatoken.data.conditions import Node, parse_condition
+from metatoken.data.expressions import KINDS, expression
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
-from metatoken.errors import ArtifactError, ConditionError
+from metatoken.errors import ArtifactError
 
 KIND, SCHEMA, FILE = "items", 1, "items.parquet"
 REMEMBERED = 32  # masks of the latest filters, one byte per item each
-COMPARE = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-KINDS: dict[pl.DataType, str] = {
-    pl.Int64(): "whole number",
-    pl.Float64(): "number",
-    pl.String(): "text",
-    pl.Boolean(): "true or false",
-    pl.List(pl.String): "list of texts",
-}
 
 
 class Catalogue:
@@ -91,14 +81,14 @@ class Catalogue:
             ConditionError: It is not of the grammar, names an unknown column, or compares what cannot be compared.
         """
         node = parse_condition(where)
-        _expression(node, self.columns)
+        expression(node, self.columns)
         return node
 
     def mask(self, where: str) -> NDArray[np.bool_]:
         """Which items a filter lets pass, bool `[n_items]`, not to be written to; errors as in `parse`."""
         known = self._masks.pop(where, None)
         if known is None:
-            passes = _expression(parse_condition(where), self.columns)
+            passes = expression(parse_condition(where), self.columns)
             known = self.frame.select(passes.alias("pass"))["pass"].to_numpy()
             known.flags.writeable = False
         self._masks[where] = known
@@ -133,65 +123,3 @@ class Catalogue:
         item, title = self.frame["item"].str.to_lowercase(), pl.Series("title", self.titles, dtype=pl.String)
         title = title.str.to_lowercase()
         return pl.DataFrame({"item": item, "title": title, "both": item + "\n" + title})
-
-
-def _checked(test: Comparison, columns: dict[str, str]) -> str:
-    """The column of a comparison that fits it; the stored `categories` may also be called `category`."""
-    name = test.column
-    if name == "category" and name not in columns and "categories" in columns:
-        name = "categories"
-    if name not in columns:
-        guess = closest(name, list(columns))
-        hint = f"; did you mean {guess}?" if guess else ""
-        raise ConditionError(f"no column {name}; the columns are {', '.join(columns)}{hint}", test.at)
-    kind = columns[name]
-    held = {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")
-    if test.operator == "contains" and "text" not in kind:
-        raise ConditionError(f"`contains` looks into text, but {name} holds {held}", test.at)
-    if test.operator in ("<", "<=", ">", ">=") and kind not in ("whole number", "number", "text"):
-        raise ConditionError(f"{test.operator} does not order {held}, which {name} holds", test.at)
-    for value in test.values:
-        if not _fits(value, kind):
-            raise ConditionError(f"{name} holds {held}, which cannot be compared with {value!r}", test.value_at)
-    return name
-
-
-def _fits(value: Value, kind: str) -> bool:
-    """Whether a value may be compared with a column of this kind."""
-    if "number" in kind:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, bool if kind == "true or false" else str)
-
-
-def _expression(node: Node, columns: dict[str, str]) -> pl.Expr:
-    """A condition as an expression that is true or false, never null; `ConditionError` where it does not fit."""
-    if isinstance(node, Not):
-        return ~_expression(node.part, columns)
-    if isinstance(node, Both):
-        parts = [_expression(part, columns) for part in node.parts]
-        return pl.any_horizontal(parts) if node.either else pl.all_horizontal(parts)
-    name = _checked(node, columns)
-    kind, column = columns[name], pl.col(name)
-    if kind == "text":
-        column = column.replace("", None)  # an empty text is a missing one
-    if node.operator == "null":
-        return (column.list.len().fill_null(0) == 0) if kind == "list of texts" else column.is_null()
-    if kind == "list of texts":
-        inner = _compare(pl.element(), node, kind)
-        return column.list.eval(inner.fill_null(value=False)).list.any().fill_null(value=False)
-    return _compare(column, node, kind).fill_null(value=False)
-
-
-def _compare(column: pl.Expr, test: Comparison, kind: str) -> pl.Expr:
-    value = test.values[0] if test.values else None
-    if test.operator == "contains":
-        return column.str.to_lowercase().str.contains(str(value).lower(), literal=True)
-    if test.operator == "in":
-        values: list[Any] = list(test.values)
-        if kind == "whole number":
-            values = [int(one) for one in values if one == int(one)]
-        elif kind == "number":
-            values = [float(one) for one in values]
-        return column.is_in(values) if values else column.is_null() & pl.lit(value=False)
-    found: pl.Expr = COMPARE[test.operator](column, pl.lit(value))
-    return found

@@ -1,4 +1,4 @@
-"""Turn raw columns into ids, times, ratings and texts.
+"""Turn raw columns into ids, ratings and texts; `data.times` has those of time.
 
 A missing column, and a value that is empty or cannot be read, is a `DataError` that names the column and the row.
 """
@@ -8,17 +8,15 @@ from __future__ import annotations
 import difflib
 import html
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from metatoken.errors import DataError
 
-# The largest whole number below which every integer is a float64.
-EXACT = 2.0**53
-DATETIME_FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f")
+SUFFIX = r"^-?\d+\.0$"  # of whole numbers that were saved as floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,37 +25,56 @@ class RawTable:
 
     Attributes:
         frame: The raw columns.
-        path: The file, or None for a table that was given in memory.
-        line_of: Line number (from 1) of a 0-based row, or None where rows are not lines.
-        names: Columns that the source has; the frame may hold fewer.
+        path: The file, folder or database, or None for a table that was given in memory.
+        place: File and line number (from 1) of a 0-based row; no line where rows are not lines.
+        names: Columns that the source has, doubles included; the frame may hold fewer.
+        value_of: Of JSON lines, the value of a row and column before it became text.
     """
 
     frame: pl.DataFrame
     path: Path | None = None
-    line_of: Callable[[int], int | None] = lambda _: None
+    place: Callable[[int], tuple[object, int | None]] | None = None
     names: list[str] = field(default_factory=list)
+    value_of: Callable[[int, str], Any] | None = None
 
     def error(self, message: str, row: int | None = None) -> DataError:
         """The error of this table, at a row where one is given."""
-        line = None if row is None else self.line_of(row)
+        path, line = (self.path, None) if row is None or self.place is None else self.place(row)
         if row is not None and line is None:
             message = f"{message} (row {row + 1})"
-        return DataError(message, self.path, line)
+        return DataError(message, path, line)
 
     def column(self, name: str, argument: str) -> pl.Series:
         """The raw column that an argument names.
 
         Raises:
-            DataError: There is no such column; the message lists those that exist and suggests the closest.
+            DataError: There is no such column, or there are two; the message lists those that exist.
         """
-        if name in self.frame.columns:
-            return self.frame[name]
         names = self.names or self.frame.columns
+        if names.count(name) > 1:
+            raise self.error(
+                f"column {name!r} for {argument} stands in the header {names.count(name)} times; rename one"
+            )
+        if name in self.frame.columns:
+            found = self.frame[name]
+            if found.dtype == pl.Object:
+                raise self.error(f"column {name!r} for {argument} holds Python objects, expected text or numbers")
+            return found
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""
-        if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
-            hint = "; columns of .csv are separated by commas, of .tsv by tabs"
+        if len(names) == 1 and (marks := [mark for mark in ";\t|," if mark in names[0]]):
+            hint = f"; if {marks[0]!r} separates them, say separator: {marks[0]!r}"
         raise self.error(f"no column {name!r} for {argument}; the columns are {', '.join(map(repr, names))}{hint}")
+
+    def filter(self, mask: pl.Series) -> RawTable:
+        """The rows where a mask is true."""
+        rows, place, value_of = mask.arg_true(), self.place, self.value_of
+        return replace(
+            self,
+            frame=self.frame.filter(mask),
+            place=None if place is None else lambda row: place(int(rows[row])),
+            value_of=None if value_of is None else lambda row, name: value_of(int(rows[row]), name),
+        )
 
 
 def closest(name: str, names: list[str]) -> str | None:
@@ -78,80 +95,38 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     if bad.any():
         said = f"empty {argument} id in column {name!r}; give each row an id or remove the row"
         raise table.error(said, int(bad.arg_max() or 0))
+    if table.value_of is not None:
+        for row in text.str.contains(r"^[\[{]").arg_true():
+            if isinstance(value := table.value_of(row, name), list | dict):
+                kind = "a list" if isinstance(value, list) else "an object"
+                raise table.error(f"{argument} {text[row][:60]} in column {name!r} is {kind}; write one id a row", row)
     # A column of whole numbers that once held a gap is written as 12.0 by other tools; the catalogue says 12.
-    if len(text) and text[0].endswith(".0") and text.str.contains(r"^-?\d+\.0$").all():
+    if len(text) and text[0].endswith(".0") and text.str.contains(SUFFIX).all():
         text = text.str.strip_suffix(".0")
     return text
 
 
-def _refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expected: str) -> None:
+def refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expected: str) -> None:
     """Raises the error of the first bad value, if there is one."""
     if bad.any():
         row = int(bad.arg_max() or 0)
         raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
 
 
-def _numbers(table: RawTable, name: str, argument: str, expected: str) -> pl.Series:
-    raw = table.column(name, argument)
-    text = raw.str.strip_chars() if raw.dtype == pl.String else raw
-    if not (raw.dtype == pl.String or raw.dtype.is_numeric()):
-        raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, expected {expected}")
-    number = text.cast(pl.Float64, strict=False)
-    _refuse(table, raw, ~number.is_finite().fill_null(False), argument, expected)
-    return number
-
-
 def ratings(table: RawTable, name: str) -> pl.Series:
-    """Ratings as float32."""
-    return _numbers(table, name, "rating", "a finite number").cast(pl.Float32)
-
-
-def times(table: RawTable, name: str) -> pl.Series:
-    """Times as numbers: int64 where all are whole, else float64.
-
-    Numbers are kept in the unit they came in (seconds, milliseconds); dates become seconds since 1970 UTC.
-    """
-    raw = table.column(name, "time")
-    expected = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z"
-    if raw.dtype.is_integer():
-        _refuse(table, raw, raw.is_null(), "time", expected)
-        return raw.cast(pl.Int64)
-    if raw.dtype.is_temporal() or (raw.dtype == pl.String and not _looks_numeric(raw)):
-        number = _dates(table, raw, expected)
-    else:
-        if raw.dtype == pl.String:
-            whole = raw.str.strip_chars().cast(pl.Int64, strict=False)
-            if not whole.has_nulls():
-                return whole
-        number = _numbers(table, name, "time", expected)
-    values = number.to_numpy()
-    integral = bool(np.all((values == np.floor(values)) & (np.abs(values) < EXACT)))
-    return number.cast(pl.Int64) if integral else number
-
-
-def _looks_numeric(raw: pl.Series) -> bool:
-    """The first non-empty value decides how the column is read."""
-    text = raw.drop_nulls().head(100).str.strip_chars()
-    text = text.filter(text != "")
-    return len(text) == 0 or text.head(1).cast(pl.Float64, strict=False)[0] is not None
-
-
-def _dates(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
-    if raw.dtype in (pl.Time, pl.Duration):
-        raise table.error(f"column {raw.name!r} for time holds {raw.dtype}, expected {expected}")
-    if raw.dtype == pl.String:
-        text = raw.str.strip_chars().str.replace("T", " ", literal=True).str.replace(r"[zZ]$", "+00:00")
-        naive = [pl.col("t").str.to_datetime(f, strict=False, time_unit="us") for f in DATETIME_FORMATS]
-        zoned = [
-            pl.col("t").str.to_datetime(f"{f}%:z", strict=False, time_unit="us", time_zone="UTC")
-            for f in DATETIME_FORMATS[1:]
-        ]
-        read = [d.dt.replace_time_zone("UTC") for d in naive] + zoned
-        when = text.alias("t").to_frame().select(pl.coalesce(read))["t"]
-    else:
-        when = raw.cast(pl.Datetime("us"))
-    _refuse(table, raw, when.is_null(), "time", expected)
-    return when.dt.epoch("us").cast(pl.Float64) / 1e6
+    """Ratings as float32, null where a row has none."""
+    raw = table.column(name, "rating")
+    expected = "a finite number; leave it empty where there is none"
+    if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype == pl.Null):
+        raise table.error(f"column {name!r} for rating holds {raw.dtype}, expected numbers")
+    text = raw.str.strip_chars().replace("", None) if raw.dtype == pl.String else raw
+    number = text.cast(pl.Float64, strict=False)
+    if raw.dtype.is_float():
+        number = text = number.fill_nan(None)
+    refuse(table, raw, text.is_not_null() & ~number.is_finite().fill_null(False), "rating", expected)
+    if number.null_count() == len(number):
+        raise table.error(f"column {name!r} for rating is empty in every row")
+    return number.cast(pl.Float32)
 
 
 def texts(table: RawTable, name: str, argument: str) -> pl.Series:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from metatoken.data import columns
+from metatoken.data.assembly import Assembled, assemble, places, wanted_columns
 from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
+from metatoken.data.frames import as_frame
 from metatoken.data.ids import IdMap
-from metatoken.data.items import ItemColumns, item_columns, read_item_table
+from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.data.readers import read_raw, read_table
-from metatoken.data.settings import Format
+from metatoken.data.settings import Format, LogSettings
 from metatoken.errors import ArgumentError, DataError
-
-TEXTS = ("review", "summary", "explanation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +32,20 @@ class Interactions:
 
     Attributes:
         frame: `user`, `item` (int32 rows), `order` (int32, 0-based place in the user's history, oldest first), then
-            those of `timestamp` (int64 or float64), `rating` (float32), `review`, `summary`, `explanation` (str) that
-            the log has. Sorted by (user, order).
+            those of `timestamp` (int64 or float64), `rating` (float32, null where a row has none), `review`, `summary`,
+            `explanation` (str), `part` (str: train, validation or test) that the log has. Sorted by (user, order).
         users: Raw ids of the user rows.
         items: Raw ids of the item rows.
         item_table: `item` (int32 row), `title` (str), `categories` (list[str]) and further columns of the source
             (`data.items.attribute`), each where it had them, or None. One row per known item, sorted by item.
+        notes: What was left out when it was read, a sentence for each reason.
     """
 
     frame: pl.DataFrame
     users: IdMap
     items: IdMap
     item_table: pl.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -64,73 +66,57 @@ class Interactions:
     @classmethod
     def read(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         format: Format = "table",  # noqa: A002 (the word users know)
-        *,
-        user: str = "user",
-        item: str = "item",
-        time: str | None = None,
-        rating: str | None = None,
-        review: str | None = None,
-        summary: str | None = None,
-        explanation: str | None = None,
-        items: str | Path | None = None,
-        item_id: str | None = None,
-        title: str | None = None,
-        categories: str | None = None,
+        **settings: Any,
     ) -> Interactions:
-        """Read a log from a file; `data.settings.LogSettings` says what each argument names.
+        """Read a log from a file, several files, or a database.
 
         Ties in time keep the order of the file; without times, its order is the order in time.
 
-        A format is "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
-        per line, oldest first), "pairs" (`user item` per line, oldest first per user), or "sessions" (the items of one
-        anonymous session per line; the user id is `session-<line number>`).
+        Args:
+            path: A file, a folder or a pattern; None with `uri=`.
+            format: "table" (CSV, TSV, Parquet or JSON lines by the name of the file), "sequences" (`user item item ...`
+                per line, oldest first), "pairs" (`user item` per line, oldest first per user), or "sessions" (the items
+                of one anonymous session per line; the user id is `session-<line number>`).
+            settings: The other fields of `data.settings.LogSettings`, such as `user="userId", time="timestamp"`.
 
         Raises:
-            ArgumentError: Unknown format, or column names that do not go together.
-            DataError: The file cannot be read as such a log; names file, line and value where they are known.
+            ArgumentError: A setting is unknown or has a wrong value, or some do not go together.
+            DataError: The log cannot be read; names file, line and value where they are known.
         """
-        given = _given(time=time, rating=rating, review=review, summary=summary, explanation=explanation)
-        if format != "table" and given:
-            raise ArgumentError(next(iter(given)), f"format={format!r} has no named columns, only format='table' has")
-        names = given | ({"user": user, "item": item} if format == "table" else {"user": "user", "item": "item"})
-        _check_names(names)
-        if items is None:
-            for argument in _given(item_id=item_id, title=title, categories=categories):
-                raise ArgumentError(argument, "is a column of the item table; give its file as items=")
-        log = _assemble(read_raw(path, format, list(dict.fromkeys(names.values()))), names)
-        if items is None:
-            return log
-        return _with_items(log, read_table(items, None), item_columns(item, item_id, title, categories))
+        return read_log(LogSettings.read({"path": path, "format": format, **settings}))
 
     @classmethod
-    def from_frame(
-        cls,
-        frame: pl.DataFrame,
-        *,
-        user: str = "user",
-        item: str = "item",
-        time: str | None = None,
-        rating: str | None = None,
-        review: str | None = None,
-        summary: str | None = None,
-        explanation: str | None = None,
-        items: pl.DataFrame | None = None,
-        item_id: str | None = None,
-        title: str | None = None,
-        categories: str | None = None,
-    ) -> Interactions:
-        """The log of a table in memory; arguments and errors as in `read`, `items` being a table, too."""
-        given = _given(time=time, rating=rating, review=review, summary=summary, explanation=explanation)
-        names = {"user": user, "item": item} | given
-        _check_names(names)
-        if frame.height == 0:
+    def from_frame(cls, frame: Any, *, items: Any = None, **settings: Any) -> Interactions:
+        """The log of a table in memory.
+
+        Args:
+            frame: A frame of polars (lazy, too) or pandas, a table of Arrow, or a mapping from names to columns.
+            items: A table about items, of the same kinds.
+            settings: Names of columns and other settings, as in `read`.
+
+        Raises:
+            ArgumentError: See `read`; or what is given is no table.
+            DataError: A value cannot be read; names row and value.
+        """
+        here = "a table in memory"
+        about = LogSettings.read({"path": here, "items": None if items is None else here, **settings})
+        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)))
+        if raw.frame.height == 0:
             raise DataError("the table has no rows")
-        log = _assemble(RawTable(frame), names)
-        if items is None:
-            return log
-        return _with_items(log, RawTable(items), item_columns(item, item_id, title, categories))
+        log = cls.of(assemble(raw, about))
+        return log if items is None else log.with_items(RawTable(as_frame(items, "items")), about)
+
+    @classmethod
+    def of(cls, parts: Assembled) -> Interactions:
+        """The log of assembled parts."""
+        return cls(parts.frame, parts.users, parts.items, notes=parts.notes)
+
+    def with_items(self, table: RawTable, about: LogSettings) -> Interactions:
+        """The same log with a table about its items, whose columns settings name."""
+        names = item_columns(about.item, about.item_id, about.title, about.categories)
+        return replace(self, item_table=read_item_table(table, names, self.items))
 
     @classmethod
     def from_arrays(
@@ -188,7 +174,17 @@ class Interactions:
             if frame.height and not 0 <= int(frame[name].min()) <= int(frame[name].max()) < size:  # type: ignore[arg-type]
                 raise ArgumentError("rows", f"{name} rows must lie in 0..{size - 1}")
         users = frame["user"].to_numpy()
-        return replace(self, frame=frame.with_columns(order=_places(users, self.n_users)))
+        return replace(self, frame=frame.with_columns(order=places(users, self.n_users)))
+
+    def having(self, names: Collection[str]) -> Interactions:
+        """The rows with a value in every one of some columns: a rating, or a text that is not blank."""
+        mask = pl.Series([True]).new_from_index(0, len(self))
+        for name in names:
+            column = self.frame[name]
+            mask &= (column.is_not_null() if name == "rating" else column.str.strip_chars() != "").fill_null(
+                value=False
+            )
+        return self if mask.all() else self.with_rows(mask)
 
     def sequences(self) -> Sequences:
         """Histories of all user rows, oldest first."""
@@ -218,49 +214,21 @@ class Interactions:
         return content_checksum([self.users, self.items], [self.frame.select("user", "item", "order")])
 
 
-def _given(**names: str | None) -> dict[str, str]:
-    return {argument: column for argument, column in names.items() if column is not None}
+def read_log(about: LogSettings) -> Interactions:
+    """The log that settings name, with its item table and its texts; errors as in `Interactions.read`."""
+    from metatoken.data.text_table import read_texts
 
+    wanted = wanted_columns(about)
+    if about.uri is not None:
+        from metatoken.data.database import read_query
 
-def _with_items(log: Interactions, table: RawTable, names: ItemColumns) -> Interactions:
-    return replace(log, item_table=read_item_table(table, names, log.items))
-
-
-def _check_names(names: dict[str, str]) -> None:
-    seen: dict[str, str] = {}
-    for argument, column in names.items():
-        if column in seen and {argument, seen[column]} & {"user", "item"}:
-            raise ArgumentError(argument, f"column {column!r} is already used for {seen[column]}")
-        seen.setdefault(column, argument)
-
-
-def _assemble(raw: RawTable, names: dict[str, str]) -> Interactions:
-    """Rows, order and id maps from raw columns; `names` maps argument to column."""
-    users, user = _encode(columns.ids(raw, names["user"], "user"), "user")
-    items, item = _encode(columns.ids(raw, names["item"], "item"), "item")
-    data = {"user": user, "item": item}
-    if "time" in names:
-        data["timestamp"] = columns.times(raw, names["time"])
-    if "rating" in names:
-        data["rating"] = columns.ratings(raw, names["rating"])
-    for name in TEXTS:
-        if name in names:
-            data[name] = columns.texts(raw, names[name], name)
-    frame = pl.DataFrame(data).sort("user", *(["timestamp"] if "time" in names else []), maintain_order=True)
-    frame = frame.with_columns(order=_places(frame["user"].to_numpy(), len(users)))
-    return Interactions(frame.select("user", "item", "order", pl.exclude("user", "item", "order")), users, items)
-
-
-def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
-    """Sorted ids and the row of each entry. Polars sorts by UTF-8 bytes, which is Python's order of strings."""
-    known = raw.unique().sort()
-    return IdMap(known.to_list(), kind), raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32)
-
-
-def _places(users: NDArray[np.int32], n_users: int) -> pl.Series:
-    """Place of each row in its user's history, int32; rows are sorted by user."""
-    begin = offsets_of(np.bincount(users, minlength=n_users))
-    return pl.Series((np.arange(len(users)) - begin[users]).astype(np.int32))
+        raw = read_query(about.uri, str(about.query))
+    else:
+        raw = read_raw(cast("Path", about.path), about.format, wanted, about)
+    log = Interactions.of(assemble(raw, about))
+    if about.items is not None:
+        log = log.with_items(read_table(about.items, None), about)
+    return log if about.texts is None else read_texts(log, **vars(about.texts))
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from metatoken.data import columns
 from metatoken.data.columns import RawTable
+from metatoken.data.files import suffix_of
 from metatoken.data.ids import IdMap
-from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_lines, read_table
+from metatoken.data.readers import JSON_LINES, TABLES, read_lines, read_table
 from metatoken.errors import ArgumentError, DataError
 
 LinkKind = Literal["user", "item"]
-TABLES = (*SEPARATORS, *PARQUET, *JSON_LINES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +61,15 @@ class Links:
             ArgumentError: Columns are given for a file that has none.
             DataError: The file cannot be read, or has none of the ids.
         """
-        suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
-        if not suffixes or suffixes[-1] not in TABLES:
+        suffix = suffix_of(Path(path))
+        if suffix not in TABLES:
             if id_column is not None or column is not None:
                 raise ArgumentError("column", f"{path} is read as lines of 'id value value ...', which have no columns")
             raw = read_lines(path, "sequences")
             return cls._of(raw, raw.frame["user"], raw.frame["item"], ids, kind)
-        if suffixes[-1] in JSON_LINES and (id_column is None or column is None):
+        if suffix in JSON_LINES and (id_column is None or column is None):
             raise DataError("name the column of ids and that of values: objects have no first and second", Path(path))
-        raw = read_table(path, [name for name in (id_column, column) if name is not None])
+        raw = read_table(path, None if id_column is None or column is None else [id_column, column])
         if column is None and len(raw.frame.columns) < 2:
             raise raw.error(f"expected a column of ids and one of values, got {', '.join(raw.frame.columns)}")
         return cls.of_table(raw, ids, kind, id_column or raw.frame.columns[0], column or raw.frame.columns[1])
@@ -78,7 +78,7 @@ class Links:
     def of_table(cls, raw: RawTable, ids: IdMap, kind: LinkKind, id_column: str, column: str) -> Self:
         """The links of two columns of a table; errors as in `read`."""
         keys = columns.ids(raw, id_column, f"{kind} id")
-        if raw.path is not None and {s.lower() for s in raw.path.suffixes} & set(JSON_LINES):
+        if raw.value_of is not None:  # JSON lines, whose lists are text
             raw.column(column, "values")
             raw = replace(raw, frame=raw.frame.with_columns(_lists_of_json(column)))
         return cls._of(raw, keys, columns.categories(raw, column), ids, kind)

@@ -1,153 +1,193 @@
-"""Read files as raw tables. Every failure is a `DataError` that names the file and, where known, the line."""
+"""Read files as raw tables. Every failure is a `DataError` that names the file and, where known, the line.
+
+polars reads text that leaves no doubt. Where a quotation mark stands in a place of its own, a line is blank or a row
+has too many fields, Python's reader goes over the whole file: it knows the line of each row, and so what to say.
+"""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import zlib
+import re
+from array import array
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import replace
+from itertools import accumulate, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metatoken.data.columns import RawTable
-from metatoken.errors import ArgumentError, DataError
+from metatoken.data.files import (
+    BYTE_ORDER_MARK,
+    check_text,
+    decode,
+    find_files,
+    partition_of,
+    read_bytes,
+    suffix_of,
+)  # fmt: skip
+from metatoken.data.settings import Dialect
+from metatoken.errors import DataError
 
-FORMATS = ("table", "sequences", "pairs", "sessions")
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
-# First bytes of files that people rename by accident.
-MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive or spreadsheet", b"BZh": "bzip2"}
+TABLES = (*SEPARATORS, *PARQUET, *JSON_LINES)
+BATCH = 50_000  # rows that are Python objects at once
+UNIT = "\x1f"  # takes the place of a separator of several characters
 
 
-def read_bytes(path: str | Path) -> tuple[Path, str, bytes]:
-    """Path, suffix (in lower case, without .gz) and content of a file, decompressed where its name ends in .gz."""
-    path = Path(path)
-    if not path.is_file():
-        what = "is a folder, expected a file" if path.is_dir() else "no such file; check the path"
-        raise DataError(what, path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", path) from error
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        suffix = Path(path.stem).suffix.lower()
-        if data and data[:2] != b"\x1f\x8b":
-            raise DataError("the name ends in .gz, but the content is not gzip; rename or compress it", path)
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"damaged gzip file ({error}); copy or download it again", path) from error
-    if not data.strip():
-        raise DataError("the file is empty", path)
-    return path, suffix, data
-
-
-def decode(path: Path, data: bytes) -> str:
-    """Bytes as UTF-8 text without a byte order mark."""
-    for magic, kind in MAGIC.items():
-        if data.startswith(magic):
-            raise DataError(f"the content is {kind}, not the text that its name promises; rename or convert it", path)
-    if b"\0" in data:
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise DataError("the content is binary or UTF-16, not UTF-8 text; convert it", path, line)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        said = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file with UTF-8 encoding"
-        raise DataError(said, path, line) from error
-
-
-def read_table(path: str | Path, wanted: Sequence[str] | None) -> RawTable:
-    """Read CSV, TSV, Parquet or JSON lines, plain or .gz, by the name of the file.
+def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect | None = None) -> RawTable:
+    """Read CSV, TSV, Parquet or JSON lines, plain or compressed, by the name of the file; of several, all in a row.
 
     Columns that are not wanted may be left out of the frame. None takes all (of JSON lines, those that the first
-    thousand objects have).
+    thousand objects have). Folders such as `day=2024-05-31` around a file give it a column.
     """
-    path, suffix, data = read_bytes(path)
-    if suffix in SEPARATORS:
-        table = _read_csv(path, decode(path, data), SEPARATORS[suffix])
-    elif suffix in PARQUET:
-        table = _read_parquet(path, data)
-    elif suffix in JSON_LINES:
-        table = _read_json_lines(path, decode(path, data), wanted)
-    else:
-        known = " ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-        said = f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz), "
-        raise DataError(f"{said}other logs need format='sequences', 'pairs' or 'sessions'", path)
-    if table.frame.height == 0:
+    files, how = find_files(path, TABLES), dialect or Dialect()
+    parts = [_with_partition(_read_one(file, wanted, how), partition_of(file, path)) for file in files]
+    table = parts[0] if len(parts) == 1 else _joined(Path(path), parts)
+    if table.frame.height == 0 and table.frame.width:
         raise DataError("the file has columns but no rows", path)
     return table
 
 
-def _read_csv(path: Path, text: str, separator: str) -> RawTable:
+def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTable:
+    suffix, data = suffix_of(path), read_bytes(path)
+    if suffix in PARQUET:
+        return _read_parquet(path, data, wanted)
+    if suffix in JSON_LINES:
+        return _read_json_lines(path, decode(path, data, how.encoding), wanted)
+    separator = how.separator or SEPARATORS.get(suffix)
+    if separator is None:
+        known = " ".join(TABLES)
+        said = (
+            f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz, .zst), others "
+        )
+        raise DataError(f"{said}need separator; other logs need format='sequences', 'pairs' or 'sessions'", path)
+    quote = how.quote if how.quote is not None else "" if separator == "\t" else '"'
+    check_text(path, data, how.encoding)
+    if len(separator.encode()) > 1 or how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+        text = decode(path, data, how.encoding)
+        data = (text if len(separator) == 1 else text.replace(separator, UNIT)).encode()
+        separator = separator if len(separator) == 1 else UNIT
+    return _read_csv(path, data.removeprefix(BYTE_ORDER_MARK), separator, quote, how.columns, wanted)
+
+
+def _with_partition(table: RawTable, values: dict[str, str]) -> RawTable:
+    added = {name: pl.lit(value) for name, value in values.items() if name not in table.frame.columns}
+    return replace(table, frame=table.frame.with_columns(**added), names=[*table.names, *added]) if added else table
+
+
+def _joined(path: Path, parts: list[RawTable]) -> RawTable:
+    """Tables of several files as one, which still knows the file and line of each row."""
+    ends = list(accumulate(part.frame.height for part in parts))
+
+    def place(row: int) -> tuple[object, int | None]:
+        number = int(np.searchsorted(ends, row, side="right"))
+        part, inside = parts[number], row - (ends[number - 1] if number else 0)
+        return (part.path, None) if part.place is None else part.place(inside)
+
     try:
-        frame = pl.read_csv(io.BytesIO(text.encode()), separator=separator, infer_schema=False)
+        frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
-        line, reason = _broken_csv(text, separator)
-        raise DataError(reason or f"not a readable table: {str(error).splitlines()[0]}", path, line) from error
-    names = [name.strip() for name in frame.columns]
-    if len(set(names)) == len(names):
-        frame.columns = names
-    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    rows: Sequence[int] = range(frame.height)
-    if blank.any():
-        # The parser turns an empty line into a row of nulls; a line of bare separators stays, and is an error later.
-        lengths = [len(fields) for _, fields in _csv_rows(text, separator)][1:]
-        empty = pl.Series([n == 0 for n in lengths]) if len(lengths) == len(blank) else blank
-        rows = (~empty).arg_true().to_list()
-        frame = frame[rows]
-
-    def line_of(row: int) -> int | None:
-        place = 1 + rows[row]
-        return next((line for line, _ in islice(_csv_rows(text, separator), place, None)), place + 1)
-
-    return RawTable(frame, path, line_of, frame.columns)
+        raise DataError(
+            f"its files have columns of types that do not fit: {str(error).splitlines()[0]}", path
+        ) from error
+    return RawTable(frame, path, place, list(dict.fromkeys(name for part in parts for name in part.names)))
 
 
-def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Slow reading, for messages only: (first line, fields) of each row, header included."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    line = 1
-    limit = csv.field_size_limit(len(text) + 1)
+def _read_csv(
+    path: Path, data: bytes, separator: str, quote: str, columns: Sequence[str] | None, wanted: Sequence[str] | None
+) -> RawTable:
+    """A table of text in UTF-8 without a byte order mark."""
+    rows = _csv_rows(path, data, separator, quote)
+    header, names = (0, list(columns)) if columns else next(rows, (1, [""]))
+    names = [name.strip() for name in names]
+    kept = [name for name in dict.fromkeys(names) if wanted is None or name in wanted]
+    if header < 2 and not any(set(name) & set("\r\n") for name in names):
+        frame = _quick_csv(data, separator, quote, names, kept, header)
+        if frame is not None:
+            return RawTable(frame, path, lambda row: (path, row + 1 + header), names)
+    decode(path, data)  # says where it is not UTF-8
+    places, lines, frames = [names.index(name) for name in kept], array("q"), [pl.DataFrame()]
+    while batch := list(islice(rows, BATCH)):
+        for line, fields in batch:
+            if len(fields) > len(names):
+                said = f"{len(fields)} fields, but the header has {len(names)}; quote fields that hold the separator"
+                raise DataError(said, path, line)
+            lines.append(line)
+        values = ([fields[at] if at < len(fields) else None for _, fields in batch] for at in places)
+        columns_of = dict(zip(kept, values, strict=True))
+        frames.append(pl.DataFrame(columns_of, schema=dict.fromkeys(kept, pl.String)))
+    frame = pl.concat(frames[1:] or [pl.DataFrame(schema=dict.fromkeys(kept, pl.String))])
+    return RawTable(frame, path, lambda row: (path, lines[row]), names)
+
+
+def _quick_csv(
+    data: bytes, separator: str, quote: str, names: list[str], kept: list[str], header: int
+) -> pl.DataFrame | None:
+    """The columns that are kept as polars reads them, None where it may not agree with the rules of the format."""
+    unique = [name if name not in names[:at] else f"{name}\0{at}" for at, name in enumerate(names)]
+    try:
+        if quote and quote.encode() in data and not _plain(data, separator, quote):
+            return None
+        scan = pl.scan_csv(
+            data, has_header=False, skip_lines=header, separator=separator, quote_char=quote or None,
+            schema=dict.fromkeys(unique, pl.String),
+        )  # fmt: skip
+        blank = pl.all_horizontal(pl.all().is_null()).alias("\0blank")
+        frame = scan.select(*kept, blank).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    return None if frame.height == 0 or frame["\0blank"].any() else frame.drop("\0blank")
+
+
+def _plain(data: bytes, separator: str, quote: str) -> bool:
+    """Whether every line alone is a row whose quotation marks stand around fields or twice inside."""
+    sep, mark = re.escape(separator), re.escape(quote)
+    one = f"(?:[^{sep}{mark}]*|{mark}(?:[^{mark}]|{mark}{mark})*{mark})"
+    lines = pl.scan_csv(data, has_header=False, separator="\1", quote_char=None, schema={"line": pl.String})
+    fits = pl.col("line").str.contains(rf"^{one}(?:{sep}{one})*\r?$").fill_null(value=True)
+    return bool(lines.select(fits.all()).collect().item())
+
+
+def _csv_rows(path: Path, data: bytes, separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
+    """First line and fields of each row, header included; a mark inside of an unquoted field is a part of it."""
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace", newline="")
+    quoting: Any = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    reader, line = csv.reader(text, delimiter=separator, strict=True, **quoting), 1
+    limit = csv.field_size_limit(2**31 - 1)
     try:
         for fields in reader:
-            yield line, fields
+            if fields:
+                yield line, fields
             line = reader.line_num + 1
-    except csv.Error:
-        return
+    except csv.Error as error:
+        said = f'a quotation mark is not closed or is misplaced ({error}); say quote: "" if marks are part of the text'
+        raise DataError(said, path, line) from error
     finally:
         csv.field_size_limit(limit)
 
 
-def _broken_csv(text: str, separator: str) -> tuple[int | None, str]:
-    width = line = None
-    for line, fields in _csv_rows(text, separator):
-        width = len(fields) if width is None else width
-        if len(fields) > width:
-            return line, f"{len(fields)} fields, but the header has {width}; quote fields that hold the separator"
-    return (None, "") if line is None else (line + 1, "a quotation mark is not closed or is misplaced")
-
-
-def _read_parquet(path: Path, data: bytes) -> RawTable:
+def _read_parquet(path: Path, data: bytes, wanted: Sequence[str] | None) -> RawTable:
     if not data.startswith(b"PAR1"):
         raise DataError("the name says Parquet, but the content is not; rename or convert it", path)
     try:
-        # pyarrow checks more than Polars, which panics on some damaged files.
-        table = pq.read_table(pa.BufferReader(data))
+        # pyarrow checks more than polars, which panics on some damaged files.
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = file.schema_arrow.names
+        table = file.read(None if wanted is None else [name for name in names if name in wanted])
         table.validate(full=True)
         frame = pl.DataFrame(table)
     except (pa.ArrowException, pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise DataError(f"damaged Parquet file: {str(error).splitlines()[0]}", path) from error
-    return RawTable(frame, path, names=frame.columns)
+    return RawTable(frame, path, names=names)
 
 
 def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawTable:
@@ -155,40 +195,65 @@ def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> Raw
         raise DataError("the content is one JSON array; write one object per line (JSON lines)", path, 1)
     lines = text.split("\n")
     numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
-    names: dict[str, None] = {}
-    for number in numbers[:1000]:
-        names.update(dict.fromkeys(_json_object(path, lines[number - 1], number)))
+
+    def value_of(row: int, name: str) -> Any:
+        return _json_object(path, lines[numbers[row] - 1], numbers[row]).get(name)
+
+    names = list(
+        dict.fromkeys(name for number in numbers[:1000] for name in _json_object(path, lines[number - 1], number))
+    )
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
-        frame, reason = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema), ""
-    except pl.exceptions.PolarsError as error:
-        frame, reason = pl.DataFrame(), str(error).splitlines()[0]
-    if reason or frame.height != len(numbers):
-        for number in numbers:
-            _json_object(path, lines[number - 1], number)
-        reason = reason or "objects and lines do not match; write one object per line"
-        raise DataError(f"not readable as JSON lines: {reason}", path)
+        frame = pl.scan_ndjson(text.encode(), schema=schema).collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        frame = pl.DataFrame(schema=schema)
+    if frame.height != len(numbers):  # something that polars does not take, such as NaN; or a broken line
+        objects = (_json_object(path, lines[number - 1], number) for number in numbers)
+        rows = ([_json_text(one.get(name)) for name in schema] for one in objects)
+        parts = [pl.DataFrame(schema=schema)]
+        while batch := list(islice(rows, BATCH)):
+            parts.append(pl.DataFrame(batch, schema=schema, orient="row"))
+        frame = pl.concat(parts)
     absent = [name for name in frame.columns if name not in names and frame[name].null_count() == frame.height]
-    return RawTable(frame.drop(absent), path, lambda row: numbers[row], list(names))
+    return RawTable(frame.drop(absent), path, lambda row: (path, numbers[row]), names, value_of)
 
 
-def _json_object(path: Path, line: str, number: int) -> dict[str, object]:
+def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"broken JSON: {error}", path, number) from error
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object such as {{...}}, got {line.strip()[:40]}", path, number)
     return value
 
 
-def read_lines(path: str | Path, form: str) -> RawTable:
+def _json_text(value: Any) -> str | None:
+    """A value as polars makes it text."""
+    if value is None or isinstance(value, str) or value != value:  # noqa: PLR0124 (NaN is no value)
+        return value if isinstance(value, str) else None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value, ensure_ascii=False)
+
+
+def read_lines(path: str | Path, form: str, dialect: Dialect | None = None) -> RawTable:
     """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first."""
-    path, _, data = read_bytes(path)
-    frame = pl.DataFrame({"text": decode(path, data).split("\n")}).with_row_index("line", offset=1)
+    how = dialect or Dialect()
+    parts = [_read_one_of_lines(file, form, how) for file in find_files(path, ())]
+    return parts[0] if len(parts) == 1 else _joined(Path(path), parts)
+
+
+def _read_one_of_lines(path: Path, form: str, how: Dialect) -> RawTable:
+    frame = pl.DataFrame({"text": decode(path, read_bytes(path), how.encoding).split("\n")})
+    frame = frame.with_row_index("line", offset=1)
     frame = frame.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
-    words = pl.col("text").str.replace_all(r"\s+", " ").str.split(" ")
+    if how.separator is None:
+        words = pl.col("text").str.replace_all(r"\s+", " ").str.split(" ")
+    else:
+        words = pl.col("text").str.split(how.separator).list.eval(pl.element().str.strip_chars())
     frame = frame.select("line", "text", words.alias("words"))
+    if how.separator is None:
+        commas = frame["text"].str.contains(r"^(\S+,\s+)+[^\s,]+$")  # all ids but the last
+        _reject(path, frame, commas, 'ids end in commas; say separator: ","')
     count = frame["words"].list.len()
     if form == "pairs":
         _reject(path, frame, count != 2, "expected 'user item' separated by a blank")
@@ -200,7 +265,7 @@ def read_lines(path: str | Path, form: str) -> RawTable:
         user, item = pl.col("words").list.first(), pl.col("words").list.slice(1)
     frame = frame.select("line", user.alias("user"), item.alias("item")).explode("item")
     lines = frame["line"]
-    return RawTable(frame.select("user", "item"), path, lambda row: int(lines[row]), ["user", "item"])
+    return RawTable(frame.select("user", "item"), path, lambda row: (path, int(lines[row])), ["user", "item"])
 
 
 def _reject(path: Path, frame: pl.DataFrame, bad: pl.Series, expected: str) -> None:
@@ -209,12 +274,6 @@ def _reject(path: Path, frame: pl.DataFrame, bad: pl.Series, expected: str) -> N
         raise DataError(f"{expected}, got {text[:60]!r}; for tables with a header use format='table'", path, int(line))
 
 
-def read_raw(path: str | Path, form: str, wanted: Sequence[str]) -> RawTable:
-    """Read a log in one of the `FORMATS`.
-
-    Raises:
-        ArgumentError: The format is unknown.
-    """
-    if form not in FORMATS:
-        raise ArgumentError("format", f"expected one of {', '.join(FORMATS)}, got {form!r}")
-    return read_table(path, wanted) if form == "table" else read_lines(path, form)
+def read_raw(path: str | Path, form: str, wanted: Sequence[str], dialect: Dialect | None = None) -> RawTable:
+    """Read a log in one of the formats of `data.settings.Format`."""
+    return read_table(path, wanted, dialect) if form == "table" else read_lines(path, form, dialect)

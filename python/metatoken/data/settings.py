@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from metatoken.config import Settings, setting
+from metatoken.config import SettingError, Settings, setting
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
-SplitName = Literal["leave-last-out", "none"]
+SplitName = Literal["leave-last-out", "time", "ratio", "part", "none"]
+READING, KEEPING, ITEMS, HOLDING = "Reading the log", "What is kept of it", "Item table", "What is held out"
+
+
+def parse_moment(value: Any) -> str:
+    """A point in time as text: a date, which YAML reads as an object of its own, or a number.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise ValueError(f"expected a date such as 2024-05-31 or a number, got {value!r}")
+    return str(value).strip()
+
+
+def parse_columns(value: Any) -> tuple[str, ...]:
+    """Names of columns: a list, or text with commas.
+
+    Raises:
+        ValueError: It is something else, or a name comes twice.
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
+        raise ValueError(f"expected names of columns such as [user, item, time], got {value!r}")
+    names = tuple(name.strip() for text in texts for name in text.split(","))
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError(f"expected each column to have a name of its own, got {', '.join(names)}")
+    return names
 
 
 @dataclass(frozen=True)
@@ -29,27 +59,145 @@ class TextTableSettings(Settings):
 
 
 @dataclass(frozen=True)
-class LogSettings(Settings):
-    """The files of a log, whose keys are those of `Interactions.read`, and what of it is held out."""
+class Dialect(Settings):
+    """Where a table is, and how its text is written."""
 
-    path: Path = field()
-    format: Format = setting("table", "table, sequences, pairs or sessions.")
-    user: str = setting("user", "Column of user ids (tables only).")
-    item: str = setting("item", "Column of item ids (tables only).")
-    time: str | None = setting(
-        None, "Column of times: numbers (unix time) or ISO 8601 dates; without it the order of the file counts."
+    path: Path | None = setting(None, "A file, a folder, or a pattern such as logs/2024-*.csv.gz.")
+    separator: str | None = setting(
+        None, "Separator of a table's columns, by default a comma or (.tsv) a tab; of lines, a blank.", group=READING
     )
-    rating: str | None = setting(None, "Column of ratings, finite numbers.")
-    review: str | None = setting(None, "Column of reviews.")
-    summary: str | None = setting(None, "Column of their summaries.")
-    explanation: str | None = setting(None, "Column of explanations.")
+    quote: str | None = setting(
+        None, 'Quotation mark of a table, by default " in .csv and none in .tsv; "" means none.', group=READING
+    )
+    encoding: str = setting("utf-8", "Encoding of text files, e.g. latin-1, cp1252, utf-16.", group=READING)
+    columns: tuple[str, ...] | None = setting(
+        None, "Names of the columns of a text table that has no header.", parse=parse_columns, group=READING
+    )
+
+    def check(self) -> None:
+        """Refuses marks that cannot be told apart, and encodings that Python does not know."""
+        if self.separator is not None and (not self.separator or set(self.separator) & set("\r\n")):
+            raise SettingError(("separator",), f"expected one or more characters of a line, got {self.separator!r}")
+        if self.quote is not None and (len(self.quote) > 1 or self.quote in ("\r", "\n", *(self.separator or ""))):
+            said = f'expected one character that is not the separator, or "", got {self.quote!r}'
+            raise SettingError(("quote",), said)
+        try:
+            "".encode(self.encoding)
+        except (LookupError, UnicodeError) as error:
+            raise SettingError(("encoding",), f"expected a name such as utf-8, got {self.encoding!r}") from error
+
+
+@dataclass(frozen=True)
+class LogSettings(Dialect):
+    """A log, whose keys are also the arguments of `Interactions.read`, and what of it is held out."""
+
+    uri: str | None = setting(
+        None, "A database in place of a file: sqlite:///FILE, duckdb:///FILE, postgresql://...", group=READING
+    )
+    query: str | None = setting(None, "What to ask the database: SELECT ...", group=READING)
+    format: Format = setting("table", "table, sequences, pairs or sessions.", group=READING)
+    user: str = setting("user", "Column of user ids (tables only).", group=READING)
+    item: str = setting("item", "Column of item ids (tables only).", group=READING)
+    time: str | None = setting(
+        None,
+        "Column of times: numbers (unix time) or ISO 8601 dates; without it the order of the file counts.",
+        group=READING,
+    )
+    time_format: str | None = setting(
+        None, "How other dates are written, e.g. %d.%m.%Y %H:%M (as in strftime).", group=READING
+    )
+    time_zone: str | None = setting(
+        None, "Zone of dates that name none, e.g. Europe/Berlin; by default UTC.", group=READING
+    )
+    rating: str | None = setting(None, "Column of ratings, finite numbers; empty where there is none.", group=READING)
+    review: str | None = setting(None, "Column of reviews.", group=READING)
+    summary: str | None = setting(None, "Column of their summaries.", group=READING)
+    explanation: str | None = setting(None, "Column of explanations.", group=READING)
     texts: TextTableSettings | None = setting(None, "Texts in a table of their own.")
-    items: Path | None = setting(None, "A table about items, of which those in the log are kept.")
-    item_id: str | None = setting(None, "Its column of item ids; by default item_id, else the name given as item.")
-    title: str | None = setting(None, "Its column of titles; by default title where there is one.")
+    where: str | None = setting(
+        None, "Which rows count, e.g. event == 'buy' and stars >= 3 (a filter over the file's columns).", group=KEEPING
+    )
+    since: str | None = setting(None, "Only rows at this time or later.", parse=parse_moment, group=KEEPING)
+    until: str | None = setting(None, "Only rows before this time.", parse=parse_moment, group=KEEPING)
+    min_user: int = setting(1, "Least rows of a user; with min_item until both hold (k-core).", ge=1, group=KEEPING)
+    min_item: int = setting(1, "Least rows of an item.", ge=1, group=KEEPING)
+    items: Path | None = setting(None, "A table about items, of which those in the log are kept.", group=ITEMS)
+    item_id: str | None = setting(
+        None, "Its column of item ids; by default item_id, else the name given as item.", group=ITEMS
+    )
+    title: str | None = setting(None, "Its column of titles; by default title where there is one.", group=ITEMS)
     categories: str | None = setting(
-        None, 'Its column of categories (lists, or text split on "|"); by default categories where there is one.'
+        None,
+        'Its column of categories (lists, or text split on "|"); by default categories where there is one.',
+        group=ITEMS,
     )
     split: SplitName = setting(
-        "leave-last-out", "What is held out: the last two items of each user, or none, for a model to be used."
+        "leave-last-out",
+        "What is held out: the last two items of each user (leave-last-out), what came later (time), the last of each "
+        "history (ratio), what a column says (part), or none, for a model to be used.",
+        group=HOLDING,
     )
+    validation_from: str | None = setting(
+        None, "For split time: validation begins here.", parse=parse_moment, group=HOLDING
+    )
+    test_from: str | None = setting(None, "For split time: test begins here.", parse=parse_moment, group=HOLDING)
+    validation_share: float = setting(
+        0.1, "For split ratio: share of each history for validation.", ge=0, lt=1, group=HOLDING
+    )
+    test_share: float = setting(0.1, "For split ratio: share of each history for test.", gt=0, lt=1, group=HOLDING)
+    part: str | None = setting(
+        None,
+        "For split part: column that says train, validation or test.",
+        group=HOLDING,
+    )
+
+    def check(self) -> None:
+        """Refuses settings that have no effect together."""
+        super().check()
+        if (self.path is None) == (self.uri is None):
+            if self.uri is None:
+                raise SettingError(("path",), "is missing", "missing")
+            raise SettingError(("uri",), f"expected either a file or a database, got both ({self.path})")
+        if (self.uri is None) != (self.query is None):
+            raise SettingError(("query",), "goes with uri: a database and what to ask it, or neither")
+        self._check_columns()
+        self._check_split()
+
+    def _check_columns(self) -> None:
+        named = {name: getattr(self, name) for name in ("time", "rating", "review", "summary", "explanation", "part")}
+        given = {name: column for name, column in named.items() if column is not None}
+        if self.format != "table":
+            for name in [*given, *(["where"] if self.where else []), *(["uri"] if self.uri else [])]:
+                raise SettingError((name,), f"format={self.format!r} has no named columns, only format='table' has")
+        elif self.item == self.user:
+            raise SettingError(("item",), f"column {self.item!r} is already used for user")
+        for name, column in given.items():
+            if self.format == "table" and column in (self.user, self.item):
+                taken = "user" if column == self.user else "item"
+                raise SettingError((name,), f"column {column!r} is already used for {taken}")
+        self._check_companions()
+
+    def _check_companions(self) -> None:
+        if self.items is None:
+            for name in ("item_id", "title", "categories"):
+                if getattr(self, name) is not None:
+                    raise SettingError((name,), "is a column of the item table; give its file as items")
+        if self.time is None:
+            for name in ("time_format", "time_zone", "since", "until"):
+                if getattr(self, name) is not None:
+                    raise SettingError((name,), "is about times; name their column with time")
+
+    def _check_split(self) -> None:
+        # A split of none may follow on the same file, for the final model.
+        for name in ("validation_from", "test_from"):
+            given = getattr(self, name) is not None
+            if self.split == "time" and not given:
+                raise SettingError((name,), "is needed for split time")
+            if given and self.split not in ("time", "none"):
+                raise SettingError((name,), "is for split time")
+        if self.split == "time" and self.time is None:
+            raise SettingError(("split",), "time needs the column of times; name it with time")
+        if (self.part is None) == (self.split == "part") and self.split != "none":
+            raise SettingError(("part",), "goes with split part: a column that says train, validation or test")
+        if self.validation_share + self.test_share >= 1:
+            raise SettingError(("test_share",), "expected validation_share and test_share to sum to less than 1")

@@ -7,6 +7,7 @@ the ranking split lets everything learn from, and what is left is the train of b
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,13 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data.interactions import Interactions
+from metatoken.data.parts import SHORTEST, TEST, TRAIN, VALIDATION
 from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.data.settings import SplitName
-from metatoken.errors import ArgumentError, ConfigError
+from metatoken.errors import ArgumentError, ConfigError, MetatokenWarning
 
 Part = Literal["validation", "test"]
-# One item to train on, one to validate, one to test.
-SHORTEST = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +62,11 @@ class Split:
         train: What may be learned from; same users, items and item table as `log`.
         validation: For choices during development.
         test: For the numbers that are reported.
-        name: "leave-last-out" or "none".
+        name: One of `data.settings.SplitName`.
         train_only_users: Users of the log who have too few interactions to be held out.
         pairs: What is held out for tasks that rate or write, over the same train; None where nothing is.
+        between: All rows that lie between train and test, several of a user perhaps; None where these are the
+            validation targets alone.
     """
 
     log: Interactions
@@ -74,6 +76,7 @@ class Split:
     name: str
     train_only_users: int
     pairs: RowSplit | None = None
+    between: Targets | None = None
 
     def with_pairs(self, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
         """Holds random pairs of train out as well, see `random_split`; everything learns from what is left."""
@@ -96,14 +99,13 @@ class Split:
         return Targets(targets.users[order], targets.items[order]), np.argsort(order)
 
     def history(self, part: Part) -> Sequences:
-        """What precedes the targets of a part, for all user rows: train, and for "test" the validation item too."""
+        """What precedes the targets of a part, for all user rows: train, and for "test" the validation items too."""
         train = self.train.sequences()
         if self.targets(part) is self.validation:
             return train
-        held = self.validation
+        held = self.between or self.validation
         items = np.insert(train.items, train.offsets[held.users + 1], held.items)
-        longer = np.zeros(len(train), dtype=np.int64)
-        longer[held.users] = 1
+        longer = np.bincount(held.users, minlength=len(train)).astype(np.int64)
         return Sequences(train.offsets + offsets_of(longer), items)
 
     def repeated_targets(self, part: Part) -> int:
@@ -134,6 +136,60 @@ def leave_last_out(log: Interactions) -> Split:
     )
 
 
+def split_by_part(log: Interactions, name: SplitName = "part") -> Split:
+    """Hold out the rows that the column `part` of a log says are not for training.
+
+    A user's target is the first of their rows in a part, and what is known of the user before is all that precedes it:
+    training rows, and for test those of validation. Users without any are not evaluated.
+
+    Args:
+        log: A log with the column `part`.
+        name: Of the split.
+
+    Raises:
+        ConfigError: The log has no such column, or no row is for training.
+
+    Warns:
+        MetatokenWarning: Some training rows are later than what is held out of the same user.
+    """
+    if "part" not in log.frame.columns:
+        raise ConfigError(f"data.split: {name} needs a log whose rows say train, validation or test")
+    frame = log.frame.select("user", "item", "part")
+    rows = {part: frame.filter(pl.col("part") == part) for part in (TRAIN, VALIDATION, TEST)}
+    if rows[TRAIN].height == 0:
+        raise ConfigError(f"data.split: {name} leaves no row to train on")
+    steps = frame["part"].replace_strict({TRAIN: 0, VALIDATION: 1, TEST: 2}, return_dtype=pl.Int8).diff() < 0
+    if back := int((steps & (frame["user"].diff() == 0)).sum()):
+        said = f"{back:,} rows stand behind rows of a later part of the same user: a model learns from the future"
+        warnings.warn(MetatokenWarning(said), stacklevel=2)
+    known, targets = rows[TRAIN]["user"], {}
+    for part in (VALIDATION, TEST):
+        first = rows[part].unique("user", keep="first", maintain_order=True)
+        targets[part] = _targets(first.filter(pl.col("user").is_in(known.implode())))
+        known = pl.concat([known, rows[part]["user"]])
+    trained = set(rows[TRAIN]["user"].unique()) - set(targets[VALIDATION].users) - set(targets[TEST].users)
+    return Split(
+        log=log,
+        train=log.with_rows(log.frame["part"] == TRAIN),
+        validation=targets[VALIDATION],
+        test=targets[TEST],
+        name=name,
+        train_only_users=len(trained),
+        between=_targets(rows[VALIDATION]),
+    )
+
+
+def _targets(frame: pl.DataFrame) -> Targets:
+    return Targets(frame["user"].to_numpy(), frame["item"].to_numpy())
+
+
+def split_log(log: Interactions, name: SplitName) -> Split:
+    """The split of that name; all but leave-last-out and none need a log that was read for it."""
+    if name == "none":
+        return no_split(log)
+    return leave_last_out(log) if name == "leave-last-out" else split_by_part(log, name)
+
+
 def no_split(log: Interactions) -> Split:
     """Hold nothing out: for a vocabulary or model that is to be used, not measured."""
     none = Targets(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
@@ -154,7 +210,7 @@ def hold_out(
     Raises:
         ConfigError: The log lacks a column that a task needs, or has nothing in it.
     """
-    split, share = (no_split(log), 0.0) if name == "none" else (leave_last_out(log), 0.1)
+    split, share = split_log(log, name), 0.0 if name == "none" else 0.1
     if not needs:
         return split
     for task, columns in needs.items():
@@ -165,9 +221,8 @@ def hold_out(
     except ArgumentError as error:
         raise ConfigError(f"model.tasks: {next(iter(needs))} has no rows to learn from ({error})") from error
     for task, columns in needs.items():
-        texts = sorted(columns - {"rating"})
-        if split.train.frame.filter(pl.lit(True), *(pl.col(name).str.strip_chars() != "" for name in texts)).is_empty():
-            raise ConfigError(f"model.tasks: {task} finds no training row that has a {' and a '.join(texts)}")
+        if split.train.having(columns).frame.is_empty():
+            raise ConfigError(f"model.tasks: {task} finds no training row that has a {' and a '.join(sorted(columns))}")
     return split
 
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.text import words
-from metatoken.tasks.biases import ratings_of
+from metatoken.tasks.biases import rated, ratings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class GlobalMean:
     @classmethod
     def fit(cls, train: Interactions) -> GlobalMean:
         """Reads the ratings of `train`."""
-        return cls(float(ratings_of(train).mean()))
+        return cls(float(ratings_of(rated(train)).mean()))
 
     def rate(self, pairs: Pairs) -> Float64:
         """Ratings float64 `[n]`; the pairs are not looked at."""

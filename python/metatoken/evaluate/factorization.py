@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.ratings import rating_metrics
+from metatoken.tasks.biases import rated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +59,9 @@ class Factorization:
             raise ArgumentError("train", said) from error
         if "rating" not in train.frame.columns:
             raise ArgumentError("train", "expected interactions with ratings; read the log with rating=<its column>")
-        frame = train.frame.select("user", "item", "rating").to_pandas()
-        frame.columns = ["user_id", "item_id", "rating"]
+        # One entry for each pair, as in a matrix: the mean where a user rated an item more than once.
+        mean = train.frame.drop_nulls("rating").group_by("user", "item", maintain_order=True).agg(pl.mean("rating"))
+        frame = mean.rename({"user": "user_id", "item": "item_id"}).to_pandas()
         config = BiasedMFConfig(embedding_size=factors, epochs=epochs, regularization=regularization)
         scorer = BiasedMFScorer(config)
         scorer.train(from_interactions_df(frame), TrainingOptions(rng=seed))
@@ -74,6 +77,7 @@ class Factorization:
         seed: int = 0,
     ) -> Factorization:
         """The fit whose factors and regularization have the least RMSE on `validation`; the first among equals."""
+        validation = rated(validation)
         fits = [cls.fit(train, factors=k, regularization=weight, seed=seed) for k, weight in grid]
         users, items = (validation.frame[name].to_numpy() for name in ("user", "item"))
         actual = validation.frame["rating"].to_numpy()

@@ -145,6 +145,8 @@ class Recommender:
             self.catalogue.parse(request.where)
         user: int | None = None
         unknown: tuple[str, ...] = ()
+        if isinstance(request.history, str):
+            raise ArgumentError("history", f"expected a list of item ids, got the text {request.history!r}")
         if request.history is not None:
             history, unknown = self._rows(request.history)
         elif request.user is None:

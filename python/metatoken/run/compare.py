@@ -12,7 +12,7 @@ import polars as pl
 
 from metatoken.artifacts import read_json
 from metatoken.data.checksum import content_checksum
-from metatoken.data.split import leave_last_out
+from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
@@ -108,7 +108,8 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     if not sound or not all({"task", "template", "model", "users"} <= set(row) for row in document["rows"]):
         raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
-    targets = leave_last_out(log).targets(part)
+    config = at.load_config()
+    targets = split_log(log, config.data.split).targets(part)
     about = {"split": document["split"], "dataset": document["dataset"], "users": len(targets)}
     truth = pl.DataFrame({"user": log.users.column(targets.users), "item": log.items.column(targets.items)})
     rows = {_labels(row): row for row in document["rows"]}
@@ -116,7 +117,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    return Evaluated(at.path, at.load_config(), about, {labels: scored[labels] for labels in rows})
+    return Evaluated(at.path, config, about, {labels: scored[labels] for labels in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:

@@ -112,7 +112,7 @@ class RunFolder:
             log: The log.
             texts: Keep ratings and texts, too.
         """
-        kept = [name for name in KEPT if name in log.frame.columns] if texts else []
+        kept = [name for name in (*(KEPT if texts else ()), "part") if name in log.frame.columns]
         frame = log.frame.select("user", "item", *kept)
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
@@ -125,6 +125,8 @@ class RunFolder:
         """
         frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
         named: dict[str, Any] = {name: name for name in KEPT if name in frame.columns}
+        if "part" in frame.columns:
+            named |= {"part": "part", "split": "part"}
         return Interactions.from_frame(frame, **named)
 
     def read_history(self, vocabulary: Vocabulary) -> Interactions:

@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatoken.data import Catalogue, Interactions, Split, audit, hold_out
-from metatoken.data.text_table import read_texts
+from metatoken.data import Catalogue, Interactions, Split, audit, hold_out, interactions
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config
 from metatoken.run.final import Choices, take_choices
@@ -48,10 +47,7 @@ MIXTURE = (
 
 def read_log(config: Config) -> Interactions:
     """Reads the log that a configuration names."""
-    about = dict(vars(config.data))
-    texts, _ = about.pop("texts"), about.pop("split")
-    log = Interactions.read(**about)
-    return log if texts is None else read_texts(log, **vars(texts))
+    return interactions.read_log(config.data)
 
 
 def train_run(
@@ -143,6 +139,8 @@ def _read(config: Config, say: Say, resume: bool) -> Split:
         said = f"a run with the task {task} holds random rows out and learns its tokens from the others"
         raise ConfigError(f"vocabulary: {said}; leave `vocabulary` out")
     log = read_log(config)
+    for note in log.notes:
+        say(note)
     for warning in audit(log).warnings:
         say(f"warning: {warning}")
     split = hold_out(log, config.needs, config.seed, config.data.split)
@@ -194,7 +192,8 @@ def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Prog
     if vocabulary.learned_from != split.train.edges_checksum():
         raise ConfigError(
             f"vocabulary: {given} was learned from other interactions than the training part of "
-            f"{config.data.path}; make it with `metatoken tokenize` from this log and --split {config.data.split}"
+            f"{config.data.path or config.data.uri}; make it with `metatoken tokenize` from this log and "
+            f"--split {config.data.split}"
         )
     return vocabulary if vocabulary.titles is not None else replace(vocabulary, titles=split.log.titles())
 

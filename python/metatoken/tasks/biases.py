@@ -64,6 +64,7 @@ class RatingBias:
         """
         if not (np.isfinite(damping) and damping > 0):
             raise ArgumentError("damping", f"expected a number above 0, got {damping}")
+        train = rated(train)
         ratings = ratings_of(train)
         users, items = (train.frame[name].to_numpy() for name in ("user", "item"))
         mean = float(ratings.mean())
@@ -84,6 +85,7 @@ class RatingBias:
         cls, train: Interactions, validation: Interactions, dampings: Sequence[float] = (1, 2, 3, 5, 7, 10, 15, 25)
     ) -> RatingBias:
         """The fit whose damping has the least RMSE on `validation`; the least damping among equals."""
+        validation = rated(validation)
         if len(validation) == 0:
             return cls.fit(train)
         fits = [cls.fit(train, damping) for damping in sorted(dampings)]
@@ -151,6 +153,7 @@ class RatingBase:
 
     def refitted(self, train: Interactions) -> RatingBase:
         """Biases of other ratings, with the damping and the shares of these."""
+        train = rated(train)
         biases = RatingBias.fit(train, self.biases.damping)
         rest = ratings_of(train) - RatingBias.out_of_fold(train, biases.damping)
         return RatingBase(biases, float(max(rest.std(), 1e-6)), dict(self.share))
@@ -181,8 +184,13 @@ class RatingBase:
         return np.clip(self.biases.predict(users, items) + added, self.biases.low, self.biases.high)
 
 
+def rated(log: Interactions) -> Interactions:
+    """The rows of a log that have a rating."""
+    return log.having(["rating"]) if "rating" in log.frame.columns else log
+
+
 def ratings_of(log: Interactions) -> Float64:
-    """Ratings of the rows, float64 `[n]`.
+    """Ratings of the rows, float64 `[n]`; NaN where a row has none.
 
     Raises:
         ArgumentError: The log has none.

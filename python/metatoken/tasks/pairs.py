@@ -100,6 +100,8 @@ class Pairs:
         keep = np.ones(frame.height, dtype=np.bool_)
         for name in task.columns & set(columns):
             keep &= np.array([bool((text or "").strip()) for text in columns[name]], dtype=np.bool_)
+        if "rating" in task.columns:
+            keep &= frame["rating"].is_not_null().to_numpy()
         users, items = (frame[name].to_numpy().astype(np.int64)[keep] for name in ("user", "item"))
         rows = np.flatnonzero(keep)
         written = {name: [(texts[row] or "") for row in rows] for name, texts in columns.items()}
@@ -107,7 +109,7 @@ class Pairs:
             written["title"] = [titles[item] for item in items.tolist()]
         ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
         if ratings is not None:
-            written["rating"] = [f"{rating:g}" for rating in ratings.tolist()]
+            written["rating"] = ["" if math.isnan(rating) else f"{rating:g}" for rating in ratings.tolist()]
         return cls(task, rows, users, items, ratings, *_encoded(written, tokenizer, max_text))
 
     @classmethod

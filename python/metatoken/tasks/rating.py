@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metatoken.tasks.biases import RatingBase, RatingBias, ratings_of
+from metatoken.tasks.biases import RatingBase, RatingBias, rated, ratings_of
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import PairRows, Pairs
 
@@ -38,7 +38,7 @@ class RatingRows(PairRows):
 
 
 def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:
-    """What biases leave over of the ratings of a log, float32 `[rows]` in spreads.
+    """What biases leave over of the ratings of a log, float32 `[rows]` in spreads; NaN where a row has none.
 
     Args:
         log: A part of a log with ratings.
@@ -46,11 +46,15 @@ def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np
         fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head
             learns what biases leave over that have not, as it meets it on held-out rows; None for these.
     """
+    rest = np.full(len(log), np.nan, dtype=np.float32)
+    known_rows = log.frame["rating"].is_not_null().to_numpy()
+    log = rated(log)
     if len(log) == 0:
-        return np.zeros(0, dtype=np.float32)
+        return rest
     users, items = (log.frame[name].to_numpy() for name in ("user", "item"))
     if fold_seed is None:
         known = base.biases.predict(users, items)
     else:
         known = RatingBias.out_of_fold(log, base.biases.damping, seed=fold_seed)
-    return ((ratings_of(log) - known) / base.spread).astype(np.float32)
+    rest[known_rows] = (ratings_of(log) - known) / base.spread
+    return rest

@@ -6,6 +6,7 @@ twice or in vain, an `ArgumentError`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,13 @@ def graph_links(
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
             found[name] = _links(f"{kind}_links", spec, ids, kind)
+    walked = {word for path in settings.meta_paths for word in re.split(r"[->]", path.split()[0])}
+    for name, links in found.items() if settings.cold != "neighbours" else ():
+        if name not in walked:
+            said = (
+                f"no meta-path walks {name!r}, so it changes nothing; add one such as {links.kind}-{name}-{links.kind}"
+            )
+            raise ArgumentError("meta_paths", f"{said} (--meta-path), or cold: neighbours")
     return found
 
 
@@ -88,7 +96,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
         if file.suffix != ".parquet":
             expected = "a folder, a .parquet file or FILE.npy:IDS.txt"
             raise ArgumentError("item_features", f"expected {expected}, got {spec!r}")
-        raw = read_table(file, [])
+        raw = read_table(file, None)
         id_column = id_column or raw.frame.columns[0]
         column = column or next((name for name in raw.frame.columns if name != id_column), id_column)
         names = data.ids(raw, id_column, "item").to_list()

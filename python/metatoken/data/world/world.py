@@ -21,8 +21,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.artifacts import atomic_file
+from metatoken.data.assembly import TEXTS
 from metatoken.data.ids import IdMap
-from metatoken.data.interactions import TEXTS, Interactions
+from metatoken.data.interactions import Interactions
 from metatoken.data.ragged import Sequences
 from metatoken.data.world.words import THEMES, Writer
 from metatoken.errors import ArgumentError

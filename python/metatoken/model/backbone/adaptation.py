@@ -56,6 +56,7 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     if options.get("trainable_token_indices"):
         raise ConfigError("model.lora.trainable_token_indices: leave it out; new tokens have a table of their own")
     options.setdefault("fan_in_fan_out", any(isinstance(part, Conv1D) for part in model.modules()))
+    _check_targets(model, options.get("target_modules"))
     try:
         adapted = get_peft_model(model, LoraConfig(**options))
     except (TypeError, ValueError) as error:
@@ -69,6 +70,17 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
             "modules_to_save); the new tokens have a table of their own"
         )
     return adapted
+
+
+def _check_targets(model: Any, targets: Any) -> None:
+    """Refuses names of layers that the model has not; PEFT does so only where none of them is there."""
+    if not isinstance(targets, list | tuple):
+        return
+    layers = [name for name, part in model.named_modules() if name and not list(part.children())]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
+            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers}))
+            raise ConfigError(f"model.lora.target_modules: no layer is called {target!r}; the model has {known}")
 
 
 def is_tied(model: Any) -> bool:

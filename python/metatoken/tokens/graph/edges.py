@@ -60,6 +60,11 @@ def next_items(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDAr
 def _ratings(frame: pl.DataFrame) -> NDArray[np.float64]:
     if "rating" not in frame.columns:
         raise ArgumentError("edge_weights", "'rating' needs a log with ratings; name their column with rating=")
+    if frame["rating"].has_nulls():
+        said = (
+            f"'rating' needs a rating in every row, {frame['rating'].null_count():,} have none; say where: <column> > 0"
+        )
+        raise ArgumentError("edge_weights", said)
     ratings = frame["rating"].to_numpy().astype(np.float64)
     if not (ratings > 0).all():
         lowest = float(np.min(ratings))

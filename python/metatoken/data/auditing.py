@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
-from metatoken.data.split import SHORTEST, leave_last_out
+from metatoken.data.parts import SHORTEST
+from metatoken.data.split import leave_last_out
 
 # Neighbours in random order ascend half of the time. Above SORTED nothing but a sort explains the share; above
 # LEANING part of the order comes from the ids, as in logs whose days are sorted inside by product.
@@ -103,7 +104,7 @@ def audit(log: Interactions) -> AuditReport:
         cold_targets=int((trained[split.test.items] == 0).sum()),
         repeated_targets=split.repeated_targets("test"),
         targets=len(split.test),
-        non_finite_ratings=int((~ratings.is_finite()).sum()),
+        non_finite_ratings=int((~ratings.drop_nulls().is_finite()).sum()),
     )
     report.warnings.extend([*_order_warnings(report), *_count_warnings(report)])
     return report

@@ -1,0 +1,71 @@
+"""What `metatoken inspect` does with a log: says how it was understood, before anything is built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from metatoken.cli.output import print_facts, warn
+from metatoken.errors import ArgumentError
+
+
+def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Reads a log as it can be guessed, and prints what is in it.
+
+    Args:
+        path: The log, None where `given` names a database.
+        given: Settings of the log that a person gave.
+        write: Where to save a configuration.
+        overwrite: Replace the file that is there.
+        as_json: Print one JSON object.
+    """
+    from metatoken.artifacts import atomic_file
+    from metatoken.data.auditing import audit
+    from metatoken.data.guess import guess_log
+    from metatoken.data.interactions import read_log
+    from metatoken.data.overview import configuration, overview, suspicions
+    from metatoken.data.settings import LogSettings
+
+    if path is None and "uri" not in given:
+        raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
+    if write is not None and write.exists() and not overwrite:
+        raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
+    guess = guess_log(given if path is None else {"path": path, **given})
+    about = LogSettings.read(guess.settings)
+    log = read_log(about)
+    raw = _columns(about, guess.others.get("event"))
+    facts = overview(log, raw.pop("event", None))
+    warnings = [*suspicions(guess, raw), *audit(log).warnings]
+    if as_json:
+        understood = {name: str(value) if isinstance(value, Path) else value for name, value in guess.settings.items()}
+        print(
+            json.dumps({"data": understood, "facts": dict(facts), "notes": log.notes, "warnings": warnings}, indent=2)
+        )
+    else:
+        shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
+        print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])
+        print()
+        print_facts(facts)
+        for note in log.notes:
+            print(note)
+        for warning in warnings:
+            warn(warning)
+    if write is not None:
+        with atomic_file(write) as work:
+            work.write_text(configuration(guess, log), encoding="utf-8")
+        if not as_json:
+            print(f"\nwritten to {write}; next: metatoken train {write}")
+    elif not as_json:
+        print("\nnext: the same with --write config.yaml, then metatoken train config.yaml")
+
+
+def _columns(about: Any, event: str | None) -> dict[str, Any]:
+    """The raw columns of users, items and events, where the log is a table of files."""
+    from metatoken.data.readers import read_table
+
+    if about.format != "table" or about.path is None:
+        return {}
+    named = {"user": about.user, "item": about.item} | ({"event": event} if event else {})
+    table = read_table(about.path, list(named.values()), about)
+    return {role: table.column(name, role) for role, name in named.items()}

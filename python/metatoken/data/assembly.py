@@ -1,0 +1,118 @@
+"""From raw columns to the rows of a log: what counts, in which order, and under which ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoken.data import columns
+from metatoken.data.columns import RawTable
+from metatoken.data.conditions import parse_condition
+from metatoken.data.expressions import names_in
+from metatoken.data.ids import IdMap
+from metatoken.data.parts import named_parts, parts_by_ratio, parts_by_time
+from metatoken.data.ragged import offsets_of
+from metatoken.data.selection import boundary, in_window, left_out, select_core, select_where
+from metatoken.data.settings import LogSettings
+from metatoken.data.times import times
+from metatoken.errors import DataError
+
+TEXTS = ("review", "summary", "explanation")
+NAMED = ("user", "item", "time", "rating", *TEXTS, "part")
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The parts of an `Interactions`, whose attributes have the same names."""
+
+    frame: pl.DataFrame
+    users: IdMap
+    items: IdMap
+    notes: tuple[str, ...] = field(default=())
+
+
+def wanted_columns(settings: LogSettings) -> list[str]:
+    """Columns that a log is read from, those of its filter included."""
+    if settings.format != "table":
+        return ["user", "item"]
+    named = [name for argument in NAMED if (name := getattr(settings, argument)) is not None]
+    return list(dict.fromkeys([*named, *(names_in(parse_condition(settings.where)) if settings.where else ())]))
+
+
+def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
+    """The log of a raw table; `DataError` for a value that cannot be read, or where no row is left."""
+    notes = []
+    if settings.where is not None:
+        raw, said = select_where(raw, settings.where)
+        notes.append(said)
+    frame = _typed(raw, settings)
+    if settings.time is not None:
+        frame, window = _dated(raw, frame, settings)
+        notes.extend(window)
+    if settings.min_user > 1 or settings.min_item > 1:
+        frame, said = select_core(frame, settings, raw.path)
+        notes.append(said)
+    users, user = _encode(frame["user"], "user")
+    items, item = _encode(frame["item"], "item")
+    by = ["user", *(["timestamp"] if "timestamp" in frame.columns else [])]
+    frame = frame.with_columns(user, item).sort(*by, maintain_order=True)
+    frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
+    if settings.split == "ratio":
+        frame = frame.with_columns(parts_by_ratio(frame, settings.validation_share, settings.test_share))
+    return Assembled(
+        frame.select("user", "item", "order", pl.exclude("user", "item", "order")), users, items, tuple(notes)
+    )
+
+
+def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
+    """All columns but that of times, with raw ids."""
+    user, item = (settings.user, settings.item) if settings.format == "table" else ("user", "item")
+    data = {"user": columns.ids(raw, user, "user"), "item": columns.ids(raw, item, "item")}
+    if settings.rating is not None:
+        data["rating"] = columns.ratings(raw, settings.rating)
+    for name in TEXTS:
+        if (column := getattr(settings, name)) is not None:
+            data[name] = columns.texts(raw, column, name)
+    if settings.part is not None:
+        data["part"] = named_parts(raw, settings.part)
+    return pl.DataFrame(data)
+
+
+def _dated(raw: RawTable, frame: pl.DataFrame, settings: LogSettings) -> tuple[pl.DataFrame, list[str]]:
+    """The frame with times, cut to the window and with the parts that settings name."""
+    column = raw.column(str(settings.time), "time")
+    values = times(raw, column.name, settings.time_format, settings.time_zone)
+    data = [values.alias("timestamp")]
+    if settings.split == "time":
+        borders = [
+            boundary(str(getattr(settings, name)), values, column, settings, name)
+            for name in ("validation_from", "test_from")
+        ]
+        data.append(parts_by_time(values, *borders))
+    mask = in_window(values, column, settings)
+    # Behind the ids, before ratings and texts.
+    frame = frame.with_columns(data).select("user", "item", "timestamp", pl.exclude("user", "item", "timestamp"))
+    if mask is None:
+        return frame, []
+    kept = frame.filter(mask)
+    window = " ".join(
+        f"{name} {value}" for name in ("since", "until") if (value := getattr(settings, name)) is not None
+    )
+    if kept.height == 0:
+        raise DataError(f"no row lies in the window {window}", raw.path)
+    return kept, [left_out(window, frame.height, kept.height)]
+
+
+def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
+    """Sorted ids and the row of each entry. Polars sorts by UTF-8 bytes, which is Python's order of strings."""
+    known = raw.unique().sort()
+    return IdMap(known.to_list(), kind), raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32).alias(kind)
+
+
+def places(users: NDArray[np.int32], n_users: int) -> pl.Series:
+    """Place of each row in its user's history, int32; rows are sorted by user."""
+    begin = offsets_of(np.bincount(users, minlength=n_users))
+    return pl.Series((np.arange(len(users)) - begin[users]).astype(np.int32))

@@ -1,0 +1,198 @@
+"""Tables from databases: a query's rows in batches, and tables written whole or not at all.
+
+SQLite comes with Python; DuckDB and PostgreSQL need the extra `[sql]`. A password stands in the environment
+(`PGPASSWORD`) or in a password file (`PGPASSFILE`, `~/.pgpass`), where PostgreSQL's own library finds it, and never in
+a URI, since that is saved with a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import polars as pl
+
+from metatoken.data.columns import RawTable
+from metatoken.errors import ArgumentError, DataError
+
+BATCH = 50_000  # rows that are Python objects at once
+KINDS = {"sqlite": "sqlite", "duckdb": "duckdb", "postgresql": "postgresql", "postgres": "postgresql"}
+DRIVERS = ("sqlite3", "duckdb", "_duckdb", "adbc_driver_manager", "pyarrow")
+TYPES: dict[Any, str] = {pl.String: "TEXT", pl.Int64: "BIGINT", pl.Float64: "DOUBLE PRECISION"}
+
+
+def read_query(uri: str, query: str) -> RawTable:
+    """The rows that a query gives.
+
+    Raises:
+        ArgumentError: The URI is of no known kind or holds a password, or a driver is missing.
+        DataError: The database refuses the connection or the query, or there are no rows.
+    """
+    kind, place = parse_uri(uri)
+    if kind != "postgresql" and not Path(place).is_file():
+        raise DataError("no such database file; check the path of uri", place)
+    with _told(uri):
+        frame = {"sqlite": _sqlite, "duckdb": _duckdb, "postgresql": _postgresql}[kind](place, query)
+    if frame.height == 0:
+        raise DataError("the query gives no rows", uri)
+    return RawTable(frame, Path(uri), names=frame.columns)
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Kind of a database, and its file or, of PostgreSQL, the URI itself; `ArgumentError` for another one."""
+    try:
+        parts = urlsplit(uri)
+        kind, secret = KINDS.get(parts.scheme), parts.password is not None or "password=" in parts.query
+    except ValueError as error:
+        raise ArgumentError("uri", "is no URI such as sqlite:///shop.db") from error
+    if kind is None:
+        expected = "sqlite:///FILE, duckdb:///FILE or postgresql://USER@HOST/DATABASE"
+        raise ArgumentError("uri", f"expected {expected}, got one that begins with {parts.scheme[:20]!r}")
+    if secret:
+        said = "holds a password, which would be saved with the run; leave it out and set PGPASSWORD or ~/.pgpass"
+        raise ArgumentError("uri", said)
+    if kind == "postgresql":
+        return kind, uri
+    # sqlite:///shop.db is relative and sqlite:////data/shop.db absolute, as elsewhere.
+    return kind, unquote(parts.netloc + parts.path.removeprefix("/"))
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """Turns what a driver raises into one line, without what may be secret."""
+    try:
+        yield
+    except ImportError as error:
+        raise ArgumentError("uri", "needs a driver; install it: pip install 'metatoken[sql]'") from error
+    except Exception as error:  # each driver has a family of its own, found only where it is installed
+        if type(error).__module__.split(".")[0] not in DRIVERS:
+            raise
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        first = re.sub(r"(?i)(password\s*[=:]\s*)\S+|(://[^:/@\s]+):[^@\s]+@", r"\1\2***", first)
+        raise DataError(f"the database says: {first}", uri) from error
+
+
+def _sqlite(place: str, query: str) -> pl.DataFrame:
+    import sqlite3
+
+    with closing(sqlite3.connect(f"{Path(place).resolve().as_uri()}?mode=ro", uri=True)) as base:
+        cursor = base.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        parts = []
+        while rows := cursor.fetchmany(BATCH):
+            columns = zip(*rows, strict=True)
+            parts.append(pl.DataFrame([_column(name, values) for name, values in zip(names, columns, strict=True)]))
+    if not names:
+        raise DataError("the query gives no table; expected SELECT ...", place)
+    return pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+
+def _column(name: str, values: tuple[Any, ...]) -> pl.Series:
+    """A column of SQLite, where each value has a type of its own; of several types it becomes text."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) > 1 and kinds != {int, float}:
+        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    return pl.Series(name, values, dtype=pl.Null if not kinds else None, strict=False)
+
+
+def _duckdb(place: str, query: str) -> pl.DataFrame:
+    import duckdb
+
+    with closing(duckdb.connect(place, read_only=True)) as base:
+        found = base.sql(query)
+        if found is None:
+            raise DataError("the query gives no table; expected SELECT ...", place)
+        return pl.DataFrame(found.to_arrow_table())
+
+
+def _postgresql(place: str, query: str) -> pl.DataFrame:
+    from adbc_driver_postgresql import dbapi
+
+    with closing(dbapi.connect(place)) as base, base.cursor() as cursor:
+        cursor.execute(query)
+        return pl.DataFrame(cursor.fetch_record_batch())
+
+
+@contextmanager
+def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """A table that is written in one transaction: a failure leaves the one that was there before.
+
+    Args:
+        uri: As for `read_query`.
+        table: Its name, perhaps with a schema (`shop.lists`); what was there under it is replaced.
+
+    Yields:
+        A function that appends a frame, always of the same columns of text, whole numbers and numbers.
+
+    Raises:
+        ArgumentError: See `read_query`; or the name cannot be one of a table.
+        DataError: The database refuses the connection or the table.
+    """
+    kind, place = parse_uri(uri)
+    if not re.fullmatch(r"\w+(\.\w+)?", table):
+        raise ArgumentError("--table", f"expected a name such as lists or shop.lists, got {table!r}")
+    with _told(uri), closing(_connect(kind, place)) as base:
+        # A cursor of DuckDB would be a connection, and a transaction, of its own.
+        cursor, made = base if kind == "duckdb" else base.cursor(), False
+        if kind != "postgresql":  # which is in a transaction from the start
+            cursor.execute("BEGIN")
+
+        def write(frame: pl.DataFrame) -> None:
+            nonlocal made
+            if not made:
+                _create(cursor, table, frame.schema)
+                made = True
+            _insert(kind, cursor, table, frame)
+
+        yield write
+        base.commit()
+
+
+def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
+    """Writes frames as one table and returns how many rows they have; see `table_writer`."""
+    rows = 0
+    with table_writer(uri, table) as write:
+        for frame in frames:
+            write(frame)
+            rows += frame.height
+    return rows
+
+
+def _quoted(name: str) -> str:
+    return ".".join(f'"{part}"' for part in name.split("."))
+
+
+def _create(cursor: Any, table: str, schema: pl.Schema) -> None:
+    cursor.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
+    columns = ", ".join(f"{_quoted(name)} {TYPES[dtype]}" for name, dtype in schema.items())
+    cursor.execute(f"CREATE TABLE {_quoted(table)} ({columns})")
+
+
+def _insert(kind: str, cursor: Any, table: str, frame: pl.DataFrame) -> None:
+    if kind == "postgresql":
+        *schema, name = table.split(".")
+        cursor.adbc_ingest(name, frame.to_arrow(), mode="append", db_schema_name=schema[0] if schema else None)
+    elif kind == "duckdb":
+        cursor.register("rows_to_insert", frame.to_arrow())
+        cursor.execute(f"INSERT INTO {_quoted(table)} SELECT * FROM rows_to_insert")  # noqa: S608 (a checked name)
+    else:
+        marks = ", ".join("?" * frame.width)
+        cursor.executemany(f"INSERT INTO {_quoted(table)} VALUES ({marks})", frame.iter_rows())  # noqa: S608
+
+
+def _connect(kind: str, place: str) -> Any:
+    if kind == "sqlite":
+        import sqlite3
+
+        return sqlite3.connect(place, isolation_level=None)
+    if kind == "duckdb":
+        import duckdb
+
+        return duckdb.connect(place)
+    from adbc_driver_postgresql import dbapi
+
+    return dbapi.connect(place)

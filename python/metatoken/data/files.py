@@ -1,0 +1,109 @@
+"""Find files and open them: folders, patterns, compression, encodings. Every failure is a `DataError`."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from metatoken.errors import DataError
+
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+# First bytes of files that people rename by accident.
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PAR1": "Parquet",
+    b"PK\x03\x04": "a zip archive or spreadsheet",
+    b"BZh": "bzip2",
+    b"SQLite format 3": "a SQLite database, which is read with uri and query",
+}
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a file in lower case, that of its compression aside."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
+
+
+def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
+    """The files that a path names, in the order of their names.
+
+    Args:
+        path: A file, a pattern (`*`, `?`, `[...]`, `**`), or a folder, of which all files count, those in folders
+            inside too; names that begin with a dot or an underscore are left out there.
+        suffixes: Of the files of a folder that count; without any, all do.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inside = [(one, one.relative_to(path).parts) for one in sorted(path.rglob("*")) if one.is_file()]
+        seen = [one for one, parts in inside if not any(part[0] in "._" for part in parts)]
+        found = [one for one in seen if not suffixes or suffix_of(one) in suffixes]
+        if not found:
+            kinds = f" that ends in {' '.join(suffixes)}" if suffixes else ""
+            raise DataError(f"is a folder without a file{kinds}", path)
+        return found
+    if any(mark in str(path) for mark in "*?["):
+        found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True)) if Path(one).is_file()]  # noqa: PTH207
+        if not found:
+            raise DataError("no file fits this pattern; check the path", path)
+        return found
+    raise DataError("no such file; check the path", path)
+
+
+def partition_of(file: Path, path: str | Path) -> dict[str, str]:
+    """The columns that folders between a path and a file of it name, such as `day=2024-05-31`."""
+    root = len(Path(path).parts) if Path(path).is_dir() else 0
+    pairs = (part.split("=", 1) for part in file.parts[root:-1] if "=" in part)
+    return {name: unquote(value) for name, value in pairs if name and value != "__HIVE_DEFAULT_PARTITION__"}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, decompressed where its name says so; never empty."""
+    kind = COMPRESSED.get(path.suffix.lower())
+    try:
+        data: bytes = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
+    if kind is not None and data:
+        if not any(data.startswith(magic) for magic, name in MAGIC.items() if name.startswith(kind[:2])):
+            said = f"the name ends in {path.suffix}, but the content is not {kind}; rename or compress it"
+            raise DataError(said, path)
+        try:
+            data = pa.CompressedInputStream(pa.BufferReader(data), kind).read()
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"damaged {kind} file ({error}); copy or download it again", path) from error
+    if not data.strip():
+        raise DataError("the file is empty", path)
+    return data
+
+
+def check_text(path: Path, data: bytes, encoding: str) -> None:
+    """Refuses what is no text in this encoding by its first bytes, or by a byte that no text has."""
+    for magic, kind in MAGIC.items():
+        if data.startswith(magic):
+            raise DataError(f"the content is {kind}, not the text that its name promises; rename or convert it", path)
+    if b"\0" in data and not encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32", "utf16", "utf32")):
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise DataError("the content is binary or UTF-16; convert it, or say encoding: utf-16", path, line)
+
+
+def decode(path: Path, data: bytes, encoding: str = "utf-8") -> str:
+    """Bytes as text without a byte order mark."""
+    check_text(path, data, encoding)
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        said = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; save the file with UTF-8 encoding, or say "
+        raise DataError(f"{said}encoding: with the name of its own, such as latin-1", path, line) from error

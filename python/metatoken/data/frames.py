@@ -1,0 +1,57 @@
+"""Tables in memory, of whichever library, as frames of polars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from metatoken.errors import ArgumentError
+
+
+def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> pl.DataFrame:
+    """A table as a frame of polars.
+
+    Args:
+        table: A frame of polars, lazy or not, of pandas, a table, batch or stream of Arrow (anything with
+            `__arrow_c_stream__` or `__arrow_c_array__`), or a mapping from names to columns.
+        argument: What it was given as.
+        wanted: Columns that are used; of a lazy frame, no others are computed.
+
+    Raises:
+        ArgumentError: It is something else, or its columns cannot be read.
+    """
+    try:
+        if isinstance(table, pl.LazyFrame):
+            known = table.collect_schema().names()
+            return table.select(name for name in known if wanted is None or name in wanted).collect()
+        if isinstance(table, pl.DataFrame):
+            return table
+        if hasattr(table, "iloc") and hasattr(table, "columns"):
+            # Column by column: one of mixed types, which Arrow refuses, costs the others nothing.
+            used = [name for name in table.columns if wanted is None or name in wanted]
+            return pl.DataFrame([_column(str(name), table[name]) for name in used])
+        if isinstance(table, Mapping):
+            return pl.DataFrame([_column(str(name), values) for name, values in table.items()])
+        if hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
+            return pl.DataFrame(table)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArgumentError(argument, f"its columns cannot be read: {str(error).splitlines()[0]}") from error
+    expected = "a table of polars, pandas or Arrow, or a mapping from names to columns"
+    raise ArgumentError(argument, f"expected {expected}; got {type(table).__name__}")
+
+
+def _column(name: str, values: Any) -> pl.Series:
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise ValueError(f"{name} is {type(values).__name__}, expected a list of values")
+    try:
+        return pl.Series(name, values, nan_to_null=True)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        return pl.Series(name, [_text(value) for value in values], dtype=pl.String)
+
+
+def _text(value: Any) -> str | None:
+    """A value among others of other types; none where it is missing, as pandas has it."""
+    missing = value is None or value != value or type(value).__name__ == "NAType"  # noqa: PLR0124 (NaN)
+    return None if missing else str(value)

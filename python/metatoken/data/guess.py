@@ -1,0 +1,272 @@
+"""Guess how a log is to be read: its format, dialect, columns and dates, each with the reason.
+
+Nothing is guessed when a log is read: these are suggestions for a configuration, which a person can see and change.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from metatoken.data.columns import RawTable
+from metatoken.data.files import decode, find_files, read_bytes, suffix_of
+from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
+from metatoken.data.settings import Dialect
+from metatoken.data.times import ISO, UNITS, looks_numeric
+from metatoken.errors import DataError, MetatokenError
+
+LINES = 1000  # that decide about a separator
+MARKS = (",", "\t", ";", "|", "::")
+# Names of columns by what they hold, lower case without marks; the first that a log has is taken.
+ROLES = {
+    "user": (
+        "user userid useridx uid customer customerid customernumber client clientid member memberid visitor visitorid "
+        "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid"
+    ),
+    "item": (
+        "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
+        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
+        "what recipe"
+    ),
+    "time": "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat",
+    "rating": "rating stars overall score rate ratings grade",
+    "review": "review reviewtext text comment body content",
+    "summary": "summary headline reviewsummary",
+    "explanation": "explanation",
+    "event": "event eventtype type action behavior behaviour activity interaction",
+}
+DATES = ("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%Y%m%d")
+FORMS = [
+    f"{date}{clock}"
+    for date in DATES
+    for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S")
+]  # fmt: skip
+SENSIBLE = (1980, 2100)  # years of a log
+
+
+@dataclass
+class Guess:
+    """What was understood.
+
+    Attributes:
+        settings: Of `data.settings.LogSettings`, those that differ from the defaults.
+        reasons: Why, by setting.
+        others: Columns of a table that have no role yet, by what they seem to hold.
+        warnings: What could be otherwise.
+    """
+
+    settings: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, name: str, value: Any, reason: str) -> None:
+        """A setting, unless a person gave it."""
+        if name not in self.settings:
+            self.settings[name], self.reasons[name] = value, reason
+
+
+def guess_log(given: Mapping[str, Any]) -> Guess:
+    """Settings with which a log can be read.
+
+    Args:
+        given: What is known of it; at least `path`, or `uri` and `query`.
+
+    Raises:
+        DataError: There is no such file, or it cannot be told which columns hold users and items.
+    """
+    found = Guess(dict(given))
+    if "uri" in given:
+        from metatoken.data.database import read_query
+
+        table: RawTable | None = read_query(given["uri"], given["query"])
+    else:
+        table = _guess_file(found, Path(given["path"]))
+    if table is not None:
+        _guess_columns(found, table)
+    return found
+
+
+def _guess_file(found: Guess, path: Path) -> RawTable | None:
+    """Format and dialect; the table, where it is one."""
+    files = find_files(path, TABLES if path.is_dir() else ())
+    suffix, data = suffix_of(files[0]), read_bytes(files[0])
+    if suffix not in (*PARQUET, *JSON_LINES):
+        encoding = _encoding(data)
+        if encoding != "utf-8":
+            found.add("encoding", encoding, "not every byte is UTF-8")
+        lines = decode(files[0], data, found.settings.get("encoding", "utf-8")).splitlines()
+        lines = [line for line in lines if line.strip()]
+        if found.settings.get("format", "table") != "table" or not _guess_separator(found, lines[:LINES], suffix):
+            _guess_lines(found, lines)
+            return None
+        _guess_header(found, lines[:LINES], suffix)
+    known = Dialect.keys()
+    dialect = {name: value for name, value in found.settings.items() if name in known}
+    return read_table(path, None, Dialect.read(dialect))
+
+
+def _encoding(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    for name in ("utf-8", "cp1252"):
+        try:
+            data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        return name
+    return "latin-1"
+
+
+def _widths(lines: list[str], mark: str) -> list[int]:
+    """Fields of each row at this separator; a row may have several lines."""
+    if len(mark) > 1:
+        return [line.count(mark) + 1 for line in lines]
+    try:
+        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+        return [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, quoting=quoting)]
+    except csv.Error:
+        return [line.count(mark) + 1 for line in lines]
+
+
+def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
+    """Finds the separator of a table; False where the text is no table."""
+    usual = SEPARATORS.get(suffix)
+    if "separator" in found.settings:
+        return True
+    scored = {}
+    for mark in (usual, *MARKS) if usual else MARKS:
+        widths = _widths(lines, mark)
+        width = max(set(widths), key=widths.count)
+        if width > 1 and widths.count(width) >= 0.95 * len(widths):
+            scored[mark] = width
+    if not scored:
+        return usual is not None
+    mark = (
+        usual if usual in scored and scored[usual] * 2 > max(scored.values()) else max(scored, key=scored.__getitem__)
+    )
+    if mark != usual:
+        found.add("separator", mark, f"divides every line into {scored[str(mark)]} fields")
+    return True
+
+
+def _guess_lines(found: Guess, lines: list[str]) -> None:
+    words = [line.split() for line in lines]
+    if all(len(one) == 2 for one in words):
+        found.add("format", "pairs", "every line has two words")
+    elif len({one[0] for one in words}) == len(words) and all(len(one) > 1 for one in words):
+        found.add("format", "sequences", "every line begins with another word: its user")
+    else:
+        found.add("format", "sessions", "first words repeat, so lines have no users of their own")
+
+
+def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
+    """Names the columns of a table whose first line holds values."""
+    mark = found.settings.get("separator") or SEPARATORS[suffix]
+    rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
+    first = [name.strip() for name in rows[0]]
+    is_header = len(set(first)) == len(first) and all(first) and not any(_is_number(one) for one in first)
+    if is_header or "columns" in found.settings:
+        return
+    names = ["user", "item", *(f"column{at}" for at in range(3, len(first) + 1))][: len(first)]
+    for at in range(2, len(first)):
+        numbers = [float(row[at]) for row in rows if len(row) > at and _is_number(row[at])]
+        if numbers and min(numbers) >= 1e8:
+            names[at] = "time" if "time" not in names else names[at]
+        elif numbers and min(numbers) >= 0 and max(numbers) <= 100 and "rating" not in names:
+            names[at] = "rating"
+    found.add("columns", names, "the first line holds values, so it is no header; check the names")
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", text) is not None
+
+
+def _guess_columns(found: Guess, table: RawTable) -> None:
+    names = list(table.names or table.frame.columns)
+    taken = {found.settings[role] for role in ROLES if role in found.settings}
+    for role, words in ROLES.items():
+        if role in found.settings:
+            continue
+        name = _named(role, words.split(), [one for one in names if one not in taken])
+        if role in ("user", "item") and name is None:
+            known = ", ".join(map(repr, names))
+            raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}", table.path)
+        if name is None or (role == "rating" and not _are_ratings(table, name)):
+            continue
+        if role == "time" and not _guess_time(found, table, name):
+            continue
+        taken.add(name)
+        if role in ("event", "review", "summary", "explanation"):
+            found.others[role] = name
+        elif role not in ("user", "item") or name != role:
+            found.add(role, name, "by its name")
+
+
+def _named(role: str, words: list[str], names: list[str]) -> str | None:
+    """The column whose name is one of some words, or holds one that cannot be part of another word."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
+    exact = next((plain[word] for word in words if word in plain), None)
+    longer = (name for key, name in plain.items() if any(len(word) > 3 and key.startswith(word) for word in words))
+    return exact or (next(longer, None) if role in ("user", "item", "time") else None)
+
+
+def _are_ratings(table: RawTable, name: str) -> bool:
+    from metatoken.data.columns import ratings
+
+    try:
+        ratings(table, name)
+    except MetatokenError:
+        return False
+    return True
+
+
+def _guess_time(found: Guess, table: RawTable, name: str) -> bool:
+    """Whether a column holds times, and the form of their dates."""
+    raw = table.column(name, "time")
+    if raw.dtype in (pl.Date, pl.Datetime):
+        return True
+    text = raw.cast(pl.String, strict=False).str.strip_chars()
+    if "time_format" in found.settings or text.str.contains(ISO).all():
+        return True
+    if looks_numeric(text):
+        number = text.cast(pl.Float64, strict=False)
+        whole = number.null_count() == 0
+        if whole and float(number.min() or 0) >= 1e8:  # type: ignore[arg-type]
+            middle = abs(float(number.median() or 0))  # type: ignore[arg-type]
+            unit = next(unit for unit, least in UNITS.items() if middle >= least)
+            found.reasons["time"] = f"numbers of the size of {unit} since 1970"
+            return True
+        if not text.str.contains(r"^(19|20)\d{6}$").all():
+            return whole
+    fits = [form for form in FORMS if _fits(text, form)]
+    if not fits:
+        said = f"{name} could hold times, but not every value can be read ({text[0]!r}); say --time and --time-format"
+        found.warnings.append(said)
+        return False
+    found.add("time_format", fits[0], f"reads every value, such as {text[0]}")
+    if len(fits) > 1:
+        found.warnings.append(f"the dates of {name} could be {' or '.join(fits)}; {fits[0]} is taken")
+    return True
+
+
+def _fits(text: pl.Series, form: str) -> bool:
+    head = text.head(LINES)
+    for part in (head, text):  # most forms fail at once
+        try:
+            if "%H" in form:
+                years = part.str.to_datetime(form, strict=False).dt.year()
+            else:
+                years = part.str.to_date(form, strict=False).dt.year()
+        except pl.exceptions.PolarsError:
+            return False
+        if years.null_count() or not years.is_between(*SENSIBLE).all():
+            return False
+    return True

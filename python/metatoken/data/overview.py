@@ -1,0 +1,91 @@
+"""A log in numbers, before anything is learned from it, and the configuration that reads it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from metatoken.data.auditing import audit
+from metatoken.data.guess import Guess
+from metatoken.data.interactions import Interactions
+from metatoken.data.selection import core
+from metatoken.data.times import A_SECOND, unit_of
+
+CORE = 5  # of published logs, most of which keep users and items with five rows
+DAY = 86_400
+
+
+def overview(log: Interactions, events: pl.Series | None = None) -> list[tuple[str, object]]:
+    """Facts about a log as names and values: sizes, period, repeats, ratings, events, and what a k-core would leave."""
+    frame, report = log.frame, audit(log)
+    facts: list[tuple[str, object]] = [("rows", len(log)), ("users", report.users), ("items", report.items)]
+    facts.append(("rows of a user", _spread(log.sequences().lengths)))
+    facts.append(("rows of an item", _spread(np.bincount(frame["item"].to_numpy()))))
+    if "timestamp" in frame.columns:
+        facts.extend(_period(frame["timestamp"]))
+    facts.append(("repeats of a pair", f"{report.repeated_pairs:,} rows, {report.repeated_pairs / len(log):.1%}"))
+    if "rating" in frame.columns:
+        given = frame["rating"].drop_nulls()
+        scale = f"{given.min():g} to {given.max():g}, {given.n_unique():,} values, mean {given.mean():.2f}"
+        facts.append(("ratings", f"{len(given):,} rows, {len(given) / len(log):.1%}; {scale}"))
+    if events is not None:
+        counts = events.cast(pl.String).fill_null("(none)").value_counts(sort=True).head(8)
+        facts.append(("events", ", ".join(f"{name} {count:,}" for name, count in counts.iter_rows())))
+    mask, _ = core(frame["user"], frame["item"], CORE, CORE)
+    kept = frame.filter(pl.Series(mask))
+    left = f"{kept.height:,} rows, {kept['user'].n_unique():,} users, {kept['item'].n_unique():,} items"
+    return [*facts, (f"left by min_user {CORE}, min_item {CORE}", left)]
+
+
+def _spread(counts: np.ndarray[Any, Any]) -> str:
+    counts = counts[counts > 0]
+    return f"{counts.min():,} to {counts.max():,}, half of them at most {int(np.median(counts)):,}"
+
+
+def _period(times: pl.Series) -> list[tuple[str, object]]:
+    unit = unit_of(times)
+    seconds = times.cast(pl.Float64) / A_SECOND[unit]
+    first, last = float(seconds.min()), float(seconds.max())  # type: ignore[arg-type]
+    if not 0 < first <= last < 253402300800:
+        return [("times", f"{times.min()} to {times.max()}")]
+    begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d") for at in (first, last))
+    days = (seconds / DAY).floor().unique().sort()
+    facts: list[tuple[str, object]] = [("period", f"{begin} to {end} ({unit} since 1970)")]
+    longest = int(days.diff().max() or 0)  # type: ignore[call-overload]
+    if longest > 1:
+        after = float(days[int(days.diff().arg_max() or 0) - 1]) * DAY
+        facts.append(("longest gap", f"{longest:,} days after {datetime.fromtimestamp(after, UTC):%Y-%m-%d}"))
+    return facts
+
+
+def suspicions(guess: Guess, raw: dict[str, pl.Series]) -> list[str]:
+    """What a column of ids may have lost before it came here."""
+    found = []
+    for role, column in raw.items():
+        if column.dtype.is_float():
+            said = f"{role} ids in column {column.name!r} are floats: long numbers have lost digits, gaps became NaN"
+            found.append(f"{said}; save them as text")
+    return [*guess.warnings, *found]
+
+
+def configuration(guess: Guess, log: Interactions) -> str:
+    """A configuration in YAML that reads the log as it was understood, with the reasons as comments."""
+    lines = [
+        f"# {len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them.",
+        "data:",
+    ]
+    for name, value in guess.settings.items():
+        written = yaml.safe_dump({name: str(value) if name in ("path", "items") else value}, allow_unicode=True).strip()
+        reason = f"  # {guess.reasons[name]}" if name in guess.reasons and "\n" not in written else ""
+        lines.extend(f"  {line}" for line in f"{written}{reason}".split("\n"))
+    for role, column in guess.others.items():
+        if role == "event":
+            lines.append(f"  # where: {column} == '...'  # only rows of one kind of event")
+        else:
+            lines.append(f"  # {role}: {column}  # for tasks that read or write texts (model.tasks)")
+    lines.append(f"  # min_user: {CORE}  # leave out users, and with min_item items, of fewer rows")
+    return "\n".join([*lines, "# `metatoken config` shows every other key with its default.", ""])

@@ -1,0 +1,49 @@
+"""Which part of a split each row of a log is in: by time, by its place in the history, or as a column says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from metatoken.data.columns import RawTable
+
+TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
+NAMES = {"train": TRAIN, "training": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
+NAMES |= {"dev": VALIDATION, "test": TEST, "testing": TEST}
+SHORTEST = 3  # one item to train on, one to validate, one to test
+
+
+def named_parts(table: RawTable, name: str) -> pl.Series:
+    """Parts as a column of a table says; `DataError` for a value that names none."""
+    raw = table.column(name, "part")
+    found = raw.cast(pl.String).str.strip_chars().str.to_lowercase().replace_strict(NAMES, default=None)
+    if found.has_nulls():
+        row = int(found.is_null().arg_max() or 0)
+        raise table.error(f"part {raw[row]!r} in column {name!r} is not one of {', '.join(PARTS)}", row)
+    return found
+
+
+def parts_by_time(times: pl.Series, validation_from: float, test_from: float) -> pl.Series:
+    """Train before the first boundary, validation before the second, then test."""
+    part = pl.when(times < validation_from).then(pl.lit(TRAIN)).when(times < test_from).then(pl.lit(VALIDATION))
+    return pl.select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
+
+
+def parts_by_ratio(frame: pl.DataFrame, validation: float, test: float) -> pl.Series:
+    """The last share of each history for test and the one before for validation, rounded, at least one row of each.
+
+    Users with fewer than three rows are for training only.
+    """
+    n, place = pl.len().over("user"), pl.col("order")
+    n_test = (n * test).round().clip(1)
+    n_validation = (n * validation).round().clip(1) if validation else pl.lit(0)
+    # Of a short history one row at least is left to train on.
+    n_validation = pl.min_horizontal(n_validation, (n - n_test - 1).clip(0))
+    part = (
+        pl.when((n < SHORTEST) | (place < n - n_test - n_validation)).then(pl.lit(TRAIN))
+        .when(place < n - n_test).then(pl.lit(VALIDATION))
+        .otherwise(pl.lit(TEST))
+    )  # fmt: skip
+    return frame.select(part.alias("part"))["part"]

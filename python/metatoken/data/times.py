@@ -1,0 +1,168 @@
+"""Times of a log as numbers: unix times in the unit they came in, and dates in seconds since 1970 UTC."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from metatoken.data.columns import RawTable, refuse
+from metatoken.errors import ArgumentError
+
+# The largest whole number below which every integer is a float64.
+EXACT = 2.0**53
+EXPECTED = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z; say time_format for another date"
+# Date, hours and minutes, seconds, fraction, zone; each with all of its digits, so that 31-01-24 is no year 31.
+ISO = r"^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([zZ]|[+-]\d\d(?::?\d\d)?)?)?$"
+YEAR = "a year of four digits; say %y in time_format for two"
+FIRST_YEAR = 1000  # below it, a year of four digits was two digits
+# Seconds since 1970 have ten digits, finer units three more each.
+UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 0.0}
+A_SECOND = {"nanoseconds": 10**9, "microseconds": 10**6, "milliseconds": 1000, "seconds": 1}
+
+
+def times(table: RawTable, name: str, form: str | None = None, zone: str | None = None) -> pl.Series:
+    """Times as numbers: int64 where all are whole, else float64.
+
+    Numbers are kept in the unit they came in; dates become seconds since 1970 UTC, or whole nanoseconds where some are
+    finer than a microsecond.
+
+    Args:
+        table: The table.
+        name: Its column.
+        form: How dates are written, as in strftime; by default ISO 8601.
+        zone: Zone of dates that name none; by default UTC. Of an hour that a clock passes twice, the first counts.
+    """
+    raw = table.column(name, "time")
+    expected = EXPECTED if form is None else f"a date of the form {form} (time_format)"
+    if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype in (pl.Date, pl.Datetime)):
+        raise table.error(f"column {name!r} for time holds {raw.dtype}, expected {expected}")
+    if form is None and raw.dtype.is_integer():
+        refuse(table, raw, raw.is_null(), "time", expected)
+        return raw.cast(pl.Int64)
+    if raw.dtype in (pl.Date, pl.Datetime):
+        return _seconds(table, raw, _zoned(table, raw, raw.cast(_typed(raw.dtype)), zone), expected)
+    if form is not None:
+        return _seconds(table, raw, _formatted(table, raw.cast(pl.String), form, zone), expected)
+    if raw.dtype == pl.String and not looks_numeric(raw):
+        return _seconds(table, raw, _iso(table, raw, zone), expected)
+    return _numbers(table, raw, expected)
+
+
+def looks_numeric(raw: pl.Series) -> bool:
+    """Whether the first value of a text column that is not empty is a number."""
+    text = raw.drop_nulls().head(100).str.strip_chars()
+    text = text.filter(text != "")
+    return len(text) == 0 or text.head(1).cast(pl.Float64, strict=False)[0] is not None
+
+
+def unit_of(values: pl.Series) -> str:
+    """The unit that numbers of today's size are in, if they count from 1970."""
+    middle = abs(float(values.median() or 0))  # type: ignore[arg-type]
+    return next(unit for unit, least in UNITS.items() if middle >= least)
+
+
+def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: str | None) -> float:
+    """A point in time in the unit of a column.
+
+    Args:
+        text: A number, which is in that unit already, or an ISO 8601 date.
+        values: The times of the column.
+        argument: What the text is given as.
+        dates: Whether the column held dates, so that a number is no time of it.
+        zone: Zone of a date that names none.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    one = pl.Series("time", [text])
+    if looks_numeric(one):
+        if dates:
+            raise ArgumentError(argument, f"expected a date such as 2024-05-31, as the log has them; got {text}")
+        return float(text)
+    when = _iso(RawTable(one.to_frame()), one, zone)
+    if when[0] is None:
+        raise ArgumentError(argument, f"expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z, got {text!r}")
+    seconds = when.dt.epoch("ns" if when.dtype == pl.Datetime("ns", "UTC") else "us")[0]
+    return float(seconds) / (1e9 if when.dtype == pl.Datetime("ns", "UTC") else 1e6) * A_SECOND[unit_of(values)]
+
+
+def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
+    text = raw.str.strip_chars() if raw.dtype == pl.String else raw
+    if raw.dtype == pl.String and not (whole := text.cast(pl.Int64, strict=False)).has_nulls():
+        return whole
+    number = text.cast(pl.Float64, strict=False)
+    refuse(table, raw, ~number.is_finite().fill_null(False), "time", expected)
+    return _whole(number)
+
+
+def _whole(number: pl.Series) -> pl.Series:
+    values = number.to_numpy()
+    integral = bool(np.all((values == np.floor(values)) & (np.abs(values) < EXACT)))
+    return number.cast(pl.Int64) if integral else number
+
+
+def _seconds(table: RawTable, raw: pl.Series, when: pl.Series, expected: str) -> pl.Series:
+    refuse(table, raw, when.is_null(), "time", expected)
+    if when.dtype == pl.Datetime("ns", "UTC"):
+        fine = when.dt.epoch("ns")
+        if (fine % 1000 != 0).any():
+            return fine
+        when = when.cast(pl.Datetime("us", "UTC"))
+    return _whole(when.dt.epoch("us").cast(pl.Float64) / 1e6)
+
+
+def _typed(dtype: pl.DataType) -> pl.Datetime:
+    """What a type of dates becomes: microseconds, or nanoseconds where it has them, in the zone that it names."""
+    if isinstance(dtype, pl.Datetime):
+        return pl.Datetime("ns" if dtype.time_unit == "ns" else "us", dtype.time_zone)
+    return pl.Datetime("us")
+
+
+def _zoned(table: RawTable, raw: pl.Series, when: pl.Series, zone: str | None) -> pl.Series:
+    """Dates in UTC; those without a zone are of the one given."""
+    if isinstance(when.dtype, pl.Datetime) and when.dtype.time_zone is not None:
+        return when.dt.convert_time_zone("UTC")
+    try:
+        here = when.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
+    except pl.exceptions.PolarsError as error:
+        raise ArgumentError("time_zone", f"expected a name such as Europe/Berlin, got {zone!r}") from error
+    refuse(table, raw, here.is_null() & when.is_not_null(), "time", f"an hour that {zone} has: clocks skip it that day")
+    return here.dt.convert_time_zone("UTC")
+
+
+def _iso(table: RawTable, raw: pl.Series, zone: str | None) -> pl.Series:
+    part = raw.str.strip_chars().str.extract_groups(ISO).struct.unnest()
+    date, minute, second, fraction, offset = (part[name] for name in part.columns)
+    fraction = fraction.fill_null("0").str.pad_end(9, "0")
+    unit: Literal["ns", "us"] = "ns" if (fraction.str.slice(6) != "000").any() else "us"
+    text = date + " " + minute.fill_null("00:00") + ":" + second.fill_null("00") + "." + fraction
+    naive = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit=unit)
+    refuse(table, raw, (naive.dt.year() < FIRST_YEAR).fill_null(False), "time", YEAR)
+    if offset.null_count() == len(offset):
+        return _zoned(table, raw, naive, zone)
+    digits = offset.str.replace(r"(?i)^z$", "+00").str.replace(":", "", literal=True)
+    hours = digits.str.slice(0, 3).cast(pl.Int64) * 60
+    minutes = digits.str.slice(3, 2).replace("", "0").cast(pl.Int64)
+    shift = hours + pl.select(pl.when(digits.str.starts_with("-")).then(-minutes).otherwise(minutes)).to_series()
+    when = naive.dt.replace_time_zone("UTC") - pl.select(pl.duration(minutes=pl.lit(shift), time_unit=unit)).to_series()
+    local = pl.select(pl.when(shift.is_null()).then(naive)).to_series()
+    return when.fill_null(_zoned(table, raw, local, zone))
+
+
+def _formatted(table: RawTable, raw: pl.Series, form: str, zone: str | None) -> pl.Series:
+    offset = "%z" in form or "%:z" in form
+    try:
+        when = raw.str.strip_chars().str.to_datetime(
+            form, strict=False, time_unit="ns" if "f" in form else "us", time_zone="UTC" if offset else None
+        )
+    except pl.exceptions.PolarsError as error:
+        # A date alone has no hours, which polars wants of a time.
+        try:
+            when = raw.str.strip_chars().str.to_date(form, strict=False).cast(pl.Datetime("us"))
+        except pl.exceptions.PolarsError:
+            raise ArgumentError("time_format", f"expected a form such as %d.%m.%Y %H:%M, got {form!r}") from error
+    if "%Y" in form:
+        refuse(table, raw, (when.dt.year() < FIRST_YEAR).fill_null(False), "time", YEAR)
+    return when if offset else _zoned(table, raw, when, zone)

@@ -1,0 +1,34 @@
+"""Recommendations as a table of a database, written in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+
+from metatoken.data.database import table_writer
+from metatoken.recommend.streaming import Write
+
+SCHEMA = {"user": pl.String, "rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64}
+
+
+@contextmanager
+def database_writer(uri: str, table: str) -> Iterator[Write]:
+    """A table of a row for each recommendation: user (null without one), rank, item, title, score.
+
+    Args:
+        uri: Of the database, as `data.uri` has it.
+        table: Its name; the table that is there is replaced when all is written, and kept if something fails.
+
+    Yields:
+        A function that appends answers.
+    """
+    with table_writer(uri, table) as write:
+        yield lambda answers: write(
+            pl.DataFrame(
+                [(one.user, each.rank, each.item, each.title, each.score) for one in answers for each in one.items],
+                schema=SCHEMA,
+                orient="row",
+            )
+        )

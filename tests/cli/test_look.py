@@ -1,0 +1,122 @@
+"""`metatoken inspect LOG` understands logs as shops have them, and what it writes can be trained with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from metatoken.cli.app import main
+from metatoken.config import Settings
+from metatoken.data.interactions import read_log
+from metatoken.data.settings import LogSettings
+from metatoken.run.config import Config, load_config
+
+ROWS = 12
+SHOP = pl.DataFrame(
+    {
+        "Kunde": [f"K{row % 4}" for row in range(ROWS)],
+        "customer_id": [f"00{row % 4}" for row in range(ROWS)],
+        "product": [f"é {row % 5}" for row in range(ROWS)],
+        "bought_at": [f"{13 + row}.01.2024" for row in range(ROWS)],
+        "stars": [str(row % 5 + 1) if row % 2 else "" for row in range(ROWS)],
+        "event": ["view" if row % 3 else "buy" for row in range(ROWS)],
+    }
+)
+
+
+def inspect(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["inspect", *map(str, arguments)])
+    return int(left.value.code or 0)
+
+
+def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, config = tmp_path / "log.csv", tmp_path / "c.yaml"
+    path.write_bytes(SHOP.write_csv(separator=";").encode("cp1252"))
+    assert inspect(path, "--write", config) == 0
+    printed = capsys.readouterr().out
+    assert "buy 4, view 8" in printed.replace("view 8, buy 4", "buy 4, view 8")
+    assert "2024-01-13 to 2024-01-24" in printed
+    assert "6 rows, 50.0%; 2 to" in printed or "6 rows, 50.0%" in printed
+    data = load_config(config).data
+    assert (data.user, data.item, data.time, data.rating) == ("customer_id", "product", "bought_at", "stars")
+    assert (data.separator, data.encoding, data.time_format) == (";", "cp1252", "%d.%m.%Y")
+    log = read_log(data)
+    assert (log.users.raw, log.items.raw[0], len(log)) == (("000", "001", "002", "003"), "é 0", ROWS)
+    assert log.frame["rating"].null_count() == ROWS // 2
+    assert inspect(path, "--write", config) == 2
+    assert "--write: " in capsys.readouterr().err
+    assert inspect(path, "--write", config, "--overwrite", "--where", "event == 'buy'") == 0
+    assert load_config(config).data.where == "event == 'buy'"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("l.txt", "u a b c\nv b\n", {"format": "sequences"}),
+        ("l.txt", "u a\nu b\nv a\n", {"format": "pairs"}),
+        ("l.txt", "a b c\na c\n", {"format": "sessions"}),
+        (
+            "u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n",
+            {"separator": "\t", "columns": ["user", "item", "rating", "time"], "time": "time", "rating": "rating"},
+        ),
+        (
+            "ratings.dat", "1::1193::5::978300760\n1::661::3::978302109\n",
+            {"separator": "::", "columns": ["user", "item", "rating", "time"], "time": "time", "rating": "rating"},
+        ),
+        ("l.jsonl", '{"uid": "a", "iid": "b", "ts": 1704067200}\n', {"user": "uid", "item": "iid", "time": "ts"}),
+        ("l.csv", "user,item\nu,a\n", {}),
+        (
+            "l.csv", "session_id,asin,date\nu,a,20240131\nu,b,20240201\n",
+            {"user": "session_id", "item": "asin", "time": "date", "time_format": "%Y%m%d"},
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, expected: dict[str, Any]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    assert inspect(path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["data"] == {"path": str(path)} | expected
+
+
+def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "l.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.csv") == 2
+    assert "which column holds users? Say --user; the columns are 'a', 'b'" in capsys.readouterr().err
+    assert inspect(tmp_path / "l.csv", "--user", "a", "--item", "b") == 0
+
+
+def test_dates_that_can_be_read_in_two_ways_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "l.csv").write_text("user,item,date\nu,a,01/02/2024\nu,b,03/04/2024\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.csv") == 0
+    assert "could be %d/%m/%Y or %m/%d/%Y; %d/%m/%Y is taken" in capsys.readouterr().err
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ["shop/log.csv", "movielens_small/ratings.csv", "lastfm/user_sequence.txt"])
+def test_real_logs_need_no_edit(tmp_path: Path, shared_data: Path, name: str) -> None:
+    assert inspect(shared_data / name, "--write", tmp_path / "c.yaml") == 0
+    log = read_log(load_config(tmp_path / "c.yaml").data)
+    sizes = {"shop": (3000, 799, 24379), "movielens_small": (610, 9724, 100836), "lastfm": (1090, 3646, 52551)}
+    assert (log.n_users, log.n_items, len(log)) == sizes[name.split("/", maxsplit=1)[0]]
+
+
+def test_config_prints_every_key_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["config"])
+    text = capsys.readouterr().out
+    assert Config.read(yaml.safe_load(text)) == Config(data=LogSettings(path=Path("log.csv")))
+
+    def check(kind: type[Settings]) -> None:
+        for name in kind.keys():  # noqa: SIM118
+            assert f"{name}:" in text
+
+    check(Config)
+    check(LogSettings)
