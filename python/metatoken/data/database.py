@@ -159,8 +159,12 @@ def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None
                 made = True
             _insert(kind, cursor, table, frame)
 
-        yield write
-        base.commit()
+        try:
+            yield write
+            base.commit()
+        except BaseException:
+            base.rollback()  # closing is not enough for SQLite while something still holds the cursor
+            raise
 
 
 def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
