@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metatoken.cli.output import print_facts, warn
+from metatoken.cli.output import print_facts, reading, warn
 from metatoken.errors import ArgumentError
 
 
@@ -31,9 +31,11 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
-    guess = guess_log(given if path is None else {"path": path, **given})
-    about = LogSettings.read(guess.settings)
-    log = read_log(about)
+    with reading() as rows:
+        guess = guess_log(given if path is None else {"path": path, **given})
+        about = LogSettings.read(guess.settings)
+        log = read_log(about)
+        rows(log.rows_read)
     raw = _columns(about, guess.others.get("event"))
     facts = overview(log, raw.pop("event", None))
     warnings = [*suspicions(guess, raw), *audit(log).warnings]

@@ -9,14 +9,15 @@ import csv
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from metatoken.data.columns import RawTable
+from metatoken.data.columns import RawTable, ratings
 from metatoken.data.files import decode, find_files, read_bytes, suffix_of
+from metatoken.data.guess_items import guess_items
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
 from metatoken.data.settings import Dialect
 from metatoken.data.times import ISO, UNITS, looks_numeric
@@ -42,11 +43,14 @@ ROLES = {
     "explanation": "explanation",
     "event": "event eventtype type action behavior behaviour activity interaction",
 }
-DATES = ("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%Y%m%d")
+DATES = (
+    *("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%m/%d/%y"),
+    *("%Y%m%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y"),
+)
 FORMS = [
     f"{date}{clock}"
     for date in DATES
-    for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S")
+    for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ]  # fmt: skip
 SENSIBLE = (1980, 2100)  # years of a log
 
@@ -91,19 +95,37 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
         table = _guess_file(found, Path(given["path"]))
     if table is not None:
         _guess_columns(found, table)
+        if "items" in found.settings:
+            guess_items(found, table, _dialect_of)
     return found
+
+
+def _dialect_of(own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Separator and encoding of a text file."""
+    found, suffix = Guess({**own, "path": path}), suffix_of(path)
+    if suffix in (*PARQUET, *JSON_LINES):
+        return {}
+    _guess_separator(found, _text_lines(found, path)[:LINES], suffix)
+    separator = found.settings.get("separator", SEPARATORS.get(suffix))
+    return {"encoding": found.settings.get("encoding", "utf-8")} | ({"separator": separator} if separator else {})
+
+
+def _text_lines(found: Guess, path: Path) -> list[str]:
+    """Lines of a text file that are not blank, and its encoding."""
+    data = read_bytes(path)
+    encoding = _encoding(data)
+    if encoding != "utf-8":
+        found.add("encoding", encoding, "not every byte is UTF-8")
+    text = decode(path, data, found.settings.get("encoding", "utf-8"))
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _guess_file(found: Guess, path: Path) -> RawTable | None:
     """Format and dialect; the table, where it is one."""
     files = find_files(path, TABLES if path.is_dir() else ())
-    suffix, data = suffix_of(files[0]), read_bytes(files[0])
+    suffix = suffix_of(files[0])
     if suffix not in (*PARQUET, *JSON_LINES):
-        encoding = _encoding(data)
-        if encoding != "utf-8":
-            found.add("encoding", encoding, "not every byte is UTF-8")
-        lines = decode(files[0], data, found.settings.get("encoding", "utf-8")).splitlines()
-        lines = [line for line in lines if line.strip()]
+        lines = _text_lines(found, files[0])
         if found.settings.get("format", "table") != "table" or not _guess_separator(found, lines[:LINES], suffix):
             _guess_lines(found, lines)
             return None
@@ -199,7 +221,7 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
         if role in ("user", "item") and name is None:
             known = ", ".join(map(repr, names))
             raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}", table.path)
-        if name is None or (role == "rating" and not _are_ratings(table, name)):
+        if name is None or (role == "rating" and not _are_ratings(found, table, name)):
             continue
         if role == "time" and not _guess_time(found, table, name):
             continue
@@ -218,14 +240,17 @@ def _named(role: str, words: list[str], names: list[str]) -> str | None:
     return exact or (next(longer, None) if role in ("user", "item", "time") else None)
 
 
-def _are_ratings(table: RawTable, name: str) -> bool:
-    from metatoken.data.columns import ratings
-
-    try:
-        ratings(table, name)
-    except MetatokenError:
-        return False
-    return True
+def _are_ratings(found: Guess, table: RawTable, name: str) -> bool:
+    """Whether a column holds numbers, perhaps with a decimal comma."""
+    for mark in (".", ",") if "decimal" not in found.settings else (table.decimal,):
+        try:
+            ratings(replace(table, decimal=mark), name)
+        except MetatokenError:
+            continue
+        if mark == ",":
+            found.add("decimal", mark, f"{name} has fractions behind a comma")
+        return True
+    return False
 
 
 def _guess_time(found: Guess, table: RawTable, name: str) -> bool:
@@ -261,7 +286,7 @@ def _fits(text: pl.Series, form: str) -> bool:
     head = text.head(LINES)
     for part in (head, text):  # most forms fail at once
         try:
-            if "%H" in form:
+            if "%H" in form or "%I" in form:
                 years = part.str.to_datetime(form, strict=False).dt.year()
             else:
                 years = part.str.to_date(form, strict=False).dt.year()

@@ -41,7 +41,7 @@ PARQUET = (".parquet", ".pq")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*SEPARATORS, *PARQUET, *JSON_LINES)
 BATCH = 50_000  # rows that are Python objects at once
-UNIT = "\x1f"  # takes the place of a separator of several characters
+UNITS = "\x1f\x1e\x1d\x1c"  # one that is not in the text takes the place of a separator of several characters
 
 
 def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect | None = None) -> RawTable:
@@ -55,7 +55,7 @@ def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect 
     table = joined(Path(path), parts)
     if table.frame.height == 0 and table.frame.width:
         raise DataError("the file has columns but no rows", path)
-    return table
+    return replace(table, decimal=how.decimal)
 
 
 def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTable:
@@ -73,11 +73,16 @@ def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTabl
         raise DataError(f"{said}need separator; other logs need format='sequences', 'pairs' or 'sessions'", path)
     quote = how.quote if how.quote is not None else "" if separator == "\t" else '"'
     check_text(path, data, how.encoding)
-    if len(separator.encode()) > 1 or how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
-        text = decode(path, data, how.encoding)
-        data = (text if len(separator) == 1 else text.replace(separator, UNIT)).encode()
-        separator = separator if len(separator) == 1 else UNIT
-    return _read_csv(path, data.removeprefix(BYTE_ORDER_MARK), separator, quote, how.columns, wanted)
+    if how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+        data = decode(path, data, how.encoding).encode()
+    data, mark = data.removeprefix(BYTE_ORDER_MARK), separator
+    if len(separator.encode()) > 1:
+        mark = next((one for one in UNITS if one.encode() not in data), UNITS[0])
+        data = data.replace(separator.encode(), mark.encode())
+    table = _read_csv(path, data, mark, quote, how.columns, wanted)
+    if mark != separator and quote:  # inside of quotation marks it is text
+        table = replace(table, frame=table.frame.with_columns(pl.all().str.replace_all(mark, separator, literal=True)))
+    return table
 
 
 def _with_partition(table: RawTable, values: dict[str, str]) -> RawTable:
