@@ -72,6 +72,20 @@ def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFix
         ),
         ("l.jsonl", '{"uid": "a", "iid": "b", "ts": 1704067200}\n', {"user": "uid", "item": "iid", "time": "ts"}),
         ("l.csv", "user,item\nu,a\n", {}),
+        ("l.txt", "user item rating\nu a 3\nv b 4\n", {"separator": " ", "rating": "rating"}),
+        ("l.csv", ",user_id,item_id,ts\n0,1,2,1700000000000\n", {"user": "user_id", "item": "item_id", "time": "ts"}),
+        (
+            "l.csv", "CustomerID,StockCode,InvoiceDate\n12,85A,12/1/2010 8:26\n13,85B,12/13/2010 8:26\n",
+            {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate", "time_format": "%m/%d/%Y %H:%M"},
+        ),
+        (
+            "BX.csv", '"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n',
+            {"separator": ";", "user": "User-ID", "item": "ISBN", "rating": "Book-Rating"},
+        ),
+        (
+            "l.csv", "timestamp,visitorid,event,itemid\n1433221332117,257597,view,355908\n",
+            {"user": "visitorid", "item": "itemid", "time": "timestamp"},
+        ),
         (
             "l.csv", "session_id,asin,date\nu,a,20240131\nu,b,20240201\n",
             {"user": "session_id", "item": "asin", "time": "date", "time_format": "%Y%m%d"},

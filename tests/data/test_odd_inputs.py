@@ -99,6 +99,7 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
         "l.csv", "user,item,at what\nu,b,2\nu,x,\nu,a,1\n", {"time": "at what", "where": "`at what` is not null"},
         {"u": ["a", "b"]},
     ),
+    "a tab as shells leave it": ("l.csv", "user\titem\nu\ta\n", {"separator": "\\t"}, {"u": ["a"]}),
     "pairs with semicolons": ("l.txt", "u;a b\n", {"format": "pairs", "separator": ";"}, {"u": ["a b"]}),
 }  # fmt: skip
 
@@ -135,6 +136,15 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "l.csv", "user,item,at what\nu,a,1\nu,b,\n", {"time": "at what"},
         "l.csv:3: time in column 'at what' is empty; say where: `at what` is not null",
     ),
+    "half a character": (
+        "l.jsonl", '{"user":1,"item":2}\n{"user":"\\ud83d","item":3}\n', {}, "l.jsonl:2: a character is cut in two",
+    ),
+    "an object of several lines": ("l.json", '{\n"user":1,\n"item":2}\n', {}, "expected one object in each line"),
+    "a rating beyond float32": ("l.csv", "user,item,r\nu,a,1e300\n", {"rating": "r"}, "l.csv:2: rating '1e300'"),
+    "a form without a per cent": (
+        "l.csv", "user,item,t\nu,a,1.2.24\n", {"time": "t", "time_format": "dd.mm.yy"}, "time_format: expected a form",
+    ),
+    "quote and separator alike": ("l.csv", f"{HEAD}u,a\n", {"quote": ","}, "quote and separator are both ','"),
     "no row left": ("l.csv", f"{HEAD}u,a\n", {"where": "item == 'b'"}, "no row passes where: item == 'b'"),
     "a filter of no column": ("l.csv", f"{HEAD}u,a\n", {"where": "itm == 'b'"}, "no column 'itm' for where"),
     "no core": ("l.csv", f"{HEAD}u,a\n", {"min_user": 2}, "min_user 2, min_item 1: no user and item have"),

@@ -190,7 +190,7 @@ def test_no_file(tmp_path):
         ({"format": "csv"}, "format: expected one of table, sequences, pairs, sessions, got 'csv'"),
         ({"format": "pairs", "time": "t"}, "time: format='pairs' has no named columns"),
         ({"item": "user"}, "item: column 'user' is already used for user"),
-        ({"title": "title"}, "title: is a column of the item table"),
+        ({"title": "title"}, "title: is about the item table"),
     ],
 )
 def test_arguments(tmp_path, arguments, message):

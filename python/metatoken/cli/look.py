@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metatoken.cli.output import print_facts, reading, warn
 from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from metatoken.data.guess import Guess
 
 
 def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite: bool, as_json: bool) -> None:
@@ -45,14 +48,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
             json.dumps({"data": understood, "facts": dict(facts), "notes": log.notes, "warnings": warnings}, indent=2)
         )
     else:
-        shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
-        print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])
-        print()
-        print_facts(facts)
-        for note in log.notes:
-            print(note)
-        for warning in warnings:
-            warn(warning)
+        _print(guess, [*facts, *(("note", note) for note in log.notes)], warnings)
     if write is not None:
         with atomic_file(write) as work:
             work.write_text(configuration(guess, log), encoding="utf-8")
@@ -60,6 +56,15 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
             print(f"\nwritten to {write}; next: metatoken train {write}")
     elif not as_json:
         print("\nnext: the same with --write config.yaml, then metatoken train config.yaml")
+
+
+def _print(guess: Guess, facts: list[tuple[str, object]], warnings: list[str]) -> None:
+    shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
+    print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])
+    print()
+    print_facts(facts)
+    for warning in warnings:
+        warn(warning)
 
 
 def _columns(about: Any, event: str | None) -> dict[str, Any]:

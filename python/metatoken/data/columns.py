@@ -142,10 +142,11 @@ def ratings(table: RawTable, name: str) -> pl.Series:
     number = as_numbers(text, table.decimal)
     if raw.dtype.is_float():
         number = text = number.fill_nan(None)
+    number = number.cast(pl.Float32)  # which larger ones do not fit
     refuse(table, raw, text.is_not_null() & ~number.is_finite().fill_null(False), "rating", expected)
     if number.null_count() == len(number):
         raise table.error(f"column {name!r} for rating is empty in every row")
-    return number.cast(pl.Float32)
+    return number
 
 
 def texts(table: RawTable, name: str, argument: str) -> pl.Series:

@@ -43,6 +43,17 @@ def parse_columns(value: Any) -> tuple[str, ...]:
     return names
 
 
+def parse_separator(value: Any) -> str:
+    """A separator; a tab may be written as shells leave it.
+
+    Raises:
+        ValueError: It is no text.
+    """
+    if isinstance(value, str):
+        return "\t" if value in ("\\t", "tab") else value
+    raise ValueError(f"expected text such as ; or |, got {value!r}")
+
+
 @dataclass(frozen=True)
 class TextTableSettings(Settings):
     """A table of texts by user and item beside the log; the keys are those of `data.text_table.read_texts`."""
@@ -65,7 +76,10 @@ class Dialect(Settings):
 
     path: Path | None = setting(None, "A file, a folder, or a pattern such as logs/2024-*.csv.gz.")
     separator: str | None = setting(
-        None, "Separator of a table's columns, by default a comma or (.tsv) a tab; of lines, a blank.", group=READING
+        None,
+        "Separator of a table's columns, by default a comma or (.tsv) a tab; of lines, a blank.",
+        parse=parse_separator,
+        group=READING,
     )
     quote: str | None = setting(
         None, 'Quotation mark of a table, by default " in .csv and none in .tsv; "" means none.', group=READING
@@ -129,7 +143,10 @@ class LogSettings(Dialect):
     )
     title: str | None = setting(None, "Its column of titles; by default title where there is one.", group=ITEMS)
     items_separator: str | None = setting(
-        None, "Its separator; by default that of the log, where the names of both files end alike.", group=ITEMS
+        None,
+        "Its separator; by default that of the log, where the names of both files end alike.",
+        parse=parse_separator,
+        group=ITEMS,
     )
     items_encoding: str | None = setting(None, "Its encoding; by default that of the log.", group=ITEMS)
     items_columns: tuple[str, ...] | None = setting(
@@ -205,6 +222,8 @@ class LogSettings(Dialect):
         self._check_companions()
 
     def _check_companions(self) -> None:
+        if self.time_format is not None and "%" not in self.time_format:
+            raise SettingError(("time_format",), f"expected a form such as %d.%m.%Y %H:%M, got {self.time_format!r}")
         if self.items is None:
             for name in ("item_id", "title", "categories", *(f"items_{one}" for one in ITS_OWN)):
                 if getattr(self, name) is not None:
