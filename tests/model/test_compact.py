@@ -185,7 +185,7 @@ def test_a_history_is_compact_where_it_can_be(vocabularies, make_module):
     with pytest.raises(ConfigError, match=r"model\.history"):
         make_module(history="short")
     one = vocabularies[2].item_tokens[:, :1]
-    assert ModelSettings().history_of(one) == "written"
+    assert ModelSettings().reading(one).history == "written"
 
 
 @pytest.mark.parametrize("history", ["compact", "written"])
@@ -203,10 +203,12 @@ def test_a_saved_model_reads_as_it_did(make_module, tmp_path, history):
     assert again.settings.history == history
     assert again.builder.encoder.compact == (history == "compact")
     # One of before the setting wrote its histories.
-    del saved["history"]
+    del saved["history"], saved["user_vectors"]
     write_json(tmp_path / "model" / "settings.json", saved)
     write_manifest(tmp_path / "model", KIND, SCHEMA, backbone="gpt2-preset")
-    assert load_model(tmp_path / "model", module.vocabulary).settings.history == "written"
+    before = load_model(tmp_path / "model", module.vocabulary)
+    assert (before.settings.history, before.settings.user_vectors) == ("written", "none")
+    assert not before.builder.fold
 
 
 def test_too_long_histories_are_refused_with_what_fits(make_module):
