@@ -74,8 +74,8 @@ def target_scores(
         columns: What the item head is normalised over.
         vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
-        calm: float `[P, d]`, states before the targets that no dropout has touched: the first token is scored from them,
-            and no gradient of the tokens reaches the states before an item, which the item head forms.
+        calm: float `[P, d]`, states before the targets without dropout: the first token is scored from them, and no
+            gradient of the tokens reaches the states before an item, which the item head forms.
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
@@ -100,17 +100,6 @@ def target_scores(
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-        import os
-        soft = float(os.environ.get("SOFT", "0"))
-        if soft and calm is not None:
-            known = slice(None) if batch.answers is None else batch.answers
-            level = index.depth - 1
-            q, ids = generation.children_scores(states[level], path[known, level], level, rows)
-            with torch.no_grad():
-                leaf = index.leaf_begin[ids.long()].long()
-                z = torch.einsum("ad,acd->ac", calm[known], torch.nn.functional.normalize(vectors, dim=1)[leaf]) / network.item_head.temperature
-                p = torch.softmax(z.masked_fill(q == -torch.inf, -torch.inf), 1)
-            by_token = (1 - soft) * by_token + soft * (p * q.masked_fill(q == -torch.inf, 0)).sum(1)
     return TargetScores(own - total, tokens, by_token)
 
 

@@ -83,8 +83,8 @@ class ModelSettings(Settings):
     )
     user_vectors: Literal["folded", "none"] | None = setting(
         None,
-        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of the items that "
-        "the user took; none, as the token it is. By default folded where histories are compact.",
+        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of what the user "
+        "took; none, as the token it is. By default folded where histories are compact.",
     )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
@@ -124,10 +124,10 @@ class ModelSettings(Settings):
             if self.lora is not None or self.tuning not in (None, "full"):
                 name = "tuning" if self.lora is None else "lora"
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
-        if self.history == "compact" and not self.leaf:
-            raise SettingError(("history",), "a compact history is read by the items' own vectors; it needs leaf=true")
-        if self.user_vectors == "folded" and not self.leaf:
-            raise SettingError(("user_vectors",), "users are folded from the items' own vectors; it needs leaf=true")
+        own = [name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded")]
+        if own and not self.leaf:
+            said = f"{getattr(self, own[0])} is read by the items' own vectors, so it needs leaf=true"
+            raise SettingError((own[0],), said)
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
 

@@ -62,8 +62,9 @@ class Example(NamedTuple):
 
 @dataclass
 class Batch:
-    """Padded examples. Shapes: B rows, L positions, P supervised targets over all rows, W sorts of first words,
-    U users with vectors.
+    """Padded examples.
+
+    Shapes: B rows, L positions, P supervised targets over all rows, W sorts of first words, U users with vectors.
 
     Attributes:
         input_ids: int64 `[B, L]`, padded on the right.

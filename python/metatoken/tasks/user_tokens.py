@@ -102,7 +102,7 @@ class UserTokens:
         return Window(self._ids[fold][user], begin, stop) if begin < stop else Window(None, first, end)
 
     def direct(self, user: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-        """Token ids of a user, the item rows that they come from, and a place in the history that they have not seen."""
+        """Token ids of a user, the item rows they come from, and a place in the history that they have not seen."""
         length = int(self.lengths[user])
         if self.mode == "full":
             return self.encoder.users[user], self.histories[user], int(rng.integers(0, length))
