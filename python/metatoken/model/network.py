@@ -109,7 +109,7 @@ class Network(nn.Module):
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
-        """What the backbone reads of a batch; arguments as in `embed`."""
+        """What the backbone reads of a batch, users folded from what they took; arguments as in `embed`."""
         vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
         if len(batch.taken) > 0:
             rows = batch.taken if place is None else place(batch.taken)
@@ -123,7 +123,8 @@ class Network(nn.Module):
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True, follow: bool = False) -> TargetScores:
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings.
 
-        `shared` and `follow` as in `target_scores`.
+        `shared` as in `target_scores`; `follow`: tokens follow the item head, by states that are read once more,
+        without dropout and gradient, as inference reads them. By noisy ones they are learned for another model.
         """
         columns, rows = self._columns(batch)
         item_vectors = self.items(rows)
@@ -181,7 +182,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def _calm(self, batch: Batch, item_vectors: Tensor, first: Tensor, rows: Tensor | None) -> Tensor:
-        """States before the targets `[P, d]` as inference will have them; `first` are those with dropout."""
+        """States before the targets `[P, d]` as inference has them; `first` are those with dropout."""
         if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.backbone.modules()):
             return first.detach()
         self.backbone.eval()
