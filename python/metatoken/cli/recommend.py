@@ -71,14 +71,11 @@ def recommend(
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
     from metatoken.cli.output import progress_bar
-    from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
     from metatoken.recommend.streaming import stream
     from metatoken.tokens.files import read_ids
 
-    if bool(user or users) == bool(history):
-        raise ArgumentError("--user", "expected --user or --users, or else --history")
-    _refuse_inputs(out, {"--users": users, "--allow": allow, "--deny": deny})
+    _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
     pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
@@ -113,10 +110,12 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
     return nullcontext(_print) if out is None else writer(out)
 
 
-def _refuse_inputs(out: Path | None, inputs: dict[str, Path | None]) -> None:
-    """Refuses to write onto what is read."""
+def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path | None]) -> None:
+    """Refuses to ask for nobody, or for users and a history; and to write onto what is read."""
     from metatoken.errors import ArgumentError
 
+    if users == history:
+        raise ArgumentError("--user", "expected --user or --users, or else --history")
     for name, path in inputs.items():
         if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
             raise ArgumentError("--out", f"{out} is the file that {name} reads; write somewhere else")

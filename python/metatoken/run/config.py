@@ -72,7 +72,8 @@ class Config(Settings):
 
     def files(self) -> list[Path]:
         """What the configuration names and is there: files and folders that a training may read."""
-        named = [str(value).partition(":")[0] for value in flat(self).values() if isinstance(value, str) and value]
+        given = [str(value) for value in flat(self).values() if isinstance(value, str) and value]
+        named = {name: None for value in given for name in (value, value.rsplit(":", 2)[0], value.partition(":")[0])}
         return [Path(name) for name in named if len(name) < LONGEST and os.path.exists(name)]  # noqa: PTH110
 
     @property

@@ -159,13 +159,13 @@ class PromptEncoder:
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
         if text not in self._words:
-            self._words[text] = np.array(_ids(self._tokenizer, [text])[0], dtype=np.int64)
+            self._words[text] = np.array(text_ids(self._tokenizer, [text])[0], dtype=np.int64)
         return self._words[text]
 
     def _titled(self, titles: Sequence[str], limit: int) -> Ragged:
         """Every item with its title and a line end."""
-        end = next(ids[-1:] for ids in (_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
-        words = _ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
+        end = next(ids[-1:] for ids in (text_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
+        words = text_ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
         return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
 
 
@@ -178,5 +178,9 @@ def _cut(rows: Ragged, begin: Ids | int = 0, end: int = 0) -> Ragged:
     return Ragged(offsets_of(lengths - begin - end), rows.values[kept])
 
 
-def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+def text_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Ids of texts, which may be a user's: what looks like a control token (`<eos>`) is text, too."""
+    if not texts:
+        return []
+    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return [list(ids) for ids in found]
