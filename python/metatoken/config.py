@@ -173,12 +173,23 @@ def shown(value: Any) -> str:
 
 def check_memory(argument: str, size: int) -> None:
     """Refuses what would need more bytes than the machine has: `ArgumentError`, before anything is allocated."""
-    whole = 0  # a system that does not tell
-    with suppress(ValueError, OSError, AttributeError):
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if said := beyond_memory(size):
+        raise ArgumentError(argument, f"{said}; give a smaller one")
+
+
+def beyond_memory(size: int) -> str | None:
+    """What to say of so many bytes where the machine has fewer, or does not tell; None where it has them."""
+    whole = memory()
     if 0 < whole < size:
-        said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}; give a smaller one"
-        raise ArgumentError(argument, said)
+        return f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}"
+    return None
+
+
+def memory() -> int:
+    """Bytes of memory that the machine has, 0 where the system does not tell."""
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def filled(settings: S, other: Any, *names: str) -> S:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,21 +36,44 @@ def test_a_batch_writes_what_each_prompt_writes_alone(answering_run: TrainedRun,
     assert together == [write(module.network, module.tokenizer, [prompt], options)[0] for prompt in prompts]
 
 
+class Spelled:
+    """A tokenizer that spells tokens in another way, and may end texts with another one."""
+
+    def __init__(self, tokenizer: Any, spell: Callable[[int], str], end: int | None = None) -> None:
+        self.size, self.spell, self.pad_token_id = len(tokenizer), spell, tokenizer.pad_token_id
+        self.eos_token_id = tokenizer.eos_token_id if end is None else end
+
+    def __len__(self) -> int:
+        return self.size
+
+    def batch_decode(self, rows: Any, **_: Any) -> list[str]:
+        return ["".join(self.spell(int(token)) for token in row) for row in rows]
+
+
+def first_token(module: Any, prompts: Prompts) -> int:
+    """The token that a model writes first."""
+    numbers = Spelled(module.tokenizer, str)
+    return int(write(module.network, numbers, prompts[:1], TextOptions(max_new_tokens=1, min_new_tokens=0))[0])
+
+
 def test_a_text_is_not_empty_unless_it_may_be(answering_run: TrainedRun, prompts: Prompts) -> None:
     """A model that would end at once: its end token is what it writes first."""
     module = answering_run.run.module
-    tokenizer: Any = module.tokenizer
-    marks = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    numbers = SimpleNamespace(**marks, batch_decode=lambda ids, **_: [str(row[0]) for row in ids.tolist()])
-    end = int(write(module.network, numbers, prompts[:1], TextOptions(max_new_tokens=1, min_new_tokens=0))[0])
-    ending = SimpleNamespace(
-        **marks | {"eos_token_id": end},
-        batch_decode=lambda ids, **_: ["".join("" if i == end else "x" for i in row) for row in ids.tolist()],
-    )
+    end = first_token(module, prompts)
+    ending = Spelled(module.tokenizer, lambda token: "" if token == end else "x", end)
     assert write(module.network, ending, prompts[:1], TextOptions(max_new_tokens=4, min_new_tokens=0)) == [""]
     for least in (1, 3):
         options = TextOptions(max_new_tokens=4, min_new_tokens=least)
         assert len(write(module.network, ending, prompts[:1], options)[0]) >= least
+
+
+def test_a_text_is_not_a_blank_alone(answering_run: TrainedRun, prompts: Prompts) -> None:
+    """A model whose first token is a blank, where one token is all it may write."""
+    module = answering_run.run.module
+    first = first_token(module, prompts)
+    blank = Spelled(module.tokenizer, lambda token: " " if token == first else "x")
+    assert write(module.network, blank, prompts[:1], TextOptions(max_new_tokens=1, min_new_tokens=0)) == [""]
+    assert write(module.network, blank, prompts[:1], TextOptions(max_new_tokens=1)) == ["x"]
 
 
 def test_a_seed_gives_the_same_draws(answering_run: TrainedRun, prompts: Prompts) -> None:

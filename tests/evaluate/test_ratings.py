@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from metatoken.data import Interactions, random_split
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.baselines import GlobalMean
-from metatoken.evaluate.ratings import number_in, rating_metrics
+from metatoken.evaluate.ratings import number_in, rating_metrics, written_ratings
 from metatoken.tasks.biases import RatingBias
 
 RATINGS = st.lists(
@@ -106,3 +106,10 @@ def test_bad_arguments():
 )
 def test_the_first_number_counts(text, number):
     assert np.isnan(number_in(text)) if number is None else number_in(text) == number
+
+
+def test_a_number_beyond_the_ratings_of_training_counts_as_the_nearest_of_these():
+    known = np.array([1.0, 2.0, 4.0, 5.0])
+    values, none = written_ratings(["4", "9" * 64, "0", "good", "9" * 400], known)
+    assert values.tolist() == [4.0, 5.0, 1.0, 3.0, 5.0]
+    assert none == 1 / 5

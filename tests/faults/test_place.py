@@ -128,6 +128,16 @@ def test_two_trainings_never_share_a_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_dead_writers_left_anywhere_in_a_run_goes_with_the_next_training(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for part in ("", "checkpoints", "baselines/sasrec"):
+        (runs[0] / part / ".metatoken-0123456789ab" / "sub").mkdir(parents=True)
+    with training_place(runs[0]):
+        pass
+    assert list(runs[0].rglob(".metatoken-*")) == []
+
+
 def test_the_lock_of_a_dead_training_is_free(tmp_path: Path) -> None:
     def work() -> None:
         with training_place(tmp_path / "run"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +20,7 @@ from metatoken.run.yaml_text import parse_yaml
 from metatoken.tokens.codes.clustering import fit
 from metatoken.tokens.settings import TokenSettings
 from metatoken.tokens.vectors.matrix import read_matrix
-from tests.faults.campaign import setting_classes
+from tests.faults.calls import setting_classes
 
 COUNTS = {
     "fusion_users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps", "validation_users",
@@ -126,3 +127,29 @@ def test_numbers_of_filters_are_read_as_before(text: str, value: float) -> None:
     node: Any = parse_condition(f"price < {text}")
     assert node.values == (value,)
     assert type(node.values[0]) is type(value)
+
+
+def test_a_table_that_is_small_only_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    from metatoken import artifacts, config
+    from metatoken.data import Interactions
+    from metatoken.errors import ArtifactError, DataError
+
+    rows, text = pl.repeat("u", 200_000, eager=True), pl.repeat("x" * 1000, 20_000, eager=True)
+    pl.DataFrame({"user": rows, "item": rows}).write_parquet(tmp_path / "rows.parquet")
+    pl.DataFrame({"user": text}).write_parquet(tmp_path / "text.parquet")
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"user,item\n" + b"u,i\n" * 2_000_000))
+    assert all(file.stat().st_size < 100_000 for file in tmp_path.iterdir())
+    monkeypatch.setattr(config, "memory", lambda: 5_000_000)
+    monkeypatch.setattr("metatoken.data.files.memory", lambda: 5_000_000)
+    with pytest.raises(ArtifactError, match=r"rows\.parquet: needs 0\.0 GB of memory"):
+        artifacts.read_frame(tmp_path / "rows.parquet", {})
+    with pytest.raises(ArtifactError, match=r"text\.parquet: needs 0\.0 GB of memory"):
+        artifacts.read_frame(tmp_path / "text.parquet", {})
+    with pytest.raises(DataError, match="read it in parts"):
+        Interactions.read(tmp_path / "rows.parquet", user="user", item="item")
+    with pytest.raises(DataError, match=r"holds more than .* when it is decompressed"):
+        Interactions.read(tmp_path / "log.csv.gz", user="user", item="item")
+    with pytest.raises(ArgumentError, match="x: needs"):
+        read_matrix(np.zeros((1_000_000, 4), dtype=np.float64)).whole()

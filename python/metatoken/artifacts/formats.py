@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from metatoken.config import beyond_memory
 from metatoken.errors import ArtifactError, MetatokenError
 
 FORMAT = "metatoken"
@@ -23,6 +26,7 @@ FORMAT = "metatoken"
 UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 BROKEN = (LookupError, RuntimeError, ArithmeticError, AssertionError, pl.exceptions.PolarsError)
 NO_MEMORY = ("can't allocate memory", "out of memory")  # as torch says it for processors and for devices
+CELL = 16  # bytes of a value in memory, whatever a file needs for it
 TOLD = 300  # characters of what a library says that a person is shown
 
 
@@ -107,13 +111,29 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
     frame.rechunk().write_parquet(path, compression="zstd", row_group_size=1 << 18, statistics=True)
 
 
+def table_size(source: Any) -> int:
+    """Bytes that a Parquet table takes in memory, by what it says of itself; its file may be very much smaller."""
+    about = pq.read_metadata(source)
+    content = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    return int(about.num_rows * about.num_columns * CELL + content)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Refuses to read what the memory of the machine does not hold: `ArtifactError`."""
+    if said := beyond_memory(size):
+        raise ArtifactError(f"{path}: {said}")
+
+
 def read_frame(path: Path, expected: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     """Read a Parquet table that must have the expected columns of these types."""
     check_regular(path)
     try:
+        check_size(path, table_size(path))
         frame = pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise ArtifactError(f"{path}: cannot be read as Parquet ({told(error)})") from error
+    texts = frame.select(pl.col(pl.String).str.len_bytes().sum().cast(pl.Int64)).row(0) if frame.width else ()
+    check_size(path, sum(texts))  # a text that stands in many rows is stored once, until it is read
     for name, dtype in expected.items():
         if frame.schema.get(name) != dtype:
             raise ArtifactError(f"{path}: column {name} is {frame.schema.get(name)}, expected {dtype}")

@@ -15,13 +15,13 @@ import secrets
 import shutil
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatoken.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 with suppress(ImportError):  # Windows: nothing is locked, so nothing of others is removed either
     import fcntl
@@ -76,6 +76,12 @@ def sweep(parent: Path) -> None:
             _restore(parent / name, parent)
             _remove(parent / name)
             unlock(lock)
+
+
+def sweep_all(folder: Path) -> None:
+    """The same in a folder and in all folders inside of it, which a command may leave as they are."""
+    for inside, _, _ in os.walk(folder):
+        sweep(Path(inside))
 
 
 def take_lock(folder: Path) -> int | None:

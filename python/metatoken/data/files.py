@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import codecs
 import glob
+import io
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 
+from metatoken.config import memory
 from metatoken.errors import DataError
 
+CHUNK = 1 << 24  # bytes that are decompressed at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 # First bytes of files that people rename by accident.
@@ -80,12 +84,23 @@ def read_bytes(path: Path) -> bytes:
             said = f"the name ends in {path.suffix}, but the content is not {kind}; rename or compress it"
             raise DataError(said, path)
         try:
-            data = pa.CompressedInputStream(pa.BufferReader(data), kind).read()
+            data = _unpacked(path, data, kind)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"damaged {kind} file ({error}); copy or download it again", path) from error
     if not data.strip():
         raise DataError("the file is empty", path)
     return data
+
+
+def _unpacked(path: Path, data: bytes, kind: str) -> bytes:
+    """The decompressed content; a small file may hold more than the memory, of which the table takes the other half."""
+    most, found = memory() // 2 or sys.maxsize, io.BytesIO()
+    with pa.CompressedInputStream(pa.BufferReader(data), kind) as stream:
+        while part := stream.read(CHUNK):
+            found.write(part)
+            if found.tell() > most:
+                raise DataError(f"holds more than {most / 1e9:,.1f} GB when it is decompressed; read it in parts", path)
+    return found.getvalue()
 
 
 def check_text(path: Path, data: bytes, encoding: str) -> None:

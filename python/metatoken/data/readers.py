@@ -21,6 +21,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from metatoken.artifacts.formats import table_size
+from metatoken.config import beyond_memory
 from metatoken.data.columns import RawTable
 from metatoken.data.files import (
     BYTE_ORDER_MARK,
@@ -198,6 +200,8 @@ def _read_parquet(path: Path, data: bytes, wanted: Sequence[str] | None) -> RawT
     if not data.startswith(b"PAR1"):
         raise DataError("the name says Parquet, but the content is not; rename or convert it", path)
     try:
+        if said := beyond_memory(table_size(pa.BufferReader(data))):
+            raise DataError(f"{said}; read it in parts", path)
         # pyarrow checks more than polars, which panics on some damaged files.
         file = pq.ParquetFile(pa.BufferReader(data))
         names = file.schema_arrow.names

@@ -6,7 +6,7 @@ OOV tokens have no column in the backbone's text head (their rows stand beside i
 from __future__ import annotations
 
 import warnings
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,11 +55,20 @@ def write(
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
+        begin = {"begin_suppress_tokens": blank_tokens(tokenizer)} if options.min_new_tokens > 0 else {}
         written = network.backbone.bare().generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             **options.arguments(),
+            **begin,
         )
     return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+
+
+@lru_cache(maxsize=8)
+def blank_tokens(tokenizer: Any) -> list[int]:
+    """Ids that add nothing to a text: blanks and special tokens. One that begins with another has a character."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
+    return [token for token, text in enumerate(texts) if not text.strip()]

@@ -10,6 +10,8 @@ import numpy as np
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -37,6 +39,22 @@ def rating_metrics(predicted: NDArray[Any], actual: NDArray[Any]) -> dict[str, f
         raise ArgumentError("predicted", "expected finite values; the model may have diverged")
     error = p - r
     return {"rmse": float(np.sqrt((error**2).mean())), "mae": float(np.abs(error).mean())}
+
+
+def written_ratings(texts: Sequence[str], known: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Ratings that texts tell, as the other raters give them: within the range of training, for every pair.
+
+    Args:
+        texts: One for each pair, `[n]`.
+        known: float `[any]`, training ratings.
+
+    Returns:
+        The first number of each text, cut to what occurs in training, or the mean of training where it has none,
+        float64 `[n]`; and the share of texts without a number.
+    """
+    told = np.array([number_in(text) for text in texts], dtype=np.float64)
+    none = np.isnan(told)
+    return np.where(none, known.mean(), np.clip(told, known.min(), known.max())), float(none.mean())
 
 
 def number_in(text: str) -> float:

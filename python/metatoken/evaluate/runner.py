@@ -19,7 +19,7 @@ from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
-from metatoken.evaluate.ratings import number_in, rating_metrics
+from metatoken.evaluate.ratings import rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
@@ -28,7 +28,7 @@ from metatoken.predict.rater import ModelRater
 from metatoken.predict.top import TOLERANCE, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.predict.writer import ModelWriter
-from metatoken.tasks.biases import RatingBias
+from metatoken.tasks.biases import RatingBias, rated, ratings_of
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.task import Task, tasks_of
@@ -189,10 +189,10 @@ class Runner:
         answers = {(template.id, MODELS[task.kind]): ANSWER[task.kind](self, held, template) for template in asked}
         for name, found in self._found(task, held).items():
             answers[BASELINE, name] = found
-        mean = GlobalMean.fit(split.train).mean if task.column == "rating" else 0.0
+        known = ratings_of(rated(split.train)) if task.column == "rating" else np.zeros(0)
         for (template, model), found in answers.items():
             labels = {"template": template, "model": model}
-            row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, mean)
+            row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, known)
             texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
             yield row, answers_frame(split.train, held, texts, split=self.part, **labels)
 
@@ -239,21 +239,20 @@ ANSWER: dict[Kind, Callable[[Runner, Pairs, Template], np.ndarray | list[str]]] 
 }
 
 
-def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, mean: float) -> dict[str, float]:
+def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, known: np.ndarray) -> dict[str, float]:
     """Metrics of answers to held-out pairs.
 
     Args:
         answers: float64 `[n]` ratings, or texts.
         held: The pairs with what is true.
-        mean: Mean training rating, which a written answer without a number counts as; the share of these is reported.
+        known: float `[any]`, training ratings, by which a written answer is read as a rating (`written_ratings`).
     """
     if isinstance(answers, np.ndarray):
         return rating_metrics(answers, held.true_ratings())
     if held.task.column != "rating":
         return text_metrics(answers, held.known)
-    values = np.array([number_in(text) for text in answers])
-    filled = np.where(np.isnan(values), mean, values)
-    return rating_metrics(filled, held.true_ratings()) | {"no_number": float(np.isnan(values).mean())}
+    values, no_number = written_ratings(answers, known)
+    return rating_metrics(values, held.true_ratings()) | {"no_number": no_number}
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

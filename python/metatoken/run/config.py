@@ -61,9 +61,9 @@ class Config(Settings):
         trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
         return replace(self, model=self.model.filled(other.model), trainer=trainer)
 
-    def with_history(self, item_tokens: np.ndarray) -> Config:
-        """The configuration with what it leaves to the tokens of the items, see `ModelSettings.history_of`."""
-        return replace(self, model=replace(self.model, history=self.model.history_of(item_tokens)))
+    def reading(self, item_tokens: np.ndarray) -> Config:
+        """The configuration with what it leaves to the tokens of the items, see `ModelSettings.reading`."""
+        return replace(self, model=self.model.reading(item_tokens))
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:

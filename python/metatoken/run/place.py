@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from metatoken.artifacts import atomic_file
 from metatoken.artifacts.failures import one_line
-from metatoken.artifacts.places import OLD, flush_folder, put, sweep, take_lock, unlock
+from metatoken.artifacts.places import OLD, flush_folder, put, sweep, sweep_all, take_lock, unlock
 from metatoken.artifacts.writing import check_writable, resolved
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.run.contents import check_replaceable_run
@@ -117,8 +117,9 @@ def training_place(out: str | Path) -> Iterator[TrainingPlace]:
     check_writable(place.out)
     lock = _hold(place.beside)
     try:
-        for folder in (place.out.parent, place.out):
-            sweep(folder)
+        sweep(place.out.parent)
+        for run in (place.out, place.beside / "run"):
+            sweep_all(run)
         place.settle()
         yield place
     finally:

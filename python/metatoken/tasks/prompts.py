@@ -131,15 +131,20 @@ class PromptEncoder:
 
     def prompt(self, template: Template, user_ids: Ids | None) -> Ids:
         """Ids of the words of a ranking template, int64 `[length]`; `user_ids` are the user's token ids, or None."""
-        return np.concatenate(self.prompt_parts(template, user_ids))
+        return np.concatenate(self.prompt_parts(template, user_ids)[:2])
 
-    def prompt_parts(self, template: Template, user_ids: Ids | None) -> tuple[Ids, Ids]:
-        """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty."""
+    def prompt_parts(self, template: Template, user_ids: Ids | None) -> tuple[Ids, Ids, int]:
+        """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty.
+
+        The last of the three is the place in the rest of the user's last token, -1 where there is none.
+        """
         key = (template.id, user_ids is not None)
         if key not in self._prompts:
             self._prompts[key] = self._parts(template, with_user=user_ids is not None)
         first, rest, shows_user = self._prompts[key]
-        return first, np.concatenate([user_ids, rest]) if shows_user and user_ids is not None else rest
+        if not shows_user or user_ids is None:
+            return first, rest, -1
+        return first, np.concatenate([user_ids, rest]), len(user_ids) - 1
 
     def _parts(self, template: Template, *, with_user: bool) -> tuple[Ids, Ids, bool]:
         """Words before the user's tokens and behind them, and whether the template shows these."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from operator import index
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,16 +89,21 @@ class Trie:
         return len(self.code)
 
     def children(self, node: int) -> NDArray[np.int32]:
-        """Codes that may follow `node`, ascending; the child of `children(node)[i]` is `first_child[node] + i`."""
+        """Codes that may follow `node`, ascending; the child of `children(node)[i]` is `first_child[node] + i`.
+
+        Raises:
+            ArgumentError: There is no such node; -1, which `find` gives where nothing is, among them.
+        """
+        self._check_node(node)
         return self.code[self.first_child[node] : self.first_child[node + 1]]
 
     def find(self, codes: Sequence[int] | NDArray[np.int32]) -> int:
         """Node that a prefix leads to, or -1; padding ends the prefix."""
         node = 0
-        for code in codes:
+        for code in integers("codes", codes, 1).tolist():
             if code == -1:
                 break
-            below = self.children(node)
+            below = self.code[self.first_child[node] : self.first_child[node + 1]]
             place = int(np.searchsorted(below, code))
             if place == len(below) or below[place] != code:
                 return -1
@@ -105,7 +111,8 @@ class Trie:
         return node
 
     def items(self, node: int) -> NDArray[np.int32]:
-        """Rows of the items under `node`, lexicographic by code."""
+        """Rows of the items under `node`, lexicographic by code; `ArgumentError` where there is no such node."""
+        self._check_node(node)
         return self.leaf_items[self.leaf_begin[node] : self.leaf_end[node]]
 
     def subset(self, rows: ArrayLike) -> Trie:
@@ -117,7 +124,7 @@ class Trie:
         Raises:
             ArgumentError: A row is not in the trie.
         """
-        wanted = np.unique(np.asarray(rows, dtype=np.int64))
+        wanted = np.unique(integers("rows", rows))
         part = Trie.from_codes(self.codes()[self.leaf_of(wanted)])
         return Trie.from_tensors({**part.tensors(), "leaf_items": wanted[part.leaf_items].astype(np.int32)})
 
@@ -127,7 +134,7 @@ class Trie:
         Raises:
             ArgumentError: A row is not in the trie.
         """
-        wanted = np.asarray(rows, dtype=np.int64)
+        wanted = integers("rows", rows)
         place = np.searchsorted(self.leaf_items, wanted, sorter=self._by_row)
         if (place < self.n_items).all():
             leaves = self._by_row[place]
@@ -136,9 +143,19 @@ class Trie:
         raise ArgumentError("rows", f"expected rows of the {self.n_items} items of the trie")
 
     def item_of(self, leaves: ArrayLike) -> NDArray[np.int64]:
-        """Item row of each leaf, int64, in the shape of `leaves`; -1 where it is -1, which says that there is none."""
-        at = np.asarray(leaves, dtype=np.int64)
+        """Item row of each leaf, int64, in the shape of `leaves`; -1 where it is -1, which says that there is none.
+
+        Raises:
+            ArgumentError: There is no such leaf.
+        """
+        at = integers("leaves", leaves)
+        if at.size and not -1 <= at.min() <= at.max() < self.n_items:
+            raise ArgumentError("leaves", f"expected leaves of the {self.n_items} items of the trie, or -1")
         return np.where(at >= 0, self.leaf_items[at], -1).astype(np.int64)
+
+    def _check_node(self, node: int) -> None:
+        if not 0 <= index(node) < self.n_nodes:
+            raise ArgumentError("node", f"expected a node from 0 to {self.n_nodes - 1}, got {node}")
 
     @cached_property
     def _by_row(self) -> NDArray[np.int64]:
@@ -185,3 +202,21 @@ class Trie:
             return cls(core.Trie.from_arrays(arrays[:-1], int(arrays[-1][0])))
         except ArgumentError as error:
             raise ArtifactError(f"the arrays of the trie do not fit together: {error}") from error
+
+
+def integers(argument: str, values: ArrayLike, ndim: int | None = None) -> NDArray[np.int64]:
+    """Whole numbers of any form as int64, of so many dimensions; an empty list is none.
+
+    Raises:
+        ArgumentError: They are not whole numbers, or another number of dimensions.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(argument, f"expected whole numbers ({error})") from error
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    wrong = ndim is not None and array.ndim != ndim
+    if array.dtype.kind not in "iu" or wrong or (array.dtype == np.uint64 and array.max(initial=0) >= 2**63):
+        raise ArgumentError(argument, f"expected whole numbers, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64, copy=False)

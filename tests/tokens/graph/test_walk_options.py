@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from scipy.stats import chisquare
 from metatoken._core import graph as walk_graph
 from metatoken.data import Interactions
 from metatoken.data.links import Links
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.tokens.graph.walks import Graph, walks
 from tests.oracles.walks import SlowGraph, exact_visits, made, walk
 
@@ -247,6 +248,14 @@ def test_order_links_the_next_item_of_the_same_user() -> None:
 def test_weights_that_do_not_fit_are_refused(options: dict, reason: str) -> None:
     with pytest.raises(ArgumentError, match=reason):
         Graph.from_interactions(log(), **options)
+
+
+def test_what_is_older_than_weights_can_tell_is_said() -> None:
+    with pytest.warns(MetatokenWarning, match=r"half_life: 3 of 5 interactions are more than 500 half-lives of 0\.001"):
+        Graph.from_interactions(log(), edge_weights="position", half_life=0.001)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Graph.from_interactions(log(), edge_weights="position", half_life=0.01)
 
 
 def test_ratings_must_be_positive_to_be_weights() -> None:

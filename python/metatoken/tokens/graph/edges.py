@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.tokens.settings import EdgeWeights
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def user_item_edges(frame: pl.DataFrame, mode: EdgeWeights, half_life: float | N
     if mode == "rating":
         return Edges(users, items, _ratings(frame))
     if half_life is not None:
-        age = _ages(frame) if mode == "recency" else _later(users)
-        return Edges(users, items, np.exp2(-np.minimum(age / half_life, MOST_HALF_LIVES)))
+        lives = (_ages(frame) if mode == "recency" else _later(users)) / half_life
+        _warn_of_old(lives, mode, half_life)
+        return Edges(users, items, np.exp2(-np.minimum(lives, MOST_HALF_LIVES)))
     return Edges(users, items, None)
 
 
@@ -55,6 +57,17 @@ def next_items(edges: Edges) -> tuple[NDArray[np.int32], NDArray[np.int32], NDAr
     steps = (users[1:] == users[:-1]) & (items[1:] != items[:-1])
     later = None if weights is None else np.ascontiguousarray(weights[1:][steps])
     return np.ascontiguousarray(items[:-1][steps]), np.ascontiguousarray(items[1:][steps]), later
+
+
+def _warn_of_old(lives: NDArray[np.float64], mode: EdgeWeights, half_life: float) -> None:
+    old = int((lives > MOST_HALF_LIVES).sum())
+    if old:
+        unit = "the unit of the times" if mode == "recency" else "interactions"
+        said = (
+            f"half_life: {old:,} of {len(lives):,} interactions are more than {MOST_HALF_LIVES:g} half-lives of "
+            f"{half_life:g} old and all weigh the same; give a longer one (in {unit})"
+        )
+        warnings.warn(said, MetatokenWarning, stacklevel=3)
 
 
 def _ratings(frame: pl.DataFrame) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metatoken.config import check_memory
 from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Matrix:
         first = next(parts, None)
         if first is not None and len(first) == len(self) and _is_plain(first):
             return _plain(first)
+        check_memory("x", 4 * self.shape[0] * self.shape[1])
         out = np.empty(self.shape, np.float32)
         begin = 0
         for block in self.blocks():

@@ -1,0 +1,134 @@
+"""What is attacked: a folder with one of everything that metatoken writes, and the commands that write it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.children import fork
+from tests.files import write_run_config
+
+if TYPE_CHECKING:
+    from tests.faults.zygote import Zygote
+
+WASTE = (".metatoken-*", ".*.training")
+COLUMNS = ("--user", "user_id", "--item", "item_id", "--time", "timestamp")
+SMALL = ("--dim", 8, "--levels", "8,16", "--walks-per-node", 2, "--walk-length", 8)
+TINY = {
+    "tokens": {"levels": [8, 16], "dim": 8, "walks_per_node": 2, "walk_length": 8},
+    "model": {"preset": {"dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "positions": 80}, "max_history": 6},
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command under attack.
+
+    Attributes:
+        argv: It, in a folder `base` with a configuration, a world, runs, a vocabulary, an export.
+        makes: What it writes, below the folder.
+        again: What mends it after a kill, by default itself.
+    """
+
+    argv: tuple[object, ...]
+    makes: str
+    again: tuple[object, ...] = ()
+
+
+def commands(base: Path) -> dict[str, Command]:
+    """The commands that write, in a folder."""
+    config, run, log, items = base / "config.yaml", base / "run", base / "world" / "interactions.csv", items_of(base)
+    train, tokenize = ("train", config, "-o"), ("tokenize", log, *COLUMNS, *SMALL, "-o")
+    two = ("--set", "trainer.max_epochs=2")
+    demo = ("quickstart", "--users", 50, "--items", 36, "--epochs", 1, "-o", base / "demo")
+    vectors = ("text-vectors", items, "--backbone", base / "exported", "--components", 4, "--layer", 1)
+    look = ("inspect", log, *COLUMNS, "--write")
+    seeds = ("train", config, "--seeds", "1", "-o", base / "several")
+    return {
+        "train": Command((*train, base / "new"), "new", (*train, base / "new", "--overwrite")),
+        "train --overwrite": Command((*train, run, "--overwrite"), "run", (*train, run, "--overwrite")),
+        "train --overwrite, then --resume": Command((*train, run, "--overwrite"), "run", (*train, run, "--resume")),
+        "train --resume": Command((*train, run, "--resume", *two), "run", (*train, run, "--resume", *two)),
+        "train --seeds": Command(seeds, "several/seed-1", (*seeds, "--overwrite")),
+        "tokenize": Command((*tokenize, base / "fresh"), "fresh"),
+        "tokenize --overwrite": Command((*tokenize, base / "vocabulary", "--overwrite"), "vocabulary"),
+        "export": Command(("export", run, base / "exported", "--overwrite"), "exported"),
+        "evaluate": Command(("evaluate", run, "--no-unseen"), "run"),
+        "evaluate --export": Command(("evaluate", run, "--no-unseen", "--export", base / "plain"), "plain"),
+        "compare --json": Command(("compare", run, base / "other", "--json", base / "table.json"), "table.json"),
+        "baseline": Command(("baseline", run, "item_knn"), "run"),
+        "recommend": Command(("recommend", run, "--users", base / "users.txt", "-o", base / "out.csv"), "out.csv"),
+        "inspect --write": Command((*look, base / "written.yaml"), "written.yaml", (*look, base / "written.yaml", "--overwrite")),
+        "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
+        "quickstart": Command(demo, "demo/run", (*demo, "--overwrite")),
+    }  # fmt: skip
+
+
+def items_of(base: Path) -> Path:
+    """The table of items of the world."""
+    return next((base / "world").glob("items.*"))
+
+
+def make_base(zygote: Zygote, folder: Path) -> Path:
+    """A folder with everything that the commands need; `other` is a run of another seed."""
+    base = folder / "base"
+    base.mkdir()
+    assert fork(lambda: write_world(base)) == 0
+    config, evaluate = base / "config.yaml", ("evaluate", "--no-unseen")
+    made: list[tuple[object, ...]] = [("train", config, "-o", base / "run")]
+    made += [("train", config, "-o", base / "other", "--set", "seed=1")]
+    made += [("tokenize", base / "world" / "interactions.csv", *COLUMNS, *SMALL, "-o", base / "vocabulary")]
+    made += [("export", base / "run", base / "exported"), (*evaluate, base / "other")]
+    made += [(*evaluate, base / "run", "--export", base / "plain")]
+    for argv in made:
+        done = zygote.run(*argv)
+        assert done.code == 0, done
+    return base
+
+
+def write_world(base: Path) -> None:
+    """A log, a configuration, a list of users."""
+    config = write_run_config(base, n_users=60, n_items=40, **TINY)
+    lines = (base / "world" / "interactions.csv").read_text().splitlines()[1:]
+    (base / "users.txt").write_text("\n".join(sorted({line.split(",")[0] for line in lines})) + "\n")
+    assert config.exists()
+
+
+def copied(base: Path, folder: Path) -> Path:
+    """A copy of the base, whose configuration names the copied log."""
+    place = folder / f"copy-{random.getrandbits(48):012x}"
+    shutil.copytree(base, place, symlinks=True)
+    config = place / "config.yaml"
+    config.write_text(config.read_text().replace(str(base), str(place)))
+    return place
+
+
+def is_whole(path: Path) -> str | None:
+    """What is wrong with what stands at a path; None where it is whole, absent, or a run that says it is unfinished."""
+    from metatoken.artifacts import read_manifest
+    from metatoken.artifacts.manifest import MANIFEST, read_header
+    from metatoken.errors import MetatokenError
+    from metatoken.run import RunFolder
+    from metatoken.run.manifest import check_bytes, is_begun
+
+    try:
+        if (path / "config.yaml").exists():
+            return None if is_begun(RunFolder(path)) else (check_bytes(RunFolder(path)) and None)
+        if (path / MANIFEST).exists():
+            header = read_header(path)
+            read_manifest(path, header["kind"], header["schema"])
+        elif path.is_dir() and not (path / "truth.tsv").exists():
+            return f"{path.name} is half-written"
+        elif path.is_file() and not path.read_text().endswith("\n"):
+            return f"{path.name} is cut"
+    except MetatokenError as error:
+        return str(error)
+    return None
+
+
+def waste(place: Path) -> list[str]:
+    """Temporary folders that are left."""
+    return [str(one) for pattern in WASTE for one in place.rglob(pattern)]

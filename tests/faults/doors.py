@@ -1,0 +1,86 @@
+"""The public functions and classes, each with arguments that work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Door = tuple[Callable[..., object], dict[str, Any], tuple[Any, ...]]
+ARRAYS = (
+    np.zeros(0), np.zeros((0, 8)), np.zeros((3, 0)), np.full((60, 8), np.nan, np.float32), np.full((60, 8), np.inf),
+    np.full((60, 8), 1e30), np.zeros((60, 8), np.float32), np.ones((2, 2, 2)), np.array(5), np.array(["a", "b"]),
+    np.array([None, {}], dtype=object), np.arange(480, dtype=">f4").reshape(60, 8), np.ones((120, 8))[::2],
+    np.full((40, 2), -5), np.full((40, 2), 2**40), np.array([-1, 5, 10**9]), np.ones((60, 8), dtype=complex),
+    np.array([True, False]), np.ma.masked_array(np.ones((60, 8)), mask=True), np.zeros(2, "datetime64[s]"),
+)  # fmt: skip
+
+
+def doors(base: Path) -> dict[str, Door]:
+    """Name, callable, arguments, and further hostile values."""
+    import polars as pl
+
+    import metatoken as mt
+    from metatoken.data.conditions import parse_condition
+    from metatoken.decode.text import TextOptions
+    from metatoken.run import evaluate_run, fit_baselines, load_run
+    from metatoken.tokens.codes.clustering import fit as fit_codes
+    from metatoken.tokens.graph.walks import Graph, walks
+    from metatoken.tokens.trie import Trie
+    from metatoken.tokens.vectors.skipgram import fit as fit_vectors
+
+    world = mt.generate_world(n_users=50, n_items=36, n_groups=3)
+    log = world.interactions()
+    split = mt.leave_last_out(log)
+    frame = pl.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "x"], "time": [1, 2, 3]})
+    small: dict[str, Any] = {"dim": 8, "walks_per_node": 2, "walk_length": 8}
+    vocabulary = mt.Vocabulary.fit(split.train, levels=[8, 16], **small)
+    rows = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    codebook, trie = fit_codes(rows, [4, 4]), Trie.from_codes(vocabulary.item_codes)
+    graph = Graph.from_interactions(split.train)
+    recommender = mt.Recommender.load(base / "run")
+    preset = {"dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "positions": 80}
+    module = {"vocabulary": vocabulary, "preset": preset, "max_history": 6}
+    item = vocabulary.items.raw[0]
+    asked = {"user": log.users.raw[0], "history": [item], "k": 3, "where": None, "allow": None, "deny": (), "model": "fused"}
+    frames = (frame, frame[:0], frame.select("user"), frame.with_columns(user=None), pl.DataFrame())
+    return {
+        "generate_world": (mt.generate_world, {"n_users": 50, "n_items": 36, "n_groups": 3, "min_length": 8, "max_length": 12, "seed": 0}, ()),
+        "Interactions.read": (mt.Interactions.read, {"path": base / "world" / "interactions.csv", "user": "user_id", "item": "item_id", "time": "timestamp"}, ()),
+        "Interactions.from_frame": (mt.Interactions.from_frame, {"frame": frame, "user": "user", "item": "item", "time": "time"}, frames),
+        "Interactions.from_arrays": (mt.Interactions.from_arrays, {"users": np.array([0, 0, 1]), "items": np.array([0, 1, 0]), "times": None, "ratings": None}, ARRAYS),
+        "leave_last_out": (mt.leave_last_out, {"log": log}, ()),
+        "no_split": (mt.no_split, {"log": log}, ()),
+        "random_split": (mt.random_split, {"log": log, "validation": 0.1, "test": 0.1, "seed": 0}, ()),
+        "audit": (mt.audit, {"log": log}, ()),
+        "Vocabulary.fit": (mt.Vocabulary.fit, {"train": split.train, "levels": [8, 16], **small, "seed": 0, "threads": 1, "features": None, "initial": None, "attributes": None}, ARRAYS),
+        "Vocabulary.from_embeddings": (mt.Vocabulary.from_embeddings, {"ids": [f"i{n}" for n in range(60)], "x": rows, "levels": [8, 16]}, ARRAYS),
+        "Vocabulary.load": (mt.Vocabulary.load, {"path": base / "vocabulary"}, ()),
+        "Vocabulary.save": (vocabulary.save, {"path": base.parent / "c-saved"}, ()),
+        "tokens_of": (vocabulary.tokens_of, {"item": item}, ()),
+        "lookup": (vocabulary.lookup, {"tokens": vocabulary.tokens_of(item=item), "kind": "item"}, ()),
+        "MetaTokenModule": (mt.MetaTokenModule, {**module, "learning_rate": 1e-3, "tasks": ["sequential"], "history": "compact", "features": None}, ARRAYS),
+        "TaskDataModule": (mt.TaskDataModule, {"split": split, "vocabulary": vocabulary, "tasks": ["sequential"], "batch_size": 32, "seed": 0, "direct_share": 0.1, "validation_users": 10, "shares": None, "mixing_temperature": 1.0}, ()),
+        "Recommender.load": (mt.Recommender.load, {"run": base / "run"}, ()),
+        "recommend": (recommender.recommend, asked, ()),
+        "recommend_many": (recommender.recommend_many, {"users": [log.users.raw[0]], "k": 3}, ()),
+        "parse_condition": (parse_condition, {"text": "price < 3"}, ()),
+        "TextOptions": (TextOptions, {"max_new_tokens": 3, "num_beams": 1}, ()),
+        "codes.fit": (fit_codes, {"x": rows, "levels": [4, 4], "seed": 0, "threads": 1, "method": "residual", "metric": "euclidean", "max_cluster_size": None}, ARRAYS),
+        "Codebook.assign": (codebook.assign, {"x": rows, "threads": 1}, ARRAYS),
+        "Codebook.decode": (codebook.decode, {"codes": codebook.assign(rows)}, ARRAYS),
+        "Trie.from_codes": (Trie.from_codes, {"codes": vocabulary.item_codes}, ARRAYS),
+        "Trie.find": (trie.find, {"codes": vocabulary.item_codes[0]}, ARRAYS),
+        "Trie.subset": (trie.subset, {"rows": [0, 1]}, ARRAYS),
+        "Trie.leaf_of": (trie.leaf_of, {"rows": [0, 1]}, ARRAYS),
+        "Trie.item_of": (trie.item_of, {"leaves": [0, 1]}, ARRAYS),
+        "Trie.items": (trie.items, {"node": 0}, ()),
+        "Trie.children": (trie.children, {"node": 0}, ()),
+        "walks": (walks, {"graph": graph, "meta_path": "user-item-user", "walks_per_node": 1, "walk_length": 4, "seed": 0, "threads": 1}, ()),
+        "skipgram.fit": (fit_vectors, {"graph": graph, "dim": 8, "walks_per_node": 1, "walk_length": 4, "epochs": 1, "seed": 0, "initial": None}, ARRAYS),
+        "load_run": (load_run, {"folder": base / "run"}, ()),
+        "fit_baselines": (fit_baselines, {"run": load_run(base / "run"), "names": ["item_knn"]}, ()),
+        "evaluate_run": (evaluate_run, {"run": load_run(base / "run"), "part": "test"}, ()),
+    }  # fmt: skip
