@@ -9,7 +9,7 @@ import pytest
 
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, DataError
-from metatoken.tokens.files import read_features, read_groups
+from metatoken.tokens.files import read_features, read_groups, read_ids
 
 ITEMS = IdMap(["a", "b"], "item")
 TABLE = pl.DataFrame({"id": ["a", "b"], "size": [1, 2], "brand": ["x", "y"]})
@@ -35,3 +35,11 @@ def test_a_name_may_hold_colons(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors:1.parquet"
     pl.DataFrame({"id": ["b", "a"], "v": [[1.0, 2.0], [3.0, 4.0]]}).write_parquet(vectors)
     assert read_features(str(vectors), ITEMS).tolist() == [[3.0, 4.0], [1.0, 2.0]]
+
+
+def test_lists_of_odd_ids(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes("\ufeffa b\r\n c,\u2028d \n'x\"y\n007\n".encode())
+    assert read_ids(tmp_path / "ids.txt") == ["a b", "c,\u2028d", "'x\"y", "007"]
+    (tmp_path / "ids.txt").write_text("a\n\nb\n")
+    with pytest.raises(DataError, match=r"ids\.txt:2: empty id"):
+        read_ids(tmp_path / "ids.txt")

@@ -212,9 +212,10 @@ class VectorFiles:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Reads one raw id per line."""
+    """Reads one raw id per line, without surrounding blanks."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Other signs at which Python ends lines may stand in an id.
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except UnicodeDecodeError as error:
@@ -222,4 +223,4 @@ def read_ids(path: Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise DataError("empty id; expected one item id per line", path, number)
-    return lines
+    return [line.strip() for line in lines]
