@@ -13,15 +13,16 @@ from metatoken.cli.app import main
 from metatoken.model.store import standalone
 
 
-@pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
-    """What is written to a stdout that knows ASCII alone."""
+def narrow_stdout(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """Lets stdout know ASCII alone, and gives what will be written there."""
+    # In the test, not in a fixture: between these pytest puts its own in place.
     found = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(found, encoding="ascii", newline="", write_through=True))
     return found
 
 
-def test_commands_escape_them(pipe: io.BytesIO, tmp_path: Path) -> None:
+def test_commands_escape_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = narrow_stdout(monkeypatch)
     (tmp_path / "l.csv").write_text("user,item,event\nü,a,北\nv,b,buy\n", encoding="utf-8")
     with pytest.raises(SystemExit) as left:
         main(["inspect", str(tmp_path / "l.csv")])
@@ -29,7 +30,9 @@ def test_commands_escape_them(pipe: io.BytesIO, tmp_path: Path) -> None:
     assert b"\\u5317 1" in pipe.getvalue()
 
 
-def test_the_script_of_an_export_escapes_them(pipe: io.BytesIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_of_an_export_escapes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = narrow_stdout(monkeypatch)
+
     class Fake:
         def __init__(self, _: Any) -> None:
             self.rows = {"a": 0}
