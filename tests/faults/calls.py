@@ -40,7 +40,7 @@ TEXTS = (
 )  # fmt: skip
 
 
-def wrong_calls(zygote: Zygote, base: Path, folder: Path, tries: int) -> Found:  # noqa: ARG001 (as the other attacks)
+def wrong_calls(zygote: Zygote, base: Path, folder: Path, tries: int) -> Found:
     """Makes calls in processes of their own; one that dies, or does not come back, is the fault of its last call."""
     wrong: list[str] = []
     done = 0
