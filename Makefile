@@ -51,6 +51,7 @@ check: $(BUILT)  ## formatting, lints and types of both languages
 test: check  ## all checks, then the tests of both languages, without the slow ones
 	cargo test
 	$(BIN)/pytest -n 2 --dist loadfile
+	if [ -d ../shared/data/shop ]; then PYTHON=$(CURDIR)/$(BIN)/python sh tests/newcomer.sh ../shared/data/shop; fi
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow
@@ -61,7 +62,7 @@ faults: $(BUILT)  ## hundreds of kills, altered files, full disks and wrong call
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
 	@set -e; for run in clustering clustering_memory "skipgram planted" "skipgram memory" decoding decoding_validity \
-	  item_softmax "item_softmax --sampled" training token_rows serving smollm2; do set -- $$run; name=$$1; shift; echo "== $$run"; \
+	  item_softmax "item_softmax --sampled" training token_rows serving smollm2 reading; do set -- $$run; name=$$1; shift; echo "== $$run"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@"; done
 
 wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/

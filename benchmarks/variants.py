@@ -66,7 +66,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         needs = {name: columns for config in configs.values() for name, columns in config.needs.items()}
         split = hold_out(log, needs, seed)
         about = first.data
-        links = attribute_links(first.tokens, log, items=about.items, item=about.item, item_id=about.item_id)
+        links = attribute_links(first.tokens, log, about)
         vocabulary = mt.Vocabulary.fit(split.train, first.tokens, attributes=links, seed=seed, threads=args.threads)
         for name, config in configs.items():
             if args.only and name not in args.only:

@@ -138,18 +138,23 @@ def anybody(printed: str, log: str, products: str) -> None:
     same("items that are new", (len(found), {item for item, _ in found} <= items - ODD), (3, True))
 
 
-def translate(log: str, out: str) -> None:
-    """The log as another country writes it; every second rating is left out."""
+def write_rows(rows: list[Row], out: str) -> None:
+    with Path(out).open("w", encoding="latin-1", errors="backslashreplace", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def translate(log: str, products: str, out: str, wares: str) -> None:
+    """The log and its products as another country writes them; every second rating is left out."""
     rows, rated = rows_of(log), 0
     for row in rows:
         row["when"] = datetime.fromisoformat(row["when"]).strftime("%d-%m-%Y %H:%M:%S")
         rated += row["stars"] != ""
         if rated % 2 == 0:
             row["stars"] = ""
-    with Path(out).open("w", encoding="latin-1", errors="backslashreplace", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]), delimiter=";")
-        table.writeheader()
-        table.writerows(rows)
+    write_rows(rows, out)
+    write_rows([row | {"price": row["price"].replace(".", ",")} for row in rows_of(products)], wares)
 
 
 def understood(config: str) -> None:
@@ -157,8 +162,8 @@ def understood(config: str) -> None:
     import yaml
 
     data = yaml.safe_load(Path(config).read_text(encoding="utf-8"))["data"]
-    found = {name: data.get(name) for name in ("separator", "time_format", "rating")}
-    same("its form", found, {"separator": ";", "time_format": "%d-%m-%Y %H:%M:%S", "rating": "stars"})
+    expected = {"separator": ";", "time_format": "%d-%m-%Y %H:%M:%S", "rating": "stars", "item_id": "product_id"}
+    same("its form", {name: data.get(name) for name in expected}, expected)
     same("its encoding", data["encoding"] in ("latin-1", "cp1252"), True)
 
 
@@ -174,10 +179,20 @@ def ratings(folder: str, log: str) -> None:
     same("ratings", found, sorted((r["customer"], r["product"], float(r["stars"])) for r in rows if r["stars"]))
 
 
+def prices(folder: str, products: str) -> None:
+    """Prices of the items of a run, which other files have as text with a comma."""
+    from metatoken.run import load_run
+
+    frame = load_run(folder).catalogue.frame
+    found, known = dict(frame.select("item", "price").drop_nulls().iter_rows()), set(frame["item"])
+    rows = [(latin(row["product_id"]), row["price"]) for row in rows_of(products) if row["price"]]
+    same("prices", found, {item: float(price) for item, price in rows if item in known})
+
+
 def stars(printed: str) -> None:
     same("a rating", 1 <= float(Path(printed).read_text(encoding="utf-8")) <= 5, True)
 
 
 if __name__ == "__main__":
-    checks = (quickstart, looked, near, run, lists, anybody, translate, understood, ratings, stars)
+    checks = (quickstart, looked, near, run, lists, anybody, translate, understood, ratings, prices, stars)
     {one.__name__: one for one in checks}[sys.argv[1]](*sys.argv[2:])

@@ -18,6 +18,7 @@ check() { "$python" "$here/newcomer.py" "$@"; }
 quick="--set trainer.max_epochs=1 --set tokens.dim=16 --set tokens.walks_per_node=2 --set tokens.epochs=1"
 quick="$quick --set model.preset.dim=32 --set model.preset.layers=1 --set model.preset.heads=2 --set model.max_history=20"
 quick="$quick --set trainer.validation_users=200 --set evaluate.fusion_users=200 --set threads=1"
+quick="$quick --set evaluate.width=10 --set trainer.batch_size=256"
 
 echo "== two commands"
 metatoken doctor > doctor.txt
@@ -35,22 +36,23 @@ metatoken inspect vocab/ --id 'c,523' > near.txt
 check near near.txt log.csv
 metatoken inspect log.csv --items products.csv --item-id product_id --write config.yaml > inspected.txt 2>&1
 # shellcheck disable=SC2086
-metatoken train config.yaml --vocabulary vocab/ -o run/ $quick > trained.txt 2>&1
-metatoken evaluate run/ --json > metrics.json 2> evaluated.txt
+metatoken train config.yaml --vocabulary vocab/ -o run/ --set 'model.tasks=[sequential]' $quick > trained.txt 2>&1
+metatoken evaluate run/ --no-unseen --json > metrics.json 2> evaluated.txt
 metatoken recommend run/ --users "$here/newcomer_users.csv" --where 'in_stock == true and price < 50' -k 5 -o lists.csv
 metatoken recommend run/ --history 'emoji😀373,"c,523","x""390"""' -k 3 > anybody.txt
 check run run log.csv
 check lists lists.csv log.csv products.csv "$here/newcomer_users.csv"
 check anybody anybody.txt log.csv products.csv
 
-echo "== the same shop in another country: ; latin-1, day-month-year, half of the ratings"
-check translate log.csv ausland.csv
-metatoken inspect ausland.csv --write ausland.yaml > ausland.txt 2>&1
+echo "== the same shop in another country: ; latin-1, day-month-year, decimal commas, half of the ratings"
+check translate log.csv products.csv ausland.csv waren.csv
+metatoken inspect ausland.csv --items waren.csv --write ausland.yaml > ausland.txt 2>&1
 check understood ausland.yaml
 # shellcheck disable=SC2086
 metatoken train ausland.yaml -o fern/ --set 'model.tasks=[sequential, rating]' $quick > fern.txt 2>&1
 check run fern log.csv translated
 check ratings fern ausland.csv
+check prices fern products.csv
 metatoken answer fern/ rating --user Ü1769 --item 0000684 > stars.txt
 check stars stars.txt
 echo "newcomer: all values are right"

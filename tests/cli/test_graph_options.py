@@ -11,6 +11,7 @@ import pytest
 
 from metatoken.artifacts import read_json
 from metatoken.data import Interactions, leave_last_out
+from metatoken.data.settings import LogSettings
 from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.files import attribute_links
 from metatoken.tokens.quality.links import link_auc
@@ -61,7 +62,9 @@ def test_yaml_says_the_same(run: Run, ratings: Path, files: Path) -> None:
     log = Interactions.read(
         ratings, user="userId", item="movieId", time="timestamp", items=files / "movies.csv", item_id="movieId"
     )
-    links = attribute_links(tokens, log, items=files / "movies.csv", item="movieId", item_id=None)
+    links = attribute_links(
+        tokens, log, LogSettings(path=files / "ratings.csv", item="movieId", items=files / "movies.csv")
+    )
     train = leave_last_out(log).train
     Vocabulary.fit(train, tokens, attributes=links, source=log.checksum()).save(files / "a")
     result = run(

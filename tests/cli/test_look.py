@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,20 @@ def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFix
         ),
         ("l.jsonl", '{"uid": "a", "iid": "b", "ts": 1704067200}\n', {"user": "uid", "item": "iid", "time": "ts"}),
         ("l.csv", "user,item\nu,a\n", {}),
+        ("l.txt", "user item rating\nu a 3\nv b 4\n", {"separator": " ", "rating": "rating"}),
+        ("l.csv", ",user_id,item_id,ts\n0,1,2,1700000000000\n", {"user": "user_id", "item": "item_id", "time": "ts"}),
+        (
+            "l.csv", "CustomerID,StockCode,InvoiceDate\n12,85A,12/1/2010 8:26\n13,85B,12/13/2010 8:26\n",
+            {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate", "time_format": "%m/%d/%Y %H:%M"},
+        ),
+        (
+            "BX.csv", '"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n',
+            {"separator": ";", "user": "User-ID", "item": "ISBN", "rating": "Book-Rating"},
+        ),
+        (
+            "l.csv", "timestamp,visitorid,event,itemid\n1433221332117,257597,view,355908\n",
+            {"user": "visitorid", "item": "itemid", "time": "timestamp"},
+        ),
         (
             "l.csv", "session_id,asin,date\nu,a,20240131\nu,b,20240201\n",
             {"user": "session_id", "item": "asin", "time": "date", "time_format": "%Y%m%d"},
@@ -84,6 +99,50 @@ def test_what_is_guessed(
     path.write_text(text, encoding="utf-8")
     assert inspect(path, "--json") == 0
     assert json.loads(capsys.readouterr().out)["data"] == {"path": str(path)} | expected
+
+
+@pytest.mark.parametrize(
+    ("dates", "form", "first"),
+    [
+        (["31.12.2023 23:59", "01.02.2024 05:06"], "%d.%m.%Y %H:%M", "2023-12-31"),
+        (["12/31/2023 11:59 PM", "02/01/2024 05:06 AM"], "%m/%d/%Y %I:%M %p", "2023-12-31"),
+        (["09 13, 2014", "10 02, 2014"], "%m %d, %Y", "2014-09-13"),
+        (["31 Dec 2023", "1 Feb 2024"], "%d %b %Y", "2023-12-31"),
+        (["31.12.23", "01.02.24"], "%d.%m.%y", "2023-12-31"),
+        (["2023-12-31 23:59:00 UTC", "2024-02-01 05:06:00.5 UTC"], None, "2023-12-31"),
+    ],
+)
+def test_dates_as_people_write_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dates: list[str], form: str | None, first: str
+) -> None:
+    pl.DataFrame({"user": ["u", "v"], "item": "a", "date": dates}).write_csv(tmp_path / "l.csv")
+    assert inspect(tmp_path / "l.csv", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["data"].get("time_format") == form
+    assert said["facts"]["period"].startswith(first)
+
+
+def test_an_item_table_of_another_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = SHOP.with_columns(stars=pl.Series(["4,5", "3", ""] * 4))
+    (tmp_path / "log.csv").write_bytes(shop.write_csv(separator=";").encode("cp1252"))
+    items = "article|name|price\né 0|Tisch|1.5\né 1|Stühle|20\n"
+    (tmp_path / "u.item").write_text(items, encoding="utf-8")
+    assert inspect(tmp_path / "log.csv", "--items", tmp_path / "u.item", "--write", tmp_path / "c.yaml") == 0
+    assert "3 of 5 items are not in" in capsys.readouterr().err
+    data = load_config(tmp_path / "c.yaml").data
+    assert (data.decimal, data.items_separator, data.items_encoding) == (",", "|", "utf-8")
+    assert (data.item_id, data.title) == ("article", "name")
+    log = read_log(data)
+    assert log.frame["rating"].to_list().count(4.5) == 4
+    assert log.item_table is not None
+    assert log.item_table["title"].to_list() == ["Tisch", "Stühle"]
+    (tmp_path / "items.csv").write_bytes("item_id;title;price\né 0;Stühle;1,5\né 1;Tisch;20\n".encode("cp1252"))
+    assert inspect(tmp_path / "log.csv", "--items", tmp_path / "items.csv", "--write", tmp_path / "d.yaml") == 0
+    data = load_config(tmp_path / "d.yaml").data
+    assert (data.items_separator, data.items_encoding, data.item_id) == (None, None, None)
+    log = read_log(data)
+    assert log.item_table is not None
+    assert log.item_table["price"].to_list() == [1.5, 20.0]
 
 
 def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +165,17 @@ def test_real_logs_need_no_edit(tmp_path: Path, shared_data: Path, name: str) ->
     log = read_log(load_config(tmp_path / "c.yaml").data)
     sizes = {"shop": (3000, 799, 24379), "movielens_small": (610, 9724, 100836), "lastfm": (1090, 3646, 52551)}
     assert (log.n_users, log.n_items, len(log)) == sizes[name.split("/", maxsplit=1)[0]]
+
+
+def test_a_log_that_takes_long_says_how_fast_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "l.csv").write_text("user,item\nu,a\nv,a\nv,b\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.csv", "--where", "user == 'v'") == 0
+    assert "a second" not in capsys.readouterr().err
+    monkeypatch.setattr("metatoken.cli.output.LONG", 0.0)
+    assert inspect(tmp_path / "l.csv", "--where", "user == 'v'") == 0
+    assert re.search(r"^read 3 rows in \d+\.\d s, [\d,]+ a second$", capsys.readouterr().err, flags=re.MULTILINE)
 
 
 def test_config_prints_every_key_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

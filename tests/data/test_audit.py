@@ -110,3 +110,21 @@ def test_a_log_without_rows():
     assert report.warnings == [
         "No user has enough interactions to be held out, so nothing can be measured on this log."
     ]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([1_700_000_000_000 + n for n in range(8)] + [1_700_000_001], "1 of 9 times, e.g. 1700000001, are of another"),
+        ([1_700_000_000 + n for n in range(8)] + [1_700_000_000_000], "unit than the others, which are seconds since"),
+        ([1_700_000_000 + n for n in range(8)] + [0], "1 of 9 times, e.g. 0, lie before 1980 or after 2100"),
+        ([1_700_000_000.5] * 8 + [5_700_000_000.0], "1 of 9 times, e.g. 5700000000.0, lie before 1980 or after"),
+        (list(range(9)), None),
+        ([1_700_000_000 + n for n in range(9)], None),
+    ],
+)
+def test_times_of_other_units_and_years(times, said):
+    frame = pl.DataFrame({"user": ["u"] * 9, "item": [f"i{n}" for n in range(9)], "t": times})
+    warned = [one for one in audit(Interactions.from_frame(frame, time="t")).warnings if "times, e.g." in one]
+    assert len(warned) == (said is not None)
+    assert said is None or said in warned[0]

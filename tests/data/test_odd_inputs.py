@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,10 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
         {"separator": "::", "columns": ["user", "item", "rating", "time"], "rating": "rating", "time": "time"},
         {"1": ["1193", "661"]},
     ),
+    "double colons in quotes": (
+        "l.csv", 'user::item\nu::"a::b"\nu::c\x1fd\n', {"separator": "::"}, {"u": ["a::b", "c\x1fd"]},
+    ),
+    "a sign of two bytes": ("l.csv", 'user§item\nu§"a§b"\n', {"separator": "§"}, {"u": ["a§b"]}),
     "tabs, no header": (
         "u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n",
         {"separator": "\t", "columns": "user,item,rating,time", "time": "time"}, {"196": ["242"], "186": ["302"]},
@@ -80,6 +87,19 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
     "escapes in JSON": ("l.jsonl", '{"user":"\\u00fc","item":"a\\"b\\n"}\n', {}, {"ü": ['a"b']}),
     "nested JSON elsewhere": ("l.jsonl", '{"user":1,"item":2,"x":{"y":[1,{}]}}\n', {}, {"1": ["2"]}),
     "sequences with commas": ("l.txt", "u1, a, b c\n", {"format": "sequences", "separator": ","}, {"u1": ["a", "b c"]}),
+    "a filter over decimal commas": (
+        "l.csv", "user;item;stars\nu;a;4,5\nu;b;1,5\nu;c;\n",
+        {"separator": ";", "decimal": ",", "where": "stars >= 2", "rating": "stars"}, {"u": ["a"]},
+    ),
+    "numbers as ids in JSON": ("l.jsonl", '{"user":1e5,"item":true}\n', {}, {"100000": ["true"]}),
+    "a number of fractions as an id": ("l.csv", f"{HEAD}1.50,2\n1.0,3\n", {}, {"1.50": ["2"], "1.0": ["3"]}),
+    "a line end in a header": ("l.csv", '"user","the\nitem"\nu,a\n', {"item": "the\nitem"}, {"u": ["a"]}),
+    "half a pair of surrogates": ("l.jsonl", '{"user":"\\ud83d\\ude00","item":1}\n', {}, {"😀": ["1"]}),
+    "times that are missing, left out": (
+        "l.csv", "user,item,at what\nu,b,2\nu,x,\nu,a,1\n", {"time": "at what", "where": "`at what` is not null"},
+        {"u": ["a", "b"]},
+    ),
+    "a tab as shells leave it": ("l.csv", "user\titem\nu\ta\n", {"separator": "\\t"}, {"u": ["a"]}),
     "pairs with semicolons": ("l.txt", "u;a b\n", {"format": "pairs", "separator": ";"}, {"u": ["a b"]}),
 }  # fmt: skip
 
@@ -107,6 +127,24 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
         "l.csv", "user,item,t\nu,a,2024-03-31\n", {"time": "t", "time_zone": "Mars"}, "time_zone: expected a name",
     ),
     "a rating in words": ("l.csv", "user,item,r\nu,a,\nu,b,good\n", {"rating": "r"}, "l.csv:3: rating 'good'"),
+    "a decimal comma unsaid": ("l.csv", 'user,item,r\nu,a,"4,5"\n', {"rating": "r"}, "l.csv:2: rating '4,5'"),
+    "a point where commas are said": (
+        "l.csv", "user,item,r\nu,a,1.234\n", {"rating": "r", "decimal": ","}, "l.csv:2: rating '1.234'",
+    ),
+    "a line of Excel's": ("l.csv", "sep=;\nuser;item\nu;a\n", {}, "the first line is Excel's: remove it"),
+    "times that are missing": (
+        "l.csv", "user,item,at what\nu,a,1\nu,b,\n", {"time": "at what"},
+        "l.csv:3: time in column 'at what' is empty; say where: `at what` is not null",
+    ),
+    "half a character": (
+        "l.jsonl", '{"user":1,"item":2}\n{"user":"\\ud83d","item":3}\n', {}, "l.jsonl:2: a character is cut in two",
+    ),
+    "an object of several lines": ("l.json", '{\n"user":1,\n"item":2}\n', {}, "expected one object in each line"),
+    "a rating beyond float32": ("l.csv", "user,item,r\nu,a,1e300\n", {"rating": "r"}, "l.csv:2: rating '1e300'"),
+    "a form without a per cent": (
+        "l.csv", "user,item,t\nu,a,1.2.24\n", {"time": "t", "time_format": "dd.mm.yy"}, "time_format: expected a form",
+    ),
+    "quote and separator alike": ("l.csv", f"{HEAD}u,a\n", {"quote": ","}, "quote and separator are both ','"),
     "no row left": ("l.csv", f"{HEAD}u,a\n", {"where": "item == 'b'"}, "no row passes where: item == 'b'"),
     "a filter of no column": ("l.csv", f"{HEAD}u,a\n", {"where": "itm == 'b'"}, "no column 'itm' for where"),
     "no core": ("l.csv", f"{HEAD}u,a\n", {"min_user": 2}, "min_user 2, min_item 1: no user and item have"),
@@ -142,6 +180,10 @@ def test_what_is_refused(tmp_path: Path, name: str, content: Any, arguments: dic
 @pytest.mark.parametrize(
     ("times", "arguments", "expected"),
     [
+        (["2024-01-31 00:00:00 UTC", "2024-01-31 00:00:00.250 UTC"], {}, [1706659200, 1706659200.25]),
+        (["31 Jan 2024"], {"time_format": "%d %b %Y"}, [1706659200]),
+        (["01/31/2024 01:00 PM"], {"time_format": "%m/%d/%Y %I:%M %p"}, [1706706000]),
+        (["2024-11-03 01:30", "2024-11-03 02:30"], {"time_zone": "America/New_York"}, [1730611800, 1730619000]),
         (["1970-01-01T02:00+02", "1970-01-01 00:00:01 Z", "1970-01-01T00:00:02-0000"], {}, [0, 1, 2]),
         (["2024-10-27 01:30", "2024-10-27 02:30", "2024-10-27 03:30"], {"time_zone": "Europe/Berlin"},
          [1729985400, 1729989000, 1729996200]),
@@ -178,30 +220,62 @@ def test_the_line_of_an_error_in_one_of_many_files(tmp_path: Path) -> None:
         Interactions.read(tmp_path / "log" / "*.parquet")
 
 
+PACK: dict[str, Any] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.sampled_from(" ,;|\t\"'\n"), max_size=6
 )
 IDS = WORDS.map(lambda text: f"x{text}y")
 
 
+ROWS = st.lists(
+    st.tuples(
+        IDS, IDS, st.none() | st.integers(-99, 99).map(lambda tenths: tenths / 10), st.integers(0, 4_000_000_000)
+    ),
+    min_size=1,
+    max_size=8,
+).filter(lambda rows: any(row[2] is not None for row in rows))
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.lists(st.tuples(IDS, IDS), min_size=1, max_size=8),
-    separator=st.sampled_from([",", ";", "|", "\t"]),
+    rows=ROWS,
+    separator=st.sampled_from([",", ";", "|", "\t", "::"]),
     quote=st.sampled_from(['"', "'"]),
     always=st.booleans(),
-    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
     ending=st.sampled_from(["\n", "\r\n"]),
-    packed=st.booleans(),
+    decimal=st.sampled_from([".", ","]),
+    date=st.sampled_from([None, "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%Y-%m-%dT%H:%M:%S%z"]),
+    header=st.booleans(),
+    suffix=st.sampled_from(["", ".gz", ".zst", ".bz2"]),
 )
 def test_any_dialect_is_read_back(
-    tmp_path: Path, rows: Any, separator: str, quote: str, always: bool, encoding: str, ending: str, packed: bool
-) -> None:
-    frame = pl.DataFrame(rows, schema=["who", "what"], orient="row")
-    style: Any = "always" if always else "necessary"
-    text = frame.write_csv(separator=separator, quote_char=quote, quote_style=style, line_terminator=ending)
-    data = text.encode(encoding)
-    path = write(tmp_path, "l.csv.gz" if packed else "l.csv", gzip.compress(data) if packed else data)
-    dialect = {"separator": separator, "quote": quote, "encoding": encoding}
-    log = Interactions.read(path, user="who", item="what", **dialect)
-    assert log.checksum() == Interactions.from_frame(frame, user="who", item="what").checksum()
+    tmp_path: Path, rows: Any, separator: str, quote: str, always: bool, encoding: str, ending: str, decimal: str,
+    date: str | None, header: bool, suffix: str,
+) -> None:  # fmt: skip
+    names = ["who", "what", "stars", "at"]
+    frame = pl.DataFrame(
+        rows, schema=dict(zip(names, [pl.String, pl.String, pl.Float64, pl.Int64], strict=True)), orient="row"
+    )
+    moment = [datetime.fromtimestamp(at, UTC) for at in frame["at"]]
+    text = frame.with_columns(
+        pl.col("stars").map_elements(lambda one: f"{one:.1f}".replace(".", decimal), pl.String),
+        at=pl.Series([at.strftime(date) for at in moment]) if date else pl.col("at").cast(pl.String),
+    )
+    lines = io.StringIO(newline="")
+    # A separator of several characters is one that is in no value.
+    one = "\x1f" if len(separator) > 1 else separator
+    quoting: Any = csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL
+    table = csv.writer(lines, delimiter=one, quotechar=quote, quoting=quoting, lineterminator=ending)
+    table.writerows([*([names] if header else []), *text.rows()])
+    data = lines.getvalue().replace(one, separator).encode(encoding)
+    path = write(tmp_path, f"l.csv{suffix}", PACK[suffix](data))
+    dialect = {"separator": separator, "quote": quote, "encoding": encoding, "decimal": decimal, "time_format": date}
+    named = {"user": "who", "item": "what", "rating": "stars", "time": "at"}
+    log = Interactions.read(path, **named, **dialect, columns=None if header else names)
+    assert log.checksum() == Interactions.from_frame(frame, **named).checksum()

@@ -128,7 +128,12 @@ BROKEN = {
         {"time": "t"},
         r"l\.csv:3: time 'yesterday' in column 't'",
     ),
-    "time missing": ("l.csv", "user,item,t\nu,a,1\nu,b\n", {"time": "t"}, r"l\.csv:3: time None"),
+    "time missing": (
+        "l.csv",
+        "user,item,t\nu,a,1\nu,b\n",
+        {"time": "t"},
+        r"l\.csv:3: time in column 't' is empty; say where: t is not null",
+    ),
     "time infinite": ("l.csv", "user,item,t\nu,a,1\nu,b,inf\n", {"time": "t"}, r"l\.csv:3: time 'inf'"),
     "date": ("l.csv", "user,item,t\nu,a,2020-01-01\nu,b,2020-13-01\n", {"time": "t"}, r"l\.csv:3: time '2020-13-01'"),
     "rating": ("l.csv", "user,item,r\nu,a,5\nu,b,good\n", {"rating": "r"}, r"l\.csv:3: rating 'good'"),
@@ -185,7 +190,7 @@ def test_no_file(tmp_path):
         ({"format": "csv"}, "format: expected one of table, sequences, pairs, sessions, got 'csv'"),
         ({"format": "pairs", "time": "t"}, "time: format='pairs' has no named columns"),
         ({"item": "user"}, "item: column 'user' is already used for user"),
-        ({"title": "title"}, "title: is a column of the item table"),
+        ({"title": "title"}, "title: is about the item table"),
     ],
 )
 def test_arguments(tmp_path, arguments, message):

@@ -190,7 +190,7 @@ def test_order_is_that_of_a_plain_sort() -> None:
         ({"rating": "user"}, "rating: column 'user' is already used for user"),
         ({"wher": "x"}, "unknown setting 'wher'; did you mean 'where'?"),
         ({"query": "SELECT 1"}, "query: goes with uri"),
-        ({"title": "t"}, "title: is a column of the item table"),
+        ({"title": "t"}, "title: is about the item table"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:
@@ -211,6 +211,17 @@ def test_columns_of_mixed_types_become_text() -> None:
     log = Interactions.from_frame(frame, rating="r")
     assert (log.users.raw, log.items.raw) == (("1", "2", "u"), ("7", "a", "b"))
     assert log.frame["rating"].null_count() == 2
+
+
+def test_tables_of_other_libraries_with_columns_of_other_kinds() -> None:
+    numbers = pd.DataFrame([["u", "a"], ["v", "b"]], columns=[0, 1])
+    assert pairs(Interactions.from_frame(numbers, user="0", item="1")) == ["ua", "vb"]
+    with pytest.raises(DataError, match="no column 'user' for user; the columns are '0', '1'"):
+        Interactions.from_frame(numbers)
+    with pytest.raises(ArgumentError, match=r"frame: its columns cannot be read: .*nothing\.csv"):
+        Interactions.from_frame(pl.scan_csv("nothing.csv"))
+    with pytest.raises(DataError, match="rating 1e\\+300"):
+        Interactions.from_frame({"user": ["u"], "item": ["a"], "r": [1e300]}, rating="r")
 
 
 @pytest.mark.parametrize("table", [3, "log.csv", [1, 2], None, {"user": 3}, {"user": "abc"}, Path("log.csv")])

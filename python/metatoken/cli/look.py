@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metatoken.cli.output import print_facts, warn
+from metatoken.cli.output import print_facts, reading, warn
 from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from metatoken.data.guess import Guess
 
 
 def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite: bool, as_json: bool) -> None:
@@ -31,9 +34,11 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
-    guess = guess_log(given if path is None else {"path": path, **given})
-    about = LogSettings.read(guess.settings)
-    log = read_log(about)
+    with reading() as rows:
+        guess = guess_log(given if path is None else {"path": path, **given})
+        about = LogSettings.read(guess.settings)
+        log = read_log(about)
+        rows(log.rows_read)
     raw = _columns(about, guess.others.get("event"))
     facts = overview(log, raw.pop("event", None))
     warnings = [*suspicions(guess, raw), *audit(log).warnings]
@@ -43,14 +48,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
             json.dumps({"data": understood, "facts": dict(facts), "notes": log.notes, "warnings": warnings}, indent=2)
         )
     else:
-        shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
-        print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])
-        print()
-        print_facts(facts)
-        for note in log.notes:
-            print(note)
-        for warning in warnings:
-            warn(warning)
+        _print(guess, [*facts, *(("note", note) for note in log.notes)], warnings)
     if write is not None:
         with atomic_file(write) as work:
             work.write_text(configuration(guess, log), encoding="utf-8")
@@ -58,6 +56,15 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
             print(f"\nwritten to {write}; next: metatoken train {write}")
     elif not as_json:
         print("\nnext: the same with --write config.yaml, then metatoken train config.yaml")
+
+
+def _print(guess: Guess, facts: list[tuple[str, object]], warnings: list[str]) -> None:
+    shown = [(name, value) for name, value in guess.settings.items() if name != "path"]
+    print_facts([(name, f"{value}  ({guess.reasons.get(name, 'as given')})") for name, value in shown])
+    print()
+    print_facts(facts)
+    for warning in warnings:
+        warn(warning)
 
 
 def _columns(about: Any, event: str | None) -> dict[str, Any]:

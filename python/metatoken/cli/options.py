@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from metatoken.cli.output import warn
+from metatoken.cli.output import reading, warn
 from metatoken.config import Settings, spec_of
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
@@ -53,7 +53,9 @@ def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSett
     from metatoken.data.split import split_log
 
     about = LogSettings.read({"path": path, **given})
-    log = read_log(about)
+    with reading() as rows:
+        log = read_log(about)
+        rows(log.rows_read)
     for note in log.notes:
         print(note, file=sys.stderr)
     for warning in audit(log).warnings:

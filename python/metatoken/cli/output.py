@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def check_output(path: Path, overwrite: bool, kind: str) -> None:
     check_folder(path, kind)
 
 
+LONG = 1.0  # seconds after which reading a log is worth a word
 WIDE = 160  # columns that the whole table of metrics takes
 NARROW = 190  # columns below which a comparison shows the main metrics
 PIPE = 200  # columns of what is no terminal
@@ -58,6 +60,21 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int], None]]:
+    """A bar while a log is read; where that took long, rows and rows a second on stderr.
+
+    Yields:
+        A function that is told how many rows there were.
+    """
+    rows: list[int] = []
+    began = time.perf_counter()
+    with progress_bar("reading the log"):
+        yield rows.append
+    if rows and (seconds := time.perf_counter() - began) > LONG:
+        print(f"read {rows[0]:,} rows in {seconds:.1f} s, {rows[0] / seconds:,.0f} a second", file=sys.stderr)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

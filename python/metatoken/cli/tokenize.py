@@ -80,7 +80,7 @@ def tokenize_split(
     from metatoken.tokens.files import attribute_links
     from metatoken.tokens.vocabulary import Vocabulary
 
-    links = attribute_links(settings, split.log, items=about.items, item=about.item, item_id=about.item_id)
+    links = attribute_links(settings, split.log, about)
     with progress_bar("tokens") as progress:
         return Vocabulary.fit(
             split.train, settings, attributes=links, seed=seed, threads=threads, source=split.log.checksum(),

@@ -13,6 +13,7 @@ from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.parts import SHORTEST
 from metatoken.data.split import leave_last_out
+from metatoken.data.times import suspicious
 
 # Neighbours in random order ascend half of the time. Above SORTED nothing but a sort explains the share; above
 # LEANING part of the order comes from the ids, as in logs whose days are sorted inside by product.
@@ -106,7 +107,8 @@ def audit(log: Interactions) -> AuditReport:
         targets=len(split.test),
         non_finite_ratings=int((~ratings.drop_nulls().is_finite()).sum()),
     )
-    report.warnings.extend([*_order_warnings(report), *_count_warnings(report)])
+    odd = [] if times is None or len(log) == 0 else suspicious(log.frame["timestamp"])
+    report.warnings.extend([*odd, *_order_warnings(report), *_count_warnings(report)])
     return report
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ class RawTable:
         place: File and line number (from 1) of a 0-based row; no line where rows are not lines.
         names: Columns that the source has, doubles included; the frame may hold fewer.
         value_of: Of JSON lines, the value of a row and column before it became text.
+        decimal: Mark of fractions in text.
     """
 
     frame: pl.DataFrame
@@ -36,6 +38,7 @@ class RawTable:
     place: Callable[[int], tuple[object, int | None]] | None = None
     names: list[str] = field(default_factory=list)
     value_of: Callable[[int, str], Any] | None = None
+    decimal: str = "."
 
     def error(self, message: str, row: int | None = None) -> DataError:
         """The error of this table, at a row where one is given."""
@@ -64,6 +67,8 @@ class RawTable:
         hint = f"; did you mean {guess!r}?" if guess else ""
         if len(names) == 1 and (marks := [mark for mark in ";\t|," if mark in names[0]]):
             hint = f"; if {marks[0]!r} separates them, say separator: {marks[0]!r}"
+        if names and (told := re.fullmatch(r"sep=(.?)", names[0])):
+            hint = f"; the first line is Excel's: remove it, and say separator: {told[1] or ','!r}"
         raise self.error(f"no column {name!r} for {argument}; the columns are {', '.join(map(repr, names))}{hint}")
 
     def filter(self, mask: pl.Series) -> RawTable:
@@ -110,7 +115,21 @@ def refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expec
     """Raises the error of the first bad value, if there is one."""
     if bad.any():
         row = int(bad.arg_max() or 0)
+        if argument == "time" and raw[row] in (None, ""):
+            raise table.error(f"time in column {raw.name!r} is empty; say where: {_quoted(raw.name)} is not null", row)
         raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
+
+
+def _quoted(name: str) -> str:
+    """A column as a filter names it."""
+    return name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`"
+
+
+def as_numbers(text: pl.Series, decimal: str) -> pl.Series:
+    """Numbers as float64, null where a value is none; a point is no mark of thousands."""
+    if decimal != "." and text.dtype == pl.String:
+        text = text.str.replace_all(".", "?", literal=True).str.replace(decimal, ".", literal=True)
+    return text.cast(pl.Float64, strict=False)
 
 
 def ratings(table: RawTable, name: str) -> pl.Series:
@@ -120,13 +139,14 @@ def ratings(table: RawTable, name: str) -> pl.Series:
     if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype == pl.Null):
         raise table.error(f"column {name!r} for rating holds {raw.dtype}, expected numbers")
     text = raw.str.strip_chars().replace("", None) if raw.dtype == pl.String else raw
-    number = text.cast(pl.Float64, strict=False)
+    number = as_numbers(text, table.decimal)
     if raw.dtype.is_float():
         number = text = number.fill_nan(None)
+    number = number.cast(pl.Float32)  # which larger ones do not fit
     refuse(table, raw, text.is_not_null() & ~number.is_finite().fill_null(False), "rating", expected)
     if number.null_count() == len(number):
         raise table.error(f"column {name!r} for rating is empty in every row")
-    return number.cast(pl.Float32)
+    return number
 
 
 def texts(table: RawTable, name: str, argument: str) -> pl.Series:

@@ -46,7 +46,7 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
     Raises:
         DataError: There is no such file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -10,6 +10,10 @@ import pyarrow as pa
 
 from metatoken.errors import ArgumentError
 
+# What libraries raise for a table that they cannot give; a lazy one may read files.
+VALUES = (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError)
+UNREADABLE = (*VALUES, pa.ArrowException, AttributeError, OSError)
+
 
 def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> pl.DataFrame:
     """A table as a frame of polars.
@@ -25,26 +29,18 @@ def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> 
     """
     try:
         if isinstance(table, pl.LazyFrame):
-            known = table.collect_schema().names()
-            return table.select(name for name in known if wanted is None or name in wanted).collect()
+            return table.select(_used(table.collect_schema().names(), wanted)).collect()
         if isinstance(table, pl.DataFrame):
             return table
         if hasattr(table, "iloc") and hasattr(table, "columns"):
             # Column by column: one of mixed types, which Arrow refuses, costs the others nothing.
-            used = [name for name in table.columns if wanted is None or name in wanted]
+            used = _used(list(table.columns), wanted)
             return pl.DataFrame([_column(str(name), table[name]) for name in used])
         if isinstance(table, Mapping):
             return pl.DataFrame([_column(str(name), values) for name, values in table.items()])
         if hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
             return from_arrow(table)
-    except (
-        pl.exceptions.PolarsError,
-        pa.ArrowException,
-        TypeError,
-        ValueError,
-        AttributeError,
-        OverflowError,
-    ) as error:
+    except UNREADABLE as error:
         raise ArgumentError(argument, f"its columns cannot be read: {str(error).splitlines()[0]}") from error
     expected = "a table of polars, pandas or Arrow, or a mapping from names to columns"
     raise ArgumentError(argument, f"expected {expected}; got {type(table).__name__}")
@@ -55,7 +51,7 @@ def _column(name: str, values: Any) -> pl.Series:
         raise ValueError(f"{name} is {type(values).__name__}, expected a list of values")
     try:
         return pl.Series(name, values, nan_to_null=True)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+    except VALUES:
         return pl.Series(name, [_text(value) for value in values], dtype=pl.String)
 
 
@@ -63,6 +59,13 @@ def _text(value: Any) -> str | None:
     """A value among others of other types; none where it is missing, as pandas has it."""
     missing = value is None or value != value or type(value).__name__ == "NAType"  # noqa: PLR0124 (NaN)
     return None if missing else str(value)
+
+
+def _used(names: list[Any], wanted: Sequence[str] | None) -> list[Any]:
+    """The columns that are wanted, by their names as text; all of them where one is missing, for the message."""
+    if wanted is None or not set(wanted) <= {str(name) for name in names}:
+        return names
+    return [name for name in names if str(name) in wanted]
 
 
 def from_arrow(table: Any) -> pl.DataFrame:

@@ -9,17 +9,16 @@ import csv
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from metatoken.data.columns import RawTable
+from metatoken.data.columns import RawTable, ratings
 from metatoken.data.files import decode, find_files, read_bytes, suffix_of
+from metatoken.data.guess_items import guess_items
+from metatoken.data.guess_times import guess_time
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
 from metatoken.data.settings import Dialect
-from metatoken.data.times import ISO, UNITS, looks_numeric
 from metatoken.errors import DataError, MetatokenError
 
 LINES = 1000  # that decide about a separator
@@ -33,22 +32,18 @@ ROLES = {
     "item": (
         "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
         "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
-        "what recipe"
+        "what recipe stockcode productcode itemcode news newsid anime animeid hotel hotelid app appid course courseid"
     ),
-    "time": "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat",
+    "time": (
+        "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat "
+        "invoicedate orderdate purchasedate reviewdate"
+    ),
     "rating": "rating stars overall score rate ratings grade",
     "review": "review reviewtext text comment body content",
     "summary": "summary headline reviewsummary",
     "explanation": "explanation",
     "event": "event eventtype type action behavior behaviour activity interaction",
 }
-DATES = ("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%Y%m%d")
-FORMS = [
-    f"{date}{clock}"
-    for date in DATES
-    for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S")
-]  # fmt: skip
-SENSIBLE = (1980, 2100)  # years of a log
 
 
 @dataclass
@@ -91,20 +86,39 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
         table = _guess_file(found, Path(given["path"]))
     if table is not None:
         _guess_columns(found, table)
+        if "items" in found.settings:
+            guess_items(found, table, _dialect_of)
     return found
+
+
+def _dialect_of(own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Separator and encoding of a text file."""
+    found, suffix = Guess({**own, "path": path}), suffix_of(path)
+    if suffix in (*PARQUET, *JSON_LINES):
+        return {}
+    _guess_separator(found, _text_lines(found, path)[:LINES], suffix)
+    separator = found.settings.get("separator", SEPARATORS.get(suffix))
+    return {"encoding": found.settings.get("encoding", "utf-8")} | ({"separator": separator} if separator else {})
+
+
+def _text_lines(found: Guess, path: Path) -> list[str]:
+    """Lines of a text file that are not blank, and its encoding."""
+    data = read_bytes(path)
+    encoding = _encoding(data)
+    if encoding != "utf-8":
+        found.add("encoding", encoding, "not every byte is UTF-8")
+    text = decode(path, data, found.settings.get("encoding", "utf-8"))
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _guess_file(found: Guess, path: Path) -> RawTable | None:
     """Format and dialect; the table, where it is one."""
     files = find_files(path, TABLES if path.is_dir() else ())
-    suffix, data = suffix_of(files[0]), read_bytes(files[0])
+    suffix = suffix_of(files[0])
     if suffix not in (*PARQUET, *JSON_LINES):
-        encoding = _encoding(data)
-        if encoding != "utf-8":
-            found.add("encoding", encoding, "not every byte is UTF-8")
-        lines = decode(files[0], data, found.settings.get("encoding", "utf-8")).splitlines()
-        lines = [line for line in lines if line.strip()]
-        if found.settings.get("format", "table") != "table" or not _guess_separator(found, lines[:LINES], suffix):
+        lines = _text_lines(found, files[0])
+        is_table = _guess_separator(found, lines[:LINES], suffix) or _has_names(found, lines)
+        if found.settings.get("format", "table") != "table" or not is_table:
             _guess_lines(found, lines)
             return None
         _guess_header(found, lines[:LINES], suffix)
@@ -157,6 +171,15 @@ def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
     return True
 
 
+def _has_names(found: Guess, lines: list[str]) -> bool:
+    """Whether blanks divide a table: its first line names columns, and every line has as many words."""
+    words = [line.split(" ") for line in lines[:LINES]]
+    named = all(_named(role, ROLES[role].split(), words[0]) for role in ("user", "item"))
+    if named and len({len(one) for one in words}) == 1 and len(words) > 1:
+        found.add("separator", " ", "the first line names columns")
+    return "separator" in found.settings
+
+
 def _guess_lines(found: Guess, lines: list[str]) -> None:
     words = [line.split() for line in lines]
     if all(len(one) == 2 for one in words):
@@ -172,7 +195,8 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
     mark = found.settings.get("separator") or SEPARATORS[suffix]
     rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
     first = [name.strip() for name in rows[0]]
-    is_header = len(set(first)) == len(first) and all(first) and not any(_is_number(one) for one in first)
+    # pandas gives its index no name.
+    is_header = len(set(first)) == len(first) and all(first[1:]) and not any(_is_number(one) for one in first)
     if is_header or "columns" in found.settings:
         return
     names = ["user", "item", *(f"column{at}" for at in range(3, len(first) + 1))][: len(first)]
@@ -180,7 +204,7 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
         numbers = [float(row[at]) for row in rows if len(row) > at and _is_number(row[at])]
         if numbers and min(numbers) >= 1e8:
             names[at] = "time" if "time" not in names else names[at]
-        elif numbers and min(numbers) >= 0 and max(numbers) <= 100 and "rating" not in names:
+        elif numbers and min(numbers) >= 0 and 0 < max(numbers) <= 100 and "rating" not in names:
             names[at] = "rating"
     found.add("columns", names, "the first line holds values, so it is no header; check the names")
 
@@ -199,9 +223,9 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
         if role in ("user", "item") and name is None:
             known = ", ".join(map(repr, names))
             raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}", table.path)
-        if name is None or (role == "rating" and not _are_ratings(table, name)):
+        if name is None or (role == "rating" and not _are_ratings(found, table, name)):
             continue
-        if role == "time" and not _guess_time(found, table, name):
+        if role == "time" and not guess_time(found, table, name):
             continue
         taken.add(name)
         if role in ("event", "review", "summary", "explanation"):
@@ -214,59 +238,21 @@ def _named(role: str, words: list[str], names: list[str]) -> str | None:
     """The column whose name is one of some words, or holds one that cannot be part of another word."""
     plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
     exact = next((plain[word] for word in words if word in plain), None)
+    if role == "rating":
+        longer = (name for key, name in plain.items() if re.search(r"^(?!avg|average|mean).*ratings?$", key))
+        return exact or next(longer, None)
     longer = (name for key, name in plain.items() if any(len(word) > 3 and key.startswith(word) for word in words))
     return exact or (next(longer, None) if role in ("user", "item", "time") else None)
 
 
-def _are_ratings(table: RawTable, name: str) -> bool:
-    from metatoken.data.columns import ratings
-
-    try:
-        ratings(table, name)
-    except MetatokenError:
-        return False
-    return True
-
-
-def _guess_time(found: Guess, table: RawTable, name: str) -> bool:
-    """Whether a column holds times, and the form of their dates."""
-    raw = table.column(name, "time")
-    if raw.dtype in (pl.Date, pl.Datetime):
-        return True
-    text = raw.cast(pl.String, strict=False).str.strip_chars()
-    if "time_format" in found.settings or text.str.contains(ISO).all():
-        return True
-    if looks_numeric(text):
-        number = text.cast(pl.Float64, strict=False)
-        whole = number.null_count() == 0
-        if whole and float(number.min() or 0) >= 1e8:  # type: ignore[arg-type]
-            middle = abs(float(number.median() or 0))  # type: ignore[arg-type]
-            unit = next(unit for unit, least in UNITS.items() if middle >= least)
-            found.reasons["time"] = f"numbers of the size of {unit} since 1970"
-            return True
-        if not text.str.contains(r"^(19|20)\d{6}$").all():
-            return whole
-    fits = [form for form in FORMS if _fits(text, form)]
-    if not fits:
-        said = f"{name} could hold times, but not every value can be read ({text[0]!r}); say --time and --time-format"
-        found.warnings.append(said)
-        return False
-    found.add("time_format", fits[0], f"reads every value, such as {text[0]}")
-    if len(fits) > 1:
-        found.warnings.append(f"the dates of {name} could be {' or '.join(fits)}; {fits[0]} is taken")
-    return True
-
-
-def _fits(text: pl.Series, form: str) -> bool:
-    head = text.head(LINES)
-    for part in (head, text):  # most forms fail at once
+def _are_ratings(found: Guess, table: RawTable, name: str) -> bool:
+    """Whether a column holds numbers, perhaps with a decimal comma."""
+    for mark in (".", ",") if "decimal" not in found.settings else (table.decimal,):
         try:
-            if "%H" in form:
-                years = part.str.to_datetime(form, strict=False).dt.year()
-            else:
-                years = part.str.to_date(form, strict=False).dt.year()
-        except pl.exceptions.PolarsError:
-            return False
-        if years.null_count() or not years.is_between(*SENSIBLE).all():
-            return False
-    return True
+            ratings(replace(table, decimal=mark), name)
+        except MetatokenError:
+            continue
+        if mark == ",":
+            found.add("decimal", mark, f"{name} has fractions behind a comma")
+        return True
+    return False

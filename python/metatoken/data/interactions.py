@@ -232,8 +232,10 @@ def read_log(about: LogSettings) -> Interactions:
         raw = _read_files(about, wanted)
     log = Interactions.of(assemble(raw, about))
     if about.items is not None:
-        log = log.with_items(read_table(about.items, None), about)
-    return log if about.texts is None else read_texts(log, **vars(about.texts))
+        log = log.with_items(read_table(about.items, None, about.items_dialect), about)
+    if about.texts is None:
+        return log
+    return read_texts(log, **vars(about.texts), dialect=about.beside(about.texts.path))
 
 
 def _read_files(about: LogSettings, wanted: list[str]) -> RawTable:

@@ -75,7 +75,7 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             "name one of them with title= or categories="
         )
     used = {key, names.title, names.categories, *table.columns}
-    others = [attribute(raw.frame[name]) for name in raw.frame.columns if name not in used]
+    others = [attribute(raw.frame[name], raw.decimal) for name in raw.frame.columns if name not in used]
     table = table.with_columns(column for column in others if column is not None)
     table = table.filter(pl.col("item") >= 0).sort("item")
     if table.height == 0:
@@ -97,7 +97,7 @@ def _with_lists(raw: RawTable, name: str) -> RawTable:
     return replace(raw, frame=raw.frame.with_columns(lists.alias(name)))
 
 
-def attribute(raw: pl.Series) -> pl.Series | None:
+def attribute(raw: pl.Series, decimal: str = ".") -> pl.Series | None:
     """A column of an item table as one of a few types, so that filters need to know no other.
 
     Text that holds nothing but whole numbers, numbers, `true` and `false`, or JSON lists becomes int64, float64, bool
@@ -120,11 +120,11 @@ def attribute(raw: pl.Series) -> pl.Series | None:
         return None
     else:
         text = raw.dt.to_string("iso") if dtype.is_temporal() else raw.cast(pl.String).str.strip_chars()
-        column = _typed(columns.unescape(text.fill_null("")).replace("", None))
+        column = _typed(columns.unescape(text.fill_null("")).replace("", None), decimal)
     return None if column is None or column.null_count() == len(column) else column.rechunk()
 
 
-def _typed(text: pl.Series) -> pl.Series | None:
+def _typed(text: pl.Series, decimal: str) -> pl.Series | None:
     """The type that all texts of a column share."""
     given = text.drop_nulls()
     if len(given) == 0:
@@ -132,8 +132,7 @@ def _typed(text: pl.Series) -> pl.Series | None:
     if given.is_in(["true", "false", "True", "False"]).all():
         return text.str.to_lowercase() == "true"
     if not given.str.contains(r"^[+-]?0[0-9]").any():
-        for dtype in (pl.Int64, pl.Float64):
-            number = text.cast(dtype, strict=False)
+        for number in (text.cast(pl.Int64, strict=False), columns.as_numbers(text, decimal)):
             if number.null_count() == text.null_count() and number.drop_nulls().is_finite().all():
                 return number
     if given.str.starts_with("[").all() and given.str.ends_with("]").all():

@@ -87,5 +87,9 @@ def configuration(guess: Guess, log: Interactions) -> str:
             lines.append(f"  # where: {column} == '...'  # only rows of one kind of event")
         else:
             lines.append(f"  # {role}: {column}  # for tasks that read or write texts (model.tasks)")
+    if "items" not in guess.settings:
+        lines.append(
+            "  # items: FILE  # a table about items: titles, and columns that recommendations can be filtered by"
+        )
     lines.append(f"  # min_user: {CORE}  # leave out users, and with min_item items, of fewer rows")
     return "\n".join([*lines, "# `metatoken config` shows every other key with its default.", ""])

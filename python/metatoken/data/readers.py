@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from metatoken.data.files import (
     suffix_of,
 )  # fmt: skip
 from metatoken.data.frames import from_arrow
+from metatoken.data.json_lines import read_json_lines
 from metatoken.data.settings import Dialect
 from metatoken.errors import DataError
 
@@ -43,7 +43,7 @@ PARQUET = (".parquet", ".pq")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*SEPARATORS, *PARQUET, *JSON_LINES)
 BATCH = 50_000  # rows that are Python objects at once
-UNIT = "\x1f"  # takes the place of a separator of several characters
+UNITS = "\x1f\x1e\x1d\x1c"  # one that is not in the text takes the place of a separator of several characters
 
 
 def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect | None = None) -> RawTable:
@@ -57,7 +57,7 @@ def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect 
     table = joined(Path(path), parts)
     if table.frame.height == 0 and table.frame.width:
         raise DataError("the file has columns but no rows", path)
-    return table
+    return replace(table, decimal=how.decimal)
 
 
 def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTable:
@@ -65,7 +65,7 @@ def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTabl
     if suffix in PARQUET:
         return _read_parquet(path, data, wanted)
     if suffix in JSON_LINES:
-        return _read_json_lines(path, decode(path, data, how.encoding), wanted)
+        return read_json_lines(path, decode(path, data, how.encoding), wanted)
     separator = how.separator or SEPARATORS.get(suffix)
     if separator is None:
         known = " ".join(TABLES)
@@ -74,12 +74,19 @@ def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTabl
         )
         raise DataError(f"{said}need separator; other logs need format='sequences', 'pairs' or 'sessions'", path)
     quote = how.quote if how.quote is not None else "" if separator == "\t" else '"'
+    if quote == separator:
+        raise DataError(f"quote and separator are both {quote!r}", path)
     check_text(path, data, how.encoding)
-    if len(separator.encode()) > 1 or how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
-        text = decode(path, data, how.encoding)
-        data = (text if len(separator) == 1 else text.replace(separator, UNIT)).encode()
-        separator = separator if len(separator) == 1 else UNIT
-    return _read_csv(path, data.removeprefix(BYTE_ORDER_MARK), separator, quote, how.columns, wanted)
+    if how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+        data = decode(path, data, how.encoding).encode()
+    data, mark = data.removeprefix(BYTE_ORDER_MARK), separator
+    if len(separator.encode()) > 1:
+        mark = next((one for one in UNITS if one.encode() not in data), UNITS[0])
+        data = data.replace(separator.encode(), mark.encode())
+    table = _read_csv(path, data, mark, quote, how.columns, wanted)
+    if mark != separator and quote:  # inside of quotation marks it is text
+        table = replace(table, frame=table.frame.with_columns(pl.all().str.replace_all(mark, separator, literal=True)))
+    return table
 
 
 def _with_partition(table: RawTable, values: dict[str, str]) -> RawTable:
@@ -204,51 +211,6 @@ def _read_parquet(path: Path, data: bytes, wanted: Sequence[str] | None) -> RawT
     except (pa.ArrowException, pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise DataError(f"damaged Parquet file: {str(error).splitlines()[0]}", path) from error
     return RawTable(frame, path, names=names)
-
-
-def _read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawTable:
-    if text.lstrip().startswith("["):
-        raise DataError("the content is one JSON array; write one object per line (JSON lines)", path, 1)
-    lines = text.split("\n")
-    numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
-
-    def value_of(row: int, name: str) -> Any:
-        return _json_object(path, lines[numbers[row] - 1], numbers[row]).get(name)
-
-    names = list(
-        dict.fromkeys(name for number in numbers[:1000] for name in _json_object(path, lines[number - 1], number))
-    )
-    schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
-    try:
-        frame = pl.scan_ndjson(text.encode(), schema=schema).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        frame = pl.DataFrame(schema=schema)
-    if frame.height != len(numbers):  # something that polars does not take, such as NaN; or a broken line
-        objects = (_json_object(path, lines[number - 1], number) for number in numbers)
-        rows = ([_json_text(one.get(name)) for name in schema] for one in objects)
-        parts = [pl.DataFrame(schema=schema)]
-        while batch := list(islice(rows, BATCH)):
-            parts.append(pl.DataFrame(batch, schema=schema, orient="row"))
-        frame = pl.concat(parts)
-    absent = [name for name in frame.columns if name not in names and frame[name].null_count() == frame.height]
-    return RawTable(frame.drop(absent), path, lambda row: (path, numbers[row]), names, value_of)
-
-
-def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"broken JSON: {error}", path, number) from error
-    if not isinstance(value, dict):
-        raise DataError(f"expected a JSON object such as {{...}}, got {line.strip()[:40]}", path, number)
-    return value
-
-
-def _json_text(value: Any) -> str | None:
-    """A value as polars makes it text."""
-    if value is None or isinstance(value, str) or value != value:  # noqa: PLR0124 (NaN is no value)
-        return value if isinstance(value, str) else None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value, ensure_ascii=False)
 
 
 def read_lines(path: str | Path, form: str, dialect: Dialect | None = None) -> RawTable:

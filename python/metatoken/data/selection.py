@@ -28,7 +28,7 @@ def select_where(table: RawTable, where: str) -> tuple[RawTable, str]:
     typed = {}
     for name in names_in(node):
         raw = table.column(name, "where")
-        found = attribute(raw)
+        found = attribute(raw, table.decimal)
         typed[name] = pl.Series(name, [None] * len(raw), dtype=pl.String) if found is None else found.alias(name)
     frame = pl.DataFrame(typed)
     kinds = {name: KINDS[dtype] for name, dtype in frame.schema.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from metatoken.config import SettingError, Settings, setting
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
 SplitName = Literal["leave-last-out", "time", "ratio", "part", "files", "none"]
+ITS_OWN = ("separator", "encoding", "columns")  # of the item table, where it is not as the log
 READING, KEEPING, ITEMS, HOLDING = "Reading the log", "What is kept of it", "Item table", "What is held out"
 
 
@@ -42,6 +43,17 @@ def parse_columns(value: Any) -> tuple[str, ...]:
     return names
 
 
+def parse_separator(value: Any) -> str:
+    """A separator; a tab may be written as shells leave it.
+
+    Raises:
+        ValueError: It is no text.
+    """
+    if isinstance(value, str):
+        return "\t" if value in ("\\t", "tab") else value
+    raise ValueError(f"expected text such as ; or |, got {value!r}")
+
+
 @dataclass(frozen=True)
 class TextTableSettings(Settings):
     """A table of texts by user and item beside the log; the keys are those of `data.text_table.read_texts`."""
@@ -64,12 +76,16 @@ class Dialect(Settings):
 
     path: Path | None = setting(None, "A file, a folder, or a pattern such as logs/2024-*.csv.gz.")
     separator: str | None = setting(
-        None, "Separator of a table's columns, by default a comma or (.tsv) a tab; of lines, a blank.", group=READING
+        None,
+        "Separator of a table's columns, by default a comma or (.tsv) a tab; of lines, a blank.",
+        parse=parse_separator,
+        group=READING,
     )
     quote: str | None = setting(
         None, 'Quotation mark of a table, by default " in .csv and none in .tsv; "" means none.', group=READING
     )
     encoding: str = setting("utf-8", "Encoding of text files, e.g. latin-1, cp1252, utf-16.", group=READING)
+    decimal: Literal[".", ","] = setting(".", "Decimal mark of ratings, prices and other numbers.", group=READING)
     columns: tuple[str, ...] | None = setting(
         None, "Names of the columns of a text table that has no header.", parse=parse_columns, group=READING
     )
@@ -126,6 +142,16 @@ class LogSettings(Dialect):
         None, "Its column of item ids; by default item_id, else the name given as item.", group=ITEMS
     )
     title: str | None = setting(None, "Its column of titles; by default title where there is one.", group=ITEMS)
+    items_separator: str | None = setting(
+        None,
+        "Its separator; by default that of the log, where the names of both files end alike.",
+        parse=parse_separator,
+        group=ITEMS,
+    )
+    items_encoding: str | None = setting(None, "Its encoding; by default that of the log.", group=ITEMS)
+    items_columns: tuple[str, ...] | None = setting(
+        None, "Names of its columns, if it has no header.", parse=parse_columns, group=ITEMS
+    )
     categories: str | None = setting(
         None,
         'Its column of categories (lists, or text split on "|"); by default categories where there is one.',
@@ -169,6 +195,18 @@ class LogSettings(Dialect):
         self._check_columns()
         self._check_split()
 
+    def beside(self, path: Path | str) -> Dialect:
+        """How a table beside the log is written: as the log, but what depends on the ending of a name."""
+        alike = self.path is not None and Path(path).suffix == self.path.suffix
+        separator, quote = (self.separator, self.quote) if alike else (None, None)
+        return Dialect(path=Path(path), separator=separator, quote=quote, encoding=self.encoding, decimal=self.decimal)
+
+    @property
+    def items_dialect(self) -> Dialect:
+        """How the item table is written."""
+        own = {name: value for name in ITS_OWN if (value := getattr(self, f"items_{name}")) is not None}
+        return replace(self.beside(str(self.items)), **own)
+
     def _check_columns(self) -> None:
         named = {name: getattr(self, name) for name in ("time", "rating", "review", "summary", "explanation", "part")}
         given = {name: column for name, column in named.items() if column is not None}
@@ -184,10 +222,12 @@ class LogSettings(Dialect):
         self._check_companions()
 
     def _check_companions(self) -> None:
+        if self.time_format is not None and "%" not in self.time_format:
+            raise SettingError(("time_format",), f"expected a form such as %d.%m.%Y %H:%M, got {self.time_format!r}")
         if self.items is None:
-            for name in ("item_id", "title", "categories"):
+            for name in ("item_id", "title", "categories", *(f"items_{one}" for one in ITS_OWN)):
                 if getattr(self, name) is not None:
-                    raise SettingError((name,), "is a column of the item table; give its file as items")
+                    raise SettingError((name,), "is about the item table; give its file as items")
         if self.time is None:
             for name in ("time_format", "time_zone", "since", "until"):
                 if getattr(self, name) is not None:
@@ -206,6 +246,11 @@ class LogSettings(Dialect):
         if (self.part is None) == (self.split == "part") and self.split != "none":
             raise SettingError(("part",), "goes with split part: a column that says train, validation or test")
         self._check_split_files()
+        if self.items is not None:
+            try:
+                self.items_dialect.check()
+            except SettingError as error:
+                raise SettingError((f"items_{error.path[-1]}",), error.said) from error
         if self.validation_share + self.test_share >= 1:
             raise SettingError(("test_share",), "expected validation_share and test_share to sum to less than 1")
 

@@ -13,6 +13,7 @@ from metatoken.data.columns import RawTable
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.readers import read_raw
+from metatoken.data.settings import Dialect
 from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ def read_texts(
     explanation: str | None = None,
     title: str | None = None,
     add_pairs: bool = False,
+    dialect: Dialect | None = None,
 ) -> Interactions:
     """Adds the texts of a table to the log.
 
     The first row of a pair gets its texts, and keeps the log's own where the table has none. Users and items must be
     known to the log. `data.settings.TextTableSettings` describes the table (CSV, TSV, Parquet or JSON lines, one row
-    per pair) and the arguments that name its columns.
+    per pair) and the arguments that name its columns, `dialect` how it is written.
 
     Raises:
         ArgumentError: No text column is named.
@@ -46,7 +48,7 @@ def read_texts(
     if not given:
         raise ArgumentError("texts", f"expected the name of a column for at least one of {', '.join(named)}")
     wanted = [user, item, *given.values(), *([] if title is None else [title])]
-    raw = read_raw(path, "table", list(dict.fromkeys(wanted)))
+    raw = read_raw(path, "table", list(dict.fromkeys(wanted)), dialect)
     rows = {"user": _rows(log.users, raw, user, path), "item": _rows(log.items, raw, item, path)}
     frame = pl.DataFrame(rows | {name: columns.texts(raw, column, name) for name, column in given.items()})
     twice = frame.filter(frame.select("user", "item").is_duplicated())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -14,11 +15,13 @@ from metatoken.errors import ArgumentError
 EXACT = 2.0**53
 EXPECTED = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z; say time_format for another date"
 # Date, hours and minutes, seconds, fraction, zone; each with all of its digits, so that 31-01-24 is no year 31.
-ISO = r"^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([zZ]|[+-]\d\d(?::?\d\d)?)?)?$"
+ISO = r"^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([zZ]|UTC|[+-]\d\d(?::?\d\d)?)?)?$"
 YEAR = "a year of four digits; say %y in time_format for two"
 FIRST_YEAR = 1000  # below it, a year of four digits was two digits
 # Seconds since 1970 have ten digits, finer units three more each.
 UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 0.0}
+EARLY = 1e8  # seconds since 1970: numbers below, which is 1973, are counters or ranks
+SENSIBLE = (315532800.0, 4102444800.0)  # 1980 and 2100, in seconds since 1970
 A_SECOND = {"nanoseconds": 10**9, "microseconds": 10**6, "milliseconds": 1000, "seconds": 1}
 
 
@@ -61,6 +64,25 @@ def unit_of(values: pl.Series) -> str:
     """The unit that numbers of today's size are in, if they count from 1970."""
     middle = abs(float(values.median() or 0))  # type: ignore[arg-type]
     return next(unit for unit, least in UNITS.items() if middle >= least)
+
+
+def suspicious(values: pl.Series) -> Iterator[str]:
+    """What looks wrong about times that count from 1970, a sentence each: other units, and years that no log has."""
+    unit = unit_of(values)
+    seconds = values.cast(pl.Float64) / A_SECOND[unit]
+    if abs(float(seconds.median() or 0)) < EARLY:  # type: ignore[arg-type]
+        return
+    least = UNITS[unit]
+    above = min((one for one in UNITS.values() if one > least), default=np.inf)
+    size = values.cast(pl.Float64).abs()
+    other = (size >= EARLY) & ((size < least) | (size >= above))
+    odd = ~other & ~seconds.is_between(*SENSIBLE)
+    for rows, said in (
+        (other, f"are of another unit than the others, which are {unit} since 1970; their place in the order is wrong"),
+        (odd, "lie before 1980 or after 2100; check the column, and how its dates are read (time_format)"),
+    ):
+        if rows.any():
+            yield f"{int(rows.sum()):,} of {len(values):,} times, e.g. {values[int(rows.arg_max() or 0)]}, {said}."
 
 
 def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: str | None) -> float:
@@ -142,7 +164,7 @@ def _iso(table: RawTable, raw: pl.Series, zone: str | None) -> pl.Series:
     refuse(table, raw, (naive.dt.year() < FIRST_YEAR).fill_null(False), "time", YEAR)
     if offset.null_count() == len(offset):
         return _zoned(table, raw, naive, zone)
-    digits = offset.str.replace(r"(?i)^z$", "+00").str.replace(":", "", literal=True)
+    digits = offset.str.replace(r"^([zZ]|UTC)$", "+00").str.replace(":", "", literal=True)
     hours = digits.str.slice(0, 3).cast(pl.Int64) * 60
     minutes = digits.str.slice(3, 2).replace("", "0").cast(pl.Int64)
     shift = hours + pl.select(pl.when(digits.str.starts_with("-")).then(-minutes).otherwise(minutes)).to_series()

@@ -138,7 +138,10 @@ def _read(config: Config, say: Say, resume: bool) -> Split:
         task = next(iter(config.needs))
         said = f"a run with the task {task} holds random rows out and learns its tokens from the others"
         raise ConfigError(f"vocabulary: {said}; leave `vocabulary` out")
+    began = time.monotonic()
     log = read_log(config)
+    if (seconds := time.monotonic() - began) > 1:
+        say(f"read {log.rows_read:,} rows in {seconds:.1f} s, {log.rows_read / seconds:,.0f} a second")
     for note in log.notes:
         say(note)
     for warning in audit(log).warnings:
@@ -178,8 +181,7 @@ def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Prog
 
     given = begun or config.vocabulary
     if given is None:
-        about = config.data
-        links = attribute_links(config.tokens, split.log, items=about.items, item=about.item, item_id=about.item_id)
+        links = attribute_links(config.tokens, split.log, config.data)
         return Vocabulary.fit(
             split.train, config.tokens, attributes=links, seed=config.seed, threads=config.threads, progress=progress
         )

@@ -22,6 +22,7 @@ from metatoken.data.ids import IdMap, warn_of_missing
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.links import LinkKind, Links
 from metatoken.data.readers import read_table
+from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tokens.features import ItemFeatures
 from metatoken.tokens.graph.walks import column_links
@@ -32,18 +33,16 @@ if TYPE_CHECKING:
     from metatoken.data import Interactions
 
 
-def attribute_links(
-    settings: TokenSettings, log: Interactions, *, items: Path | None, item: str, item_id: str | None
-) -> dict[str, Links]:
-    """The attributes that settings name, from columns of the file of an item table; ids as in `Interactions.read`."""
+def attribute_links(settings: TokenSettings, log: Interactions, about: LogSettings) -> dict[str, Links]:
+    """The attributes that settings name, from columns of the item table that `about` says."""
     names = settings.attributes
     if not names:
         return {}
-    if items is None:
+    if about.items is None:
         raise ArgumentError("attributes", "are columns of an item table; name its file with items")
-    about = item_columns(item, item_id, None, None)
-    raw = read_table(items, [*about.item_id, *names.values()])
-    key = about.key(raw.frame)
+    named = item_columns(about.item, about.item_id, None, None)
+    raw = read_table(about.items, [*named.item_id, *names.values()], about.items_dialect)
+    key = named.key(raw.frame)
     return {name: Links.of_table(raw, log.items, "item", key, column) for name, column in names.items()}
 
 
@@ -213,9 +212,10 @@ class VectorFiles:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Reads one raw id per line."""
+    """Reads one raw id per line, without surrounding blanks."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Other signs at which Python ends lines may stand in an id.
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path) from error
     except UnicodeDecodeError as error:
@@ -223,4 +223,4 @@ def read_ids(path: Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise DataError("empty id; expected one item id per line", path, number)
-    return lines
+    return [line.strip() for line in lines]

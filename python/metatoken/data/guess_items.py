@@ -1,0 +1,58 @@
+"""Guess how the item table of a log is to be read: which of its columns has the ids, which the titles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metatoken.data.columns import ids
+from metatoken.data.readers import read_table
+from metatoken.data.settings import Dialect, LogSettings
+from metatoken.errors import MetatokenError
+
+if TYPE_CHECKING:
+    from metatoken.data.columns import RawTable
+    from metatoken.data.guess import Guess
+
+TITLES = ("title", "name", "producttitle", "productname", "itemname", "movietitle", "description")
+
+
+def guess_items(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:
+    """Adds the form of the item table, its column of ids and that of titles.
+
+    Args:
+        found: What is known of the log; names the item table.
+        table: The log.
+        dialect_of: Finds out how a text file is written: settings that differ from those of its ending.
+    """
+    path = Path(found.settings["items"])
+    usual = LogSettings.read(found.settings).items_dialect
+    own = {name: found.settings[f"items_{name}"] for name in ("separator", "encoding", "columns")
+           if f"items_{name}" in found.settings}  # fmt: skip
+    for name, value in dialect_of(own, path).items():
+        if value != getattr(usual, name):
+            found.add(f"items_{name}", value, "as its lines are written")
+            own[name] = value
+    items = read_table(path, None, Dialect.read(vars(usual) | own))
+    _guess_ids(found, table, items)
+    plain = {name.lower().replace("_", "").replace(" ", ""): name for name in reversed(items.names)}
+    title = next((plain[word] for word in TITLES if word in plain), None)
+    if title is not None and title != "title":
+        found.add("title", title, "by its name")
+
+
+def _guess_ids(found: Guess, table: RawTable, items: RawTable) -> None:
+    """The column whose values are most often items of the log."""
+    item = found.settings.get("item", "item")
+    if "item_id" in items.names or item in items.names or "item_id" in found.settings:
+        return
+    known, most = set(ids(table, item, "item")), ("", 0)
+    for name in items.frame.columns:
+        try:
+            shared = len(known & set(ids(items, name, "item_id")))
+        except MetatokenError:
+            continue
+        most = max(most, (name, shared), key=lambda one: one[1])
+    if most[1]:
+        found.add("item_id", most[0], f"{most[1]:,} of its values are items of the log")

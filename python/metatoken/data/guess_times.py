@@ -1,0 +1,69 @@
+"""Guess how the dates of a log are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from metatoken.data.times import ISO, UNITS, looks_numeric
+
+if TYPE_CHECKING:
+    from metatoken.data.columns import RawTable
+    from metatoken.data.guess import Guess
+
+LINES = 1000  # that decide whether a form is worth trying on all
+DATES = (
+    *("%d.%m.%Y", "%d-%m-%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%d-%m-%y", "%d/%m/%y", "%m/%d/%y"),
+    *("%Y%m%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y"),
+)
+FORMS = [
+    f"{date}{clock}"
+    for date in DATES
+    for clock in ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", ", %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+]  # fmt: skip
+SENSIBLE = (1980, 2100)  # years of a log
+
+
+def guess_time(found: Guess, table: RawTable, name: str) -> bool:
+    """Whether a column holds times; adds the form of their dates."""
+    raw = table.column(name, "time")
+    if raw.dtype in (pl.Date, pl.Datetime):
+        return True
+    text = raw.cast(pl.String, strict=False).str.strip_chars()
+    if "time_format" in found.settings or text.str.contains(ISO).all():
+        return True
+    if looks_numeric(text):
+        number = text.cast(pl.Float64, strict=False)
+        whole = number.null_count() == 0
+        if whole and float(number.min() or 0) >= 1e8:  # type: ignore[arg-type]
+            middle = abs(float(number.median() or 0))  # type: ignore[arg-type]
+            unit = next(unit for unit, least in UNITS.items() if middle >= least)
+            found.reasons["time"] = f"numbers of the size of {unit} since 1970"
+            return True
+        if not text.str.contains(r"^(19|20)\d{6}$").all():
+            return whole
+    fits = [form for form in FORMS if _fits(text, form)]
+    if not fits:
+        said = f"{name} could hold times, but not every value can be read ({text[0]!r}); say --time and --time-format"
+        found.warnings.append(said)
+        return False
+    found.add("time_format", fits[0], f"reads every value, such as {text[0]}")
+    if len(fits) > 1:
+        found.warnings.append(f"the dates of {name} could be {' or '.join(fits)}; {fits[0]} is taken")
+    return True
+
+
+def _fits(text: pl.Series, form: str) -> bool:
+    head = text.head(LINES)
+    for part in (head, text):  # most forms fail at once
+        try:
+            if "%H" in form or "%I" in form:
+                years = part.str.to_datetime(form, strict=False).dt.year()
+            else:
+                years = part.str.to_date(form, strict=False).dt.year()
+        except pl.exceptions.PolarsError:
+            return False
+        if years.null_count() or not years.is_between(*SENSIBLE).all():
+            return False
+    return True
