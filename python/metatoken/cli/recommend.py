@@ -70,7 +70,7 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
-    from metatoken.cli.output import progress_bar
+    from metatoken.cli.output import check_output_file, progress_bar
     from metatoken.errors import ArgumentError
     from metatoken.recommend import Recommender, Request
     from metatoken.recommend.streaming import stream
@@ -78,7 +78,7 @@ def recommend(
 
     if bool(user or users) == bool(history):
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    _refuse_inputs(out, {"--users": users, "--allow": allow, "--deny": deny})
+    check_output_file("--out", out, {"--users": users, "--allow": allow, "--deny": deny})
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
     pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
@@ -111,15 +111,6 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
     from metatoken.recommend.streaming import writer
 
     return nullcontext(_print) if out is None else writer(out)
-
-
-def _refuse_inputs(out: Path | None, inputs: dict[str, Path | None]) -> None:
-    """Refuses to write onto what is read."""
-    from metatoken.errors import ArgumentError
-
-    for name, path in inputs.items():
-        if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
-            raise ArgumentError("--out", f"{out} is the file that {name} reads; write somewhere else")
 
 
 class _Source:
