@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 STEPS = """
-import json, sys, time, torch
+import inspect, json, sys, time, torch
 import metatoken as mt
 from metatoken.data import hold_out
 from metatoken.model.objective import loss_parts
@@ -34,14 +34,16 @@ data.connect(module.train().reader)
 batches, weights = data.training_batches(), module.settings.weights
 optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], fused=True)
 chosen = [i * len(batches) // int(count) for i in range(int(count))]
+# As a training step calls it; older checkouts had nothing to say here.
+how = {"follow": True} if "follow" in inspect.signature(module.network.forward).parameters else {}
 targets = 0
 for place, number in enumerate([*chosen[:3], *chosen]):
     if place == 3:
         began = time.perf_counter()
     batch = batches[0, number]
     targets += len(batch.targets) if place > 2 else 0
-    loss_parts(module.network(batch), weights, batch.normaliser)["loss"].backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    loss_parts(module.network(batch, **how), weights, batch.normaliser)["loss"].backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 10.0)
     optimizer.step()
     optimizer.zero_grad()
 seconds = time.perf_counter() - began

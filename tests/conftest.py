@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +45,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real datasets are not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of a PostgreSQL server of our own, whose password is in the environment; skipped where there is none."""
+    from tests.postgresql import PASSWORD, running_server
+
+    with pytest.MonkeyPatch.context() as patch, running_server(tmp_path_factory.mktemp("server")) as uri:
+        patch.setenv("PGPASSWORD", PASSWORD)
+        yield uri
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ KERNELS = {
 UNCUT = {
     "python/metatoken/cli/inspect.py:inspect",
     "python/metatoken/cli/text_vectors.py:text_vectors",
-    "python/metatoken/cli/tokenize.py:tokenize",
     "rust/python/run.rs:run",
     "rust/python/skipgram.rs:fit",
 }

@@ -1,8 +1,12 @@
+import re
+
 import polars as pl
 import pytest
 
 from metatoken.data import Interactions
-from metatoken.errors import DataError
+from metatoken.data.ids import IdMap
+from metatoken.data.links import Links
+from metatoken.errors import DataError, MetatokenWarning
 
 LOG = pl.DataFrame({"user": ["u", "u", "v"], "item": ["b", "a", "c"]})
 
@@ -54,3 +58,28 @@ def test_lists_stay_lists():
 def test_errors(tmp_path, text, arguments, message):
     with pytest.raises(DataError, match=message):
         read(tmp_path, text, **arguments)
+
+
+def test_items_that_a_table_lacks_are_told(tmp_path):
+    with pytest.warns(MetatokenWarning, match=r"2 of 3 items are not in .*items\.csv, e\.g\. 'b'$"):
+        read(tmp_path, "item_id,title\na,A\nz,Z\n")
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "said"),
+    [
+        (["0012", "7", "8"], ["12", "7", "8"], "1 of 3 items are not in .*, e.g. '0012'; it has '12', which may be"),
+        (["Ab c", "x"], ["abc", "x"], "it has 'abc', which may be 'Ab c': were zeros, blanks or capitals lost"),
+        (["a", "b"], ["a", "b", "c"], None),
+    ],
+)
+def test_ids_that_were_changed_on_the_way_are_named(tmp_path, recwarn, known, given, said):
+    pl.DataFrame({"id": given, "brand": "B"}).write_csv(tmp_path / "brands.csv")
+    links = Links.read(tmp_path / "brands.csv", IdMap(sorted(known), "item"))
+    assert len(links) == len(set(known) & set(given))
+    warned = [str(one.message) for one in recwarn if issubclass(one.category, MetatokenWarning)]
+    if said is None:
+        assert warned == []
+    else:
+        assert len(warned) == 1
+        assert re.search(said, warned[0])

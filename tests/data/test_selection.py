@@ -137,9 +137,50 @@ def test_a_split_by_a_column() -> None:
         split_log(Interactions.from_frame(FRAME), "part")
 
 
+def test_a_split_by_files_of_ones_own(tmp_path: Path) -> None:
+    for name, text in {"a": "u,a,1\nu,b,2\nv,a,1\nw,c,5\n", "b": "u,c,3\n", "c": "u,d,9\nv,b,3\nx,a,1\n"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"user,item,time\n{text}")
+    files = {"path": tmp_path / "a.csv", "test_path": tmp_path / "c.csv"}
+    split = split_log(Interactions.read(**files, split="files", validation_path=tmp_path / "b.csv"), "files")
+    assert pairs(split.train) == ["ua", "ub", "va", "wc"]
+    assert (named(split.log, split.validation), named(split.log, split.test)) == (["uc"], ["ud", "vb"])
+    assert [[split.log.items.raw[i] for i in row] for row in split.history("test")] == [[*"abc"], ["a"], ["c"], []]
+    alone = split_log(Interactions.read(**files, time="time", split="files"), "files")
+    assert pairs(alone.train) == ["ua", "va", "wc"]
+    assert (named(alone.log, alone.validation), named(alone.log, alone.test)) == (["ub"], ["ud", "vb"])
+    whole = Interactions.read(**files, time="time", split="none")
+    assert (len(whole), whole.rows_read) == (7, 7)
+    (tmp_path / "c.csv").write_text("user,item,time\nu,d,9\n\nv,,3\n")
+    with pytest.raises(DataError, match=r"c\.csv:4: empty item id"):
+        Interactions.read(**files, split="files")
+
+
+def test_a_published_split_of_sequences(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("u a b c\nv a b\n")
+    (tmp_path / "test.txt").write_text("u d e\nv c\n")
+    log = Interactions.read(tmp_path / "train.txt", "sequences", split="files", test_path=tmp_path / "test.txt")
+    split = split_log(log, "files")
+    assert pairs(split.train) == ["ua", "ub", "va"]
+    assert (named(log, split.validation), named(log, split.test)) == (["uc", "vb"], ["ud", "vc"])
+
+
+def test_order_is_that_of_a_plain_sort() -> None:
+    rng = np.random.default_rng(0)
+    for times in (rng.integers(-50, 50, 400), rng.integers(0, 2**62, 400), rng.normal(size=400).round(1)):
+        users = [f"u{n}" for n in rng.integers(0, 9, 400)]
+        frame = pl.DataFrame({"user": users, "item": rng.permutation(400), "time": times})
+        expected = frame.sort("user", "time", maintain_order=True)
+        log = Interactions.from_frame(frame, time="time")
+        assert pairs(log) == [f"{user}{item}" for user, item in expected.select("user", "item").iter_rows()]
+        assert log.frame["timestamp"].to_list() == expected["time"].to_list()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"split": "files"}, "test_path: is needed for split files"),
+        ({"test_path": "t.csv"}, "test_path: is for split files"),
+        ({"split": "files", "test_path": "t.csv"}, "split: files names files; of a table in memory"),
         ({"since": "2024"}, "since: is about times; name their column with time"),
         ({"split": "time", "time": "time"}, "validation_from: is needed for split time"),
         ({"test_from": "2024-01-01", "time": "time"}, "test_from: is for split time"),

@@ -185,7 +185,7 @@ def test_a_history_is_compact_where_it_can_be(vocabularies, make_module):
     with pytest.raises(ConfigError, match=r"model\.history"):
         make_module(history="short")
     one = vocabularies[2].item_tokens[:, :1]
-    assert ModelSettings().history_of(one) == "written"
+    assert ModelSettings().reading(one).history == "written"
 
 
 @pytest.mark.parametrize("history", ["compact", "written"])
@@ -203,10 +203,12 @@ def test_a_saved_model_reads_as_it_did(make_module, tmp_path, history):
     assert again.settings.history == history
     assert again.builder.encoder.compact == (history == "compact")
     # One of before the setting wrote its histories.
-    del saved["history"]
+    del saved["history"], saved["user_vectors"]
     write_json(tmp_path / "model" / "settings.json", saved)
     write_manifest(tmp_path / "model", KIND, SCHEMA, backbone="gpt2-preset")
-    assert load_model(tmp_path / "model", module.vocabulary).settings.history == "written"
+    before = load_model(tmp_path / "model", module.vocabulary)
+    assert (before.settings.history, before.settings.user_vectors) == ("written", "none")
+    assert not before.builder.fold
 
 
 def test_too_long_histories_are_refused_with_what_fits(make_module):
@@ -219,3 +221,25 @@ def test_too_long_histories_are_refused_with_what_fits(make_module):
         module.network(collate([longest], module.builder.encoder.pad_id))
     with pytest.raises(ConfigError, match=r"has 60; use more \(model\.preset\.positions\)"):
         make_module(preset=SMALL | {"positions": 60}, max_history=1)
+
+
+def test_tokens_follow_states_without_dropout(vocabularies):
+    """What the first token and the choice below it are scored by is what inference reads, and learns nothing there."""
+    module = make(vocabularies, 2, preset=SMALL | {"positions": 512, "dropout": 0.5})
+    network, builder = module.network.train(), module.builder
+    rows = [builder.causal(templates()[0], None, np.array(row), first) for row, first in ROWS]
+    batch = collate(rows, builder.encoder.pad_id)
+    torch.manual_seed(0)
+    noisy = network(batch, follow=False)
+    torch.manual_seed(0)
+    followed = network(batch, follow=True)
+    assert network.backbone.training
+    with torch.no_grad():
+        calm = network.eval()(batch)
+    assert torch.equal(followed.item, noisy.item)
+    assert not torch.allclose(noisy.tokens[0], calm.tokens[0], atol=1e-3)
+    torch.testing.assert_close(followed.tokens[0], calm.tokens[0])
+    torch.stack([followed.tokens[0].sum(), followed.tokens[-1].sum()]).sum().backward()
+    assert all(weight.grad is None or not weight.grad.any() for weight in network.backbone.parameters())
+    assert network.items.residual.grad is None or not network.items.residual.grad.any()
+    assert network.table.weight.grad.any()

@@ -50,6 +50,19 @@ def test_json_lines_and_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "n.pq") == [("1", ["3", "4"], 1), ("2", [], 2)]
 
 
+def test_ids_with_blanks_commas_and_quotes(tmp_path: Path) -> None:
+    odd = ["a b", "c,d", 'x"390"', "[e"]
+    rows: Rows = [("é, 1", odd, 2), ("v", ["[e", 'x"390"'], 3)]
+    table = pl.DataFrame({"user": ["é, 1", "v"], "history": [json.dumps(odd), '[e x"390"']})
+    table.write_csv(tmp_path / "u.csv")
+    assert read(tmp_path / "u.csv") == rows
+    lines = [json.dumps({"user": user, "history": history}) for user, history, _ in rows]
+    (tmp_path / "u.jsonl").write_text("\n" + "\n".join(lines))
+    assert read(tmp_path / "u.jsonl") == rows
+    (tmp_path / "u.txt").write_text("é, 1\u2028x\nv\n", encoding="utf-8")
+    assert read(tmp_path / "u.txt") == [("é, 1\u2028x", None, 1), ("v", None, 2)]
+
+
 def test_the_share_that_is_read_grows_to_all(tmp_path: Path) -> None:
     (tmp_path / "u.txt").write_text("".join(f"user-{n}\n" for n in range(20_000)))
     done = [line.done for line in read_users(tmp_path / "u.txt")]
@@ -61,19 +74,20 @@ def test_the_share_that_is_read_grows_to_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("u.txt", b"", "empty file"),
-        ("u.txt", b"\n \n", "empty file"),
-        ("u.txt", b"\xff\xfe\x00", "UTF-8"),
-        ("u.txt.gz", b"u1\n", "damaged gzip"),
-        ("u.csv", b"", "empty file"),
-        ("u.csv", b"user\n", "empty file"),
-        ("u.csv", b"userId,x\n1,2\n", r"u\.csv:1: no column 'user' or 'history'; .* rename 'userId'"),
-        ("u.csv", b"user,x\n1\n", r"u\.csv:2: 1 fields, but the header has 2"),
-        ("u.csv", b'user,x\n1,"2\n', "not a readable table"),
+        ("u.txt", b"", "the file is empty"),
+        ("u.txt", b"\n \n", "the file is empty"),
+        ("u.txt", b"\xff\xfe", "UTF-8"),
+        ("u.txt.gz", b"u1\n", "the content is not gzip"),
+        ("u.csv", b"", "the file is empty"),
+        ("u.csv", b"user\n", "columns but no rows"),
+        ("u.csv", b"userId,x\n1,2\n", r"u\.csv: no column 'user' or 'history'; .* rename 'userId'"),
+        ("u.csv", b"user,x\n1\n2,3,4\n", r"u\.csv:3: 3 fields, but the header has 2"),
+        ("u.csv", b'user,x\n1,"2\n', r"u\.csv:2: a quotation mark is not closed"),
         ("u.csv", b"user,history\nu,\n,\n", r"u\.csv:3: neither a user nor a history"),
         ("u.jsonl", b'{"user": "a"}\n{"user":', r"u\.jsonl:2: broken JSON"),
-        ("u.jsonl", b"[1]\n", r"u\.jsonl:1: expected an object"),
-        ("u.jsonl", b'{"usr": "a"}\n', r"u\.jsonl:1: expected an object"),
+        ("u.jsonl", b"7\n", r"u\.jsonl:1: expected a JSON object"),
+        ("u.jsonl", b"[1]\n", r"u\.jsonl:1: the content is one JSON array"),
+        ("u.jsonl", b'{"usr": "a"}\n', r"u\.jsonl: no column 'user' or 'history'; .* rename 'usr'"),
         ("u.jsonl", b'{"user": true}\n', r"u\.jsonl:1: expected a user id and a list"),
         ("u.jsonl", b'{"history": [["a"]]}\n', r"u\.jsonl:1: expected a user id and a list"),
         ("u.parquet", b"PAR1 no", "damaged Parquet"),

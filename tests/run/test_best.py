@@ -35,7 +35,7 @@ def test_a_course_equals_a_slow_walk(pairs: list[tuple[float, float]], sign: int
     best, waited, seen = None, 0, []
     for one in values[since:]:
         value, also = sign * one.value, sign * one.also
-        if best is None or (value, also) > (sign * best.value, sign * best.also):
+        if best is None or value + also > sign * (best.value + best.also):
             best = one
         better = all(value > other for other, _ in seen) or all(also > other for _, other in seen)
         waited = 0 if better else waited + 1
@@ -87,7 +87,9 @@ def assert_same(one: Path, other: Path) -> None:
 def test_it_stops_and_keeps_the_best(whole: Run) -> None:
     found = record(whole.folder)
     assert found.kept_epoch < found.epochs < found.max_epochs == 40
-    assert found.kept_value == max(one.value for one in found.values)
+    kept = next(one for one in found.values if one.epoch == found.kept_epoch)
+    assert found.kept_value == kept.value
+    assert kept.value + kept.also == max(one.value + one.also for one in found.values)
     assert [one.epoch for one in found.values] == list(range(1, found.epochs + 1))
     best, last = (
         torch.load(whole.folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")

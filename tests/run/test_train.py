@@ -68,7 +68,7 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     assert names(folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     n_targets = trained_run.run.split.train.sequences().n_targets
     asked = load_config(trained_run.yaml)
-    resolved = asked.resolved(n_targets).with_history(trained_run.run.module.vocabulary.item_tokens)
+    resolved = asked.resolved(n_targets).reading(trained_run.run.module.vocabulary.item_tokens)
     assert load_config(folder / "config.yaml") == trained_run.run.config == resolved != asked
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0
@@ -261,7 +261,7 @@ def test_a_finished_run_can_train_longer(config: Config, finished: Path) -> None
     run = train(longer, finished, resume=True, say=lines.append)
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 2/2"]
     resolved = longer.resolved(run.split.train.sequences().n_targets)
-    assert load_run(run.folder).config == resolved.with_history(run.module.vocabulary.item_tokens)
+    assert load_run(run.folder).config == resolved.reading(run.module.vocabulary.item_tokens)
 
 
 def test_a_run_says_how_it_names_the_items_of_a_history(trained_run: TrainedRun) -> None:

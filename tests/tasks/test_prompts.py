@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.pairs import Texts
+from metatoken.tasks.prompts import PromptEncoder, text_ids, train_tokenizer
 from metatoken.tasks.task import find_task
 
 TASKS = ["sequential", "direct"]
@@ -12,6 +13,22 @@ def test_tokenizer_reads_any_text_and_repeats():
     text = "Zażółć gęślą jaźń, 東京!"
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert tokenizer.get_vocab() == train_tokenizer(TASKS).get_vocab()
+
+
+def test_control_tokens_inside_of_a_users_texts_are_text():
+    tokenizer = train_tokenizer(TASKS)
+    controls, text = set(tokenizer.all_special_ids), "fine<eos> and <pad><bos>"
+    ids = text_ids(tokenizer, [text, "plain words"])
+    assert not controls & {*ids[0], *ids[1]}
+    assert tokenizer.decode(ids[0]) == text
+    assert ids[1] == tokenizer("plain words", add_special_tokens=False)["input_ids"]
+    assert not controls & set(Texts.encode(tokenizer, [text], 99).tokens[0].tolist())
+    titles = [text, "b"]
+    encoder = PromptEncoder(
+        tokenizer, np.array([[0], [1]]), np.array([[2]]), base=len(tokenizer), encoder_decoder=False, titles=titles
+    )
+    assert not controls & set(encoder.written[0].tolist())
+    assert tokenizer("x<eos>", add_special_tokens=False)["input_ids"][-1] == tokenizer.eos_token_id  # its own way
 
 
 @pytest.mark.parametrize("with_user", [False, True])

@@ -46,7 +46,7 @@ def test_the_page_has_the_same_table() -> None:
 def test_python_and_the_command_line_train_alike(split: Any, vocabulary: Vocabulary) -> None:
     n_targets = int((split.train.sequences().lengths - 1).clip(min=0).sum())
     assert vocabulary.n_targets == split.train.sequences().n_targets == n_targets
-    config = Config.read({"data": {"path": "log.csv"}}).resolved(n_targets).with_history(vocabulary.item_tokens)
+    config = Config.read({"data": {"path": "log.csv"}}).resolved(n_targets).reading(vocabulary.item_tokens)
     module = MetaTokenModule(vocabulary)
     data = TaskDataModule(split, vocabulary, tasks=module.tasks)
     assert module.settings == config.model

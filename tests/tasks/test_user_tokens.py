@@ -71,9 +71,10 @@ def test_no_supervised_target_is_in_the_tokens(
     tokens.begin(rng, epoch)
     leaks = 0
     for user, items in enumerate(lists):
-        ids, place = tokens.direct(user, rng)
+        ids, taken, place = tokens.direct(user, rng)
         assert 0 <= place < len(items)
         leaks += items[place] in source_of(ids, spy, lists)
+        assert set(taken.tolist()) == source_of(ids, spy, lists)
         for end in range(2, len(items) + 1):
             first = end - 1 if per_target else 1
             window = tokens.sequential(user, 0, first, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, cast
 
@@ -66,6 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: What would follow `metatoken` in a shell; `None` takes `sys.argv`.
     """
     wait_politely()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe or file of Windows, or of the locale C, knows few letters
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     with interruptible(), clean_errors(), clean_warnings():
         try:

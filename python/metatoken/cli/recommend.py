@@ -70,15 +70,12 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommends items that the user has not seen, with titles."""
-    from metatoken.cli.output import check_output_file, progress_bar
-    from metatoken.errors import ArgumentError
+    from metatoken.cli.output import progress_bar
     from metatoken.recommend import Recommender, Request
     from metatoken.recommend.streaming import stream
     from metatoken.tokens.files import read_ids
 
-    if bool(user or users) == bool(history):
-        raise ArgumentError("--user", "expected --user or --users, or else --history")
-    check_output_file("--out", out, {"--users": users, "--allow": allow, "--deny": deny})
+    _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
     pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
@@ -111,6 +108,16 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
     from metatoken.recommend.streaming import writer
 
     return nullcontext(_print) if out is None else writer(out)
+
+
+def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path | None]) -> None:
+    """Refuses to ask for nobody, or for users and a history; and to write onto what must stay."""
+    from metatoken.cli.output import check_output_file
+    from metatoken.errors import ArgumentError
+
+    if users == history:
+        raise ArgumentError("--user", "expected --user or --users, or else --history")
+    check_output_file("--out", out, inputs)
 
 
 class _Source:

@@ -60,7 +60,7 @@ def tokenize(
         files = VectorFiles(embeddings, vectors, ids, items=Path(given["items"]) if "items" in given else None, **named)
         vocabulary = tokenize_vectors(files, settings, seed, threads)
     elif log is None and "uri" not in given:
-        raise ArgumentError("LOG", "expected a file of interactions, or --embeddings x.npy; got neither")
+        raise ArgumentError("LOG", "expected a file of interactions, --uri and --query, or --embeddings; got none")
     elif ids is not None or vectors is not None:
         option = "--ids" if ids is not None else "--vectors"
         raise ArgumentError(option, "is about the file of --embeddings; a log has its own ids")

@@ -13,7 +13,7 @@ from metatoken.data.columns import RawTable
 from metatoken.data.conditions import parse_condition
 from metatoken.data.expressions import names_in
 from metatoken.data.ids import IdMap
-from metatoken.data.parts import named_parts, parts_by_ratio, parts_by_time
+from metatoken.data.parts import PART, last_validates, named_parts, parts_by_ratio, parts_by_time
 from metatoken.data.ragged import offsets_of
 from metatoken.data.selection import boundary, in_window, left_out, select_core, select_where
 from metatoken.data.settings import LogSettings
@@ -32,6 +32,7 @@ class Assembled:
     users: IdMap
     items: IdMap
     notes: tuple[str, ...] = field(default=())
+    rows_read: int = 0
 
 
 def wanted_columns(settings: LogSettings) -> list[str]:
@@ -44,7 +45,7 @@ def wanted_columns(settings: LogSettings) -> list[str]:
 
 def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
     """The log of a raw table; `DataError` for a value that cannot be read, or where no row is left."""
-    notes = []
+    notes, rows_read = [], raw.frame.height
     if settings.where is not None:
         raw, said = select_where(raw, settings.where)
         notes.append(said)
@@ -57,14 +58,14 @@ def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
         notes.append(said)
     users, user = _encode(frame["user"], "user")
     items, item = _encode(frame["item"], "item")
-    by = ["user", *(["timestamp"] if "timestamp" in frame.columns else [])]
-    frame = frame.with_columns(user, item).sort(*by, maintain_order=True)
+    frame = in_order(frame.with_columns(user, item))
     frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
     if settings.split == "ratio":
         frame = frame.with_columns(parts_by_ratio(frame, settings.validation_share, settings.test_share))
-    return Assembled(
-        frame.select("user", "item", "order", pl.exclude("user", "item", "order")), users, items, tuple(notes)
-    )
+    if settings.split == "files" and settings.validation_path is None:
+        frame = frame.with_columns(last_validates(frame))
+    frame = frame.select("user", "item", "order", pl.exclude("user", "item", "order"))
+    return Assembled(frame, users, items, tuple(notes), rows_read)
 
 
 def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
@@ -76,8 +77,8 @@ def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
     for name in TEXTS:
         if (column := getattr(settings, name)) is not None:
             data[name] = columns.texts(raw, column, name)
-    if settings.part is not None:
-        data["part"] = named_parts(raw, settings.part)
+    if settings.part is not None or PART in raw.frame.columns:
+        data["part"] = named_parts(raw, settings.part or PART)
     return pl.DataFrame(data)
 
 
@@ -110,6 +111,19 @@ def _encode(raw: pl.Series, kind: str) -> tuple[IdMap, pl.Series]:
     """Sorted ids and the row of each entry. Polars sorts by UTF-8 bytes, which is Python's order of strings."""
     known = raw.unique().sort()
     return IdMap(known.to_list(), kind), raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32).alias(kind)
+
+
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows by user, then by time where there are times; ties stay as they are."""
+    user = frame["user"].to_numpy().astype(np.int64)
+    if "timestamp" not in frame.columns:
+        return frame[np.argsort(user, kind="stable")]
+    time = frame["timestamp"].to_numpy()
+    first = time.min(initial=np.iinfo(np.int64).max) if time.dtype == np.int64 else None
+    if first is None or (span := int(time.max()) - int(first) + 1) * (int(user.max()) + 1) >= 2**63:
+        return frame.sort("user", "timestamp", maintain_order=True)
+    # Both in one number, which is sorted in a third of the time.
+    return frame[np.argsort(user * span + (time - first), kind="stable")]
 
 
 def places(users: NDArray[np.int32], n_users: int) -> pl.Series:

@@ -25,14 +25,14 @@ class RawTable:
 
     Attributes:
         frame: The raw columns.
-        path: The file, folder or database, or None for a table that was given in memory.
+        path: The file, folder or URI of a database, or None for a table that was given in memory.
         place: File and line number (from 1) of a 0-based row; no line where rows are not lines.
         names: Columns that the source has, doubles included; the frame may hold fewer.
         value_of: Of JSON lines, the value of a row and column before it became text.
     """
 
     frame: pl.DataFrame
-    path: Path | None = None
+    path: Path | str | None = None
     place: Callable[[int], tuple[object, int | None]] | None = None
     names: list[str] = field(default_factory=list)
     value_of: Callable[[int, str], Any] | None = None

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from metatoken.data.columns import RawTable
+from metatoken.data.frames import from_arrow
 from metatoken.errors import ArgumentError, DataError
 
 BATCH = 50_000  # rows that are Python objects at once
@@ -30,7 +31,7 @@ def read_query(uri: str, query: str) -> RawTable:
 
     Raises:
         ArgumentError: The URI is of no known kind or holds a password, or a driver is missing.
-        DataError: The database refuses the connection or the query, or there are no rows.
+        DataError: The database refuses the connection or the query, or there are no rows, or two columns of a name.
     """
     kind, place = parse_uri(uri)
     if kind != "postgresql" and not Path(place).is_file():
@@ -39,14 +40,14 @@ def read_query(uri: str, query: str) -> RawTable:
         frame = {"sqlite": _sqlite, "duckdb": _duckdb, "postgresql": _postgresql}[kind](place, query)
     if frame.height == 0:
         raise DataError("the query gives no rows", uri)
-    return RawTable(frame, Path(uri), names=frame.columns)
+    return RawTable(frame, uri, names=frame.columns)
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
     """Kind of a database, and its file or, of PostgreSQL, the URI itself; `ArgumentError` for another one."""
     try:
         parts = urlsplit(uri)
-        kind, secret = KINDS.get(parts.scheme), parts.password is not None or "password=" in parts.query
+        kind, secret = KINDS.get(parts.scheme), re.search(r"://[^@]*:[^@]*@|password=", uri, flags=re.IGNORECASE)
     except ValueError as error:
         raise ArgumentError("uri", "is no URI such as sqlite:///shop.db") from error
     if kind is None:
@@ -82,6 +83,7 @@ def _sqlite(place: str, query: str) -> pl.DataFrame:
     with closing(sqlite3.connect(f"{Path(place).resolve().as_uri()}?mode=ro", uri=True)) as base:
         cursor = base.execute(query)
         names = [column[0] for column in cursor.description or ()]
+        _check_names(names, place)
         parts = []
         while rows := cursor.fetchmany(BATCH):
             columns = zip(*rows, strict=True)
@@ -106,15 +108,24 @@ def _duckdb(place: str, query: str) -> pl.DataFrame:
         found = base.sql(query)
         if found is None:
             raise DataError("the query gives no table; expected SELECT ...", place)
-        return pl.DataFrame(found.to_arrow_table())
+        _check_names(found.columns, place)
+        return from_arrow(found.to_arrow_table())
 
 
 def _postgresql(place: str, query: str) -> pl.DataFrame:
     from adbc_driver_postgresql import dbapi
 
     with closing(dbapi.connect(place)) as base, base.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
         cursor.execute(query)
-        return pl.DataFrame(cursor.fetch_record_batch())
+        table = cursor.fetch_arrow_table()
+        _check_names(table.column_names, place)
+        return from_arrow(table)
+
+
+def _check_names(names: list[str], place: str) -> None:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"the query gives two columns {twice!r}; name one of them otherwise (AS)", place)
 
 
 @contextmanager
@@ -148,8 +159,12 @@ def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None
                 made = True
             _insert(kind, cursor, table, frame)
 
-        yield write
-        base.commit()
+        try:
+            yield write
+            base.commit()
+        except BaseException:
+            base.rollback()  # closing is not enough for SQLite while something still holds the cursor
+            raise
 
 
 def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:

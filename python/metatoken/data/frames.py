@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from metatoken.errors import ArgumentError
 
@@ -35,8 +36,15 @@ def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> 
         if isinstance(table, Mapping):
             return pl.DataFrame([_column(str(name), values) for name, values in table.items()])
         if hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
-            return pl.DataFrame(table)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            return from_arrow(table)
+    except (
+        pl.exceptions.PolarsError,
+        pa.ArrowException,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise ArgumentError(argument, f"its columns cannot be read: {str(error).splitlines()[0]}") from error
     expected = "a table of polars, pandas or Arrow, or a mapping from names to columns"
     raise ArgumentError(argument, f"expected {expected}; got {type(table).__name__}")
@@ -55,3 +63,21 @@ def _text(value: Any) -> str | None:
     """A value among others of other types; none where it is missing, as pandas has it."""
     missing = value is None or value != value or type(value).__name__ == "NAType"  # noqa: PLR0124 (NaN)
     return None if missing else str(value)
+
+
+def from_arrow(table: Any) -> pl.DataFrame:
+    """A table of Arrow; types that databases add to those of Arrow become what they are made of, and UUIDs text."""
+    table = pa.table(table)
+    uuids = []
+    for place, field in enumerate(table.schema):
+        if isinstance(field.type, pa.BaseExtensionType):
+            if field.type.extension_name == "arrow.uuid":
+                uuids.append(field.name)
+            chunks = [chunk.storage for chunk in table.column(place).chunks]
+            table = table.set_column(place, field.name, pa.chunked_array(chunks, field.type.storage_type))
+    frame: pl.DataFrame = pl.DataFrame(table)
+    return frame.with_columns(_uuid(frame[name]) for name in uuids)
+
+
+def _uuid(values: pl.Series) -> pl.Series:
+    return values.bin.encode("hex").str.replace("^(.{8})(.{4})(.{4})(.{4})", "$1-$2-$3-$4-")

@@ -130,7 +130,7 @@ def _widths(lines: list[str], mark: str) -> list[int]:
     if len(mark) > 1:
         return [line.count(mark) + 1 for line in lines]
     try:
-        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+        quoting: Any = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
         return [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, quoting=quoting)]
     except csv.Error:
         return [line.count(mark) + 1 for line in lines]

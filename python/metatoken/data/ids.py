@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from metatoken.errors import ArgumentError, UnknownIdError
+from metatoken.errors import ArgumentError, MetatokenWarning, UnknownIdError
 
 
 class IdMap:
@@ -85,3 +86,30 @@ class IdMap:
     def column(self, rows: ArrayLike) -> pl.Series:
         """Raw ids of rows, `[len(rows)]`, as text."""
         return pl.Series(self.raw, dtype=pl.String).gather(np.asarray(rows))
+
+
+def warn_of_missing(known: IdMap, given: Sequence[str] | pl.Series, rows: NDArray[np.int32], source: object) -> None:
+    """Warns where a table beside a log lacks some of the log's users or items: ids are often lost on the way.
+
+    Args:
+        known: Ids of the log.
+        given: Ids of the table.
+        rows: What `known.find` made of them.
+        source: The table, for the message; None for one in memory.
+    """
+    missing = np.setdiff1d(np.arange(len(known)), rows)
+    if len(missing) == 0:
+        return
+    place = "the table about them" if source is None else source
+    said = f"{len(missing):,} of {len(known):,} {known.kind}s are not in {place}, e.g. {known.raw[missing[0]]!r}"
+    bare = {_bare(given[int(at)]): given[int(at)] for at in np.flatnonzero(rows < 0)}
+    alike = next((row for row in missing.tolist() if _bare(known.raw[row]) in bare), None)
+    if alike is not None:
+        raw = known.raw[alike]
+        said += f"; it has {bare[_bare(raw)]!r}, which may be {raw!r}: were zeros, blanks or capitals lost?"
+    warnings.warn(MetatokenWarning(said), stacklevel=2)
+
+
+def _bare(raw: str) -> str:
+    """An id without what tables lose."""
+    return raw.removesuffix(".0").lstrip("0").casefold().replace(" ", "")

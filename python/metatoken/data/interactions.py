@@ -18,8 +18,9 @@ from metatoken.data.columns import RawTable
 from metatoken.data.frames import as_frame
 from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
+from metatoken.data.parts import PART, TEST, TRAIN, VALIDATION
 from metatoken.data.ragged import Sequences, offsets_of
-from metatoken.data.readers import read_raw, read_table
+from metatoken.data.readers import joined, read_raw, read_table
 from metatoken.data.settings import Format, LogSettings
 from metatoken.errors import ArgumentError, DataError
 
@@ -39,6 +40,7 @@ class Interactions:
         item_table: `item` (int32 row), `title` (str), `categories` (list[str]) and further columns of the source
             (`data.items.attribute`), each where it had them, or None. One row per known item, sorted by item.
         notes: What was left out when it was read, a sentence for each reason.
+        rows_read: Rows of what it was read from, before any was left out.
     """
 
     frame: pl.DataFrame
@@ -46,6 +48,7 @@ class Interactions:
     items: IdMap
     item_table: pl.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    rows_read: int = 0
 
     def __len__(self) -> int:
         return self.frame.height
@@ -102,6 +105,8 @@ class Interactions:
         """
         here = "a table in memory"
         about = LogSettings.read({"path": here, "items": None if items is None else here, **settings})
+        if about.split == "files":
+            raise ArgumentError("split", "files names files; of a table in memory, a column may say it (split part)")
         raw = RawTable(as_frame(frame, "frame", wanted_columns(about)))
         if raw.frame.height == 0:
             raise DataError("the table has no rows")
@@ -111,7 +116,7 @@ class Interactions:
     @classmethod
     def of(cls, parts: Assembled) -> Interactions:
         """The log of assembled parts."""
-        return cls(parts.frame, parts.users, parts.items, notes=parts.notes)
+        return cls(parts.frame, parts.users, parts.items, notes=parts.notes, rows_read=parts.rows_read)
 
     def with_items(self, table: RawTable, about: LogSettings) -> Interactions:
         """The same log with a table about its items, whose columns settings name."""
@@ -224,11 +229,21 @@ def read_log(about: LogSettings) -> Interactions:
 
         raw = read_query(about.uri, str(about.query))
     else:
-        raw = read_raw(cast("Path", about.path), about.format, wanted, about)
+        raw = _read_files(about, wanted)
     log = Interactions.of(assemble(raw, about))
     if about.items is not None:
         log = log.with_items(read_table(about.items, None), about)
     return log if about.texts is None else read_texts(log, **vars(about.texts))
+
+
+def _read_files(about: LogSettings, wanted: list[str]) -> RawTable:
+    """The table of a log, or of several files that are parts of one."""
+    given = {TRAIN: about.path, VALIDATION: about.validation_path, TEST: about.test_path}
+    tables = {part: read_raw(path, about.format, wanted, about) for part, path in given.items() if path is not None}
+    if about.split == "files":
+        tables = {part: replace(one, frame=one.frame.with_columns(pl.lit(part).alias(PART)), names=[*one.names, PART])
+                  for part, one in tables.items()}  # fmt: skip
+    return joined(cast("Path", about.path), list(tables.values()))
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:

@@ -9,7 +9,7 @@ import polars as pl
 
 from metatoken.data import columns
 from metatoken.data.columns import RawTable
-from metatoken.data.ids import IdMap
+from metatoken.data.ids import IdMap, warn_of_missing
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
         `item` (int32 row), then `title` (str) and `categories` (list[str]) where the source has them, then its other
         columns as `attribute` makes them, those without a value left out; sorted by item.
 
+    Warns:
+        MetatokenWarning: Some items of the log are not in it.
+
     Raises:
         DataError: A column is missing, an id is empty or appears twice, or no item of the table is in the log.
     """
@@ -60,7 +63,8 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
         first = ids[int(twice.arg_max() or 0)]
         row = int((ids == first).arg_true()[1])
         raise raw.error(f"item {first!r} appears for the second time; keep one line per item", row)
-    table = pl.DataFrame({"item": items.find(ids)})
+    rows = items.find(ids)
+    table = pl.DataFrame({"item": rows})
     if names.title in raw.frame.columns or names.title in names.required:
         table = table.with_columns(columns.texts(raw, names.title, "title").alias("title"))
     if names.categories in raw.frame.columns or names.categories in names.required:
@@ -79,6 +83,7 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             f"none of its {len(ids):,} ids in column {key!r} is an item of the log (first: {ids[0]!r}, "
             f"log: {items.raw[0]!r}); name the id column with item_id="
         )
+    warn_of_missing(items, ids, rows, raw.path)
     return table
 
 

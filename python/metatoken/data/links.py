@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metatoken.data import columns
 from metatoken.data.columns import RawTable
 from metatoken.data.files import suffix_of
-from metatoken.data.ids import IdMap
+from metatoken.data.ids import IdMap, warn_of_missing
 from metatoken.data.readers import JSON_LINES, TABLES, read_lines, read_table
 from metatoken.errors import ArgumentError, DataError
 
@@ -104,10 +104,12 @@ class Links:
 
     @classmethod
     def _of(cls, raw: RawTable, keys: pl.Series, values: pl.Series, ids: IdMap, kind: LinkKind) -> Self:
-        frame = pl.DataFrame({"row": ids.find(keys), "value": values}).filter(pl.col("row") >= 0)
+        rows = ids.find(keys)
+        frame = pl.DataFrame({"row": rows, "value": values}).filter(pl.col("row") >= 0)
         if frame.height == 0:
             known_ids = f"{kind}s of the log (first: {keys[0]!r}, log: {ids.raw[0]!r})"
             raise raw.error(f"none of its {len(keys):,} ids is among the {known_ids}; name the column of ids")
+        warn_of_missing(ids, keys, rows, raw.path)
         return cls.from_series(kind, frame["row"], frame["value"])
 
     def sizes(self) -> dict[str, Any]:

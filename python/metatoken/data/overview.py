@@ -29,8 +29,8 @@ def overview(log: Interactions, events: pl.Series | None = None) -> list[tuple[s
         facts.extend(_period(frame["timestamp"]))
     facts.append(("repeats of a pair", f"{report.repeated_pairs:,} rows, {report.repeated_pairs / len(log):.1%}"))
     if "rating" in frame.columns:
-        given = frame["rating"].drop_nulls()
-        scale = f"{given.min():g} to {given.max():g}, {given.n_unique():,} values, mean {given.mean():.2f}"
+        given = frame["rating"].drop_nulls().to_numpy()
+        scale = f"{given.min():g} to {given.max():g}, {len(np.unique(given)):,} values, mean {given.mean():.2f}"
         facts.append(("ratings", f"{len(given):,} rows, {len(given) / len(log):.1%}; {scale}"))
     if events is not None:
         counts = events.cast(pl.String).fill_null("(none)").value_counts(sort=True).head(8)
@@ -51,14 +51,14 @@ def _period(times: pl.Series) -> list[tuple[str, object]]:
     seconds = times.cast(pl.Float64) / A_SECOND[unit]
     first, last = float(seconds.min()), float(seconds.max())  # type: ignore[arg-type]
     if not 0 < first <= last < 253402300800:
-        return [("times", f"{times.min()} to {times.max()}")]
+        return [("times", f"{times.to_numpy().min()} to {times.to_numpy().max()}")]
     begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d") for at in (first, last))
-    days = (seconds / DAY).floor().unique().sort()
     facts: list[tuple[str, object]] = [("period", f"{begin} to {end} ({unit} since 1970)")]
-    longest = int(days.diff().max() or 0)  # type: ignore[call-overload]
-    if longest > 1:
-        after = float(days[int(days.diff().arg_max() or 0) - 1]) * DAY
-        facts.append(("longest gap", f"{longest:,} days after {datetime.fromtimestamp(after, UTC):%Y-%m-%d}"))
+    days = np.unique(np.floor(seconds.to_numpy() / DAY))
+    gaps = np.diff(days)
+    if gaps.max(initial=0) > 1:
+        after = datetime.fromtimestamp(days[gaps.argmax()] * DAY, UTC)
+        facts.append(("longest gap", f"{int(gaps.max()):,} days after {after:%Y-%m-%d}"))
     return facts
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 NAMES = {"train": TRAIN, "training": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
 NAMES |= {"dev": VALIDATION, "test": TEST, "testing": TEST}
+PART = "\0part"  # column of a table that was put together from a file for each part
 SHORTEST = 3  # one item to train on, one to validate, one to test
 
 
@@ -29,6 +30,14 @@ def parts_by_time(times: pl.Series, validation_from: float, test_from: float) ->
     """Train before the first boundary, validation before the second, then test."""
     part = pl.when(times < validation_from).then(pl.lit(TRAIN)).when(times < test_from).then(pl.lit(VALIDATION))
     return pl.select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
+
+
+def last_validates(frame: pl.DataFrame) -> pl.Series:
+    """The parts of a sorted log without validation, with the last training row of each user as such, if not alone."""
+    train = pl.col("part") == TRAIN
+    last = train & (train.cast(pl.Int32).cum_sum().over("user") == train.sum().over("user"))
+    part = pl.when(last & (train.sum().over("user") > 1)).then(pl.lit(VALIDATION)).otherwise("part")
+    return frame.select(part.alias("part"))["part"]
 
 
 def parts_by_ratio(frame: pl.DataFrame, validation: float, test: float) -> pl.Series:

@@ -34,6 +34,7 @@ from metatoken.data.files import (
     read_bytes,
     suffix_of,
 )  # fmt: skip
+from metatoken.data.frames import from_arrow
 from metatoken.data.settings import Dialect
 from metatoken.errors import DataError
 
@@ -53,7 +54,7 @@ def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect 
     """
     files, how = find_files(path, TABLES), dialect or Dialect()
     parts = [_with_partition(_read_one(file, wanted, how), partition_of(file, path)) for file in files]
-    table = parts[0] if len(parts) == 1 else _joined(Path(path), parts)
+    table = joined(Path(path), parts)
     if table.frame.height == 0 and table.frame.width:
         raise DataError("the file has columns but no rows", path)
     return table
@@ -86,14 +87,23 @@ def _with_partition(table: RawTable, values: dict[str, str]) -> RawTable:
     return replace(table, frame=table.frame.with_columns(**added), names=[*table.names, *added]) if added else table
 
 
-def _joined(path: Path, parts: list[RawTable]) -> RawTable:
+def joined(path: Path, parts: list[RawTable]) -> RawTable:
     """Tables of several files as one, which still knows the file and line of each row."""
+    if len(parts) == 1:
+        return parts[0]
     ends = list(accumulate(part.frame.height for part in parts))
 
-    def place(row: int) -> tuple[object, int | None]:
+    def find(row: int) -> tuple[RawTable, int]:
         number = int(np.searchsorted(ends, row, side="right"))
-        part, inside = parts[number], row - (ends[number - 1] if number else 0)
+        return parts[number], row - (ends[number - 1] if number else 0)
+
+    def place(row: int) -> tuple[object, int | None]:
+        part, inside = find(row)
         return (part.path, None) if part.place is None else part.place(inside)
+
+    def value_of(row: int, name: str) -> Any:
+        part, inside = find(row)
+        return part.frame[name][inside] if part.value_of is None else part.value_of(inside, name)
 
     try:
         frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
@@ -101,7 +111,9 @@ def _joined(path: Path, parts: list[RawTable]) -> RawTable:
         raise DataError(
             f"its files have columns of types that do not fit: {str(error).splitlines()[0]}", path
         ) from error
-    return RawTable(frame, path, place, list(dict.fromkeys(name for part in parts for name in part.names)))
+    names = max((part.names for part in parts), key=len)
+    names = [*names, *dict.fromkeys(name for part in parts for name in part.names if name not in names)]
+    return RawTable(frame, path, place, names, value_of if any(part.value_of for part in parts) else None)
 
 
 def _read_csv(
@@ -188,7 +200,7 @@ def _read_parquet(path: Path, data: bytes, wanted: Sequence[str] | None) -> RawT
         names = file.schema_arrow.names
         table = file.read(None if wanted is None else [name for name in names if name in wanted])
         table.validate(full=True)
-        frame = pl.DataFrame(table)
+        frame = from_arrow(table)
     except (pa.ArrowException, pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise DataError(f"damaged Parquet file: {str(error).splitlines()[0]}", path) from error
     return RawTable(frame, path, names=names)
@@ -242,11 +254,13 @@ def _json_text(value: Any) -> str | None:
 def read_lines(path: str | Path, form: str, dialect: Dialect | None = None) -> RawTable:
     """Read `sequences`, `pairs` or `sessions` as a table of `user` and `item`, oldest first."""
     how = dialect or Dialect()
-    parts = [_read_one_of_lines(file, form, how) for file in find_files(path, ())]
-    return parts[0] if len(parts) == 1 else _joined(Path(path), parts)
+    files = find_files(path, ())
+    names = ["session-{}"] if len(files) == 1 else [f"session-{number}-{{}}" for number in range(1, len(files) + 1)]
+    parts = [_read_one_of_lines(file, form, how, name) for file, name in zip(files, names, strict=True)]
+    return joined(Path(path), parts)
 
 
-def _read_one_of_lines(path: Path, form: str, how: Dialect) -> RawTable:
+def _read_one_of_lines(path: Path, form: str, how: Dialect, session: str) -> RawTable:
     frame = pl.DataFrame({"text": decode(path, read_bytes(path), how.encoding).split("\n")})
     frame = frame.with_row_index("line", offset=1)
     frame = frame.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
@@ -264,7 +278,7 @@ def _read_one_of_lines(path: Path, form: str, how: Dialect) -> RawTable:
     if form == "sequences":
         _reject(path, frame, count < 2, "expected 'user item item ...'; this line has a user but no items")
     if form == "sessions":
-        user, item = pl.format("session-{}", "line"), pl.col("words")
+        user, item = pl.format(session, "line"), pl.col("words")
     else:
         user, item = pl.col("words").list.first(), pl.col("words").list.slice(1)
     frame = frame.select("line", user.alias("user"), item.alias("item")).explode("item")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from metatoken.config import SettingError, Settings, setting
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
-SplitName = Literal["leave-last-out", "time", "ratio", "part", "none"]
+SplitName = Literal["leave-last-out", "time", "ratio", "part", "files", "none"]
 READING, KEEPING, ITEMS, HOLDING = "Reading the log", "What is kept of it", "Item table", "What is held out"
 
 
@@ -134,7 +134,7 @@ class LogSettings(Dialect):
     split: SplitName = setting(
         "leave-last-out",
         "What is held out: the last two items of each user (leave-last-out), what came later (time), the last of each "
-        "history (ratio), what a column says (part), or none, for a model to be used.",
+        "history (ratio), what a column says (part), other files (files), or none, for a model to be used.",
         group=HOLDING,
     )
     validation_from: str | None = setting(
@@ -150,6 +150,12 @@ class LogSettings(Dialect):
         "For split part: column that says train, validation or test.",
         group=HOLDING,
     )
+    validation_path: Path | None = setting(
+        None,
+        "For split files: rows for validation, written as those of path; by default the last of each history in path.",
+        group=HOLDING,
+    )
+    test_path: Path | None = setting(None, "For split files: rows for test, written as those of path.", group=HOLDING)
 
     def check(self) -> None:
         """Refuses settings that have no effect together."""
@@ -199,5 +205,19 @@ class LogSettings(Dialect):
             raise SettingError(("split",), "time needs the column of times; name it with time")
         if (self.part is None) == (self.split == "part") and self.split != "none":
             raise SettingError(("part",), "goes with split part: a column that says train, validation or test")
+        self._check_split_files()
         if self.validation_share + self.test_share >= 1:
             raise SettingError(("test_share",), "expected validation_share and test_share to sum to less than 1")
+
+    def _check_split_files(self) -> None:
+        if self.split == "files" and self.test_path is None:
+            raise SettingError(("test_path",), "is needed for split files")
+        for name in ("validation_path", "test_path"):
+            if getattr(self, name) is None:
+                continue
+            if self.split not in ("files", "none"):
+                raise SettingError((name,), "is for split files")
+            if self.path is None:
+                raise SettingError((name,), "goes with path; of a database, select a column for split part")
+            if self.format == "sessions":
+                raise SettingError((name,), "of sessions has no users that come again, so nothing precedes its rows")

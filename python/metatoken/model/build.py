@@ -63,8 +63,7 @@ def build_model(
     """
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
-    settings = settings.resolved(vocabulary.n_targets)
-    settings = replace(settings, history=settings.history_of(vocabulary.item_tokens))
+    settings = settings.resolved(vocabulary.n_targets).reading(vocabulary.item_tokens)
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -106,7 +105,7 @@ def _builder(
         said = "a causal model learns from the items of a history behind the first, so that one item is too few"
         raise ConfigError(f"model.max_history: {said}; use at least 2")
     answer_at = WORDS + settings.max_history * int(encoder.read.lengths.max()) if learned else None
-    builder = ExampleBuilder(encoder, settings.max_history, answer_at)
+    builder = ExampleBuilder(encoder, settings.max_history, answer_at, fold=settings.user_vectors == "folded")
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, builder, backbone.max_positions)

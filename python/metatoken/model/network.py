@@ -19,7 +19,7 @@ from metatoken.model.embedding import TokenTable, install
 from metatoken.model.heads.columns import Columns, all_columns, sampled_columns
 from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import Reordered
-from metatoken.model.heads.items import ItemHead, ItemVectors
+from metatoken.model.heads.items import ItemHead, ItemVectors, folded
 from metatoken.model.heads.rating import RatingHead
 from metatoken.model.heads.trie_index import TrieIndex
 from metatoken.model.objective import TargetScores, target_scores
@@ -109,8 +109,12 @@ class Network(nn.Module):
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
-        """What the backbone reads of a batch; arguments as in `embed`."""
+        """What the backbone reads of a batch, users folded from what they took; arguments as in `embed`."""
         vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
+        if len(batch.taken) > 0:
+            rows = batch.taken if place is None else place(batch.taken)
+            own = folded(F.embedding(rows, item_vectors), batch.taken_by, len(batch.user_row)) * self.input_norm
+            vectors = vectors.index_put((batch.user_row, batch.user_position), own.to(vectors.dtype))
         if batch.words.shape[1] == 0:
             return Passage(vectors, batch.attention_mask, batch.positions)
         words = self.backbone.embed(batch.words)
@@ -119,7 +123,8 @@ class Network(nn.Module):
     def forward(self, batch: Batch, *, shared: bool = True, text: bool = True, follow: bool = False) -> TargetScores:
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings.
 
-        `shared` and `follow` as in `target_scores`.
+        `shared` as in `target_scores`; `follow`: tokens follow the item head, by states that are read once more,
+        without dropout and gradient, as inference reads them. By noisy ones they are learned for another model.
         """
         columns, rows = self._columns(batch)
         item_vectors = self.items(rows)
@@ -130,7 +135,8 @@ class Network(nn.Module):
             if len(batch.targets) > 0:
                 vectors = self._in_leaf_order(item_vectors, columns, rows)
                 levels = self._levels(batch, states)
-                scores = target_scores(self, levels, batch, columns, vectors, shared=shared, follow=follow)
+                calm = self._calm(batch, item_vectors.detach(), levels[0], rows) if follow else None
+                scores = target_scores(self, levels, batch, columns, vectors, shared=shared, calm=calm)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
                 scores = replace(scores, ratings=(rating - batch.ratings) ** 2)
@@ -152,7 +158,7 @@ class Network(nn.Module):
         columns = sampled_columns(self.index, batch.targets, self.samples)
         if columns.leaves is None:
             return columns, None
-        read = batch.items[batch.items >= 0]
+        read = torch.cat([batch.items[batch.items >= 0], batch.taken])
         return columns, torch.unique(torch.cat([self.index.leaf_items[columns.leaves].long(), read]))
 
     def _in_leaf_order(self, item_vectors: Tensor, columns: Columns, rows: Tensor | None) -> Tensor:
@@ -173,6 +179,18 @@ class Network(nn.Module):
             return states, self.backbone.text_loss(at, batch.text_ids, columns=self.base)
         decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
         return self.backbone.states(passage, decoder_ids), None
+
+    @torch.no_grad()
+    def _calm(self, batch: Batch, item_vectors: Tensor, first: Tensor, rows: Tensor | None) -> Tensor:
+        """States before the targets `[P, d]` as inference has them; `first` are those with dropout."""
+        if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.backbone.modules()):
+            return first.detach()
+        self.backbone.eval()
+        try:
+            states, _ = self._states(batch, item_vectors, text=False, rows=rows)
+        finally:
+            self.backbone.train()
+        return states[batch.state_row, batch.state_position]
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
         """Unit states of the targets, one tensor per level, out of all of a batch."""

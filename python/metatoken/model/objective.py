@@ -63,7 +63,7 @@ def target_scores(
     vectors: Tensor,
     *,
     shared: bool,
-    follow: bool = False,
+    calm: Tensor | None = None,
 ) -> TargetScores:
     """Log-probabilities of targets under both heads.
 
@@ -74,14 +74,15 @@ def target_scores(
         columns: What the item head is normalised over.
         vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
-        follow: Let no gradient of the tokens reach the states before an item, which the item head forms.
+        calm: float `[P, d]`, states before the targets without dropout: the first token is scored from them, and no
+            gradient of the tokens reaches the states before an item, which the item head forms.
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     own, total, inside = _item_scores(level_states[0], columns, network.item_head, vectors)
 
-    states = [level_states[0].detach() if follow else level_states[0], *level_states[1:]]
+    states = level_states if calm is None else [calm, *level_states[1:]]
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
@@ -93,7 +94,7 @@ def target_scores(
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = (own - inside).detach() if follow else own - inside
+    below = own - inside if calm is None else (own - inside).detach()
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:

@@ -81,6 +81,11 @@ class ModelSettings(Settings):
         "written, by all of its tokens, as published. By default compact where items have vectors of their own and "
         "equally many tokens.",
     )
+    user_vectors: Literal["folded", "none"] | None = setting(
+        None,
+        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of what the user "
+        "took; none, as the token it is. By default folded where histories are compact.",
+    )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
     )
@@ -119,8 +124,10 @@ class ModelSettings(Settings):
             if self.lora is not None or self.tuning not in (None, "full"):
                 name = "tuning" if self.lora is None else "lora"
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
-        if self.history == "compact" and not self.leaf:
-            raise SettingError(("history",), "a compact history is read by the items' own vectors; it needs leaf=true")
+        own = [name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded")]
+        if own and not self.leaf:
+            said = f"{getattr(self, own[0])} is read by the items' own vectors, so it needs leaf=true"
+            raise SettingError((own[0],), said)
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
 
@@ -149,28 +156,38 @@ class ModelSettings(Settings):
         """The settings with what they leave open as others have it, those of a run."""
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
-        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history")
+        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors")
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
     @property
     def as_before(self) -> Self:
-        """The settings as versions meant them that did not know `history`: it was written, a preset had two heads."""
-        if self.history is not None:
-            return self
-        preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
-        return replace(self, history="written", preset=preset)
+        """The settings as versions meant them that did not know all of them.
 
-    def history_of(self, item_tokens: np.ndarray) -> Literal["compact", "written"]:
-        """How histories name items with these tokens, int `[n_items, depth]`, -1 padded.
+        Histories were written, users read by their tokens, and a preset had two heads.
+        """
+        before = replace(self, user_vectors=self.user_vectors or "none")
+        if self.history is not None:
+            return before
+        preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
+        return replace(before, history="written", preset=preset)
+
+    def reading(self, item_tokens: np.ndarray) -> Self:
+        """The settings with how prompts name items and users, for items with these tokens.
+
+        Args:
+            item_tokens: int `[n_items, depth]`, -1 padded.
 
         Raises:
-            SettingError: They are to be compact, and the items have unequally many tokens.
+            SettingError: Histories are to be compact, and the items have unequally many tokens.
         """
         fits = item_tokens.shape[1] > 1 and bool((item_tokens >= 0).all())
         if self.history == "compact" and not fits:
             said = "a compact history needs items with equally many tokens, two or more; leave model.history out"
             raise SettingError((self.section, "history"), said)
-        return self.history or ("compact" if self.leaf and fits else "written")
+        history = self.history or ("compact" if self.leaf and fits else "written")
+        return replace(
+            self, history=history, user_vectors=self.user_vectors or ("folded" if history == "compact" else "none")
+        )
 
     @property
     def tuned(self) -> Tuning:

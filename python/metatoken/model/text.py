@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from metatoken.errors import ArgumentError
 from metatoken.model.backbone.norm import final_norm
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
+from metatoken.tasks.prompts import text_ids
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -145,7 +146,7 @@ class _Reader:
 
 def _tokenize(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    words = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    words = text_ids(tokenizer, texts)
     return [[int(first or 0), *own[:limit]] for own in words]
 
 

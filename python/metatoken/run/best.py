@@ -32,9 +32,13 @@ class Course:
 
     @property
     def best(self) -> Validated | None:
-        """The best by value, among equals by the second one, then the earliest."""
+        """The best by the sum of both values, the earliest among equals.
+
+        What a counted graph carries hardly moves from epoch to epoch, and the best of values that differ by noise alone
+        is any of them; the second value, of what is learned, does move.
+        """
         ranked = self.values[self.since :]
-        return max(ranked, key=lambda one: (self.sign * one.value, self.sign * one.also), default=None)
+        return max(ranked, key=lambda one: self.sign * (one.value + one.also), default=None)
 
     @property
     def waited(self) -> int:
@@ -58,10 +62,10 @@ class BestEpoch(L.Callback):
     same epoch as one that was not; so does a run that had stopped early and is resumed with a larger `patience`.
 
     Args:
-        monitor: Name of the value that decides; the smaller the better if it ends with `loss`.
+        monitor: Name of a value that decides; the smaller the better if it ends with `loss`.
         path: Checkpoint of the best epoch: weights alone.
-        also: Name of a second value, by default the same. It decides between equals, and training does not stop while
-            it gets better: a list that a counted graph carries stays as it is for as long as the model is worse.
+        also: Name of a second value, by default the same. The best epoch has the largest sum of both, and training does
+            not stop while either gets better.
         patience: Validations in a row without a better one before training stops. None trains to the end and keeps the
             last epoch; values are recorded all the same.
 

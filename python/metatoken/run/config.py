@@ -61,9 +61,9 @@ class Config(Settings):
         trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
         return replace(self, model=self.model.filled(other.model), trainer=trainer)
 
-    def with_history(self, item_tokens: np.ndarray) -> Config:
-        """The configuration with what it leaves to the tokens of the items, see `ModelSettings.history_of`."""
-        return replace(self, model=replace(self.model, history=self.model.history_of(item_tokens)))
+    def reading(self, item_tokens: np.ndarray) -> Config:
+        """The configuration with what it leaves to the tokens of the items, see `ModelSettings.reading`."""
+        return replace(self, model=self.model.reading(item_tokens))
 
     @property
     def needs(self) -> dict[str, frozenset[str]]:
@@ -72,7 +72,8 @@ class Config(Settings):
 
     def files(self) -> list[Path]:
         """What the configuration names and is there: files and folders that a training may read."""
-        named = [str(value).partition(":")[0] for value in flat(self).values() if isinstance(value, str) and value]
+        given = [str(value) for value in flat(self).values() if isinstance(value, str) and value]
+        named = {name: None for value in given for name in (value, value.rsplit(":", 2)[0], value.partition(":")[0])}
         return [Path(name) for name in named if len(name) < LONGEST and os.path.exists(name)]  # noqa: PTH110
 
     @property

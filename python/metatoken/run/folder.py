@@ -1,7 +1,7 @@
 """The folder of a run: what lies where, and how it becomes a `Run` again.
 
-run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  checkpoints/  training.json
-      training.csv  tensorboard/  (as `trainer.logger` says)
+run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  source.json  checkpoints/
+      training.json  training.csv  tensorboard/  (as `trainer.logger` says)
       baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
       manifest.json  (written last; `run.manifest`)
@@ -9,6 +9,7 @@ run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  ch
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from metatoken.run.manifest import check_backbone, check_run, is_begun, seal
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from metatoken.data.settings import LogSettings
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
 
@@ -41,6 +43,7 @@ class RunFolder:
         items: Folder of the catalogue.
         model: Folder of the model, written last.
         fusion: Weights of the fused list.
+        source: Where the log came from: file or query, rows, and a checksum of what was read.
         history: The log: who took what, and where tasks need it what was said of it.
         checkpoint: What `--resume` goes on from.
         best: Weights of the best epoch.
@@ -60,6 +63,7 @@ class RunFolder:
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
+        self.source = self.path / "source.json"
         self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
@@ -76,6 +80,7 @@ class RunFolder:
         vocabulary.save(self.vocabulary)
         Catalogue.of(log, vocabulary.titles).save(self.items)
         self.write_history(log, texts=bool(config.needs))
+        self.write_source(config.data, log)
         seal(self, "begun", backbone)
 
     def go_on(self, config: Config, backbone: str | None) -> None:
@@ -116,6 +121,20 @@ class RunFolder:
         frame = log.frame.select("user", "item", *kept)
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
+
+    def write_source(self, about: LogSettings, log: Interactions) -> None:
+        """Writes where a log came from and what was found there."""
+        said = {
+            "source": about.uri or str(about.path),
+            "query": about.query,
+            "rows": log.rows_read,
+            "left_out": list(log.notes),
+            "interactions": len(log),
+            "users": log.n_users,
+            "items": log.n_items,
+            "checksum": log.checksum(),
+        }
+        self.source.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def read_log(self) -> Interactions:
         """Reads what `write_history` wrote.

@@ -1,8 +1,8 @@
 """The manifest of a run, written last: it ties the parts together, each of which is whole by itself.
 
-run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, training.json and of the manifests of
-                   vocabulary/, items/ and model/, which have those of their files; of the weights of a frozen
-                   backbone, which the run does not hold; `state`: begun or finished
+run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, source.json, training.json and of the
+                   manifests of vocabulary/, items/ and model/, which have those of their files; of the weights of a
+                   frozen backbone, which the run does not hold; `state`: begun or finished
 
 A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
 never read with an old model. Runs of older versions have none.
@@ -28,9 +28,14 @@ if TYPE_CHECKING:
     from metatoken.run.folder import RunFolder
 
 KIND, SCHEMA = "run", 1
-BEGUN = ("history.parquet", "vocabulary/manifest.json", "items/manifest.json")  # do not change while it is trained
+BEGUN = (
+    "history.parquet",
+    "vocabulary/manifest.json",
+    "items/manifest.json",
+    "source.json",
+)  # do not change while it is trained
 NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
-PARTS = (*NEEDED, "items/manifest.json", "training.json")
+PARTS = (*NEEDED, *BEGUN[2:], "training.json")
 State = Literal["begun", "finished"]
 
 

@@ -169,7 +169,7 @@ def _by_tokens(config: Config, vocabulary: Vocabulary) -> Config:
     """The configuration with what it leaves to the tokens; refused where it needs other ones."""
     if vocabulary.n_users == 0 and config.shows_users:
         raise ConfigError(NO_USERS)
-    return config.with_history(vocabulary.item_tokens)
+    return config.reading(vocabulary.item_tokens)
 
 
 def _vocabulary(config: Config, split: Split, begun: Path | None, progress: Progress) -> Vocabulary:

@@ -43,6 +43,8 @@ class Example(NamedTuple):
         words: int64 `[any]` token ids that the row begins with; rows that share them have the same array.
         positions: int64 `[length]` positions of `ids`; None for those that follow from the order.
         answers: int64 `[any]` which targets have their tokens written behind their states; None for all.
+        taken: int64 `[any]` item rows that the user's vector is folded from, see `ExampleBuilder`.
+        user_at: Place in `ids` of the user's last token, where that vector enters; -1 for none.
     """
 
     ids: np.ndarray
@@ -54,11 +56,15 @@ class Example(NamedTuple):
     words: np.ndarray = NOTHING
     positions: np.ndarray | None = None
     answers: np.ndarray | None = None
+    taken: np.ndarray = NOTHING
+    user_at: int = -1
 
 
 @dataclass
 class Batch:
-    """Padded examples. Shapes: B rows, L positions, P supervised targets over all rows, W sorts of first words.
+    """Padded examples.
+
+    Shapes: B rows, L positions, P supervised targets over all rows, W sorts of first words, U users with vectors.
 
     Attributes:
         input_ids: int64 `[B, L]`, padded on the right.
@@ -73,6 +79,10 @@ class Batch:
         words_of: int64 `[B]` which of them each row begins with.
         positions: int64 `[B, L]` positions of `input_ids`.
         answers: int64 `[A]` targets whose tokens are written behind their states; None for all.
+        user_row: int64 `[U]` row of each user whose vector is folded.
+        user_position: int64 `[U]` its place in the row, that of the user's last token.
+        taken: int64 `[any]` item rows that these vectors are folded from, user by user.
+        taken_by: int64 `[any]` place of each one's user in `user_row`.
         text_row: int64 `[T]` row of each supervised text token.
         text_position: int64 `[T]` place of the state that predicts it, the one before it.
         text_ids: int64 `[T]` its id.
@@ -94,6 +104,10 @@ class Batch:
     words_of: Tensor
     positions: Tensor
     answers: Tensor | None = None
+    user_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    user_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    taken: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    taken_by: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     text_ids: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -137,12 +151,23 @@ class ExampleBuilder:
         encoder: Splices ids.
         max_history: Longest history in items; older items are dropped.
         answer_at: Position of what follows a history, however long that is; None where it follows from the order.
+        fold: Whether the last token of a user, of whom a prompt says nothing else, is read as the mean of the vectors
+            of the items that they took.
     """
 
-    def __init__(self, encoder: PromptEncoder, max_history: int, answer_at: int | None = None) -> None:
-        self.encoder, self.max_history, self.answer_at = encoder, max_history, answer_at
+    def __init__(
+        self, encoder: PromptEncoder, max_history: int, answer_at: int | None = None, *, fold: bool = False
+    ) -> None:
+        self.encoder, self.max_history, self.answer_at, self.fold = encoder, max_history, answer_at, fold
 
-    def causal(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, first_target: int) -> Example:
+    def causal(
+        self,
+        template: Template,
+        user_ids: np.ndarray | None,
+        items: np.ndarray,
+        first_target: int,
+        taken: np.ndarray = NOTHING,
+    ) -> Example:
         """One pass over `items`, supervised at `items[first_target:]`.
 
         Args:
@@ -150,8 +175,9 @@ class ExampleBuilder:
             user_ids: Token ids of the user, or None.
             items: Item rows, oldest first, targets included.
             first_target: Index into `items` of the first one that is a target.
+            taken: Item rows, oldest first, that the user's vector is folded from; nothing leaves the token as it is.
         """
-        words, begin = self.encoder.prompt_parts(template, user_ids)
+        words, begin, user_at = self.encoder.prompt_parts(template, user_ids)
         compact, titled = self.encoder.compact, self.encoder.titled
         run = self._run(begin, items, answered=compact)
         return Example(
@@ -164,13 +190,22 @@ class ExampleBuilder:
             words=words,
             positions=self._positions(len(words), len(begin), len(run.ids), int(run.begin[-1]) - len(begin)),
             answers=np.array([len(items) - first_target - 1]) if compact else None,
+            **self._folded(taken, user_at),
         )
 
-    def prompt(self, template: Template, user_ids: np.ndarray | None, items: np.ndarray, target: int = -1) -> Example:
+    def prompt(
+        self,
+        template: Template,
+        user_ids: np.ndarray | None,
+        items: np.ndarray,
+        target: int = -1,
+        taken: np.ndarray = NOTHING,
+    ) -> Example:
         """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""
         encoder, items = self.encoder, items[max(0, len(items) - self.max_history) :]
-        words, begin = encoder.prompt_parts(template, user_ids)
+        words, begin, user_at = encoder.prompt_parts(template, user_ids)
         if encoder.encoder_decoder:  # an encoder looks forward, too, so its words depend on what follows
+            user_at += len(words) if user_at >= 0 else 0
             words, begin = NOTHING, np.concatenate([words, begin])
         run = self._run(begin, items, encoder.end)
         state = 0 if encoder.encoder_decoder else len(run.ids) - 1
@@ -181,7 +216,14 @@ class ExampleBuilder:
             np.array([target]),
             words=words,
             positions=self._positions(len(words), len(begin), len(run.ids), len(run.ids) - len(begin)),
+            **self._folded(taken, user_at),
         )
+
+    def _folded(self, taken: np.ndarray, user_at: int) -> dict[str, Any]:
+        """The newest items of a user, where a prompt shows the user and there is something to fold."""
+        if not self.fold or user_at < 0 or len(taken) == 0:
+            return {}
+        return {"taken": taken[max(0, len(taken) - self.max_history) :], "user_at": user_at}
 
     def _run(
         self, before: np.ndarray, items: np.ndarray, behind: np.ndarray = NOTHING, *, answered: bool = False
@@ -222,7 +264,7 @@ def _order(words: int, begin: int, length: int, first: int) -> np.ndarray:
 def collate(examples: list[Example], pad_id: int) -> Batch:
     """Pads examples on the right into one batch."""
     # Columns, since a loop over rows for each of them takes longer than making them.
-    ids, items, states, targets, text, rating, words, positions, answers = zip(*examples, strict=True)
+    ids, items, states, targets, text, rating, words, positions, answers, taken, user_at = zip(*examples, strict=True)
     lengths, counts = _lengths(ids), _lengths(targets)
     rows, real = np.arange(len(ids)), _real(lengths)
     table = _padded(ids, real, pad_id)
@@ -233,7 +275,7 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
     words_real = _real(_lengths(tuple(sorts.values())))
     orders = [_order(0, n, n, 0) if own is None else own for own, n in zip(positions, lengths.tolist(), strict=True)]
     text_row, text_at = np.repeat(rows, _lengths(text)), np.concatenate(text)
-    rated = np.flatnonzero(_lengths(rating))
+    rated, known = np.flatnonzero(_lengths(rating)), np.flatnonzero(np.array(user_at) >= 0)
     arrays = {
         "input_ids": table,
         "attention_mask": real.astype(np.int64),
@@ -245,6 +287,10 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
         "words_mask": words_real.astype(np.int64),
         "words_of": np.array([number[key] for key in keys]),
         "positions": _padded(orders, real, 0),
+        "user_row": known,
+        "user_position": np.array(user_at)[known],
+        "taken": np.concatenate(taken).astype(np.int64),
+        "taken_by": np.repeat(np.arange(len(known)), _lengths(taken)[known]),
         "text_row": text_row,
         "text_position": text_at - 1,
         "text_ids": table[text_row, text_at],

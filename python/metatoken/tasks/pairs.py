@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from metatoken.data.ragged import Ragged
 from metatoken.errors import ArgumentError
 from metatoken.tasks.examples import Batch, Example, collate
+from metatoken.tasks.prompts import text_ids
 from metatoken.tasks.task import FIELDS, Task, Template
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Texts:
     def encode(cls, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Texts:
         """Tokenizes each text once, with a space before it as inside a sentence; empty texts have no tokens."""
         distinct = sorted({text for text in texts if text})
-        found = tokenizer([f" {text}" for text in distinct], add_special_tokens=False)["input_ids"] if distinct else []
+        found = text_ids(tokenizer, [f" {text}" for text in distinct])
         by_text = dict(zip(distinct, found, strict=True))
         parts = [by_text.get(text, []) for text in texts]
         cut = np.array([len(part) > max_tokens for part in parts], dtype=np.bool_)

@@ -131,15 +131,20 @@ class PromptEncoder:
 
     def prompt(self, template: Template, user_ids: Ids | None) -> Ids:
         """Ids of the words of a ranking template, int64 `[length]`; `user_ids` are the user's token ids, or None."""
-        return np.concatenate(self.prompt_parts(template, user_ids))
+        return np.concatenate(self.prompt_parts(template, user_ids)[:2])
 
-    def prompt_parts(self, template: Template, user_ids: Ids | None) -> tuple[Ids, Ids]:
-        """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty."""
+    def prompt_parts(self, template: Template, user_ids: Ids | None) -> tuple[Ids, Ids, int]:
+        """The same in two parts: the words that all prompts of the template begin with, and the rest, never empty.
+
+        The last of the three is the place in the rest of the user's last token, -1 where there is none.
+        """
         key = (template.id, user_ids is not None)
         if key not in self._prompts:
             self._prompts[key] = self._parts(template, with_user=user_ids is not None)
         first, rest, shows_user = self._prompts[key]
-        return first, np.concatenate([user_ids, rest]) if shows_user and user_ids is not None else rest
+        if not shows_user or user_ids is None:
+            return first, rest, -1
+        return first, np.concatenate([user_ids, rest]), len(user_ids) - 1
 
     def _parts(self, template: Template, *, with_user: bool) -> tuple[Ids, Ids, bool]:
         """Words before the user's tokens and behind them, and whether the template shows these."""
@@ -154,13 +159,13 @@ class PromptEncoder:
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
         if text not in self._words:
-            self._words[text] = np.array(_ids(self._tokenizer, [text])[0], dtype=np.int64)
+            self._words[text] = np.array(text_ids(self._tokenizer, [text])[0], dtype=np.int64)
         return self._words[text]
 
     def _titled(self, titles: Sequence[str], limit: int) -> Ragged:
         """Every item with its title and a line end."""
-        end = next(ids[-1:] for ids in (_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
-        words = _ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
+        end = next(ids[-1:] for ids in (text_ids(self._tokenizer, [mark])[0] for mark in ENDS) if ids)
+        words = text_ids(self._tokenizer, [f" {' '.join(title.split())}" if title.strip() else "" for title in titles])
         return Ragged.of([*own.tolist(), *ids[:limit], *end] for own, ids in zip(self.items, words, strict=True))
 
 
@@ -173,5 +178,9 @@ def _cut(rows: Ragged, begin: Ids | int = 0, end: int = 0) -> Ragged:
     return Ragged(offsets_of(lengths - begin - end), rows.values[kept])
 
 
-def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+def text_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Ids of texts, which may be a user's: what looks like a control token (`<eos>`) is text, too."""
+    if not texts:
+        return []
+    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return [list(ids) for ids in found]

@@ -149,11 +149,11 @@ class DirectRows(RankingRows):
         return found
 
     def _example(self, template: Template, user: int, _end: int, _targets: int, rng: np.random.Generator) -> Example:
-        ids, place = self.tokens.direct(user, rng)
+        ids, taken, place = self.tokens.direct(user, rng)
         target = self.histories[user][place : place + 1]
         if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(template, ids, target[:0], int(target[0]))
-        return self.builder.causal(template, ids, target, 0)
+            return self.builder.prompt(template, ids, target[:0], int(target[0]), taken)
+        return self.builder.causal(template, ids, target, 0, taken)
 
 
 RANKING: dict[str, type[RankingRows]] = {"sequential": SequentialRows, "direct": DirectRows}
@@ -219,6 +219,7 @@ class EvaluationBatches(Dataset[Evaluation]):
                 self.template,
                 encoder.users[user] if self.with_user else None,
                 history if self.reads_history else history[:0],
+                taken=history[:0] if self.reads_history else history,
             )
             for user, history in zip(users, seen, strict=True)
         ]

@@ -22,6 +22,8 @@ from metatoken.data.ragged import Ragged, Sequences, offsets_of
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from metatoken.tasks.prompts import PromptEncoder
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -70,6 +72,7 @@ class UserTokens:
         self._cuts = np.zeros(0, dtype=np.int64)
         self._shown = np.zeros(0, dtype=np.int64)  # the fold that a causal row of each user supervises
         self._ids: list[Ragged] = []  # token ids of every user, by fold
+        self._taken: list[Sequences] = []  # the items that they come from
 
     def begin(self, rng: np.random.Generator, epoch: int) -> None:
         """Draws what an epoch needs."""
@@ -77,11 +80,10 @@ class UserTokens:
         if not self.needed or self.mode == "full":
             return
         if self.mode != "out_of_fold":
-            self._ids = [self._tokens(self._cuts, self.lengths)]
+            self._fit([(self._cuts, self.lengths)])
             return
         if not self._ids:
-            bounds = [self.lengths * fold // FOLDS for fold in range(FOLDS + 1)]
-            self._ids = [self._tokens(low, high) for low, high in pairwise(bounds)]
+            self._fit(pairwise([self.lengths * fold // FOLDS for fold in range(FOLDS + 1)]))
         # Each user begins at a fold of their own and goes through all of them in as many epochs.
         self._shown = (np.random.default_rng(len(self.lengths)).integers(0, FOLDS, len(self.lengths)) + epoch) % FOLDS
 
@@ -99,15 +101,16 @@ class UserTokens:
         begin, stop = max(first, low, start + 1), min(end, high)
         return Window(self._ids[fold][user], begin, stop) if begin < stop else Window(None, first, end)
 
-    def direct(self, user: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """Token ids of a user and a place in the history that they have not seen."""
+    def direct(self, user: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+        """Token ids of a user, the item rows they come from, and a place in the history that they have not seen."""
         length = int(self.lengths[user])
         if self.mode == "full":
-            return self.encoder.users[user], int(rng.integers(0, length))
+            return self.encoder.users[user], self.histories[user], int(rng.integers(0, length))
         if self.mode == "out_of_fold":
             place = int(rng.integers(0, length))
-            return self._ids[self._fold_of(user, place)][user], place
-        return self._ids[0][user], int(rng.integers(int(self._cuts[user]), length))
+            fold = self._fold_of(user, place)
+            return self._ids[fold][user], self._taken[fold][user], place
+        return self._ids[0][user], self._taken[0][user], int(rng.integers(int(self._cuts[user]), length))
 
     def _fold(self, user: int, fold: int) -> tuple[int, int]:
         length = int(self.lengths[user])
@@ -116,10 +119,11 @@ class UserTokens:
     def _fold_of(self, user: int, place: int) -> int:
         return next(fold for fold in range(FOLDS) if self._fold(user, fold)[1] > place)
 
-    def _tokens(self, low: np.ndarray, high: np.ndarray) -> Ragged:
-        """Token ids of users by what they took outside `low..high`."""
-        codes = self.vocabulary.user_codes_of(unseen(self.histories, low, high))
-        return Ragged.padded(self.vocabulary.tokens_of_codes(codes), self.encoder.base)
+    def _fit(self, folds: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """What users took outside each `low..high`, and their token ids by that."""
+        self._taken = [unseen(self.histories, low, high) for low, high in folds]
+        codes = map(self.vocabulary.user_codes_of, self._taken)
+        self._ids = [Ragged.padded(self.vocabulary.tokens_of_codes(own), self.encoder.base) for own in codes]
 
 
 def unseen(histories: Sequences, low: np.ndarray, high: np.ndarray) -> Sequences:

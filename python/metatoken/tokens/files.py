@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.data import columns as data
-from metatoken.data.ids import IdMap
+from metatoken.data.ids import IdMap, warn_of_missing
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.links import LinkKind, Links
 from metatoken.data.readers import read_table
@@ -81,7 +81,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     The file is a folder of `metatoken text-vectors`, `FILE.parquet[:IDCOLUMN:COLUMN]` (by default its first column and
     the other) or `FILE.npy:IDS.txt`.
     """
-    path, *rest = spec.split(":")
+    path, *rest = _split(spec)
     if Path(spec).is_dir():
         known = ItemFeatures.load(spec)
         # A row of zeros says that nothing is known.
@@ -110,13 +110,23 @@ def _placed(rows: NDArray[np.float32], names: list[str], ids: IdMap, path: Path)
     place = ids.find(names)
     if not (place >= 0).any():
         raise DataError(f"none of its ids is an item of the log (first: {names[0]!r}, log: {ids.raw[0]!r})", path)
+    warn_of_missing(ids, names, place, path)
     features = np.full((len(ids), rows.shape[1]), np.nan, np.float32)
     features[place[place >= 0]] = rows[place >= 0]
     return features
 
 
+def _split(spec: str) -> list[str]:
+    """Path and names of `PATH:NAME:NAME`; the path may begin with the letter of a drive, or be a file with colons."""
+    if Path(spec).is_file():
+        return [spec]
+    drive = re.match(r"[A-Za-z]:(?=[\\/])", spec)
+    path, *names = spec[drive.end() :].split(":") if drive else spec.split(":")
+    return [f"{drive[0]}{path}" if drive else path, *names]
+
+
 def _parts(argument: str, spec: str) -> tuple[Path, str | None, str | None]:
-    path, *names = str(spec).split(":")
+    path, *names = _split(spec)
     if len(names) not in (0, 2) or not path or not all(names):
         raise ArgumentError(argument, f"expected FILE or FILE:IDCOLUMN:COLUMN, got {spec!r}")
     return Path(path), *(names or (None, None))

@@ -136,7 +136,7 @@ def test_options_go_to_peft(vocabulary, backbones):
         ({"lora": {"modules_to_save": ["embed_tokens"]}}, "cannot be adapted"),
         ({"lora": {"trainable_token_indices": [3]}}, "trainable_token_indices: leave it out"),
         ({"lora": {"rank": 3}}, "model.lora: .*rank"),
-        ({"lora": {"target_modules": ["no_such_layer"]}}, "model.lora: .*no_such_layer"),
+        ({"lora": {"target_modules": ["no_such_layer"]}}, "model.lora.target_modules: .*no_such_layer"),
         ({"tuning": "frozen", "lora": {"r": 4}}, "only for tuning lora"),
         ({"tuning": "half"}, "expected one of lora, full, frozen"),
     ],

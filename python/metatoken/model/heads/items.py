@@ -65,6 +65,18 @@ class ItemVectors(nn.Module):
         return composed
 
 
+def folded(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
+    """Unit vectors of users, float `[n, d]`: the direction of the mean of the unit vectors of what each took.
+
+    Args:
+        vectors: float `[F, d]`, of the items, of any length.
+        owner: int64 `[F]`, user of each.
+        n: Users.
+    """
+    unit = F.normalize(vectors, dim=-1)
+    return F.normalize(unit.new_zeros(n, unit.shape[1]).index_add(0, owner, unit), dim=-1)
+
+
 class Unit(torch.autograd.Function):
     """Rows of one length, `y = scale x / |x|`, with few passes over a catalogue.
 

@@ -11,7 +11,9 @@ are dropped before the cut, and the cut is widened until it holds as many allowe
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,6 +198,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     """The command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe or file of Windows knows few letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(description="Recommends items after a history.")
     parser.add_argument("--history", nargs="+", required=True, metavar="ID", help="raw item ids, oldest first")
     parser.add_argument("--user", metavar="ID", help="raw id, where the model reads user tokens")

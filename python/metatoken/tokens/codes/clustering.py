@@ -34,6 +34,8 @@ __all__ = [
     "make_unique",
 ]
 
+BITS = 11  # of a level that is chosen for a person, at most: two levels reach to two million ids, of 2,048 tokens each
+
 
 def fit(
     x: Vectors,
@@ -100,8 +102,9 @@ def fit(
 def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     """Level sizes that give each kind at least twice its number of ids.
 
-    Powers of two, about eight bits per level, at least two levels, larger levels last; the first level has at most half
-    as many tokens as the largest kind has ids, so that its clusters have members.
+    Powers of two, at most `BITS` bits per level, at least two levels, larger levels last; the first level has at most
+    half as many tokens as the largest kind has ids, so that its clusters have members. Few levels, since each one more
+    is one more token to write and one more choice to learn.
 
     Args:
         counts_by_kind: Number of ids of each kind, e.g. `(n_users, n_items)`.
@@ -115,7 +118,7 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
         _check_integer("counts_by_kind", count, 1)
     largest = int(max(counts_by_kind))
     bits = math.ceil(math.log2(2 * largest))
-    depth = max(2, math.ceil(bits / 8))
+    depth = max(2, math.ceil(bits / BITS))
     first = min(bits // depth, max(1, largest // 2).bit_length() - 1)
     rest, depth_left = bits - first, depth - 1
     shares = [(rest + place) // depth_left for place in range(depth_left)]
