@@ -13,8 +13,8 @@ import torch
 from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.predict.choice import STEPS
 from metatoken.predict.fusion import Fusion
-from metatoken.predict.ranker import Reading
 from metatoken.predict.prior import Prior
+from metatoken.predict.ranker import Reading
 from metatoken.run import train_run
 from metatoken.run import validation as measures
 from metatoken.run.config import load_config
