@@ -20,6 +20,7 @@ from metatoken import artifacts
 from metatoken.artifacts import places
 from metatoken.errors import ArtifactError
 from tests.faults.children import fork, killed, limit_files
+from tests.files import ROOT
 
 
 def save(path: Path, text: str, kind: str = "thing") -> None:
@@ -203,7 +204,7 @@ def test_a_full_disk_is_one_line_whatever_library_writes(tmp_path: Path) -> None
         "import pathlib, sys; from tests.faults import test_writing as t; t.on_a_full_disk(pathlib.Path(sys.argv[1]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(LIBRARIES, "old")

@@ -82,7 +82,7 @@ class Fusion:
         """The weights that were chosen for item head and prior, and the share of content in the latter."""
         if choice.users == 0:
             return cls(content=content)
-        return cls(1 - choice.weight, 0.0, choice.weight, choice.users, content=content)
+        return cls(round(1 - choice.weight, 9), 0.0, choice.weight, choice.users, content=content)
 
     @property
     def idle(self) -> bool:
