@@ -139,10 +139,18 @@ def test_an_item_table_of_another_form(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "items.csv").write_bytes("item_id;title;price\né 0;Stühle;1,5\né 1;Tisch;20\n".encode("cp1252"))
     assert inspect(tmp_path / "log.csv", "--items", tmp_path / "items.csv", "--write", tmp_path / "d.yaml") == 0
     data = load_config(tmp_path / "d.yaml").data
+    assert data.decimal == ","
     assert (data.items_separator, data.items_encoding, data.item_id) == (None, None, None)
     log = read_log(data)
     assert log.item_table is not None
     assert log.item_table["price"].to_list() == [1.5, 20.0]
+    # Ratings that are whole say nothing about the mark, those with a point speak against a comma.
+    for stars, mark in ((["4", "3", ""], ","), (["4.5", "3", ""], ".")):
+        whole = SHOP.with_columns(stars=pl.Series(stars * 4))
+        (tmp_path / "log.csv").write_bytes(whole.write_csv(separator=";").encode("cp1252"))
+        found = ("--items", tmp_path / "items.csv", "--write", tmp_path / "d.yaml", "--overwrite")
+        assert inspect(tmp_path / "log.csv", *found) == 0
+        assert load_config(tmp_path / "d.yaml").data.decimal == mark
 
 
 def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

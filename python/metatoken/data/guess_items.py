@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatoken.data.columns import ids
+import polars as pl
+
+from metatoken.data.columns import ids, ratings
 from metatoken.data.readers import read_table
 from metatoken.data.settings import Dialect, LogSettings
 from metatoken.errors import MetatokenError
@@ -36,10 +39,35 @@ def guess_items(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, A
             own[name] = value
     items = read_table(path, None, Dialect.read(vars(usual) | own))
     _guess_ids(found, table, items)
+    _guess_decimal(found, table, items)
     plain = {name.lower().replace("_", "").replace(" ", ""): name for name in reversed(items.names)}
     title = next((plain[word] for word in TITLES if word in plain), None)
     if title is not None and title != "title":
         found.add("title", title, "by its name")
+
+
+def _guess_decimal(found: Guess, table: RawTable, items: RawTable) -> None:
+    """A decimal comma, where a column has one and the ratings of the log do not speak against it."""
+    if "decimal" in found.settings:
+        return
+    for name in items.frame.columns:
+        text = items.frame[name].drop_nulls().cast(pl.String, strict=False)
+        fractions = text.filter(text.str.contains(r"^[+-]?\d+,\d+$"))
+        # Three digits behind every comma are thousands.
+        if len(fractions) == 0 or fractions.str.contains(r",\d{3}$").all():
+            continue
+        if text.str.contains(r"^([+-]?\d+(,\d+)?)?$").all() and _are_ratings(found, table):
+            found.add("decimal", ",", f"{name} of the item table has fractions behind a comma")
+            return
+
+
+def _are_ratings(found: Guess, table: RawTable) -> bool:
+    try:
+        if "rating" in found.settings:
+            ratings(replace(table, decimal=","), found.settings["rating"])
+    except MetatokenError:
+        return False
+    return True
 
 
 def _guess_ids(found: Guess, table: RawTable, items: RawTable) -> None:
