@@ -47,7 +47,7 @@ def run_one(config: Config, split: Split, vocabulary: mt.Vocabulary, part: Any) 
         fit(make_trainer(config.trainer, RunFolder(folder).checkpoint, lambda _: None), module, data, None)
     trained = time.perf_counter() - began
     module.to("cpu").eval()
-    search = {"width": config.evaluate.width, "batch_size": config.evaluate.batch_size, "seed": config.seed}
+    search = {"batch_size": config.evaluate.batch_size, "seed": config.seed}
     fusion = choose_fusion(module, split, part, limit=config.evaluate.fusion_users, **search)
     choose_shares(module, split)
     runner = Runner(module, split, part, config.evaluate, seed=config.seed)

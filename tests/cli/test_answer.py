@@ -49,7 +49,7 @@ def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str,
     assert "ends in" in refuse(
         "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "told.xls"
     )
-    assert "holds the questions" in refuse(
+    assert "is the file that --questions reads" in refuse(
         "answer", answering, "rating", "--questions", tmp_path / "asked.csv", "-o", tmp_path / "asked.csv"
     )
     assert "did you mean 'rating'" in refuse("answer", answering, "ratng", *asked)

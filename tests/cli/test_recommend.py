@@ -78,7 +78,7 @@ def test_who_is_asked_for_must_be_clear(refuse: Refuse, folder: Path, users: tup
     assert "--user" in refuse("recommend", folder)
     assert "--user" in refuse("recommend", folder, "--user", users[0], "--history", "a")
     assert "absent.txt" in refuse("recommend", folder, "--users", tmp_path / "absent.txt")
-    for content, hint in ((b"", "empty"), (b"\xff\xfe\x00", "UTF-8")):
+    for content, hint in ((b"", "empty"), (b"\xff\xfe\x00", "UTF-16")):
         (tmp_path / "users.txt").write_bytes(content)
         assert hint in refuse("recommend", folder, "--users", tmp_path / "users.txt")
 

@@ -18,6 +18,7 @@ from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import paired_bootstrap
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.fusion import Fusion, choose_fusion
+from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.top import TOLERANCE, settle, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
@@ -29,7 +30,7 @@ MODELS = {
     "sequential": {"item_head", "generation", "generation_leaf_off", "fused"},
     "direct": {"item_head", "generation", "generation_leaf_off"},
 }
-BASELINES = {"sequential": {"popularity", "transition_graph"}, "direct": {"popularity"}}
+BASELINES = {"sequential": {"popularity", "transition_graph", "graph_and_categories"}, "direct": {"popularity"}}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     template = find_template("seq-1")
     one = EvaluationBatches(run.module.reader, template, test.users, test.items, history, batch_size=len(test))[0]
     seen = history.take(test.users)
-    prior = torch.from_numpy(TransitionGraph.fit(run.split.train).scores(history, test.users))
+    prior = torch.from_numpy(Prior.fit(run.split.train, run.fusion.content).scores(history, test.users))
     with torch.no_grad():
         item = item_scores(network, one.batch)
         beams = beam_search(network, one.batch, one.seen, k=run.split.log.n_items, width=20)
@@ -134,8 +135,15 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
 def test_baselines_learn_from_train_alone(trained_run: TrainedRun, predictions: pl.DataFrame) -> None:
     run = trained_run.run
     history, users = run.split.history("test"), run.split.test.users
-    for name, model in (("popularity", Popularity), ("transition_graph", TransitionGraph)):
-        expected, _ = top_k(model.fit(run.split.train).scores(history, users), history.take(users), 10)
+    train, share = run.split.train, run.fusion.content
+    assert share > 0
+    fitted = {
+        "popularity": Popularity.fit(train),
+        "transition_graph": TransitionGraph.fit(train),
+        "graph_and_categories": Prior.fit(train, share),
+    }
+    for name, ranker in fitted.items():
+        expected, _ = top_k(ranker.scores(history, users), history.take(users), 10)
         assert np.array_equal(lists(predictions.filter(model=name, task="sequential"), run), expected)
 
 

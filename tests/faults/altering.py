@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.faults.zygote import Zygote
+from tests.faults.judging import Call, Found, in_processes, make_calls
 
-Found = tuple[int, list[str]]
+if TYPE_CHECKING:
+    from tests.faults.zygote import Zygote
+
 NO_ANSWERS = ("checkpoints/", "metrics.json", "predictions.parquet", "answers.parquet", "training.csv", "tensorboard/")
 
 
@@ -44,7 +48,7 @@ WAYS: dict[str, Callable[[Path], Any]] = {
     "more at the end": lambda path: path.write_bytes(path.read_bytes() + b"\0more"),
     "more in front": lambda path: path.write_bytes(b" " + path.read_bytes()),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "noise": lambda path: path.write_bytes(random.Random(0).randbytes(path.stat().st_size)),
+    "noise": lambda path: path.write_bytes(random.Random(0).randbytes(path.stat().st_size)),  # noqa: S311
     "removed": lambda path: path.unlink(),
     "a folder": _as_folder,
     "a pipe": _as_pipe,
@@ -53,38 +57,49 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 
 def altered(zygote: Zygote, base: Path, folder: Path, tries: int) -> Found:
-    """Alters files of a run, or exchanges them for those of a run of another seed: it answers as before, or refuses.
+    """Alters files of a run, or exchanges them for those of a run of another seed: it answers as before, or refuses."""
+    return in_processes("tests.faults.altering", base, folder, tries)
 
-    Each file in each of the ways above, and as the other run has it; each part whole; then bits at random places. What
-    no answer is read from is looked at by `metatoken doctor`, which has to notice it unless it is a record of old.
+
+def alterations(base: Path, tries: int) -> list[Call]:
+    """What is done to a run: each file in each of the ways, and as another run has it; each part whole; then bits.
+
+    What no answer is read from is looked at as `metatoken doctor` does.
     """
     run, rng = base / "run", random.Random(0)  # noqa: S311 (places, not secrets)
     files = sorted(one.relative_to(run).as_posix() for one in run.rglob("*") if one.is_file())
-    parts = sorted(one.name for one in run.iterdir())
-    changes: list[tuple[str, str, Callable[[Path], Any]]] = [
-        (file, way, change) for way, change in WAYS.items() for file in files
-    ]
-    changes += [(one, "of another run", lambda path: _exchanged(path, base)) for one in {*files, *parts}]
-    changes = sorted(changes, key=lambda one: one[:2])
+    changes = [(file, way, change) for way, change in WAYS.items() for file in files]
+    parts = {*files, *(one.name for one in run.iterdir())}
+    changes += [(one, "of another run", partial(_exchanged, base=base)) for one in sorted(parts)]
     rng.shuffle(changes)
     while len(changes) < tries:
         place = rng.random()
-        changes.append((files[len(changes) % len(files)], f"a bit at {place:.6f}", lambda path, at=place: _flipped(path, at)))
-    users = ("--users", base / "users.txt", "-k", 5)
-    sound, wrong = zygote.run("recommend", run, *users), []
-    assert sound.code == 0, sound
-    for file, way, change in changes[:tries]:
-        copy = folder / "altered"
-        shutil.copytree(run, copy)
-        change(copy / file)
-        answers = not file.startswith(NO_ANSWERS)
-        done = zygote.run("recommend", copy, *users) if answers else zygote.run("doctor", copy)
-        if not done.clean:
-            wrong.append(f"{file}, {way}: {done.code} {done.err[-300:]}")
-        elif answers and done.code == 0 and done.out != sound.out:
-            wrong.append(f"{file}, {way}: silently other results")
-        shutil.rmtree(copy)
-    return tries, wrong
+        file = files[len(changes) % len(files)]
+        changes.append((file, f"a bit at {place:.6f}", partial(_flipped, place=place)))
+    sound = answers(run, base)
+    return [(f"{file}, {way}", partial(_try, base, file, change, sound)) for file, way, change in changes]
+
+
+def answers(run: Path, base: Path) -> object:
+    """What a run recommends to everybody."""
+    from metatoken.recommend import Recommender
+
+    users = (base / "users.txt").read_text().split()
+    return Recommender.load(run).recommend_many(users, k=5)
+
+
+def _try(base: Path, file: str, change: Callable[[Path], Any], sound: object) -> None:
+    from metatoken.run import RunFolder
+    from metatoken.run.manifest import check_bytes
+
+    copy = base.parent / "altered"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(base / "run", copy)
+    change(copy / file)
+    if file.startswith(NO_ANSWERS):
+        check_bytes(RunFolder(copy))
+    elif answers(copy, base) != sound:
+        raise AssertionError("silently other results")
 
 
 def _exchanged(path: Path, base: Path) -> None:
@@ -97,3 +112,7 @@ def _exchanged(path: Path, base: Path) -> None:
         shutil.copytree(other, path)
     elif other.exists():
         shutil.copyfile(other, path)
+
+
+if __name__ == "__main__":
+    make_calls(alterations(Path(sys.argv[1]), int(sys.argv[2])), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,18 +1,11 @@
-"""Hostile values for every setting, key, option and argument: each is taken, or refused by an exception of ours.
-
-Started as a script, `python -m tests.faults.calls BASE TRIES FIRST`, it makes the calls from the n-th on in one process
-and prints `> label` before and `< what went wrong` after each, so that whoever started it knows what a process died of.
-"""
+"""Hostile values for every setting, key, option and argument: each is taken, or refused by an exception of ours."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import math
-import os
 import random
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -20,14 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.files import ROOT
+from tests.faults.judging import Call, Found, in_processes, make_calls
 
 if TYPE_CHECKING:
     from tests.faults.zygote import Zygote
 
-Found = tuple[int, list[str]]
-Call = tuple[str, Callable[[], object]]
-LONGEST, PATIENCE = 60, 20_000  # seconds of a call; characters of a message
 HOSTILE = (
     0, -1, 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**400, -(2**70), 0.0, -0.5, 1e20, 1e-320, math.nan, math.inf, -math.inf,
     True, None, "", " ", "x", "1e999", "nan", "9" * 5000, "\0", "a\nb", "..", "/", [], [[]], {}, {"a": {}}, [1, "x"],
@@ -40,30 +30,16 @@ TEXTS = (
 )  # fmt: skip
 
 
-def wrong_calls(zygote: Zygote, base: Path, folder: Path, tries: int) -> Found:  # noqa: ARG001 (as the other attacks)
-    """Makes calls in processes of their own; one that dies, or does not come back, is the fault of its last call."""
-    wrong: list[str] = []
-    done = 0
-    while done < tries:
-        command = [sys.executable, "-m", "tests.faults.calls", str(base), str(tries), str(done)]
-        place = {"cwd": folder, "env": os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **place)  # type: ignore[call-overload]
-        label, finished = "the start", done
-        for line in process.stdout:
-            if line.startswith("> "):
-                label, finished = line[2:].strip(), finished + 1
-            elif line.startswith("< "):
-                wrong.append(f"{label}: {line[2:].strip()}")
-        if process.wait() != 0 or finished == done:
-            wrong.append(f"{label}: the process ended with {process.returncode}")
-            finished = max(finished, done + 1)
-        done = finished
-    return tries, wrong
+def wrong_calls(zygote: Zygote, base: Path, folder: Path, tries: int) -> Found:
+    """Makes calls in processes of their own."""
+    return in_processes("tests.faults.calls", base, folder, tries)
 
 
 def all_calls(base: Path) -> list[Call]:
     """Every call, in an order that mixes their kinds."""
-    kinds = [list(kind) for kind in (setting_calls(), key_calls(base / "config.yaml"), option_calls(base), api_calls(base))]
+    kinds = [
+        list(kind) for kind in (setting_calls(), key_calls(base / "config.yaml"), option_calls(base), api_calls(base))
+    ]
     rng = random.Random(0)  # noqa: S311
     for kind in kinds:
         rng.shuffle(kind)
@@ -115,7 +91,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
 
     run, log, here = base / "run", base / "world" / "interactions.csv", base.parent
     argv: dict[str, list[object]] = {
-        "quickstart": ["--users", 50, "--items", 36, "--epochs", 1, "-o", here / "c-demo", "--overwrite"],
+        "quickstart": ["--users", 50, "--items", 36, "--epochs", 1, "-o", base / "users.txt"],
         "inspect": [log, *COLUMNS],
         "config": [],
         "tokenize": [log, *COLUMNS, *SMALL, "-o", here / "c-vocabulary", "--overwrite"],
@@ -177,41 +153,5 @@ def _command(main: Callable[[list[str]], None], argv: list[str]) -> None:
         raise AssertionError(f"{code}, {lines[-3:]}")
 
 
-def judged(call: Callable[[], object]) -> str | None:
-    """What is wrong with how a call ended, None where nothing is."""
-    from metatoken.errors import CoreError, MetatokenError
-
-    try:
-        call()
-    except CoreError as error:
-        return f"the core panicked: {error}"
-    except (MetatokenError, TypeError) as error:
-        return f"a message of {len(str(error))} characters" if len(str(error)) > PATIENCE else None
-    except BaseException as error:  # noqa: BLE001 (that is what is looked for)
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-class HangError(BaseException):
-    """A call has not come back."""
-
-
-def main(base: Path, tries: int, first: int) -> None:
-    """Makes the calls from the n-th on."""
-
-    def late(*_: object) -> None:
-        raise HangError(f"not back after {LONGEST} s")
-
-    signal.signal(signal.SIGALRM, late)
-    tell = os.fdopen(os.dup(1), "w")
-    for label, call in all_calls(base)[first:tries]:
-        print(f"> {label!a}", file=tell, flush=True)
-        signal.alarm(LONGEST)
-        wrong = judged(call)
-        signal.alarm(0)
-        if wrong is not None:
-            print(f"< {wrong[:500]!a}", file=tell, flush=True)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    make_calls(all_calls(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]))

@@ -16,6 +16,7 @@ from tests.faults.altering import altered
 from tests.faults.bed import make_base
 from tests.faults.calls import wrong_calls
 from tests.faults.kills import full_disks, kills
+from tests.faults.server import server
 from tests.faults.zygote import Zygote
 
 ATTACKS: dict[str, tuple[Callable[[Zygote, Path, Path, int], tuple[int, list[str]]], int]] = {
@@ -23,6 +24,7 @@ ATTACKS: dict[str, tuple[Callable[[Zygote, Path, Path, int], tuple[int, list[str
     "altered": (altered, 1500),
     "disks": (full_disks, 200),
     "calls": (wrong_calls, 2000),
+    "server": (server, 60),  # seconds
 }
 
 

@@ -20,55 +20,65 @@ ARRAYS = (
 
 def doors(base: Path) -> dict[str, Door]:
     """Name, callable, arguments, and further hostile values."""
+    import metatoken as mt
+
+    world = mt.generate_world(n_users=50, n_items=36, n_groups=3)
+    split = mt.leave_last_out(world.interactions())
+    return {**data_doors(base, split), **token_doors(base, split), **model_doors(base, split)}
+
+
+def data_doors(base: Path, split: Any) -> dict[str, Door]:
+    """Logs and splits."""
     import polars as pl
 
     import metatoken as mt
     from metatoken.data.conditions import parse_condition
-    from metatoken.decode.text import TextOptions
-    from metatoken.run import evaluate_run, fit_baselines, load_run
+
+    log, read = split.log, {"user": "user_id", "item": "item_id", "time": "timestamp"}
+    world = {"n_users": 50, "n_items": 36, "n_groups": 3, "min_length": 8, "max_length": 12, "seed": 0}
+    frame = pl.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "x"], "time": [1, 2, 3]})
+    frames = (frame, frame[:0], frame.select("user"), frame.with_columns(user=None), pl.DataFrame())
+    columns = {"users": np.array([0, 0, 1]), "items": np.array([0, 1, 0]), "times": None, "ratings": None}
+    named = {"user": "user", "item": "item", "time": "time"}
+    return {
+        "generate_world": (mt.generate_world, world, ()),
+        "Interactions.read": (mt.Interactions.read, {"path": base / "world" / "interactions.csv", **read}, ()),
+        "Interactions.from_frame": (mt.Interactions.from_frame, {"frame": frame, **named}, frames),
+        "Interactions.from_arrays": (mt.Interactions.from_arrays, columns, ARRAYS),
+        "leave_last_out": (mt.leave_last_out, {"log": log}, ()),
+        "no_split": (mt.no_split, {"log": log}, ()),
+        "random_split": (mt.random_split, {"log": log, "validation": 0.1, "test": 0.1, "seed": 0}, ()),
+        "audit": (mt.audit, {"log": log}, ()),
+        "parse_condition": (parse_condition, {"text": "price < 3"}, ()),
+    }
+
+
+def token_doors(base: Path, split: Any) -> dict[str, Door]:
+    """Vocabularies, codes, tries, walks, vectors."""
+    import metatoken as mt
     from metatoken.tokens.codes.clustering import fit as fit_codes
     from metatoken.tokens.graph.walks import Graph, walks
     from metatoken.tokens.trie import Trie
     from metatoken.tokens.vectors.skipgram import fit as fit_vectors
 
-    world = mt.generate_world(n_users=50, n_items=36, n_groups=3)
-    log = world.interactions()
-    split = mt.leave_last_out(log)
-    frame = pl.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "x"], "time": [1, 2, 3]})
-    small: dict[str, Any] = {"dim": 8, "walks_per_node": 2, "walk_length": 8}
+    small: dict[str, Any] = {"dim": 8, "walks_per_node": 2, "walk_length": 8, "seed": 0, "threads": 1}
     vocabulary = mt.Vocabulary.fit(split.train, levels=[8, 16], **small)
     rows = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     codebook, trie = fit_codes(rows, [4, 4]), Trie.from_codes(vocabulary.item_codes)
-    graph = Graph.from_interactions(split.train)
-    recommender = mt.Recommender.load(base / "run")
-    preset = {"dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "positions": 80}
-    module = {"vocabulary": vocabulary, "preset": preset, "max_history": 6}
-    item = vocabulary.items.raw[0]
-    asked = {"user": log.users.raw[0], "history": [item], "k": 3, "where": None, "allow": None, "deny": (), "model": "fused"}
-    frames = (frame, frame[:0], frame.select("user"), frame.with_columns(user=None), pl.DataFrame())
+    item, ids = vocabulary.items.raw[0], [f"i{n}" for n in range(60)]
+    given = {"features": None, "initial": None, "attributes": None}
+    fitted = {"x": rows, "levels": [4, 4], "seed": 0, "threads": 1, "method": "residual", "metric": "euclidean"}
+    graph = {"graph": Graph.from_interactions(split.train), "walks_per_node": 1, "walk_length": 4, "seed": 0}
     return {
-        "generate_world": (mt.generate_world, {"n_users": 50, "n_items": 36, "n_groups": 3, "min_length": 8, "max_length": 12, "seed": 0}, ()),
-        "Interactions.read": (mt.Interactions.read, {"path": base / "world" / "interactions.csv", "user": "user_id", "item": "item_id", "time": "timestamp"}, ()),
-        "Interactions.from_frame": (mt.Interactions.from_frame, {"frame": frame, "user": "user", "item": "item", "time": "time"}, frames),
-        "Interactions.from_arrays": (mt.Interactions.from_arrays, {"users": np.array([0, 0, 1]), "items": np.array([0, 1, 0]), "times": None, "ratings": None}, ARRAYS),
-        "leave_last_out": (mt.leave_last_out, {"log": log}, ()),
-        "no_split": (mt.no_split, {"log": log}, ()),
-        "random_split": (mt.random_split, {"log": log, "validation": 0.1, "test": 0.1, "seed": 0}, ()),
-        "audit": (mt.audit, {"log": log}, ()),
-        "Vocabulary.fit": (mt.Vocabulary.fit, {"train": split.train, "levels": [8, 16], **small, "seed": 0, "threads": 1, "features": None, "initial": None, "attributes": None}, ARRAYS),
-        "Vocabulary.from_embeddings": (mt.Vocabulary.from_embeddings, {"ids": [f"i{n}" for n in range(60)], "x": rows, "levels": [8, 16]}, ARRAYS),
+        "Vocabulary.fit": (mt.Vocabulary.fit, {"train": split.train, "levels": [8, 16], **small, **given}, ARRAYS),
+        "Vocabulary.from_embeddings": (
+            mt.Vocabulary.from_embeddings, {"ids": ids, "x": rows, "levels": [8, 16], "titles": None}, ARRAYS,
+        ),
         "Vocabulary.load": (mt.Vocabulary.load, {"path": base / "vocabulary"}, ()),
         "Vocabulary.save": (vocabulary.save, {"path": base.parent / "c-saved"}, ()),
         "tokens_of": (vocabulary.tokens_of, {"item": item}, ()),
         "lookup": (vocabulary.lookup, {"tokens": vocabulary.tokens_of(item=item), "kind": "item"}, ()),
-        "MetaTokenModule": (mt.MetaTokenModule, {**module, "learning_rate": 1e-3, "tasks": ["sequential"], "history": "compact", "features": None}, ARRAYS),
-        "TaskDataModule": (mt.TaskDataModule, {"split": split, "vocabulary": vocabulary, "tasks": ["sequential"], "batch_size": 32, "seed": 0, "direct_share": 0.1, "validation_users": 10, "shares": None, "mixing_temperature": 1.0}, ()),
-        "Recommender.load": (mt.Recommender.load, {"run": base / "run"}, ()),
-        "recommend": (recommender.recommend, asked, ()),
-        "recommend_many": (recommender.recommend_many, {"users": [log.users.raw[0]], "k": 3}, ()),
-        "parse_condition": (parse_condition, {"text": "price < 3"}, ()),
-        "TextOptions": (TextOptions, {"max_new_tokens": 3, "num_beams": 1}, ()),
-        "codes.fit": (fit_codes, {"x": rows, "levels": [4, 4], "seed": 0, "threads": 1, "method": "residual", "metric": "euclidean", "max_cluster_size": None}, ARRAYS),
+        "codes.fit": (fit_codes, {**fitted, "max_cluster_size": None}, ARRAYS),
         "Codebook.assign": (codebook.assign, {"x": rows, "threads": 1}, ARRAYS),
         "Codebook.decode": (codebook.decode, {"codes": codebook.assign(rows)}, ARRAYS),
         "Trie.from_codes": (Trie.from_codes, {"codes": vocabulary.item_codes}, ARRAYS),
@@ -78,9 +88,35 @@ def doors(base: Path) -> dict[str, Door]:
         "Trie.item_of": (trie.item_of, {"leaves": [0, 1]}, ARRAYS),
         "Trie.items": (trie.items, {"node": 0}, ()),
         "Trie.children": (trie.children, {"node": 0}, ()),
-        "walks": (walks, {"graph": graph, "meta_path": "user-item-user", "walks_per_node": 1, "walk_length": 4, "seed": 0, "threads": 1}, ()),
-        "skipgram.fit": (fit_vectors, {"graph": graph, "dim": 8, "walks_per_node": 1, "walk_length": 4, "epochs": 1, "seed": 0, "initial": None}, ARRAYS),
+        "walks": (walks, {**graph, "meta_path": "user-item-user", "threads": 1}, ()),
+        "skipgram.fit": (fit_vectors, {**graph, "dim": 8, "epochs": 1, "initial": None}, ARRAYS),
+    }  # fmt: skip
+
+
+def model_doors(base: Path, split: Any) -> dict[str, Door]:
+    """Models, runs, recommendations."""
+    import metatoken as mt
+    from metatoken.decode.settings import TextOptions
+    from metatoken.run import evaluate_run, fit_baselines, load_run
+
+    vocabulary = mt.Vocabulary.fit(split.train, levels=[8, 16], dim=8, walks_per_node=2, walk_length=8)
+    preset = {"dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "positions": 80}
+    module = {"vocabulary": vocabulary, "preset": preset, "max_history": 6, "learning_rate": 1e-3}
+    data = {"split": split, "vocabulary": vocabulary, "tasks": ["sequential"], "batch_size": 32, "seed": 0}
+    data |= {"direct_share": 0.1, "validation_users": 10, "shares": None, "mixing_temperature": 1.0}
+    run, recommender = load_run(base / "run"), mt.Recommender.load(base / "run")
+    user, item = recommender.history.users.raw[0], recommender.catalogue.items.raw[0]
+    asked = {"user": user, "history": [item], "k": 3, "where": None, "allow": None, "deny": (), "model": "fused"}
+    return {
+        "MetaTokenModule": (
+            mt.MetaTokenModule, {**module, "tasks": ["sequential"], "history": "compact", "features": None}, ARRAYS,
+        ),
+        "TaskDataModule": (mt.TaskDataModule, data, ()),
+        "Recommender.load": (mt.Recommender.load, {"run": base / "run"}, ()),
+        "recommend": (recommender.recommend, asked, ()),
+        "recommend_many": (recommender.recommend_many, {"users": [user], "k": 3, "batch_size": 2}, ()),
+        "TextOptions": (TextOptions, {"max_new_tokens": 3, "num_beams": 1}, ()),
         "load_run": (load_run, {"folder": base / "run"}, ()),
-        "fit_baselines": (fit_baselines, {"run": load_run(base / "run"), "names": ["item_knn"]}, ()),
-        "evaluate_run": (evaluate_run, {"run": load_run(base / "run"), "part": "test"}, ()),
+        "fit_baselines": (fit_baselines, {"run": run, "names": ["item_knn"]}, ()),
+        "evaluate_run": (evaluate_run, {"run": run, "part": "test"}, ()),
     }  # fmt: skip

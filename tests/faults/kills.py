@@ -27,7 +27,9 @@ def kills(zygote: Zygote, base: Path, folder: Path, tries: int, names: Sequence[
         shutil.rmtree(trial)
     chosen = random.Random(0).sample(points, min(tries, len(points)))  # noqa: S311 (kill points, not secrets)
     for name, change in sorted(chosen):
-        wrong += [f"{name}, killed before change {change}: {one}" for one in _killed(zygote, base, folder, name, change)]
+        wrong += [
+            f"{name}, killed before change {change}: {one}" for one in _killed(zygote, base, folder, name, change)
+        ]
     return len(chosen), wrong
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import campaign
+from tests.faults.altering import altered
+from tests.faults.bed import make_base
+from tests.faults.calls import wrong_calls
+from tests.faults.kills import full_disks, kills
+from tests.faults.server import server
 from tests.faults.zygote import Zygote
 
 
@@ -19,27 +23,31 @@ def zygote() -> Iterator[Zygote]:
 
 @pytest.fixture(scope="module")
 def base(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return campaign.make_base(zygote, tmp_path_factory.mktemp("campaign"))
+    return make_base(zygote, tmp_path_factory.mktemp("campaign"))
 
 
-def check(found: campaign.Found, least: int) -> None:
+def check(found: tuple[int, list[str]], least: int) -> None:
     tries, wrong = found
     assert not wrong, "\n".join(wrong)
     assert tries >= least
 
 
-@pytest.mark.parametrize("name", ["train --overwrite, then --resume", "train --resume", "evaluate --export"])
-def test_a_command_that_is_killed(name: str, zygote: Zygote, base: Path, tmp_path: Path) -> None:
-    check(campaign.kills(zygote, base, tmp_path, 4, [name]), 4)
+def test_a_command_that_is_killed(zygote: Zygote, base: Path, tmp_path: Path) -> None:
+    names = ["train --overwrite, then --resume", "train --resume", "evaluate --export", "tokenize --overwrite"]
+    check(kills(zygote, base, tmp_path, 12, names), 12)
 
 
 def test_altered_files(zygote: Zygote, base: Path, tmp_path: Path) -> None:
-    check(campaign.altered(zygote, base, tmp_path, 15), 15)
+    check(altered(zygote, base, tmp_path, 25), 25)
 
 
 def test_full_disks(zygote: Zygote, base: Path, tmp_path: Path) -> None:
-    check(campaign.full_disks(zygote, base, tmp_path, 10), 10)
+    check(full_disks(zygote, base, tmp_path, 16), 16)
 
 
-def test_wrong_calls(base: Path) -> None:
-    check(campaign.wrong_calls(2000, base / "config.yaml"), 2000)
+def test_wrong_calls(zygote: Zygote, base: Path, tmp_path: Path) -> None:
+    check(wrong_calls(zygote, base, tmp_path, 60), 60)
+
+
+def test_a_server_among_hostile_clients(zygote: Zygote, base: Path, tmp_path: Path) -> None:
+    check(server(zygote, base, tmp_path, 2), 1)

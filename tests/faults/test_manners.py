@@ -58,6 +58,16 @@ def test_exit_codes_of_signals(number: int, code: int) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_exit_codes_of_signals_within_a_command(number: int, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metatoken.cli.app import main
+
+    monkeypatch.setattr("builtins.print", lambda *_, **__: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as stopped:
+        main(["config"])
+    assert stopped.value.code == code
+
+
 def test_a_signal_within_an_import_waits_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow_native.py").write_text(
         "import signal\n"

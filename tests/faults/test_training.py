@@ -119,3 +119,23 @@ def test_other_weights_of_a_frozen_backbone_are_refused(finished: Path) -> None:
 def test_batches_that_lightning_would_divide_by(batches: Any) -> None:
     with pytest.raises(SettingError, match=r"options\.accumulate_grad_batches"):
         TrainerSettings(options={"accumulate_grad_batches": batches})
+
+
+LATE = {
+    "an accelerator that is not there": "trainer.accelerator=tpu",
+    "an option of another type": "trainer.options={benchmark: 3}",
+    "an option that is looked at when the data are known": "trainer.options={val_check_interval: 1000000}",
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_lightning_refuses_is_one_line(name: str, trained_run: TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer: Lightning refuses these settings \("):
+        train(trained_run, tmp_path / "run", LATE[name])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_item_of_a_history_teaches_a_causal_model_nothing(trained_run: TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.max_history: .* use at least 2"):
+        train(trained_run, tmp_path / "run", "model.max_history=1")
+    train(trained_run, tmp_path / "run", "model.max_history=1", "model.tasks=[direct]")

@@ -153,3 +153,15 @@ def test_a_table_that_is_small_only_on_disk(tmp_path: Path, monkeypatch: pytest.
         Interactions.read(tmp_path / "log.csv.gz", user="user", item="item")
     with pytest.raises(ArgumentError, match="x: needs"):
         read_matrix(np.zeros((1_000_000, 4), dtype=np.float64)).whole()
+
+
+SENSELESS = {
+    "learning_rate": -1, "schedule": "x", "temperature": float("nan"), "alpha": float("inf"), "weight_decay": -0.1,
+    "warmup_steps": -1, "tasks": ["sequential", "sequential"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENSELESS)
+def test_settings_of_a_model_without_sense(name: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        ModelSettings.of(None, {name: SENSELESS[name]})

@@ -220,7 +220,7 @@ def test_too_long_histories_are_refused_with_what_fits(make_module):
     with torch.no_grad():
         module.network(collate([longest], module.builder.encoder.pad_id))
     with pytest.raises(ConfigError, match=r"has 60; use more \(model\.preset\.positions\)"):
-        make_module(preset=SMALL | {"positions": 60}, max_history=1)
+        make_module(preset=SMALL | {"positions": 60}, max_history=2)
 
 
 def test_tokens_follow_states_without_dropout(vocabularies):
@@ -238,7 +238,11 @@ def test_tokens_follow_states_without_dropout(vocabularies):
         calm = network.eval()(batch)
     assert torch.equal(followed.item, noisy.item)
     assert not torch.allclose(noisy.tokens[0], calm.tokens[0], atol=1e-3)
-    torch.testing.assert_close(followed.tokens[0], calm.tokens[0])
+    # One row of these four is read twice, and stands for all of them.
+    assert (len(followed.tokens[0]), followed.share) == (4, 4 / len(batch.targets))
+    torch.testing.assert_close(followed.tokens[0], calm.tokens[0][:4])
+    parts = loss_parts(dataclasses.replace(followed, tokens=[followed.tokens[0], 0 * followed.tokens[-1]]), WEIGHTS)
+    assert parts["generation"].item() == pytest.approx(-followed.tokens[0].mean().item())
     torch.stack([followed.tokens[0].sum(), followed.tokens[-1].sum()]).sum().backward()
     assert all(weight.grad is None or not weight.grad.any() for weight in network.backbone.parameters())
     assert network.items.residual.grad is None or not network.items.residual.grad.any()

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArtifactError, MetatokenWarning
-from metatoken.predict.fusion import STEPS, Choice, Fusion
+from metatoken.predict.choice import STEPS, Choice
+from metatoken.predict.fusion import Fusion
 
 
 def distributions(rng: np.random.Generator, users: int, items: int) -> torch.Tensor:
@@ -53,7 +54,7 @@ def test_the_choice_equals_a_brute_force_loop(seed: int, users: int, items: int,
         mixed = ((STEPS - n) / STEPS * item + n / STEPS * prior).numpy()
         gains.append(ndcg_at_10(mixed, targets.numpy(), seen))
         assert float(choice.gain[n]) == pytest.approx(gains[-1], abs=1e-5)
-    found = choice.best()
+    found = Fusion.of(choice)
     assert (found.item + found.prior, found.users, found.form) == (pytest.approx(1), users, "product")
     assert gains[round(found.prior * STEPS)] == pytest.approx(max(gains), abs=1e-5)
 
@@ -67,18 +68,18 @@ def test_the_one_that_knows_wins() -> None:
         parts[place] = know
         choice = Choice()
         choice.add(parts[0], parts[1], know.argmax(dim=1), nothing)
-        assert choice.best().prior == pytest.approx(weight)
+        assert Fusion.of(choice).prior == pytest.approx(weight)
 
 
 def test_equal_weights_lean_on_the_item_head() -> None:
     one = distributions(np.random.default_rng(0), 6, 15).log()
     choice = Choice()
     choice.add(one, one, one.argmax(dim=1), [np.zeros(0, dtype=np.int32)] * 6)
-    assert (choice.best().item, choice.best().prior) == (1.0, 0.0)
+    assert (Fusion.of(choice).item, Fusion.of(choice).prior) == (1.0, 0.0)
 
 
 def test_without_users_the_default() -> None:
-    assert Choice().best() == Fusion()
+    assert Fusion.of(Choice()) == Fusion()
     assert Fusion().users == 0
 
 

@@ -14,9 +14,9 @@ from metatoken.data import Interactions, Sequences, generate_world
 from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
 from metatoken.evaluate.predictions import read_table
 from metatoken.predict.fusion import Fusion
+from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, Reading
 from metatoken.predict.top import TOLERANCE
-from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend import Model, Recommendation, Recommender, Request
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_template
@@ -81,7 +81,7 @@ def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[st
     with torch.no_grad():
         reading = Reading(module.network, one.batch, one.seen)
         item, beams = reading.item, reading.beams
-    prior = torch.from_numpy(TransitionGraph.fit(log).scores(log_rows, np.array([2])))
+    prior = torch.from_numpy(Prior.fit(log, recommender.fusion.content).scores(log_rows, np.array([2])))
     fused = recommender.fusion.scores(item, prior)[0].exp()
     generated = {
         row: np.exp(score) for row, score in zip(beams.items[0].tolist(), beams.scores[0].tolist(), strict=True)

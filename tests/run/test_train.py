@@ -61,7 +61,7 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     folder = trained_run.run.folder
     assert names(folder) == {
         "config.yaml", "vocabulary", "items", "model", "history.parquet", "checkpoints", "fusion.json",
-        "training.json", "training.csv", "metrics.json", "predictions.parquet", "manifest.json",
+        "source.json", "training.json", "training.csv", "metrics.json", "predictions.parquet", "manifest.json",
     }  # fmt: skip
     assert {"manifest.json", "settings.json", "tokenizer", "weights.safetensors"} <= names(folder / "model")
     assert "manifest.json" in names(folder / "vocabulary")

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.predict.fusion import STEPS, Fusion
+from metatoken.predict.choice import STEPS
+from metatoken.predict.fusion import Fusion
+from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
-from metatoken.predict.transitions import TransitionGraph
 from metatoken.run import train_run
 from metatoken.run import validation as measures
 from metatoken.run.config import load_config
@@ -36,7 +37,7 @@ def validate(module: Any, split: Any, served: ServedList, times: int = 1) -> lis
 
 def served_ndcg(module: Any, split: Any) -> float:
     """The best fusion of the served lists of all validation users, as evaluation makes and scores them."""
-    prior, history, targets = TransitionGraph.fit(split.train), split.history("validation"), split.validation
+    prior, history, targets = Prior.chosen(split), split.history("validation"), split.validation
     template = find_task("sequential").templates[0]
     data = EvaluationBatches(module.reader, template, targets.users, targets.items, history, batch_size=64)
     found = []

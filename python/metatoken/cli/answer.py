@@ -27,6 +27,7 @@ def answer(
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
     """Rates, explains or summarizes: answers of the rating and text tasks."""
+    from metatoken.cli.output import check_output_file
     from metatoken.errors import ArgumentError
     from metatoken.recommend.answerer import Answerer, check_suffix, write_answers
 
@@ -36,8 +37,7 @@ def answer(
         if questions is None:
             raise ArgumentError("--out", "is for --questions; a single answer is printed")
         check_suffix(out)
-        if out.exists() and questions.exists() and out.samefile(questions):
-            raise ArgumentError("--out", f"{out} holds the questions; give another name")
+        check_output_file("--out", out, {"--questions": questions})
     answerer = Answerer.load(run)
     if questions is not None:
         found = answerer.answer_table(task, questions, template=template)

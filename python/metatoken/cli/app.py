@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from metatoken.cli.answer import answer
 from metatoken.cli.baseline import baseline
@@ -34,8 +35,29 @@ COMMANDS = (
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
+
+class PassedError(BaseException):
+    """Carries an interruption past typer, which has one exit code for all of them."""
+
+    def __init__(self, interruption: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.interruption = interruption
+
+
+class Commands(TyperGroup):
+    """The commands; an interruption leaves them as itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise PassedError(interruption) from interruption
+
+
 app = typer.Typer(
     name="metatoken",
+    cls=Commands,
     help="Turn interaction logs into tokens of a language model, and the model into a recommender.",
     pretty_exceptions_enable=False,  # a fault of ours shows Python's own traceback
 )
@@ -74,6 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
     with interruptible(), clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
+        except PassedError as passed:
+            raise passed.interruption from None
         except UsageError as error:
             command = error.ctx.command_path if error.ctx else "metatoken"
             message = error.format_message().replace("Value error, ", "").rstrip(".")

@@ -33,10 +33,11 @@ def compare(
     Runs that differ in the seed alone are one group; further groups are set against the first one, too.
     """
     from metatoken.artifacts import atomic_file, write_json
-    from metatoken.cli.output import NARROW, make_console
+    from metatoken.cli.output import NARROW, check_output_file, make_console
     from metatoken.evaluate.comparison_table import comparison_tables
     from metatoken.run.compare import compare_runs
 
+    check_output_file("--json", out, {})
     document = compare_runs(runs, against=against, resamples=resamples, seed=seed)
     console = make_console()
     tables = comparison_tables(document, metric, narrow=console.width < NARROW)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatoken.cli.output import print_facts, reading, warn
+from metatoken.cli.output import check_output_file, print_facts, reading, warn
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
+    check_output_file("--write", write, {"WHAT": path, "--items": given.get("items")})
     with reading() as rows:
         guess = guess_log(given if path is None else {"path": path, **given})
         about = LogSettings.read(guess.settings)

@@ -26,6 +26,34 @@ def check_output(path: Path, overwrite: bool, kind: str) -> None:
     check_folder(path, kind)
 
 
+def check_output_file(option: str, out: Path | None, inputs: Mapping[str, Path | None]) -> None:
+    """Refuses, before any work, a file that is read, that is a part of a run or an artifact, or cannot be written.
+
+    Args:
+        option: Names the file.
+        out: The file; nothing is refused without one.
+        inputs: What is read, by the option that names it.
+
+    Raises:
+        ArgumentError: It must stay.
+        ArtifactError: Nothing can be written there.
+    """
+    from metatoken.artifacts.writing import check_file, check_writable, resolved
+
+    if out is None:
+        return
+    place = resolved(out)
+    for name, path in inputs.items():
+        if path is not None and place.exists() and path.exists() and place.samefile(path):
+            raise ArgumentError(option, f"{out} is the file that {name} reads; write somewhere else")
+    for folder in place.parents:
+        if place.exists() and any((folder / sign).is_file() for sign in SIGNS):
+            raise ArgumentError(option, f"{out} is a part of {folder}; write somewhere else")
+    check_file(place)
+    check_writable(place)
+
+
+SIGNS = ("manifest.json", "history.parquet")  # of an artifact, and of a run of before there were manifests
 LONG = 1.0  # seconds after which reading a log is worth a word
 WIDE = 160  # columns that the whole table of metrics takes
 NARROW = 190  # columns below which a comparison shows the main metrics

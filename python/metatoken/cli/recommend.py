@@ -111,14 +111,13 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
 
 
 def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path | None]) -> None:
-    """Refuses to ask for nobody, or for users and a history; and to write onto what is read."""
+    """Refuses to ask for nobody, or for users and a history; and to write onto what must stay."""
+    from metatoken.cli.output import check_output_file
     from metatoken.errors import ArgumentError
 
     if users == history:
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    for name, path in inputs.items():
-        if out is not None and path is not None and out.exists() and path.exists() and out.samefile(path):
-            raise ArgumentError("--out", f"{out} is the file that {name} reads; write somewhere else")
+    check_output_file("--out", out, inputs)
 
 
 class _Source:

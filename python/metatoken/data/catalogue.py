@@ -63,6 +63,11 @@ class Catalogue:
             raise ArtifactError(f"{folder}: is about other items than the vocabulary of the run")
         return cls(items, frame.drop("item"))
 
+    def table(self) -> pl.DataFrame:
+        """The same as `Interactions.item_table` holds it."""
+        rows = pl.Series("item", np.arange(len(self.items), dtype=np.int32))
+        return self.frame.with_columns(item=rows)
+
     @property
     def columns(self) -> dict[str, str]:
         """Columns that a filter may name, and what they hold."""

@@ -204,7 +204,7 @@ class Interactions:
         """A title for each item row, "" where unknown; None where the log has no titles at all."""
         if self.item_table is None or "title" not in self.item_table.columns:
             return None
-        known = dict(self.item_table.select("item", "title").iter_rows())
+        known = dict(self.item_table.select("item", pl.col("title").fill_null("")).iter_rows())
         return [known.get(row, "") for row in range(self.n_items)]
 
     def checksum(self) -> str:

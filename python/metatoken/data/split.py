@@ -83,6 +83,11 @@ class Split:
         pairs = random_split(self, validation=validation, test=test, seed=seed)
         return replace(self, train=pairs.train, pairs=pairs)
 
+    def about(self, item_table: pl.DataFrame) -> Split:
+        """The same with another item table, see `Interactions`."""
+        log, train = (replace(one, item_table=item_table) for one in (self.log, self.train))
+        return replace(self, log=log, train=train)
+
     def targets(self, part: Part) -> Targets:
         """Held-out interactions of a part, "validation" or "test"; else `ArgumentError`."""
         if part not in ("validation", "test"):

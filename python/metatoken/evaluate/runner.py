@@ -23,10 +23,11 @@ from metatoken.evaluate.ratings import rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
+from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.top import TOLERANCE, top_k
-from metatoken.predict.transitions import Popularity, TransitionGraph
+from metatoken.predict.transitions import Popularity
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.biases import RatingBias, rated, ratings_of
 from metatoken.tasks.pairs import Pairs
@@ -95,7 +96,7 @@ class Runner:
         self.progress = progress or (lambda _done, _total: None)
         self.history = split.history(part)
         self.targets, self._back = split.by_length(part)
-        self.prior = TransitionGraph.fit(split.train)
+        self.prior = Prior.fit(split.train)
 
     def run(self, fusion: Fusion, *, unseen: bool = True) -> Result:
         """Scores every task with its first seen template and, if asked, its unseen ones; and the baselines.
@@ -107,6 +108,8 @@ class Runner:
         ranked = tasks_of(self.module.tasks, "rank") if len(self.targets) else ()
         others = tasks_of(self.module.tasks, "rate", "write") if self.split.pairs is not None else ()
         asked = [(task, t) for task in ranked for t in task.scored if t.seen or unseen]
+        if fusion.content != self.prior.share:
+            self.prior = Prior.fit(self.split.train, fusion.content)
         batches = -(-len(self.targets) // self.batch_size) * len(asked)
         total, was = batches + len(others), self.module.training
         self.module.eval()
@@ -153,7 +156,9 @@ class Runner:
         for task in tasks:
             found[task.name, BASELINE, "popularity"] = self._ranked_by(popularity)
             if RANKING[task.name].reads_history:
-                found[task.name, BASELINE, "transition_graph"] = self._ranked_by(self.prior)
+                found[task.name, BASELINE, "transition_graph"] = self._ranked_by(self.prior.transitions)
+                if self.prior.content is not None:
+                    found[task.name, BASELINE, "graph_and_categories"] = self._ranked_by(self.prior)
                 for name, ranker in self.baselines.items():
                     lists = attempt(name, lambda ranker=ranker: self._ranked_by(ranker, TOLERANCE))  # type: ignore[misc]
                     if lists is not None:

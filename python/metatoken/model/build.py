@@ -100,6 +100,10 @@ def _builder(
     # Learned positions would make a state depend on how many words stand before the history, and the newest item would
     # stand at a place of its own in every history. So they are counted back from the answer.
     learned = encoder.compact and settings.backbone in PRESETS and not backbone.is_encoder_decoder
+    reads = any(RANKING[task.name].reads_history for task in tasks_of(settings.tasks, "rank"))
+    if settings.max_history == 1 and reads and not backbone.is_encoder_decoder:
+        said = "a causal model learns from the items of a history behind the first, so that one item is too few"
+        raise ConfigError(f"model.max_history: {said}; use at least 2")
     answer_at = WORDS + settings.max_history * int(encoder.read.lengths.max()) if learned else None
     builder = ExampleBuilder(encoder, settings.max_history, answer_at, fold=settings.user_vectors == "folded")
     if backbone.max_positions is not None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from metatoken.tasks.examples import Batch
     from metatoken.tokens.vocabulary import Vocabulary
 
+CALM = 4  # one of so many rows of a step is read without dropout, too
+
 
 class Network(nn.Module):
     """Scores items and their tokens given prompts.
@@ -124,7 +126,8 @@ class Network(nn.Module):
         """Log-probabilities of a batch's targets; the loss of its text tokens if `text`; errors of its ratings.
 
         `shared` as in `target_scores`; `follow`: tokens follow the item head, by states that are read once more,
-        without dropout and gradient, as inference reads them. By noisy ones they are learned for another model.
+        without dropout and gradient, as inference reads them. By noisy ones they are learned for another model. A part
+        of the rows is enough for so few vectors.
         """
         columns, rows = self._columns(batch)
         item_vectors = self.items(rows)
@@ -135,7 +138,7 @@ class Network(nn.Module):
             if len(batch.targets) > 0:
                 vectors = self._in_leaf_order(item_vectors, columns, rows)
                 levels = self._levels(batch, states)
-                calm = self._calm(batch, item_vectors.detach(), levels[0], rows) if follow else None
+                calm = self._calm(batch, item_vectors, levels[0], rows) if follow else None
                 scores = target_scores(self, levels, batch, columns, vectors, shared=shared, calm=calm)
             if len(batch.ratings) > 0 and self.rating_head is not None:
                 rating = self.rating_head(states[batch.rating_row, batch.rating_position])
@@ -182,15 +185,16 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def _calm(self, batch: Batch, item_vectors: Tensor, first: Tensor, rows: Tensor | None) -> Tensor:
-        """States before the targets `[P, d]` as inference has them; `first` are those with dropout."""
+        """States before the targets of some rows `[C, d]` as inference has them; `first` are all with dropout."""
         if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.backbone.modules()):
             return first.detach()
+        few = batch.first(-(-len(batch.input_ids) // CALM)) if self.index.uniform else batch
         self.backbone.eval()
         try:
-            states, _ = self._states(batch, item_vectors, text=False, rows=rows)
+            states, _ = self._states(few, item_vectors, text=False, rows=rows)
         finally:
             self.backbone.train()
-        return states[batch.state_row, batch.state_position]
+        return states[few.state_row, few.state_position]
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:
         """Unit states of the targets, one tensor per level, out of all of a batch."""

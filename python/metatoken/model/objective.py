@@ -40,11 +40,13 @@ class TargetScores:
     Attributes:
         item: By the item head.
         tokens: By the generation head with leaf vectors, one tensor per level, `[A]` behind the first; 0 where an item
-            has no such level. The last is the choice among the items below a leafy node, whatever its level, `[P]`.
+            has no such level. The last is the choice among the items below a leafy node, whatever its level, `[P]`. The
+            first is `[C]` where it was computed for the first C targets alone, and stands for all of them, see `share`.
         shared: That choice by shared token vectors, `[A]`; None where its weight is 0.
         text: Mean cross-entropy of title tokens, a scalar; None where there are none.
         n_text: How many those are.
         ratings: Squared errors of the rating head, `[R]`.
+        share: Part of the targets that the first level was computed for.
     """
 
     item: Tensor
@@ -53,6 +55,7 @@ class TargetScores:
     text: Tensor | None = None
     n_text: int = 0
     ratings: Tensor | None = None
+    share: float = 1.0
 
 
 def target_scores(
@@ -74,8 +77,8 @@ def target_scores(
         columns: What the item head is normalised over.
         vectors: float `[C, d]`, vectors of these items.
         shared: Also score the last token by its shared vector.
-        calm: float `[P, d]`, states before the targets without dropout: the first token is scored from them, and no
-            gradient of the tokens reaches the states before an item, which the item head forms.
+        calm: float `[C, d]`, states before the first C targets without dropout: the first token is scored from them,
+            and no gradient of the tokens reaches the states before an item, which the item head forms.
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
@@ -87,7 +90,8 @@ def target_scores(
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
-            known = slice(None) if level == 0 or batch.answers is None else batch.answers
+            known = slice(None) if batch.answers is None else batch.answers
+            known = slice(len(states[0])) if level == 0 else known
             return generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
         at = torch.nonzero(at)[:, 0]
         scores = generation.choice_score(states[level][at], path[at, level], choice[at, level], level, rows)
@@ -100,7 +104,7 @@ def target_scores(
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-    return TargetScores(own - total, tokens, by_token)
+    return TargetScores(own - total, tokens, by_token, share=len(states[0]) / len(own))
 
 
 def _item_scores(
@@ -126,8 +130,9 @@ def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None
     parts: dict[str, Tensor] = {}
     if len(scores.item) > 0:
         targets = len(scores.item) if normaliser is None else normaliser[0]
-        outer, inner = [*scores.tokens[:1], *scores.tokens[1:][-1:]], scores.tokens[1:-1]
-        parts = {"item": -scores.item.sum() / targets, "generation": -torch.stack(outer).sum() / targets}
+        outer, inner = scores.tokens[0].sum() / scores.share, scores.tokens[1:-1]
+        outer = outer + sum(below.sum() for below in scores.tokens[1:][-1:])
+        parts = {"item": -scores.item.sum() / targets, "generation": -outer / targets}
         if inner:
             answers = len(inner[0]) if normaliser is None else normaliser[3]
             parts["generation"] = parts["generation"] - torch.stack(inner).sum() / answers

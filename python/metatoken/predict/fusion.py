@@ -1,4 +1,4 @@
-"""Fusion: one list from the item head and the transition prior.
+"""Fusion: one list from the item head and a prior, counted transitions and what is alike (`metatoken.predict.prior`).
 
     p(i | user) = p_item(i)^w_item q(i)^w_prior / sum_j p_item(j)^w_item q(j)^w_prior,    q = p_prior + .01 / n_items
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 
 from metatoken.artifacts import atomic_file, read_json, write_json
-from metatoken.data.ragged import Ragged
 from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.transitions import TransitionGraph
+from metatoken.predict.choice import Choice
+from metatoken.predict.prior import Prior
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
     from metatoken.model.module import MetaTokenModule
 
-STEPS = 20  # the grid has multiples of 1 / STEPS
 LEAST = 0.1  # weight below which the model as good as does not count
-K = 10  # the place in NDCG@10
 CHANCE = 0.01  # of all items together, in q
 LEAST_FLOAT = torch.finfo(torch.float32).tiny
 
@@ -54,6 +52,7 @@ class Fusion:
         prior: Weight of the transition prior.
         users: Validation users that they were chosen on; 0 for the default.
         form: What the weights are of.
+        content: Share of what is alike by categories in the prior.
     """
 
     item: float = 0.6
@@ -61,6 +60,7 @@ class Fusion:
     prior: float = 0.4
     users: int = 0
     form: Literal["product", "sum"] = "product"
+    content: float = 0.0
 
     def scores(self, item: Tensor, prior: Tensor, generated: Tensor | None = None) -> Tensor:
         """Log-probabilities of the fused list, float `[B, n_items]`.
@@ -77,6 +77,13 @@ class Fusion:
         mixed = self.item * item.exp() + self.prior * prior
         return (mixed if generated is None else mixed + self.generation * generated).clamp_min(LEAST_FLOAT).log()
 
+    @classmethod
+    def of(cls, choice: Choice, content: float = 0.0) -> Fusion:
+        """The weights that were chosen for item head and prior, and the share of content in the latter."""
+        if choice.users == 0:
+            return cls(content=content)
+        return cls(round(1 - choice.weight, 9), 0.0, choice.weight, choice.users, content=content)
+
     @property
     def idle(self) -> bool:
         """Whether the model as good as does not count, so that fused lists are those of the prior."""
@@ -85,7 +92,8 @@ class Fusion:
     def sentence(self) -> str:
         """The weights, for a person."""
         generation = "" if self.form == "product" else f"{self.generation:g} generation, "
-        return f"{self.item:g} item head, {generation}{self.prior:g} transitions"
+        alike = f" ({self.content:g} of them by categories)" if self.content else ""
+        return f"{self.item:g} item head, {generation}{self.prior:g} transitions{alike}"
 
     def warn(self) -> None:
         """Warns where the model as good as does not count: `MetatokenWarning`, with what to try."""
@@ -115,7 +123,8 @@ class Fusion:
         with suppress(TypeError):
             fusion = cls(**{"form": "sum"} | values)
             weights = (fusion.item, fusion.generation, fusion.prior)
-            sound = all(isinstance(weight, int | float) and 0.0 <= weight <= 1.0 for weight in weights)
+            shares = (*weights, fusion.content)
+            sound = all(isinstance(share, int | float) and 0.0 <= share <= 1.0 for share in shares)
             whole = sound and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
             if whole and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
                 return fusion
@@ -125,53 +134,6 @@ class Fusion:
 def opinion(prior: Tensor) -> Tensor:
     """`log q` of a prior's probabilities, both float `[B, n_items]`."""
     return torch.log(prior + CHANCE / prior.shape[1])
-
-
-class Choice:
-    """The weight of the prior, chosen batch by batch.
-
-    A user whom ten items precede under both opinions has no gain whatever the weights, and for the others only items
-    that precede the target under one of them are looked at.
-
-    Attributes:
-        gain: Sum of NDCG@10 over users by weight of the prior, float64 `[STEPS + 1]`.
-        users: How many users.
-    """
-
-    def __init__(self) -> None:
-        self.gain, self.users = torch.zeros(STEPS + 1, dtype=torch.float64), 0
-
-    def add(self, item: Tensor, prior: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> None:
-        """Adds a batch.
-
-        Args:
-            item: float `[B, n_items]`, log-probabilities of the item head.
-            prior: float `[B, n_items]`, of `opinion`.
-            targets: int64 `[B]` item rows.
-            seen: Seen item rows of each user.
-        """
-        self.users += len(targets)
-        out = Ragged.of(seen)
-        gone = torch.from_numpy(out.owners), torch.from_numpy(out.values)
-        both = torch.stack([scores.index_put(gone, scores.new_tensor(-torch.inf)) for scores in (item, prior)])
-        own = both.gather(2, targets.expand(2, -1)[:, :, None])
-        lost = own[0, :, 0].isneginf() | ((both > own).all(0).sum(1) >= K)
-        rest = torch.nonzero(~lost)[:, 0]
-        both, own, targets = both[:, rest], own[:, rest, 0], targets[rest]
-        row, column = torch.nonzero((both >= own[:, :, None]).any(0), as_tuple=True)
-        near, lower = both[:, row, column], column < targets[row]
-        for n in range(STEPS + 1):
-            mixed, target = (((STEPS - n) / STEPS) * one[0] + (n / STEPS) * one[1] for one in (near, own))
-            ahead = (mixed > target[row]) | ((mixed == target[row]) & lower)
-            ranks = 1 + torch.bincount(row[ahead], minlength=len(rest))
-            self.gain[n] += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
-
-    def best(self) -> Fusion:
-        """The weights with the best NDCG@10; among equals those that lean on the item head most."""
-        if self.users == 0:
-            return Fusion()
-        n = int(self.gain.argmax())
-        return Fusion((STEPS - n) / STEPS, 0.0, n / STEPS, users=self.users)
 
 
 @torch.no_grad()
@@ -204,7 +166,7 @@ def choose_fusion(
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    history, prior = split.history(part), TransitionGraph.fit(split.train)
+    history, prior = split.history(part), Prior.chosen(split, part)
     template = find_task("sequential").templates[0]
     users, items = targets.users[chosen], targets.items[chosen]
     data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
@@ -215,4 +177,4 @@ def choose_fusion(
         choice.add(item_scores(module.network, one.batch), known, one.targets, one.seen)
         if progress is not None:
             progress(done, len(data))
-    return choice.best()
+    return Fusion.of(choice, prior.share)

@@ -139,24 +139,27 @@ class TransitionGraph:
         return out
 
     def _block(self, history: Sequences, users: NDArray[np.int64]) -> Float32:
-        step = self._start(history, users) @ self.transitions
+        step = start(history, users, self.recency, self.transitions.shape[0]) @ self.transitions
         graph: Float32 = (step + self.second_hop * (step @ self.transitions)).toarray()
         mass = graph.sum(axis=1, keepdims=True)
         graph *= np.divide(1.0 - self.smoothing, mass, out=np.zeros_like(mass), where=mass > 0)
         graph += np.where(mass > 0, np.float32(self.smoothing), np.float32(1.0)) * self.popularity.share
         return graph
 
-    def _start(self, history: Sequences, users: NDArray[np.int64]) -> sparse.csr_array:
-        """V [b, n_items]: the recency weights at the last items of each user."""
-        ends, lengths = history.offsets[users + 1], history.lengths[users]
-        back = np.arange(len(self.recency))
-        user, place = np.nonzero(back < lengths[:, None])
-        items = history.items[ends[user] - 1 - place]
-        n_items = self.transitions.shape[0]
-        if len(items) and (items.min() < 0 or items.max() >= n_items):
-            raise ArgumentError("history", f"expected item rows from 0 to {n_items - 1}, got {items.max()}")
-        weights = np.asarray(self.recency, dtype=np.float32)[place]
-        return sparse.csr_array((weights, (user, items)), shape=(len(users), n_items))
+
+def start(history: Sequences, users: NDArray[np.int64], recency: Sequence[float], n_items: int) -> sparse.csr_array:
+    """Where users start from: weights of their last items, newest first, sparse float32 `[b, n_items]`.
+
+    Raises:
+        ArgumentError: An item is no row of the catalogue.
+    """
+    ends, lengths = history.offsets[users + 1], history.lengths[users]
+    user, place = np.nonzero(np.arange(len(recency)) < lengths[:, None])
+    items = history.items[ends[user] - 1 - place]
+    if len(items) and (items.min() < 0 or items.max() >= n_items):
+        raise ArgumentError("history", f"expected item rows from 0 to {n_items - 1}, got {items.max()}")
+    weights = np.asarray(recency, dtype=np.float32)[place]
+    return sparse.csr_array((weights, (user, items)), shape=(len(users), n_items))
 
 
 def _transitions(sequences: Sequences, n_items: int, gaps: Sequence[float], backward: float) -> sparse.csr_array:

@@ -13,8 +13,8 @@ import torch
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError
 from metatoken.predict.fusion import Fusion
+from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
-from metatoken.predict.transitions import TransitionGraph
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 from metatoken.tasks.examples import collate
 from metatoken.tasks.task import find_task
@@ -54,7 +54,7 @@ class Recommender:
         self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
-        self._prior = TransitionGraph.fit(history)
+        self._prior = Prior.fit(history, self.fusion.content)
         self._lists: dict[int, tuple[tuple[str, ...], tuple[NDArray[np.int32], tuple[str, ...]]]] = {}
 
     @classmethod

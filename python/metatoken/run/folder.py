@@ -208,6 +208,7 @@ def load_run(folder: str | Path) -> Run:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
+    split = split.about(catalogue.table())
     module = load_model(at.model, vocabulary)
     check_backbone(module, manifest, at.path)
     return Run(at.path, config, split, module, Fusion.load(at.fusion), catalogue)

@@ -29,7 +29,7 @@ class TrainerSettings(Settings):
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
     gradient_clip_val: float | None = setting(10.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = setting(
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = setting(
         "32-true", "Precision of the numbers, as Lightning names it."
     )
     accelerator: str = setting("auto", "As Lightning names it.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatoken.errors import ArtifactError, ConfigError
+from metatoken.artifacts.formats import told
+from metatoken.errors import ArtifactError, ConfigError, MetatokenError
 from metatoken.run.manifest import check_archive
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ def make_trainer(
         ConfigError: Lightning refuses the settings, or what they need is not installed.
     """
     import lightning as L
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from metatoken.model.store.checkpoints import AtomicCheckpointIO
 
@@ -71,8 +72,8 @@ def make_trainer(
                 plugins=None if sharded else [AtomicCheckpointIO(owner)],
                 **(steps | settings.options),
             )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
+    except Exception as error:  # of every kind, by what its parts find
+        raise ConfigError(f"trainer: Lightning refuses these settings ({told(error)})") from error
     for name in ("patience", "ema"):
         if sharded and getattr(settings, name) is not None:
             said = f"not possible under the strategy {settings.strategy}, whose weights are in pieces"
@@ -120,23 +121,29 @@ def fit(trainer: L.Trainer, module: MetaTokenModule, data: TaskDataModule, last:
         ConfigError: The checkpoint is of a version that grouped weights in another way, or Lightning refuses settings
             that it has not looked at before.
     """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     try:
         with _quiet():
             trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
-    except MisconfigurationException as error:
-        raise ConfigError(f"trainer: Lightning refuses these settings ({error})") from error
     except SystemExit as error:
         if trainer.interrupted:  # by Ctrl-C or SIGTERM
             cause = error.__context__
             raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from error
         raise
-    except ValueError as error:
-        if "parameter group" not in str(error):
-            raise
-        said = "an older version made this checkpoint, whose optimizer groups the weights in another way"
-        raise ConfigError(f"--resume: {said}; train again with --overwrite") from error
+    except Exception as error:
+        if isinstance(error, ValueError) and "parameter group" in str(error):
+            said = "an older version made this checkpoint, whose optimizer groups the weights in another way"
+            raise ConfigError(f"--resume: {said}; train again with --overwrite") from error
+        if _is_lightnings(error):
+            raise ConfigError(f"trainer: Lightning refuses these settings ({told(error)})") from error
+        raise
+
+
+def _is_lightnings(error: Exception) -> bool:
+    """Whether Lightning itself has raised an error, as it does where it looks at settings late."""
+    if isinstance(error, MetatokenError | OSError):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).startswith("lightning.")
 
 
 def check_checkpoints(last: Path, owner: Callable[[], str]) -> None:

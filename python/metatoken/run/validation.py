@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import torch
 
-from metatoken.predict.fusion import Choice, opinion
-from metatoken.predict.transitions import TransitionGraph
+from metatoken.predict.choice import Choice
+from metatoken.predict.fusion import opinion
+from metatoken.predict.prior import Prior
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
     from metatoken.data import Split
 
 SERVED, LOSS = "val/served/ndcg@10", "val/loss"
-ROOM = 1 << 28  # bytes of the graph's distributions that are kept, since they are the same after every epoch
+ROOM = 1 << 28  # bytes of the prior's distributions that are kept, since they are the same after every epoch
 
 
 class ServedList(L.Callback):
     """Logs `val/served/ndcg@10`, the NDCG@10 of the list that `metatoken recommend` serves.
 
-    That is the fusion of item head and transition graph under the weights that are best for the epoch, chosen on the
+    That is the fusion of item head and prior under the weights that are best for the epoch, chosen on the
     same users. Prompts are read once, since the scores are those that `MetaTokenModule.validation_step` has computed.
 
     Args:
-        split: The log, split; the graph learns from its train.
+        split: The log, split; the prior learns from its train.
     """
 
     def __init__(self, split: Split) -> None:
-        self.prior, self.history = TransitionGraph.fit(split.train), split.history("validation")
+        self.prior, self.history = Prior.chosen(split), split.history("validation")
         self._choice = Choice()
         self._known: dict[int, torch.Tensor] = {}  # by number of the batch, whose users are always the same
 

@@ -8,6 +8,7 @@ model works the next batch fills by itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,7 @@ class Batcher(Generic[Ask, Got]):
     ) -> None:
         self.work, self.limits, self.seen = work, limits, seen
         self.closed = True
+        self._begun: float | None = None  # when the model took up what it works on
         self._jobs: deque[_Job[Ask, Got]] = deque()
 
     @property
@@ -63,10 +65,17 @@ class Batcher(Generic[Ask, Got]):
 
     @property
     def state(self) -> str:
-        """`ok`, `stopping`, or `broken` where nothing takes requests out of the queue any more."""
+        """`ok`, or `stopping`.
+
+        `broken` where nothing takes requests out of the queue any more; `stuck` where the model has not come back for
+        longer than an answer may take.
+        """
         if self.closed:
             return "stopping"
-        return "broken" if self._task.done() else "ok"
+        if self._task.done():
+            return "broken"
+        late = self._begun is not None and time.monotonic() - self._begun > self.limits.timeout_s
+        return "stuck" if late else "ok"
 
     async def __aenter__(self) -> Batcher[Ask, Got]:
         self._wake = asyncio.Event()
@@ -93,7 +102,7 @@ class Batcher(Generic[Ask, Got]):
             ClosedError: The server is stopping.
             TimeoutError: They took too long.
         """
-        if self.state != "ok":
+        if self.state in ("stopping", "broken"):
             raise ClosedError(f"the server is {self.state}")
         if self.waiting + len(asks) > self.limits.queue:
             raise BusyError(f"{self.waiting} requests are waiting already, and {self.limits.queue} may")
@@ -133,6 +142,7 @@ class Batcher(Generic[Ask, Got]):
 
     async def _answer(self, batch: list[_Job[Ask, Got]]) -> None:
         loop = asyncio.get_running_loop()
+        self._begun = time.monotonic()
         try:
             answers = await loop.run_in_executor(self._thread, self.work, [job.ask for job in batch])
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
@@ -145,6 +155,8 @@ class Batcher(Generic[Ask, Got]):
             for job in batch:
                 await self._answer([job])
             return
+        finally:
+            self._begun = None
         for job, answer in zip(batch, answers, strict=True):
             if not job.answer.done():
                 job.answer.set_result(answer)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metatoken.serve.limits import Limits
     from metatoken.serve.metrics import Metrics
 
+LONGEST_NUMBER = 18  # digits
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # Nothing comes from elsewhere and nothing runs inline, so a title that holds HTML stays a title.
 HEADERS = {
@@ -113,7 +114,7 @@ class Guard:
         """The whole body, within the limits."""
         most = self.limits.body
         said = dict(scope["headers"]).get(b"content-length", b"0")
-        if not said.isdigit() or int(said) > most:
+        if not said.isdigit() or len(said) > LONGEST_NUMBER or int(said) > most:
             raise _too_large(most)
         body = bytearray()
         try:

@@ -116,6 +116,18 @@ class Batch:
     ratings: Tensor = field(default_factory=lambda: torch.zeros(0))
     normaliser: Tensor | None = None
 
+    def first(self, n: int) -> Batch:
+        """Its first n rows with what they read and their targets; without texts, ratings, and what is written."""
+        targets, users = (int((rows < n).sum()) for rows in (self.state_row, self.user_row))
+        taken = int((self.taken_by < users).sum())
+        return Batch(
+            self.input_ids[:n], self.attention_mask[:n], self.items[:n],
+            self.state_row[:targets], self.state_position[:targets], self.targets[:targets],
+            self.words, self.words_mask, self.words_of[:n], self.positions[:n],
+            user_row=self.user_row[:users], user_position=self.user_position[:users],
+            taken=self.taken[:taken], taken_by=self.taken_by[:taken],
+        )  # fmt: skip
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on a device."""
         moved = {k: v.to(device, non_blocking=non_blocking) for k, v in vars(self).items() if v is not None}

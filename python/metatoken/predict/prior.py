@@ -1,0 +1,82 @@
+"""What a fused list takes in beside the model: counted transitions, and likeness where items have categories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from metatoken.predict.choice import Choice
+from metatoken.predict.content import ContentGraph
+from metatoken.predict.transitions import TransitionGraph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from metatoken.data.interactions import Interactions
+    from metatoken.data.ragged import Sequences
+    from metatoken.data.split import Part, Split
+
+    Float32 = NDArray[np.float32]
+
+BATCH = 256  # users that are scored at once
+
+
+@dataclass(frozen=True)
+class Prior:
+    """`(1 - share) p_transitions + share p_content`; of the transitions alone where nothing is like what a user took.
+
+    Attributes:
+        transitions: Counted.
+        content: By categories; None where there are none, or they have no share.
+        share: Its share, from 0 to 1.
+    """
+
+    transitions: TransitionGraph
+    content: ContentGraph | None
+    share: float
+
+    @classmethod
+    def fit(cls, train: Interactions, share: float = 0.0) -> Prior:
+        """Counts what is in `train`, and compares the categories of its items if they have a share."""
+        return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share)
+
+    @classmethod
+    def chosen(cls, split: Split, part: Part = "validation", *, limit: int = 2000, seed: int = 0) -> Prior:
+        """The prior of a split's train whose share has the best NDCG@10 on held-out users, the least among equals.
+
+        Args:
+            split: The log, split.
+            part: Which held-out items.
+            limit: Users at most, drawn once.
+            seed: Seed of the draw.
+        """
+        whole = cls.fit(split.train, 1.0)
+        targets, history = split.targets(part), split.history(part)
+        if whole.content is None or len(targets) == 0:
+            return cls(whole.transitions, None, 0.0)
+        drawn = np.arange(len(targets))
+        if len(drawn) > limit:
+            drawn = np.sort(np.random.default_rng(seed).choice(drawn, limit, replace=False))
+        choice = Choice()
+        for at in range(0, len(drawn), BATCH):
+            users, items = targets.users[drawn[at : at + BATCH]], targets.items[drawn[at : at + BATCH]]
+            counted, alike = (
+                torch.from_numpy(one.scores(history, users)) for one in (whole.transitions, whole.content)
+            )
+            choice.add(counted, alike, torch.from_numpy(items.astype(np.int64)), [history[user] for user in users])
+        return cls(whole.transitions, whole.content if choice.weight > 0 else None, choice.weight)
+
+    def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
+        """See `Ranker`."""
+        counted = self.transitions.scores(history, users)
+        return counted if self.content is None else mixed(counted, self.content.scores(history, users), self.share)
+
+
+def mixed(transitions: Float32, content: Float32, share: float) -> Float32:
+    """The mixture of both, float32 `[b, n_items]`."""
+    known = np.where(content.any(axis=1, keepdims=True), np.float32(share), np.float32(0.0))
+    both: Float32 = transitions + known * (content - transitions)
+    return both
