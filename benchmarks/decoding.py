@@ -32,7 +32,7 @@ from metatoken.decode.beam import beam_search
 from metatoken.decode.filters import ItemFilter
 from metatoken.decode.search import Candidates, best_children, best_leaves, roots
 from metatoken.model.network import Network
-from metatoken.tasks.examples import Batch
+from metatoken.tasks.batch import Batch
 from metatoken.tokens.trie import Trie
 
 CASES = {

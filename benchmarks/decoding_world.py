@@ -12,7 +12,7 @@ from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.presets import build_preset
 from metatoken.model.network import Network
 from metatoken.model.settings import ModelSettings
-from metatoken.tasks.examples import Batch
+from metatoken.tasks.batch import Batch
 
 WORDS = 64  # text tokens
 ENTITY = 64  # width of the item embeddings

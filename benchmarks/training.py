@@ -43,7 +43,7 @@ from metatoken.data import generate_world
 from metatoken.evaluate.losses import held_out_losses
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.objective import loss_parts
-from metatoken.tasks.examples import Batch
+from metatoken.tasks.batch import Batch
 from metatoken.tasks.prompts import train_tokenizer
 
 HISTORY, RATE, DECAY = 20, 1e-3, 0.01

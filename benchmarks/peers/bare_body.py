@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.objective import loss_parts
-from metatoken.tasks.examples import Batch
+from metatoken.tasks.batch import Batch
 
 
 def best_of(repeat: int, clock: Callable[[], float], *works: Callable[[], Any]) -> list[float]:

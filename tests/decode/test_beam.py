@@ -4,7 +4,7 @@ import torch
 
 from metatoken.decode.beam import beam_search
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 
 

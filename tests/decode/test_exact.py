@@ -14,7 +14,7 @@ from metatoken.decode import search
 from metatoken.decode.beam import DiverseBeams, beam_search
 from metatoken.decode.exact import exact_ranking, exact_scores
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 from tests.lists import assert_same_list
 from tests.model.test_network import TINY_T5, _training_batch

@@ -14,7 +14,7 @@ from metatoken.errors import ConfigError
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import ModelSettings, Weights
 from metatoken.model.store.saving import load_model, save_model
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 from tests.conftest import SMALL
 

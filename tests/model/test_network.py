@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from metatoken.decode.beam import beam_search
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 
 TINY_T5 = {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}}

@@ -11,7 +11,8 @@ from metatoken import MetaTokenModule
 from metatoken.model.backbone.passage import Passage
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
-from metatoken.tasks.examples import Example, collate
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import Example
 from metatoken.tasks.task import find_task
 from tests.model.architectures import ARCHITECTURES
 

@@ -7,7 +7,7 @@ import torch
 
 from metatoken.model import prefix as prefixes
 from metatoken.model.backbone.passage import Passage
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 
 

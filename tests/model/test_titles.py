@@ -16,7 +16,7 @@ from metatoken.model.heads.text_loss import BLOCK, linear_cross_entropy
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 from tests.conftest import SMALL
 from tests.model.test_network import _pairs, _prompts, _training_batch

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from metatoken.errors import ConfigError
-from metatoken.tasks.examples import ExampleBuilder, collate
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.task import find_task
 
 TINY_T5 = {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}}

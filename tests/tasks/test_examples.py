@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metatoken.tasks.examples import WORDS, Example, collate
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import WORDS, Example
 from metatoken.tasks.task import Template, find_task, find_template
 from tests.model.architectures import write_backbone
 

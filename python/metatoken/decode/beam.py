@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from metatoken.decode.search import Logits
     from metatoken.model.network import Network
     from metatoken.model.prefix import Prefix
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import torch
 from metatoken.model.heads.columns import all_columns
 from metatoken.model.heads.ranking import target_ranks
 from metatoken.model.objective import target_scores
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from metatoken.data import Split
     from metatoken.data.split import Part
     from metatoken.model.module import MetaTokenModule
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 @torch.no_grad()

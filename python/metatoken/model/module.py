@@ -25,8 +25,8 @@ from metatoken.tasks.task import find_task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from metatoken.tasks.batch import Batch
     from metatoken.tasks.biases import RatingBase
-    from metatoken.tasks.examples import Batch
     from metatoken.tasks.recipe import Recipe
     from metatoken.tokens.vocabulary import Vocabulary
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from metatoken.model.prefix import Prefix
     from metatoken.model.settings import ModelSettings
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
     from metatoken.tokens.vocabulary import Vocabulary
 
 CALM = 4  # one of so many rows of a step is read without dropout, too

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metatoken.model.heads.items import ItemHead
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 @dataclass(frozen=True)

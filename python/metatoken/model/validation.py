@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
     from metatoken.tasks.ranking import Evaluation
     from metatoken.tasks.task import Kind
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from metatoken.model.module import MetaTokenModule
     from metatoken.model.network import Network
     from metatoken.predict.fusion import Fusion
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
     Rows = NDArray[Any]
     Lists = tuple[NDArray[np.int32], NDArray[np.float32]]

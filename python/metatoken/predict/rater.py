@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import Example, collate
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
 from metatoken.tasks.task import tasks_of
 

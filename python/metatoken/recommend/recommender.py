@@ -16,7 +16,7 @@ from metatoken.predict.fusion import Fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.ranker import Lists
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 class Recommender:

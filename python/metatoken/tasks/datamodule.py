@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from metatoken.data import Split
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
     from metatoken.tasks.reader import Reader
     from metatoken.tasks.task import Kind
     from metatoken.tokens.vocabulary import Vocabulary

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from metatoken.data.ragged import offsets_of
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import Batch, Example, collate
+from metatoken.tasks.batch import Batch, collate
+from metatoken.tasks.examples import Example
 from metatoken.tasks.ranking import RANKING
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from metatoken.data.ragged import Ragged
 from metatoken.errors import ArgumentError
-from metatoken.tasks.examples import Batch, Example, collate
+from metatoken.tasks.batch import Batch, collate
+from metatoken.tasks.examples import Example
 from metatoken.tasks.prompts import text_ids
 from metatoken.tasks.task import FIELDS, Task, Template
 

@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import Dataset
 
 from metatoken.data.ragged import offsets_of
-from metatoken.tasks.examples import Batch, Example, ExampleBuilder, collate
+from metatoken.tasks.batch import Batch, collate
+from metatoken.tasks.examples import Example, ExampleBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

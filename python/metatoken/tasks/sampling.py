@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch.utils.data import Dataset
 
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 class EvaluationSampler(DistributedSampler[int]):

@@ -194,7 +194,7 @@ class _Plain(MetaTokenModule):
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(vocabulary, backbones):
-    from metatoken.tasks.examples import collate
+    from metatoken.tasks.batch import collate
     from metatoken.tasks.task import find_template
 
     start = _Plain(vocabulary, backbone=str(backbones["llama-tied"]), max_history=10)

@@ -10,7 +10,7 @@ from metatoken.model.backbone.passage import Passage
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 
 

@@ -22,7 +22,7 @@ from metatoken.model.backbone.pretrained import load_pretrained
 from metatoken.model.folding import plain_model
 from metatoken.model.store.export import export_model
 from metatoken.recommend import Recommender
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 from tests.files import ROOT
 from tests.model.architectures import ARCHITECTURES, UNUSED

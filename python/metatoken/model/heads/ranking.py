@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from metatoken.model.network import Network
     from metatoken.model.prefix import Prefix
-    from metatoken.tasks.examples import Batch
+    from metatoken.tasks.batch import Batch
 
 
 @torch.no_grad()

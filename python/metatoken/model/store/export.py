@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.model.folding import plain_model
-from metatoken.tasks.examples import collate
+from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 from metatoken.tokens.trie import Trie
 
