@@ -35,9 +35,9 @@ def _account(folder: Path) -> dict[str, Any]:
     except KeyError:
         pytest.skip("PostgreSQL does not run as root, and there is no account postgres")
     os.chown(folder, owner.pw_uid, owner.pw_gid)
-    for above in folder.parents:
-        if above.owner() == "root" and above.name.startswith("pytest-"):
-            above.chmod(0o755)
+    names = [above.name.startswith("pytest-of-") for above in folder.parents]
+    for above in folder.parents[: names.index(True) + 1 if True in names else 0]:
+        above.chmod(0o755)  # those of the test run, also of one in several processes
     return {"user": owner.pw_uid, "group": owner.pw_gid}
 
 
