@@ -171,6 +171,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
+def expect(argument: str, value: object, kind: type) -> None:
+    """Refuses an object of another class: `TypeError`, which names the argument."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument}: expected a {kind.__name__}, got {shown(value)}")
+
+
 def check_memory(argument: str, size: int) -> None:
     """Refuses what would need more bytes than the machine has: `ArgumentError`, before anything is allocated."""
     if said := beyond_memory(size):

@@ -165,3 +165,19 @@ SENSELESS = {
 def test_settings_of_a_model_without_sense(name: str) -> None:
     with pytest.raises(SettingError, match=name):
         ModelSettings.of(None, {name: SENSELESS[name]})
+
+
+def test_an_object_of_another_class_is_named() -> None:
+    from metatoken import audit, leave_last_out, no_split
+    from metatoken.run import evaluate_run, fit_baselines
+
+    for call, name in (
+        (audit, "log"),
+        (leave_last_out, "log"),
+        (no_split, "log"),
+        (evaluate_run, "run"),
+        (fit_baselines, "run"),
+        (parse_condition, "where"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name}: expected a "):
+            call(5)  # type: ignore[operator]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metatoken.config import expect
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.parts import SHORTEST
@@ -77,6 +78,7 @@ class AuditReport:
 
 def audit(log: Interactions) -> AuditReport:
     """Check a log for what spoils training or measurement. Nothing is changed."""
+    expect("log", log, Interactions)
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
     times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
     repeats = ~log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from metatoken.config import expect
 from metatoken.errors import ConditionError
 
 LONGEST, DEEPEST, MOST = 10_000, 50, 10_000  # characters, nested parentheses and `not`s, values of a list
@@ -80,6 +81,7 @@ Node = Comparison | Not | Both
 
 def parse_condition(text: str) -> Node:
     """Parses a filter, or says where it is not of the grammar (`ConditionError`); columns are checked later."""
+    expect("where", text, str)
     return _Parser(text).condition()
 
 

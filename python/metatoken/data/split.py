@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metatoken.config import expect
 from metatoken.data.interactions import Interactions
 from metatoken.data.parts import SHORTEST, TEST, TRAIN, VALIDATION
 from metatoken.data.ragged import Sequences, offsets_of
@@ -125,6 +126,7 @@ def leave_last_out(log: Interactions) -> Split:
 
     Users with fewer than three interactions are for training only.
     """
+    expect("log", log, Interactions)
     sequences = log.sequences()
     lengths = sequences.lengths
     users = np.flatnonzero(lengths >= SHORTEST).astype(np.int32)
@@ -197,6 +199,7 @@ def split_log(log: Interactions, name: SplitName) -> Split:
 
 def no_split(log: Interactions) -> Split:
     """Hold nothing out: for a vocabulary or model that is to be used, not measured."""
+    expect("log", log, Interactions)
     none = Targets(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
     return Split(log, log, none, none, "none", int((log.sequences().lengths > 0).sum()))
 

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from metatoken.config import expect
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, hint
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, Say, no_bar
@@ -42,6 +43,7 @@ def fit_baselines(
         ArgumentError: There is no baseline of a name, or it cannot be fitted on such a log.
         ConfigError: No task of the run ranks, or it holds nothing out.
     """
+    expect("run", run, Run)
     import torch
 
     from metatoken.baselines import BASELINES

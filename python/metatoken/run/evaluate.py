@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from metatoken.artifacts import atomic_file, write_json
+from metatoken.config import expect
 from metatoken.errors import ConfigError
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
@@ -36,6 +37,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     Raises:
         ConfigError: Nothing is held out.
     """
+    expect("run", run, Run)
     from metatoken.evaluate.metrics import metrics_document
     from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner

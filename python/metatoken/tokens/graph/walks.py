@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import graph as core
+from metatoken.config import expect
 from metatoken.data.links import Links
 from metatoken.data.ragged import check_rows, offsets_of
 from metatoken.errors import ArgumentError
@@ -206,6 +207,7 @@ def walks(
     Raises:
         ArgumentError: The graph cannot walk the meta-path, or a number is out of range.
     """
+    expect("graph", graph, Graph)
     nodes, isolated = core.walks(graph.native, meta_path, walks_per_node, walk_length, seed, threads, progress)
     return Walks(nodes, isolated)
 

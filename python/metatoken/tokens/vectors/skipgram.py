@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import skipgram as core
+from metatoken.config import expect
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.settings import WALKS, TokenSettings
@@ -102,6 +103,7 @@ def fit(
         ArgumentError: The graph cannot walk a meta-path, a number is out of range, or initial rows have another shape
             or are not finite.
     """
+    expect("graph", graph, Graph)
     if meta_paths is not None:
         fields["meta_paths"] = meta_paths
     chosen = TokenSettings.of(settings, fields, WALKS)
