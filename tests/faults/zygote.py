@@ -83,6 +83,8 @@ def answer(argv: list[str], kill: int | None, limit: int | None) -> dict[str, An
 
         os.dup2(out[1], 1)
         os.dup2(err[1], 2)
+        # As a process of its own has them: those of the zygote may know themselves as files, which can be searched.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         known = set(sys.modules)
         signal.alarm(LONGEST)
         if limit is not None:
