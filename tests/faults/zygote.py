@@ -83,8 +83,8 @@ def answer(argv: list[str], kill: int | None, limit: int | None) -> dict[str, An
 
         os.dup2(out[1], 1)
         os.dup2(err[1], 2)
-        # New streams: those that were there may take what they write into for a file, where they were one.
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+        # As a process of its own has them: those of the zygote may know themselves as files, which can be searched.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         known = set(sys.modules)
         signal.alarm(LONGEST)
         if limit is not None:

@@ -118,6 +118,8 @@ def decode(path: Path, data: bytes, encoding: str = "utf-8") -> str:
     check_text(path, data, encoding)
     try:
         return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise DataError(f"unknown encoding {encoding[:40]!r}; say one such as utf-8 or latin-1", path) from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         said = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; save the file with UTF-8 encoding, or say "

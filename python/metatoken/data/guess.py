@@ -19,7 +19,7 @@ from metatoken.data.guess_items import guess_items
 from metatoken.data.guess_times import guess_time
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
 from metatoken.data.settings import Dialect
-from metatoken.errors import DataError, MetatokenError
+from metatoken.errors import ArgumentError, DataError, MetatokenError
 
 LINES = 1000  # that decide about a separator
 MARKS = (",", "\t", ";", "|", "::")
@@ -81,6 +81,8 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
     if "uri" in given:
         from metatoken.data.database import read_query
 
+        if not given.get("query"):
+            raise ArgumentError("query", "expected a query beside uri, such as select * from orders")
         table: RawTable | None = read_query(given["uri"], given["query"])
     else:
         table = _guess_file(found, Path(given["path"]))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.config import expect
 from metatoken.errors import ArgumentError
 from metatoken.model.build import build_model
 from metatoken.model.objective import loss_parts
@@ -21,6 +22,7 @@ from metatoken.model.store.checkpoints import check_weights, random_state, set_r
 from metatoken.model.validation import VALIDATION
 from metatoken.tasks.reader import Reader
 from metatoken.tasks.task import find_task
+from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.recipe import Recipe
-    from metatoken.tokens.vocabulary import Vocabulary
 
 
 class MetaTokenModule(L.LightningModule):
@@ -60,6 +61,7 @@ class MetaTokenModule(L.LightningModule):
         **fields: Any,
     ) -> None:
         super().__init__()
+        expect("vocabulary", vocabulary, Vocabulary)
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them

@@ -8,6 +8,8 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
+from metatoken.config import expect
+from metatoken.data import Split
 from metatoken.errors import ArgumentError
 from metatoken.tasks.mixture import TaskRows, TrainingBatches, rows_of_ranking, rows_per_task
 from metatoken.tasks.pairs import HeldOutPairs, PairRows, Pairs
@@ -18,6 +20,7 @@ from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSam
 from metatoken.tasks.task import Task, find_task, tasks_of
 from metatoken.tasks.text import WritingRows
 from metatoken.tasks.user_tokens import UserTokens
+from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.reader import Reader
     from metatoken.tasks.task import Kind
-    from metatoken.tokens.vocabulary import Vocabulary
 
 VALIDATION_BATCH = 256  # prompts
 
@@ -63,6 +65,8 @@ class TaskDataModule(L.LightningDataModule):
         mixing_temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        expect("split", split, Split)
+        expect("vocabulary", vocabulary, Vocabulary)
         n_targets = split.train.sequences().n_targets
         batch_size = recipe(n_targets).batch_size if batch_size is None else batch_size
         if batch_size < 1:

@@ -64,7 +64,7 @@ def graph_links(
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
             found[name] = _links(f"{kind}_links", spec, ids, kind)
-    walked = {word for path in settings.meta_paths for word in re.split(r"[->]", path.split()[0])}
+    walked = {word for path in settings.meta_paths for word in re.split(r"[->]", (path.split() or [""])[0])}
     for name, links in found.items() if settings.cold != "neighbours" else ():
         if name not in walked:
             said = (

@@ -119,6 +119,8 @@ def generate_world(
         ArgumentError: A size is out of its range.
     """
     _check_sizes(n_users, n_items, n_groups, min_length, max_length)
+    if seed < 0:
+        raise ArgumentError("seed", f"expected at least 0, got {seed}")
     rng = np.random.default_rng(seed)
     # Shuffled, so that neither ids nor titles in the order of their rows give the groups away.
     item_group = rng.permutation(np.arange(n_items) % n_groups).astype(np.int32)
