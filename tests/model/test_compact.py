@@ -15,6 +15,7 @@ from metatoken.model.objective import loss_parts
 from metatoken.model.settings import ModelSettings, Weights
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import NOTHING
 from metatoken.tasks.task import find_task
 from tests.conftest import SMALL
 
@@ -247,3 +248,14 @@ def test_tokens_follow_states_without_dropout(vocabularies):
     assert all(weight.grad is None or not weight.grad.any() for weight in network.backbone.parameters())
     assert network.items.residual.grad is None or not network.items.residual.grad.any()
     assert network.table.weight.grad.any()
+
+
+def test_rows_without_targets_may_stand_in_front(vocabularies):
+    module = make(vocabularies, 2, preset=SMALL | {"positions": 512, "dropout": 0.5})
+    network, builder = module.network.train(), module.builder
+    empty = [builder.prompt(templates()[0], None, np.array([3]))._replace(states=NOTHING, targets=NOTHING)] * 4
+    rows = [builder.causal(templates()[0], None, np.array(row), first) for row, first in ROWS]
+    empty = [one._replace(answers=NOTHING) for one in empty]
+    scores = network(collate([*empty, *rows], builder.encoder.pad_id), follow=True)
+    assert (len(scores.tokens[0]), scores.share) == (len(scores.item), 1.0)
+    assert torch.isfinite(loss_parts(scores, WEIGHTS)["loss"])
