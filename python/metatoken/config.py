@@ -177,6 +177,13 @@ def expect(argument: str, value: object, kind: type) -> None:
         raise TypeError(f"{argument}: expected a {kind.__name__}, got {shown(value)}")
 
 
+def check_words(**values: int | None) -> None:
+    """Refuses integers that the native core has no room for, 64 bits with a sign: `ArgumentError`."""
+    for argument, value in values.items():
+        if value is not None and isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ArgumentError(argument, f"expected an integer of at most 64 bits, got {shown(value)}")
+
+
 def check_memory(argument: str, size: int) -> None:
     """Refuses what would need more bytes than the machine has: `ArgumentError`, before anything is allocated."""
     if said := beyond_memory(size):

@@ -181,3 +181,37 @@ def test_an_object_of_another_class_is_named() -> None:
     ):
         with pytest.raises(TypeError, match=f"^{name}: expected a "):
             call(5)  # type: ignore[operator]
+
+
+def test_integers_beyond_64_bits_are_refused_before_the_core(vocabulary: Any, split: Any) -> None:
+    from metatoken import Vocabulary
+    from metatoken.tokens.codes.clustering import fit
+    from metatoken.tokens.graph.walks import Graph, walks
+    from metatoken.tokens.vectors import skipgram
+
+    graph, much = Graph.from_interactions(split.train), 1 << 64
+    for name, call in {
+        "walk_length": lambda: walks(graph, "item-user-item", walk_length=much),
+        "seed": lambda: skipgram.fit(graph, dim=4, seed=1 << 63),
+        "threads": lambda: vocabulary.codebook.assign(np.zeros((1, 16)), threads=-much),
+        "threads ": lambda: fit(np.zeros((4, 2)), [2, 2], threads=much),
+        "seed ": lambda: Vocabulary.fit(split.train, seed=much),
+    }.items():
+        with pytest.raises(ArgumentError, match=f"^{name.strip()}: expected an integer"):
+            call()
+
+
+def test_codes_of_another_form_are_refused(vocabulary: Any) -> None:
+    book = vocabulary.codebook
+    for codes in (np.zeros((2, 2)), np.zeros(2, dtype=int), np.zeros((2, 3), dtype=int), np.array([[0, 99]]), ["a"]):
+        with pytest.raises(ArgumentError, match=r"^codes: expected"):
+            book.decode(codes)
+
+
+def test_a_vocabulary_is_fitted_on_interactions(split: Any) -> None:
+    from metatoken import Vocabulary
+
+    with pytest.raises(TypeError, match=r"^train: expected a Interactions"):
+        Vocabulary.fit("x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^attributes: expected a Mapping"):
+        Vocabulary.fit(split.train, attributes=np.zeros(3))  # type: ignore[arg-type]

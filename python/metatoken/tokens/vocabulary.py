@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metatoken.config import check_words, expect
 from metatoken.data.ids import IdMap
+from metatoken.data.interactions import Interactions
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.clustering import Codebook, Progress, Vectors
@@ -29,7 +31,7 @@ from metatoken.tokens.vectors.matrix import read_matrix
 from metatoken.tokens.vectors.skipgram import Embeddings, learn
 
 if TYPE_CHECKING:
-    from metatoken.data import Interactions, Sequences
+    from metatoken.data import Sequences
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,10 @@ class Vocabulary(Names):
             ArgumentError: An argument is unknown or cannot be used.
             DataError: A file that a setting names cannot be read.
         """
+        expect("train", train, Interactions)
+        check_words(seed=seed, threads=threads)
         if attributes is not None:
+            expect("attributes", attributes, Mapping)
             fields["attributes"] = {name: source for name, source in attributes.items() if isinstance(source, str)}
         settings = TokenSettings.of(settings, fields)
         links, given = graph_links(settings, train, attributes), embeddings is not None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metatoken._core import cluster as _cluster
-from metatoken.config import check_memory
+from metatoken.config import check_memory, check_words
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
@@ -74,6 +74,7 @@ def fit(
         raise ArgumentError("x", "expected at least one row, got none")
     sizes = _sizes(levels)
     _check_integer("seed", seed, 0)
+    check_words(threads=threads)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
     if chosen.metric == "euclidean":
         check_range(rows, fitted=True)

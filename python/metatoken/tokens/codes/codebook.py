@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import codes as _codes
+from metatoken.config import check_words
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.tokens.settings import Method, Metric
 from metatoken.tokens.vectors.matrix import Matrix, check_range, read_matrix
@@ -99,6 +100,7 @@ class Codebook:
             ArgumentError: `x` has the wrong shape or holds NaN or infinity.
             DataError: A file cannot be read.
         """
+        check_words(threads=threads)
         matrix = read_matrix(x)
         depth = len(self.centroids)
         out = np.empty((len(matrix), depth), dtype=np.int32)
@@ -124,7 +126,18 @@ class Codebook:
             raise ArgumentError("x", f"expected finite float32 values, row {row} holds NaN or infinity") from None
 
     def decode(self, codes: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Adds up the centroids of each row's codes, `[n, levels]` -> float32 `[n, d]`; a -1 adds nothing."""
+        """Adds up the centroids of each row's codes, `[n, levels]` -> float32 `[n, d]`; a -1 adds nothing.
+
+        Raises:
+            ArgumentError: They are no integers, or have another shape.
+        """
+        codes = np.asarray(codes)
+        if codes.shape[1:] != (len(self.centroids),) or not np.issubdtype(codes.dtype, np.integer):
+            said = f"expected integers [n, {len(self.centroids)}], got {codes.dtype} {list(codes.shape)}"
+            raise ArgumentError("codes", said)
+        for level, centroids in enumerate(self.centroids):
+            if len(codes) and not -1 <= codes[:, level].min() <= codes[:, level].max() < len(centroids):
+                raise ArgumentError("codes", f"expected -1 to {len(centroids) - 1} at level {level}")
         out = np.zeros((len(codes), self.dim), dtype=np.float32)
         for level, centroids in enumerate(self.centroids):
             code = codes[:, level]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import graph as core
-from metatoken.config import expect
+from metatoken.config import check_words, expect
 from metatoken.data.links import Links
 from metatoken.data.ragged import check_rows, offsets_of
 from metatoken.errors import ArgumentError
@@ -208,6 +208,7 @@ def walks(
         ArgumentError: The graph cannot walk the meta-path, or a number is out of range.
     """
     expect("graph", graph, Graph)
+    check_words(walks_per_node=walks_per_node, walk_length=walk_length, seed=seed, threads=threads)
     nodes, isolated = core.walks(graph.native, meta_path, walks_per_node, walk_length, seed, threads, progress)
     return Walks(nodes, isolated)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import skipgram as core
-from metatoken.config import expect
+from metatoken.config import check_words, expect
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.settings import WALKS, TokenSettings
@@ -104,6 +104,7 @@ def fit(
             or are not finite.
     """
     expect("graph", graph, Graph)
+    check_words(seed=seed, threads=threads)
     if meta_paths is not None:
         fields["meta_paths"] = meta_paths
     chosen = TokenSettings.of(settings, fields, WALKS)
