@@ -34,7 +34,8 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         raise ArgumentError("WHAT", "expected a log, a vocabulary or a run; or --uri and --query of a database")
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
-    check_output_file("--write", write, {"WHAT": path, "--items": given.get("items")})
+    items = None if given.get("items") is None else Path(given["items"])
+    check_output_file("--write", write, {"WHAT": path, "--items": items})
     with reading() as rows:
         guess = guess_log(given if path is None else {"path": path, **given})
         about = LogSettings.read(guess.settings)
