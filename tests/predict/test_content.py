@@ -52,7 +52,10 @@ def test_it_equals_a_dense_loop(categories: list[list[str]], histories: list[lis
         assert not expected.any()
         return
     np.testing.assert_allclose(found.steps.toarray(), expected, rtol=1e-4, atol=1e-6)
-    scores = found.scores(rows(histories), np.arange(len(histories)))
+    users = np.arange(len(histories))
+    scores = found.scores(rows(histories), users)
+    for _ in range(len(categories) + 1):  # first for what is asked alone, then from all steps
+        np.testing.assert_array_equal(found.scores(rows(histories), users), scores)
     for row, history in zip(scores, histories, strict=True):
         total = sum((w * expected[item] for w, item in zip(content.RECENCY, history[::-1], strict=False)), np.zeros(1))
         mass = total.sum()

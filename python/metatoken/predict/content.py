@@ -14,7 +14,7 @@ kept for the `LIKE` largest j and scaled to sum to 1. A user starts from the las
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,15 +37,21 @@ BLOCK = 256  # items whose steps are computed at once
 RECENCY = (1.0, 0.6, 0.36, 0.22, 0.13)  # weights of the last items of a history, newest first
 
 
-@dataclass(frozen=True)
 class ContentGraph:
     """Steps from items to items that are alike.
 
-    Attributes:
-        steps: Sparse float32 `[n_items, n_items]`; a row sums to 1, or to 0 where nothing is like the item.
+    They are computed for the items that are asked for; once that was as many as there are, for all of them, and kept.
+    So a single request does not wait for the whole catalogue, and many do not compute it twice.
+
+    Args:
+        incidence: `a`, sparse float32 `[n_items, n_categories]`.
+        popular: float32 `[n_items]`, root of 1 plus the count of each item.
     """
 
-    steps: sparse.csr_array
+    def __init__(self, incidence: sparse.csr_array, popular: Float32) -> None:
+        self._incidence, self._popular = incidence, popular
+        self._candidates = _most_popular(incidence, popular).T.tocsr()
+        self._asked = 0
 
     @classmethod
     def fit(cls, train: Interactions) -> ContentGraph | None:
@@ -54,21 +60,34 @@ class ContentGraph:
         if found is None:
             return None
         counts = np.bincount(train.sequences().items, minlength=train.n_items)
-        popular = np.sqrt(1.0 + counts).astype(np.float32)
-        candidates = _most_popular(found, popular).T.tocsr()
-        blocks = [_steps(found[at : at + BLOCK] @ candidates, at, popular) for at in range(0, train.n_items, BLOCK)]
-        return cls(sparse.csr_array(sparse.vstack(blocks, format="csr")))
+        return cls(found, np.sqrt(1.0 + counts).astype(np.float32))
 
     def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
         """Distribution over the items for a batch of users, float32 `[b, n_items]`.
 
         A row is zero where nothing is like the user's last items; otherwise as `TransitionGraph.scores`.
         """
-        rows = check_rows(users, len(history))
-        dense: Float32 = (start(history, rows, RECENCY, self.steps.shape[0]) @ self.steps).toarray()
+        begin = start(history, check_rows(users, len(history)), RECENCY, len(self._popular))
+        items = np.unique(begin.indices).astype(np.int64)
+        self._asked += len(items)
+        few = self._asked <= len(self._popular)
+        walked = begin[:, items] @ self._steps(items) if few else begin @ self.steps
+        dense: Float32 = walked.toarray()
         mass = dense.sum(axis=1, keepdims=True)
         dense *= np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
         return dense
+
+    @cached_property
+    def steps(self) -> sparse.csr_array:
+        """All steps, sparse float32 `[n_items, n_items]`; a row sums to 1, or to 0 where nothing is like the item."""
+        return self._steps(np.arange(len(self._popular)))
+
+    def _steps(self, items: NDArray[np.int64]) -> sparse.csr_array:
+        """The rows of some items."""
+        parts = [items[at : at + BLOCK] for at in range(0, len(items), BLOCK)]
+        empty = sparse.csr_array((0, len(self._popular)), dtype=np.float32)
+        rows = [_nearest(self._incidence[part] @ self._candidates, part, self._popular) for part in parts]
+        return sparse.csr_array(sparse.vstack([empty, *rows], format="csr"))
 
 
 def _incidence(train: Interactions) -> sparse.csr_array | None:
@@ -101,13 +120,13 @@ def _most_popular(incidence: sparse.csr_array, popular: Float32) -> sparse.csr_a
     return sparse.csr_array((pairs.data[kept], (item[kept], category[kept])), shape=incidence.shape)
 
 
-def _steps(alike: sparse.csr_array, first: int, popular: Float32) -> sparse.csr_array:
-    """Rows of `steps` from the cosines of items from `first` on."""
+def _nearest(alike: sparse.csr_array, items: NDArray[np.int64], popular: Float32) -> sparse.csr_array:
+    """Rows of `steps` from the cosines of some items, `[len(items), n_items]`."""
     alike.sort_indices()
     sizes, item = np.diff(alike.indptr), alike.indices
     row = np.repeat(np.arange(len(sizes)), sizes)
     value = alike.data**3 * popular[item]
-    value[row + first == item] = 0.0
+    value[items[row] == item] = 0.0
     # Rows as a table, so that the least value that is kept is found for all of them at once.
     real = np.arange(max(LIKE, sizes.max(initial=0))) < sizes[:, None]
     table = np.zeros(real.shape, dtype=np.float32)
