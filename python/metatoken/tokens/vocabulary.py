@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metatoken.config import check_words, expect
+from metatoken.config import expect
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.links import Links
@@ -122,7 +122,6 @@ class Vocabulary(Names):
             DataError: A file that a setting names cannot be read.
         """
         expect("train", train, Interactions)
-        check_words(seed=seed, threads=threads)
         if attributes is not None:
             expect("attributes", attributes, Mapping)
             fields["attributes"] = {name: source for name, source in attributes.items() if isinstance(source, str)}
