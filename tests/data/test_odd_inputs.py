@@ -279,3 +279,11 @@ def test_any_dialect_is_read_back(
     named = {"user": "who", "item": "what", "rating": "stars", "time": "at"}
     log = Interactions.read(path, **named, **dialect, columns=None if header else names)
     assert log.checksum() == Interactions.from_frame(frame, **named).checksum()
+
+
+@pytest.mark.parametrize("first", ["x^y", "x\1y"])
+def test_a_table_that_begins_like_a_compressed_one(tmp_path: Path, first: str) -> None:
+    (tmp_path / "log.csv").write_text(f"{first},a\nu,b\nu,c\n")
+    log = Interactions.read(tmp_path / "log.csv", columns=["user", "item"])
+    assert sorted(log.users.raw) == sorted([first, "u"])
+    assert sorted(log.items.raw) == ["a", "b", "c"]
