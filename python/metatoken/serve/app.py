@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -9,7 +10,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi import FastAPI, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -99,9 +99,9 @@ class Service:
         """
         recommender = self._taken(request)
         check_json(request.headers.get("content-type", ""))
-        # Not in the loop, which answers all others.
-        asks, several = await run_in_threadpool(parse, await request.body(), self.limits)
-        prepared = await run_in_threadpool(lambda: [_prepare(recommender, ask) for ask in asks])
+        # Not in the loop, which answers all others; nor in Starlette's threads, which hold what they were last given.
+        asks, several = await asyncio.to_thread(parse, await request.body(), self.limits)
+        prepared = await asyncio.to_thread(lambda: [_prepare(recommender, ask) for ask in asks])
         if not several and isinstance(prepared[0], ApiError):
             raise prepared[0]
         ready = [Job(recommender, one) for one in prepared if isinstance(one, Prepared)]
@@ -125,7 +125,7 @@ class Service:
             raise ApiError(422, "invalid_request", f"limit: expected a number from 1 to {MOST_FOUND}, got {limit[:20]}")
         recommender = self._taken(request)
         catalogue = recommender.catalogue
-        rows = await run_in_threadpool(catalogue.search, q, int(limit))
+        rows = await asyncio.to_thread(catalogue.search, q, int(limit))
         items = [{"item": catalogue.items.raw[row], "title": catalogue.titles[row]} for row in rows.tolist()]
         return _named(JSONResponse({"items": items, "version": recommender.version}), recommender.version)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from starlette.concurrency import run_in_threadpool
+
 from metatoken.errors import ArgumentError, MetatokenError
 from metatoken.recommend.requests import Answer, Model, Prepared, Request
 
@@ -91,7 +93,7 @@ class Versions:
             raise RefusedError("this server was started with a model in memory and knows no other")
         try:
             # Not among the threads that requests need; nothing of the current version is touched.
-            return await asyncio.to_thread(self.load, name)
+            return await run_in_threadpool(self.load, name)
         except Exception as error:
             self.refused += 1
             if isinstance(error, MetatokenError | OSError):
