@@ -162,11 +162,12 @@ class RunFolder:
         # A vocabulary of items alone leaves the users to the log, where they stand in the order of their rows.
         users = vocabulary.users if vocabulary.n_users else IdMap(frame["user"].unique(maintain_order=True), "user")
         rows = {"user": users.find(frame["user"]), "item": vocabulary.items.find(frame["item"])}
-        if any((found < 0).any() for found in rows.values()) or (np.diff(rows["user"]) < 0).any():
+        if any((found < 0).any() for found in rows.values()):
             raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
-        order = places(rows["user"], len(users))
-        log = Interactions(frame.with_columns(**rows, order=order), users, vocabulary.items, rows_read=frame.height)
-        log = replace(log, frame=log.frame.select("user", "item", "order", pl.exclude("user", "item", "order")))
+        frame = frame.with_columns(**rows)[np.argsort(rows["user"], kind="stable")]
+        frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
+        frame = frame.select("user", "item", "order", pl.exclude("user", "item", "order"))
+        log = Interactions(frame, users, vocabulary.items, rows_read=frame.height)
         if vocabulary.titles is None:
             return log
         item = pl.Series("item", range(log.n_items), dtype=pl.Int32)
