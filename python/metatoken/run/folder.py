@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -194,6 +194,18 @@ class Run:
     fusion: Fusion
     catalogue: Catalogue
 
+    def extend(self, new: Interactions, out: str | Path, **settings: Any) -> Run:
+        """A new run with what came later: its interactions, users and items; this one stays as it is.
+
+        Args:
+            new: What came later, such as `data.growth.read_addition` or `Interactions.from_frame` give it.
+            out: Folder of the new run.
+            **settings: Fields of `metatoken.run.settings.ExtendSettings`, and `overwrite` or `say` of `extend_run`.
+        """
+        from metatoken.run.extend import extend_run
+
+        return extend_run(self.folder, new, out, **settings)
+
 
 def load_run(folder: str | Path) -> Run:
     """Loads a finished run.
@@ -208,6 +220,32 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
+    parts = load_data(at)
+    module = load_model(at.model, parts.vocabulary)
+    check_backbone(module, parts.manifest, at.path)
+    return Run(at.path, parts.config, parts.split, module, Fusion.load(at.fusion), parts.catalogue)
+
+
+class RunData(NamedTuple):
+    """A finished run but for its model.
+
+    Attributes:
+        manifest: Of the run; None where it has none.
+        config: Its resolved configuration.
+        vocabulary: Its tokens.
+        split: Its log, split as it was trained on.
+        catalogue: What is known about the items.
+    """
+
+    manifest: dict[str, Any] | None
+    config: Config
+    vocabulary: Vocabulary
+    split: Split
+    catalogue: Catalogue
+
+
+def load_data(at: RunFolder) -> RunData:
+    """Loads and checks all of a finished run but its model; see `load_run`."""
     at.check_finished()
     manifest = check_run(at)
     config = at.load_config()
@@ -219,7 +257,4 @@ def load_run(folder: str | Path) -> Run:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
-    split = split.about(catalogue.table())
-    module = load_model(at.model, vocabulary)
-    check_backbone(module, manifest, at.path)
-    return Run(at.path, config, split, module, Fusion.load(at.fusion), catalogue)
+    return RunData(manifest, config, vocabulary, split.about(catalogue.table()), catalogue)

@@ -102,7 +102,6 @@ class _Coding:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary, self.levels, self.centroids = vocabulary, list(vocabulary.levels), vocabulary.centroids
-        self.first = vocabulary.earlier[0][2] if vocabulary.earlier else vocabulary.n_tokens  # of those that were appended
 
     def place(self, kind: Kind, x: Float32, threads: int | None) -> Placed:
         """Codes of new ids of a kind, int32 `[n, depth]`; tokens are appended where they are needed."""
@@ -114,7 +113,7 @@ class _Coding:
             placed = self._counted(book.assign(x, threads=threads) + np.array(begin, np.int32), taken)
         else:
             cap, whole = one.settings.get("max_cluster_size"), len(book.levels) == one.depth
-            appended = self.centroids[self.first :] if whole else self.centroids[:0]
+            appended = self.centroids[one.n_learned_tokens :] if whole else self.centroids[:0]
             placed = Shelf(book, begin, self.levels, appended, taken, cap, whole=whole).place(x, threads)
         self.levels[-1] += len(placed.centroids)
         self.centroids = np.concatenate([self.centroids, placed.centroids])

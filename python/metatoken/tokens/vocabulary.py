@@ -270,6 +270,11 @@ class Vocabulary(Names):
         return int(self.vectors.shape[1])
 
     @property
+    def n_learned_tokens(self) -> int:
+        """Number of tokens that were learned; those behind were appended by extensions."""
+        return self.earlier[0][2] if self.earlier else self.n_tokens
+
+    @property
     def user_vectors(self) -> NDArray[np.float32]:
         """Vectors of the users, `[n_users, dim]`, a view."""
         return self.vectors[self.nodes("user")]
