@@ -65,6 +65,9 @@ def extend_run(
         DataError: `new` contradicts the log of the parent: it has no times, or older ones.
         ArgumentError: A setting cannot be used, or features do not fit.
     """
+    from metatoken.predict.fusion import Fusion
+    from metatoken.run.further import train_further
+
     chosen, began = ExtendSettings.of(settings, fields), time.monotonic()
     check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
     at = RunFolder(parent)
@@ -79,9 +82,13 @@ def extend_run(
     module = _grown_model(at, old, vocabulary, split, features)
     with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
         into = RunFolder(work)
-        run = Run(Path(out), config, split, module, _fusion(at), Catalogue.of(split.log, vocabulary.titles))
-        training = None
-        run.fusion.save(into.fusion)
+        fusion = Fusion.load(at.fusion)
+        training = chosen.plain("training") if chosen.epochs and _has_new_rows(old, split) else None
+        if training is not None:
+            known = old.split.train.sequences().lengths
+            fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
+        run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
+        fusion.save(into.fusion)
         if at.training.exists():
             shutil.copyfile(at.training, into.training)
         _write(into, run, vocabulary, addition)
@@ -137,10 +144,8 @@ def _grown_model(
     return module
 
 
-def _fusion(at: RunFolder) -> Any:
-    from metatoken.predict.fusion import Fusion
-
-    return Fusion.load(at.fusion)
+def _has_new_rows(old: RunData, split: Split) -> bool:
+    return len(split.train) > len(old.split.train)
 
 
 def _write(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:

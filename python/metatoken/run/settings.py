@@ -58,9 +58,11 @@ class TrainerSettings(Settings):
 class ExtendSettings(Settings):
     """How a run is extended."""
 
-    epochs: int = setting(0, "Passes over new rows; 0 recommends new items without training.", ge=0)
-    replay: float = setting(0.25, "Share of the old rows that each pass trains on again.", ge=0, le=1)
-    since: str | None = setting(None, "Only old rows of this time or later are trained on again.", parse=parse_moment)
+    epochs: int = setting(0, "Passes over new rows; 0 recommends new items without training.", ge=0, group="training")
+    replay: float = setting(0.25, "Share of the old rows that each pass trains on again.", ge=0, le=1, group="training")
+    since: str | None = setting(
+        None, "Only old rows of this time or later are trained on again.", parse=parse_moment, group="training"
+    )
     hold_out: bool = setting(
         True,
         "Hold out the last two items of each user where the run does. Else every interaction speaks for new items and "
