@@ -23,13 +23,15 @@ def extend(
         Path | None, typer.Option(help="A table about items; those that nobody has taken yet are added, too.")
     ] = None,
     item_features: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Features of new items, such as `metatoken text-vectors` makes.")
+        str | None,
+        typer.Option(metavar="FOLDER", help="Features of new items, such as `metatoken text-vectors` makes."),
     ] = None,
     hold_out: Annotated[
         bool, typer.Option("--hold-out/--no-hold-out", help="Hold items out as the run does, or use every interaction.")
     ] = True,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of data for the new files: separator=;")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of data for the new files: separator=;"),
     ] = None,
     epochs: Annotated[int | None, training(help="Passes over new rows; by default none.")] = None,
     replay: Annotated[float | None, training(help="Share of old rows in each pass; by default a quarter.")] = None,

@@ -29,7 +29,9 @@ class TokenTable(nn.Module):
 
     centroids: Tensor
 
-    def __init__(self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float, learned: int | None = None) -> None:
+    def __init__(
+        self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float, learned: int | None = None
+    ) -> None:
         super().__init__()
         self.alpha = alpha
         self.norm = norm

@@ -62,12 +62,10 @@ def train_further(
     torch.set_num_threads(config.threads or default_threads())
     replay = Replay.of(split.train, known, chosen.replay, _since(split, config, chosen.since))
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
-    data = TaskDataModule(
-        split, module.vocabulary, tasks=module.tasks, seed=config.seed, replay=replay, **mixture
-    )
+    data = TaskDataModule(split, module.vocabulary, tasks=module.tasks, seed=config.seed, replay=replay, **mixture)
     say(f"{replay.new.sum():,} new targets, {chosen.replay:g} of {replay.again.sum():,} old ones in each pass")
     # Nothing decides among so few passes, so the last one is kept and none is validated.
-    options = config.trainer.options | {"limit_val_batches": 0, "enable_checkpointing": False}
+    options = config.trainer.options | {"limit_val_batches": 0}
     settings = replace(config.trainer, max_epochs=chosen.epochs, patience=None, logger="none", options=options)
     fit(make_trainer(settings, folder, say), module.train(), data, None)
     shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)

@@ -40,7 +40,9 @@ def extended(
     item_vectors = np.concatenate([vocabulary.item_vectors, item.vectors])
     later = histories.take(np.arange(old_users, len(users)))
     user = new_users(vocabulary.fold_in, later, item_vectors, np.pad(known, (0, len(item.vectors))))
-    origins = np.concatenate([vocabulary.origins[:old_users], user.origins, vocabulary.origins[old_users:], item.origins])
+    origins = np.concatenate(
+        [vocabulary.origins[:old_users], user.origins, vocabulary.origins[old_users:], item.origins]
+    )
     coding = _Coding(vocabulary)
     placed = {"item": coding.place("item", item.vectors, threads), "user": coding.place("user", user.vectors, threads)}
     nearest = np.concatenate([one.nearest for one in placed.values()])
@@ -84,7 +86,7 @@ def _features(vocabulary: Vocabulary, train: Interactions, features: ArrayLike |
     """Features of all items: those that are given, else from the columns of the item table that say what items are."""
     if features is None:
         columns = [one for one in vocabulary.settings.get("attributes", {}).values() if isinstance(one, str)]
-        return attribute_features(train.item_table, ["categories", *columns], train.n_items)
+        return attribute_features(train.item_table, ["categories", *columns], vocabulary.n_items, train.n_items)
     found = np.asarray(features)
     if found.ndim != 2 or len(found) != train.n_items or found.dtype.kind not in "fiu" or np.isinf(found).any():
         shape = f"{found.dtype} {list(found.shape)}"

@@ -77,18 +77,13 @@ class Shelf:
     def place(self, x: NDArray[np.float32], threads: int | None = None) -> Placed:
         """Codes of new ids with vectors float32 `[n, dim]`, which are taken from then on."""
         wanted = self.codebook.assign(x, threads=threads) if len(x) else np.zeros((0, len(self.codes)), np.int32)
-        before = len(self.codes[-1])
-        places = [self._place(row, near) for row, near in zip(self._scaled(x), wanted.tolist(), strict=True)]
+        before, rows = len(self.codes[-1]), x.astype(np.float64)
+        rows = _unit(rows) if self.codebook.metric == "cosine" else rows
+        places = [self._place(row, near) for row, near in zip(rows, wanted.tolist(), strict=True)]
         found = np.array(places, np.int32).reshape(wanted.shape)
         codes = np.stack([codes[found[:, level]] for level, codes in enumerate(self.codes)], axis=1)
         added = self.centroids[-1][before:].astype(np.float32)
         return Placed(codes.astype(np.int32), (found == wanted).all(axis=1), added)
-
-    def _scaled(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        rows = x.astype(np.float64)
-        if self.codebook.metric == "cosine":
-            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-        return rows
 
     def _place(self, left: NDArray[np.float64], near: list[int]) -> list[int]:
         path: list[int] = []
@@ -101,7 +96,7 @@ class Shelf:
                 full = self._full.get((), set())
             code = near[level]
             if path != near[:level] or code in full:
-                distances = ((centroids - left) ** 2).sum(axis=1)
+                distances = self._distances(level, left)
                 distances[list(full)] = np.inf
                 code = int(distances.argmin())
             path.append(code)
@@ -113,12 +108,13 @@ class Shelf:
         """Gives an id a token of its own behind its nearest prefix."""
         if not self.whole:
             raise ArgumentError(
-                "train", "there is no code left, and no token can be appended to a vocabulary whose users and items have "
-                "unequally many tokens; fit a new one"
+                "train",
+                "there is no code left, and no token can be appended to a vocabulary whose users and items have "
+                "unequally many tokens; fit a new one",
             )
         path: list[int] = []
-        for centroids in self.centroids[:-1]:
-            path.append(int(((centroids - left) ** 2).sum(axis=1).argmin()))
+        for level, centroids in enumerate(self.centroids[:-1]):
+            path.append(int(self._distances(level, left).argmin()))
             left = left - centroids[path[-1]]
         path.append(len(self.codes[-1]))
         self.codes[-1] = np.append(self.codes[-1], self.size)
@@ -127,6 +123,14 @@ class Shelf:
         self._forget(cap=self.cap)
         self._hold(path)
         return path
+
+    def _distances(self, level: int, left: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Squared distances to the codewords of a level; under cosine, directions are compared on the first."""
+        centroids = self.centroids[level]
+        if level == 0 and self.codebook.metric == "cosine":
+            centroids = _unit(centroids)
+        found: NDArray[np.float64] = ((centroids - left) ** 2).sum(axis=1)
+        return found
 
     def _most(self, level: int) -> int:
         """Most ids below a code of a level."""
@@ -165,3 +169,7 @@ def count_on(prefixes: Codes, taken: Codes) -> Codes:
         found[row] = held.get(prefix, 0)
         held[prefix] = int(found[row]) + 1
     return found
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)

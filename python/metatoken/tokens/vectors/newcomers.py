@@ -77,9 +77,7 @@ def new_items(
 def new_users(fold_in: FoldIn, histories: Sequences, vectors: Float32, known: NDArray[np.bool_]) -> Newcomers:
     """Vectors of new users by their histories over items with vectors float32 `[n, dim]`, `known` bool `[n]`."""
     some = np.bincount(histories.owners, known[histories.items], minlength=len(histories)) > 0
-    return Newcomers(
-        fold_in(histories, vectors, known), np.where(some, NEIGHBOURS, NONE).astype(np.uint8)
-    )
+    return Newcomers(fold_in(histories, vectors, known), np.where(some, NEIGHBOURS, NONE).astype(np.uint8))
 
 
 def contexts(histories: Sequences, known: NDArray[np.bool_], n_items: int) -> sparse.csr_array:
@@ -106,33 +104,34 @@ def contexts(histories: Sequences, known: NDArray[np.bool_], n_items: int) -> sp
     return sparse.csr_array(sparse.diags_array(np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)) @ found)
 
 
-def attribute_features(table: pl.DataFrame | None, names: list[str], n_items: int) -> Float32 | None:
+def attribute_features(table: pl.DataFrame | None, names: list[str], n_old: int, n_items: int) -> Float32 | None:
     """Which of the most frequent values of some columns an item has, 0 or 1, float32 `[n_items, values]`.
 
     Args:
         table: An item table, see `Interactions.item_table`.
         names: Its columns that count: texts, or lists of texts.
+        n_old: Items that are known; a value that none of them has says nothing.
         n_items: Items.
 
     Returns:
-        NaN for items without a value; None where there are no values.
+        NaN for items without such a value; None where there are none.
     """
     import polars as pl
 
-    if table is None:
-        return None
     parts = []
     for name in names:
-        if name in table.columns:
+        if table is not None and name in table.columns:
             one = table.select("item", pl.col(name).alias("value"))
             one = one.explode("value") if one["value"].dtype == pl.List else one
             parts.append(one.drop_nulls().with_columns(value=pl.lit(f"{name}\0") + pl.col("value").cast(pl.String)))
-    pairs = pl.concat(parts).unique() if parts else pl.DataFrame()
-    if pairs.is_empty():
+    if not parts:
         return None
-    often = pairs["value"].value_counts().sort(["count", "value"], descending=[True, False])["value"].head(VALUES)
-    kept = pairs.join(pl.DataFrame({"value": often}).with_row_index("place"), on="value")
-    found = np.full((n_items, len(often)), np.nan, np.float32)
-    found[pairs["item"].unique().to_numpy()] = 0.0
+    pairs = pl.concat(parts).unique()
+    often = pairs.filter(pl.col("item") < n_old)["value"].value_counts().sort(["count", "value"], descending=[True, False])
+    kept = pairs.join(often.head(VALUES).with_row_index("place"), on="value")
+    if kept.is_empty():
+        return None
+    found = np.full((n_items, min(len(often), VALUES)), np.nan, np.float32)
+    found[kept["item"].to_numpy()] = 0.0
     found[kept["item"].to_numpy(), kept["place"].to_numpy()] = 1.0
     return found
