@@ -1,12 +1,12 @@
 """How well a run is extended: new and old items after a cut in time, against retraining from nothing.
 
-    python benchmarks/growth.py split movielens ../shared/data OUT     old.csv, new.csv, later.csv, items.csv, config.yaml
-    python benchmarks/growth.py measure OUT --seed 0                   trains, extends, measures; a line of JSON for each
+    python benchmarks/growth.py split movielens ../shared/data OUT    parts of the log, and a configuration
+    python benchmarks/growth.py measure OUT --seed 0                  trains, extends, measures; a line of JSON for each
 
-The first 80 % of the interactions train the parent (`old`), the next 10 % extend it (`new`), and what comes in the last
-10 % (`later`) is to be recommended: for every interaction whose user has a history, the list of ten for that history,
-all that came before it. Targets are counted apart: items of `old`, those that came with `new`, and those that nobody has
-taken yet, which only the item table knows. Processor time is that of the process that trains or extends.
+The first 80 % of the interactions train the parent (`old`), the next 10 % extend it (`new`), and what comes in the
+last 10 % (`later`) is to be recommended: for every interaction whose user has a history, the list of ten for that
+history, all that came before it. Targets are counted apart: items of `old`, those that came with `new`, and those that
+nobody has taken yet, which only the item table knows. Processor time is that of the process that trains or extends.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def split(name: str, data: Path, out: Path, epochs: int) -> None:
 def timed(*argv: object) -> float:
     """Runs a command of metatoken; its processor time in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "metatoken", *map(str, argv)], check=True)  # noqa: S603 (ours)
+    subprocess.run([sys.executable, "-m", "metatoken", *map(str, argv)], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def cut(rows: pl.DataFrame, *shares: float) -> list[Any]:
     times = [rows["timestamp"][int(share * rows.height)] for share in shares]
     borders = [-np.inf, *times, np.inf]
     parts = [
-        rows.filter((pl.col("timestamp") >= begin) & (pl.col("timestamp") < end))
-        for begin, end in zip(borders[:-1], borders[1:], strict=True)
+        rows.filter((pl.col("timestamp") >= begin) & (pl.col("timestamp") < end)) for begin, end in pairwise(borders)
     ]
     return [Interactions.from_frame(part.select("user", "item", "timestamp"), **TIMES) for part in parts if part.height]
 

@@ -42,9 +42,12 @@ def test_histories_are_those_of_the_log_read_at_once() -> None:
     for user, raw in enumerate(grown.users):
         own = [grown.items.raw[item] for item in grown.sequences()[user]]
         assert own == [whole.items.raw[item] for item in whole.sequences()[whole.users.row(raw)]]
-    assert grown.frame["order"].to_list() == whole.frame.with_columns(
-        user=pl.Series(grown.users.rows(whole.users.raw)).gather(whole.frame["user"])
-    ).sort("user", "order")["order"].to_list()
+    assert (
+        grown.frame["order"].to_list()
+        == whole.frame.with_columns(user=pl.Series(grown.users.rows(whole.users.raw)).gather(whole.frame["user"]))
+        .sort("user", "order")["order"]
+        .to_list()
+    )
 
 
 def test_new_ids_come_in_the_order_of_their_first_times_then_of_their_names() -> None:
@@ -111,7 +114,9 @@ def test_a_new_table_goes_over_what_was_known() -> None:
 
 def test_columns_that_do_not_go_together_are_refused() -> None:
     old = Interactions.from_frame({"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": [1]})
-    new = Interactions.from_frame({"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": ["one"]})
+    new = Interactions.from_frame(
+        {"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": ["one"]}
+    )
     with pytest.raises(DataError, match="column 'price' of the item table holds Int64 in what is known and String"):
         old.append(new)
 

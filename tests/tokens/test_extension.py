@@ -131,7 +131,9 @@ def test_an_item_without_interactions_gets_what_its_categories_say() -> None:
     grown = vocabulary.extend(with_table(log, {"new-a": ["a"], "new-b": ["b"], "new-c": ["c"], "new": []}))
     found = dict(zip(grown.items.raw, grown.origins[grown.n_users :].tolist(), strict=True))
     assert [found[name] for name in ("new-a", "new-b", "new-c", "new")] == [FEATURES, FEATURES, NONE, NONE]
-    means = {mark: grown.item_vectors[[row for row, raw in enumerate(log.items) if raw[0] == mark]].mean(0) for mark in "ab"}
+    means = {
+        mark: grown.item_vectors[[row for row, raw in enumerate(log.items) if raw[0] == mark]].mean(0) for mark in "ab"
+    }
     for mark, other in ("ab", "ba"):
         own = grown.item_vectors[grown.items.row(f"new-{mark}")]
         assert np.linalg.norm(own - means[mark]) < np.linalg.norm(own - means[other]) / 2
@@ -162,7 +164,7 @@ def test_given_features_speak_for_items() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     vocabulary, (_, later) = FITTED[0], cut(ROWS, 0.4)
-    with pytest.raises(ArgumentError, match="train: user row 0 is .* in the vocabulary, but .* in the log"):
+    with pytest.raises(ArgumentError, match=r"train: user row 0 is .* in the vocabulary, but .* in the log"):
         vocabulary.extend(later)
     fewer = replace(FIRST, items=IdMap(FIRST.items.raw[:-1], "item"))
     with pytest.raises(ArgumentError, match="but nothing in the log; append new rows to the log"):

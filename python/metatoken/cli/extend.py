@@ -57,8 +57,8 @@ def extend(
         _say(note)
     inputs = [path for path in (new_log, items) if path is not None]
     extend_run(
-        run, new, out, addition=addition, overwrite=overwrite, inputs=inputs, say=_say, bar=progress_bar, hold_out=hold_out,
-        **settings,
+        run, new, out, addition=addition, overwrite=overwrite, inputs=inputs, say=_say, bar=progress_bar,
+        hold_out=hold_out, **settings,
     )  # fmt: skip
     print(f"run saved to {out}; next: metatoken recommend {out} --user ID, metatoken serve {out}")
 

@@ -88,9 +88,8 @@ def _check_times(log: Interactions, new: Interactions) -> None:
         return
     if "timestamp" not in new.frame.columns:
         raise DataError("the new log has no times, but the log that it continues has; name their column with time")
-    newest, times = log.frame["timestamp"].max(), new.frame["timestamp"]
-    older = int((times < newest).sum())
-    if older:
+    newest, times = log.frame["timestamp"].to_numpy().max(), new.frame["timestamp"].to_numpy()
+    if older := int((times < newest).sum()):
         raise DataError(
             f"{older:,} of {len(new):,} new rows are older than the newest row that is known (time {newest}, theirs "
             f"begin at {times.min()}), and time does not run backwards; leave out the rows that are known already"

@@ -17,7 +17,7 @@ from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal
 from metatoken.run.place import check_free
-from metatoken.run.progress import Bar, Say, no_bar
+from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
 
 if TYPE_CHECKING:

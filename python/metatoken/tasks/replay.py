@@ -1,7 +1,7 @@
-"""Training further on a log that has grown: all rows that are new, and a share of the old ones, so that nothing fades.
+"""Training further on a log that has grown: all new rows, and a share of the old ones, so that nothing fades.
 
-A row of a task is new where the newest interaction that it is about is; what else a window of a history holds is trained
-on again with it.
+A row of a task is new where the newest interaction that it is about is; what else a window of a history holds is
+trained on again with it.
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ def attribute_features(table: pl.DataFrame | None, names: list[str], n_old: int,
     if not parts:
         return None
     pairs = pl.concat(parts).unique()
-    often = pairs.filter(pl.col("item") < n_old)["value"].value_counts().sort(["count", "value"], descending=[True, False])
+    often = (
+        pairs.filter(pl.col("item") < n_old)["value"].value_counts().sort(["count", "value"], descending=[True, False])
+    )
     kept = pairs.join(often.head(VALUES).with_row_index("place"), on="value")
     if kept.is_empty():
         return None
