@@ -254,6 +254,10 @@ class PairRows(ABC):
         total: Ids = np.sum([np.zeros(len(self), dtype=np.int64), *lengths], axis=0)
         return total
 
+    def newest(self) -> Ids:
+        """Row of the log part that each pair is, int64 `[n]`."""
+        return self.pairs.rows
+
     @abstractmethod
     def supervised(self) -> Ids:
         """Targets, text tokens, ratings and answers that each row supervises, float64 `[n, 4]`."""
