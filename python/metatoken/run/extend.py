@@ -91,7 +91,7 @@ def extend_run(
         fusion.save(into.fusion)
         if at.training.exists():
             shutil.copyfile(at.training, into.training)
-        _write(into, run, vocabulary, addition)
+        write_run(into, run, vocabulary, addition)
         version = _version(vocabulary, split, new, addition, training)
         Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
         seal(into, "finished", backbone_checksum(module))
@@ -148,7 +148,7 @@ def _has_new_rows(old: RunData, split: Split) -> bool:
     return len(split.train) > len(old.split.train)
 
 
-def _write(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
+def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
     """Writes all of a run but its lineage and its manifest."""
     from metatoken.model.store.saving import save_model
     from metatoken.run.config import dump_config
