@@ -53,7 +53,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         _print(guess, [*facts, *(("note", note) for note in log.notes)], warnings)
     if write is not None:
         with atomic_file(write) as work:
-            work.write_text(configuration(guess, log), encoding="utf-8")
+            work.write_text(configuration(guess, log, warnings), encoding="utf-8")
         if not as_json:
             print(f"\nwritten to {write}; next: metatoken train {write}")
     elif not as_json:

@@ -15,35 +15,16 @@ from typing import Any
 
 from metatoken.data.columns import RawTable, ratings
 from metatoken.data.files import decode, find_files, read_bytes, suffix_of
+from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items
 from metatoken.data.guess_times import guess_time
-from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
+from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_lines, read_table
+from metatoken.data.roles import CATEGORIES, ROLES, TITLES, of_role, of_words
 from metatoken.data.settings import Dialect
 from metatoken.errors import ArgumentError, DataError, MetatokenError
 
 LINES = 1000  # that decide about a separator
 MARKS = (",", "\t", ";", "|", "::")
-# Names of columns by what they hold, lower case without marks; the first that a log has is taken.
-ROLES = {
-    "user": (
-        "user userid useridx uid customer customerid customernumber client clientid member memberid visitor visitorid "
-        "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid"
-    ),
-    "item": (
-        "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
-        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
-        "what recipe stockcode productcode itemcode news newsid anime animeid hotel hotelid app appid course courseid"
-    ),
-    "time": (
-        "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat "
-        "invoicedate orderdate purchasedate reviewdate"
-    ),
-    "rating": "rating stars overall score rate ratings grade",
-    "review": "review reviewtext text comment body content",
-    "summary": "summary headline reviewsummary",
-    "explanation": "explanation",
-    "event": "event eventtype type action behavior behaviour activity interaction",
-}
 
 
 @dataclass
@@ -67,6 +48,10 @@ class Guess:
         if name not in self.settings:
             self.settings[name], self.reasons[name] = value, reason
 
+    def dialect(self) -> Dialect:
+        """How the log is written."""
+        return Dialect.read({name: value for name, value in self.settings.items() if name in Dialect.keys()})  # noqa: SIM118
+
 
 def guess_log(given: Mapping[str, Any]) -> Guess:
     """Settings with which a log can be read.
@@ -83,13 +68,16 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
 
         if not given.get("query"):
             raise ArgumentError("query", "expected a query beside uri, such as select * from orders")
-        table: RawTable | None = read_query(given["uri"], given["query"])
+        table = read_query(given["uri"], given["query"])
     else:
         table = _guess_file(found, Path(given["path"]))
-    if table is not None:
+    if found.settings.get("format", "table") == "table":
         _guess_columns(found, table)
-        if "items" in found.settings:
-            guess_items(found, table, _dialect_of)
+    if "path" in given and Path(given["path"]).is_file():
+        held_out_beside(found, table)
+        items_beside(found, table, _dialect_of)
+    if "items" in found.settings:
+        guess_items(found, table, _dialect_of)
     return found
 
 
@@ -110,11 +98,14 @@ def _text_lines(found: Guess, path: Path) -> list[str]:
     if encoding != "utf-8":
         found.add("encoding", encoding, "not every byte is UTF-8")
     text = decode(path, data, found.settings.get("encoding", "utf-8"))
-    return [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError("the file is empty", path)
+    return lines
 
 
-def _guess_file(found: Guess, path: Path) -> RawTable | None:
-    """Format and dialect; the table, where it is one."""
+def _guess_file(found: Guess, path: Path) -> RawTable:
+    """Format and dialect; the table, of lines their users and items."""
     files = find_files(path, TABLES if path.is_dir() else ())
     suffix = suffix_of(files[0])
     if suffix not in (*PARQUET, *JSON_LINES):
@@ -122,11 +113,9 @@ def _guess_file(found: Guess, path: Path) -> RawTable | None:
         is_table = _guess_separator(found, lines[:LINES], suffix) or _has_names(found, lines)
         if found.settings.get("format", "table") != "table" or not is_table:
             _guess_lines(found, lines)
-            return None
+            return read_lines(path, found.settings["format"], found.dialect())
         _guess_header(found, lines[:LINES], suffix)
-    known = Dialect.keys()
-    dialect = {name: value for name, value in found.settings.items() if name in known}
-    return read_table(path, None, Dialect.read(dialect))
+    return read_table(path, None, found.dialect())
 
 
 def _encoding(data: bytes) -> str:
@@ -176,7 +165,7 @@ def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
 def _has_names(found: Guess, lines: list[str]) -> bool:
     """Whether blanks divide a table: its first line names columns, and every line has as many words."""
     words = [line.split(" ") for line in lines[:LINES]]
-    named = all(_named(role, ROLES[role].split(), words[0]) for role in ("user", "item"))
+    named = all(of_role(role, words[0]) for role in ("user", "item"))
     if named and len({len(one) for one in words}) == 1 and len(words) > 1:
         found.add("separator", " ", "the first line names columns")
     return "separator" in found.settings
@@ -218,13 +207,14 @@ def _is_number(text: str) -> bool:
 def _guess_columns(found: Guess, table: RawTable) -> None:
     names = list(table.names or table.frame.columns)
     taken = {found.settings[role] for role in ROLES if role in found.settings}
-    for role, words in ROLES.items():
+    for role in ROLES:
         if role in found.settings:
             continue
-        name = _named(role, words.split(), [one for one in names if one not in taken])
+        name = of_role(role, [one for one in names if one not in taken])
         if role in ("user", "item") and name is None:
+            hint = "; a table about items goes with the log, as --items" if _is_about_items(role, names) else ""
             known = ", ".join(map(repr, names))
-            raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}", table.path)
+            raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}{hint}", table.path)
         if name is None or (role == "rating" and not _are_ratings(found, table, name)):
             continue
         if role == "time" and not guess_time(found, table, name):
@@ -236,15 +226,8 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
             found.add(role, name, "by its name")
 
 
-def _named(role: str, words: list[str], names: list[str]) -> str | None:
-    """The column whose name is one of some words, or holds one that cannot be part of another word."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
-    exact = next((plain[word] for word in words if word in plain), None)
-    if role == "rating":
-        longer = (name for key, name in plain.items() if re.search(r"^(?!avg|average|mean).*ratings?$", key))
-        return exact or next(longer, None)
-    longer = (name for key, name in plain.items() if any(len(word) > 3 and key.startswith(word) for word in words))
-    return exact or (next(longer, None) if role in ("user", "item", "time") else None)
+def _is_about_items(missing: str, names: list[str]) -> bool:
+    return missing == "user" and any(of_words(words, names) is not None for words in (TITLES, CATEGORIES))
 
 
 def _are_ratings(found: Guess, table: RawTable, name: str) -> bool:

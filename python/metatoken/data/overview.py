@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from metatoken.data.times import A_SECOND, unit_of
 
 CORE = 5  # of published logs, most of which keep users and items with five rows
 DAY = 86_400
+WIDTH = 118  # of a comment
 
 
 def overview(log: Interactions, events: pl.Series | None = None) -> list[tuple[str, object]]:
@@ -72,14 +76,16 @@ def suspicions(guess: Guess, raw: dict[str, pl.Series]) -> list[str]:
     return [*guess.warnings, *found]
 
 
-def configuration(guess: Guess, log: Interactions) -> str:
-    """A configuration in YAML that reads the log as it was understood, with the reasons as comments."""
-    lines = [
-        f"# {len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them.",
-        "data:",
-    ]
+def configuration(guess: Guess, log: Interactions, warnings: Sequence[str] = ()) -> str:
+    """A configuration in YAML that reads the log as it was understood, with reasons and warnings as comments."""
+    head = f"{len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them."
+    lines = [f"# {head}"]
+    for warning in warnings:
+        lines.extend(f"# {line}" for line in wrap(f"- {warning}", WIDTH, subsequent_indent="  "))
+    lines.append("data:")
     for name, value in guess.settings.items():
-        written = yaml.safe_dump({name: str(value) if name in ("path", "items") else value}, allow_unicode=True).strip()
+        plain = str(value) if isinstance(value, Path) else value
+        written = yaml.safe_dump({name: plain}, allow_unicode=True).strip()
         reason = f"  # {guess.reasons[name]}" if name in guess.reasons and "\n" not in written else ""
         lines.extend(f"  {line}" for line in f"{written}{reason}".split("\n"))
     for role, column in guess.others.items():
