@@ -42,8 +42,9 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         log = read_log(about)
         rows(log.rows_read)
     raw = _columns(about, guess.others.get("event"))
-    facts = overview(log, raw.pop("event", None))
-    warnings = [*suspicions(guess, raw), *audit(log).warnings]
+    report = audit(log)
+    facts = overview(log, report, raw.pop("event", None))
+    warnings = [*suspicions(guess, raw), *report.warnings]
     if as_json:
         understood = {name: str(value) if isinstance(value, Path) else value for name, value in guess.settings.items()}
         print(

@@ -83,7 +83,8 @@ def audit(log: Interactions) -> AuditReport:
     parted = "part" in log.frame.columns
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
     times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
-    repeats = ~log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
+    pair = pl.Series(user.astype(np.int64) * log.n_items + item)
+    repeats = ~pair.is_first_distinct().to_numpy()
     per_user, per_item = np.bincount(user), np.bincount(item)
     # Where files of several parts were joined, each has an order of its own.
     owner = (
@@ -96,14 +97,14 @@ def audit(log: Interactions) -> AuditReport:
     split = split_log(log, "part" if parted else "leave-last-out")
     trained = np.bincount(split.train.frame["item"].to_numpy(), minlength=log.n_items)
     ratings = log.frame["rating"] if "rating" in log.frame.columns else pl.Series(dtype=pl.Float32)
-    columns = [name for name in log.frame.columns if name != "order"]
-    duplicates = len(log) - log.frame.select(columns).n_unique() if times is not None and len(log) else None
+    again = log.frame.drop("order").filter(pair.is_duplicated())  # the only rows that may have a copy
+    duplicates = again.height - again.n_unique() if times is not None and len(log) else None
     report = AuditReport(
         users=int((per_user > 0).sum()),
         items=int((per_item > 0).sum()),
         interactions=len(log),
         repeated_pairs=int(repeats.sum()),
-        users_with_repeats=len(np.unique(user[repeats])),
+        users_with_repeats=int(np.count_nonzero(np.bincount(user[repeats]))),
         duplicate_rows=duplicates,
         tied_neighbours=tied,
         ascending_neighbours=ascending,

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from metatoken.data.auditing import audit
+from metatoken.data.auditing import AuditReport
 from metatoken.data.guess import Guess
 from metatoken.data.interactions import Interactions
 from metatoken.data.selection import core
@@ -23,9 +23,15 @@ DAY = 86_400
 WIDTH = 118  # of a comment
 
 
-def overview(log: Interactions, events: pl.Series | None = None) -> list[tuple[str, object]]:
-    """Facts about a log as names and values: sizes, period, repeats, ratings, events, and what a k-core would leave."""
-    frame, report = log.frame, audit(log)
+def overview(log: Interactions, report: AuditReport, events: pl.Series | None = None) -> list[tuple[str, object]]:
+    """Facts about a log as names and values: sizes, period, repeats, ratings, events, and what a k-core would leave.
+
+    Args:
+        log: The log.
+        report: Its audit.
+        events: What kind of event each of its rows was.
+    """
+    frame = log.frame
     facts: list[tuple[str, object]] = [("rows", len(log)), ("users", report.users), ("items", report.items)]
     facts.append(("rows of a user", _spread(log.sequences().lengths)))
     facts.append(("rows of an item", _spread(np.bincount(frame["item"].to_numpy()))))
