@@ -88,6 +88,25 @@ def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFix
             {"user": "visitorid", "item": "itemid", "time": "timestamp"},
         ),
         (
+            "l.tsv", '"user"\t"item"\t"rating"\n"u"\t"a"\t4\n', {"quote": '"', "rating": "rating"},
+        ),
+        (
+            "l.csv", "CustomerID,StockCode,InvoiceDate\n12.0,8A,2010-12-01\n,8B,2010-12-13\n13.0, ,2010-12-13\n1,8,\n",
+            {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate",
+             "where": "CustomerID is not null and StockCode is not null and InvoiceDate is not null"},
+        ),
+        (
+            "l.tsv", "u1\t2009-05-04T23:08:57Z\tf1b1\tDeep Dish\nu1\t2009-05-04T13:54:10Z\ta7f7\t坂本龍一\n",
+            {"columns": ["user", "time", "item", "column4"], "time": "time"},
+        ),
+        ("l.csv", "t_dat,customer_id,article_id,price\n2018-09-20,0a,066,0.05\n",
+         {"user": "customer_id", "item": "article_id", "time": "t_dat"}),
+        (
+            "l.csv", "Kunde;Artikel;Datum;Bewertung\nK1;A1;31.01.2024;4,5\nK2;A2;01.02.2024;3,5\n",
+            {"separator": ";", "user": "Kunde", "item": "Artikel", "time": "Datum", "time_format": "%d.%m.%Y",
+             "rating": "Bewertung", "decimal": ","},
+        ),
+        (
             "l.csv", "session_id,asin,date\nu,a,20240131\nu,b,20240201\n",
             {"user": "session_id", "item": "asin", "time": "date", "time_format": "%Y%m%d"},
         ),
@@ -243,6 +262,9 @@ def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: pytest.Capt
     assert inspect(tmp_path / "l.csv") == 2
     assert "which column holds users? Say --user; the columns are 'a', 'b'" in capsys.readouterr().err
     assert inspect(tmp_path / "l.csv", "--user", "a", "--item", "b") == 0
+    (tmp_path / "l.csv").write_text("sep=;\nuser;item\nu;a\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.csv") == 2
+    assert "l.csv:1: the first line is Excel's: remove it, and say separator: ';'" in capsys.readouterr().err
     (tmp_path / "movies.csv").write_text("movieId,genres\n1,a|b\n", encoding="utf-8")
     assert inspect(tmp_path / "movies.csv") == 2
     assert "'movieId', 'genres'; a table about items goes with the log, as --items" in capsys.readouterr().err

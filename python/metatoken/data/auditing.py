@@ -86,14 +86,7 @@ def audit(log: Interactions) -> AuditReport:
     pair = pl.Series(user.astype(np.int64) * log.n_items + item)
     repeats = ~pair.is_first_distinct().to_numpy()
     per_user, per_item = np.bincount(user), np.bincount(item)
-    # Where files of several parts were joined, each has an order of its own.
-    owner = (
-        user if "part" not in log.frame.columns else log.frame.select(pl.struct("user", "part").rle_id()).to_series()
-    )
-    orders = [_order(np.asarray(owner), rank[item], times) for rank in _id_ranks(log.items)]
-    ascending, tied_ascending, tied = max(
-        orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5)
-    )
+    ascending, tied_ascending, tied = _strongest_order(log, times, parted=parted)
     split = split_log(log, "part" if parted else "leave-last-out")
     trained = np.bincount(split.train.frame["item"].to_numpy(), minlength=log.n_items)
     ratings = log.frame["rating"] if "rating" in log.frame.columns else pl.Series(dtype=pl.Float32)
@@ -120,6 +113,16 @@ def audit(log: Interactions) -> AuditReport:
     short = "nothing that is held out" if parted else f"fewer than {SHORTEST} interactions"
     report.warnings.extend([*odd, *_order_warnings(report), *_count_warnings(report, short)])
     return report
+
+
+def _strongest_order(
+    log: Interactions, times: NDArray[np.generic] | None, *, parted: bool
+) -> tuple[float | None, float | None, float | None]:
+    """`_order` by text or by number, whichever is further from chance."""
+    # Where files of several parts were joined, each has an order of its own.
+    run = log.frame.select(pl.struct("user", "part").rle_id() if parted else "user").to_series().to_numpy()
+    orders = [_order(run, rank[log.frame["item"].to_numpy()], times) for rank in _id_ranks(log.items)]
+    return max(orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5))
 
 
 def _id_ranks(ids: IdMap) -> list[NDArray[np.int64]]:

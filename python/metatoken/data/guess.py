@@ -13,14 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metatoken.data.columns import RawTable, ratings
+import polars as pl
+
+from metatoken.data.columns import RawTable, empty, quoted, ratings
 from metatoken.data.files import decode, find_files, read_bytes, suffix_of
 from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items
-from metatoken.data.guess_times import guess_time
+from metatoken.data.guess_times import are_dates, guess_time
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_lines, read_table
 from metatoken.data.roles import CATEGORIES, ROLES, TITLES, of_role, of_words
 from metatoken.data.settings import Dialect
+from metatoken.data.times import ISO
 from metatoken.errors import ArgumentError, DataError, MetatokenError
 
 LINES = 1000  # that decide about a separator
@@ -73,6 +76,7 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
         table = _guess_file(found, Path(given["path"]))
     if found.settings.get("format", "table") == "table":
         _guess_columns(found, table)
+        table = _without_gaps(found, table)
     if "path" in given and Path(given["path"]).is_file():
         held_out_beside(found, table)
         items_beside(found, table, _dialect_of)
@@ -110,6 +114,8 @@ def _guess_file(found: Guess, path: Path) -> RawTable:
     suffix = suffix_of(files[0])
     if suffix not in (*PARQUET, *JSON_LINES):
         lines = _text_lines(found, files[0])
+        if told := re.fullmatch(r"sep=(.)", lines[0]):
+            raise DataError(f"the first line is Excel's: remove it, and say separator: {told[1]!r}", files[0], 1)
         is_table = _guess_separator(found, lines[:LINES], suffix) or _has_names(found, lines)
         if found.settings.get("format", "table") != "table" or not is_table:
             _guess_lines(found, lines)
@@ -186,12 +192,23 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
     mark = found.settings.get("separator") or SEPARATORS[suffix]
     rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
     first = [name.strip() for name in rows[0]]
+    if mark == "\t" and all(re.fullmatch('".*"', cell) for cell in lines[0].split(mark)):
+        found.add("quote", '"', "names of columns stand in quotation marks")
     # pandas gives its index no name.
-    is_header = len(set(first)) == len(first) and all(first[1:]) and not any(_is_number(one) for one in first)
+    values = any(_is_number(one) or re.fullmatch(ISO, one) for one in first)
+    is_header = len(set(first)) == len(first) and all(first[1:]) and not values
     if is_header or "columns" in found.settings:
         return
-    names = ["user", "item", *(f"column{at}" for at in range(3, len(first) + 1))][: len(first)]
-    for at in range(2, len(first)):
+    names = [f"column{at}" for at in range(1, len(first) + 1)]
+    dates = [
+        at for at in range(len(first)) if all(len(row) > at and re.fullmatch(ISO, row[at].strip()) for row in rows)
+    ]
+    ids = [at for at in range(len(first)) if at not in dates][:2]
+    for at, name in [*zip(ids, ("user", "item"), strict=False), *((at, "time") for at in dates[:1])]:
+        names[at] = name
+    for at in range(len(first)):
+        if at in ids or at in dates:
+            continue
         numbers = [float(row[at]) for row in rows if len(row) > at and _is_number(row[at])]
         if numbers and min(numbers) >= 1e8:
             names[at] = "time" if "time" not in names else names[at]
@@ -224,10 +241,26 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
             found.others[role] = name
         elif role not in ("user", "item") or name != role:
             found.add(role, name, "by its name")
+    if "time" not in found.settings:
+        dates = [name for name in names if name not in taken and are_dates(table, name)]
+        if len(dates) == 1:
+            found.add("time", dates[0], "its values are dates")
+
+
+def _without_gaps(found: Guess, table: RawTable) -> RawTable:
+    """The rows with a user, an item and a time; where some have none, a filter leaves them out."""
+    used = [found.settings.get(role, default) for role, default in (("user", "user"), ("item", "item"), ("time", None))]
+    gaps = {name: mask for name in used if name is not None and (mask := empty(table.column(name, "where"))).any()}
+    if gaps:
+        said = ", ".join(f"{mask.sum():,} rows have no {name}" for name, mask in gaps.items())
+        found.add("where", " and ".join(f"{quoted(name)} is not null" for name in gaps), said)
+        table = table.filter(~pl.DataFrame(list(gaps.values())).max_horizontal())
+    return table
 
 
 def _is_about_items(missing: str, names: list[str]) -> bool:
-    return missing == "user" and any(of_words(words, names) is not None for words in (TITLES, CATEGORIES))
+    words = (TITLES, CATEGORIES)
+    return missing == "user" and of_role("item", names) is not None and any(of_words(one, names) for one in words)
 
 
 def _are_ratings(found: Guess, table: RawTable, name: str) -> bool:

@@ -104,8 +104,8 @@ def _whole_numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]] | None
     """The same by a table in place of hashes; None where some are not plain whole numbers, or they lie far apart."""
     if raw.head(1).cast(pl.Int64, strict=False).has_nulls() or (number := raw.cast(pl.Int64, strict=False)).has_nulls():
         return None
-    low, high = number.min() or 0, number.max() or 0
-    span = int(high) - int(low) + 1  # type: ignore[call-overload]
+    low = int(number.to_numpy().min(initial=0))
+    span = int(number.to_numpy().max(initial=0)) - low + 1
     if span > 4 * len(raw) + 1000:
         return None
     at = (number - low).to_numpy()

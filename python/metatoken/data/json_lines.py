@@ -30,9 +30,10 @@ def read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawT
 
     for number in numbers:
         _check_pairs(path, lines[number - 1], number)
-    names = list(
-        dict.fromkeys(name for number in numbers[:1000] for name in _json_object(path, lines[number - 1], number))
-    )
+    known: dict[str, None] = {}
+    for number in numbers[:1000]:
+        known |= dict.fromkeys(_names_of(path, lines[number - 1], number))
+    names = list(known)
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
         frame = pl.scan_ndjson(text.encode(), schema=schema).collect()
@@ -57,6 +58,21 @@ def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object such as {{...}}, got {line.strip()[:40]}", path, number)
     return value
+
+
+def _names_of(path: Path, line: str, number: int) -> list[str]:
+    """Names of an object's values; readers differ about one that stands twice."""
+    names: list[str] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names[:] = [name for name, _ in pairs]  # of the outer object, which ends last
+        return dict(pairs)
+
+    _json_object(path, line, number)
+    json.loads(line, object_pairs_hook=keep)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"the object has {twice!r} twice", path, number)
+    return names
 
 
 def _check_pairs(path: Path, line: str, number: int) -> None:

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 ROLES = {
     "user": (
         "user userid useridx uid customer customerid customernumber client clientid member memberid visitor visitorid "
-        "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid"
+        "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid "
+        "kunde kundennr kundennummer nutzer benutzer cliente usuario utilisateur"
     ),
     "item": (
         "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
         "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
-        "what recipe stockcode productcode itemcode news newsid anime animeid hotel hotelid app appid course courseid"
+        "what recipe stockcode productcode itemcode news newsid anime animeid hotel hotelid app appid course courseid "
+        "artikel artikelnr artikelnummer produkt produit producto articulo"
     ),
     "time": (
         "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat "
-        "invoicedate orderdate purchasedate reviewdate"
+        "invoicedate orderdate purchasedate reviewdate datum zeit zeitpunkt fecha heure"
     ),
-    "rating": "rating stars overall score rate ratings grade",
+    "rating": "rating stars overall score rate ratings grade bewertung sterne note",
     "review": "review reviewtext text comment body content",
     "summary": "summary headline reviewsummary",
     "explanation": "explanation",
