@@ -28,12 +28,11 @@ def read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawT
     def value_of(row: int, name: str) -> Any:
         return _json_object(path, lines[numbers[row] - 1], numbers[row]).get(name)
 
-    for number in numbers:
+    for number in numbers if HALF.search(text) else ():
         _check_pairs(path, lines[number - 1], number)
-    known: dict[str, None] = {}
-    for number in numbers[:1000]:
-        known |= dict.fromkeys(_names_of(path, lines[number - 1], number))
-    names = list(known)
+    names = list(
+        dict.fromkeys(name for number in numbers[:1000] for name in _names_of(path, lines[number - 1], number))
+    )
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
         frame = pl.scan_ndjson(text.encode(), schema=schema).collect()
@@ -62,14 +61,8 @@ def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:
 
 def _names_of(path: Path, line: str, number: int) -> list[str]:
     """Names of an object's values; readers differ about one that stands twice."""
-    names: list[str] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names[:] = [name for name, _ in pairs]  # of the outer object, which ends last
-        return dict(pairs)
-
     _json_object(path, line, number)
-    json.loads(line, object_pairs_hook=keep)
+    names = [name for name, _ in json.loads(line, object_pairs_hook=list)]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"the object has {twice!r} twice", path, number)
     return names
