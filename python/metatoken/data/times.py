@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from metatoken.data.columns import RawTable, refuse
+from metatoken.data.columns import RawTable, as_numbers, refuse
 from metatoken.errors import ArgumentError
 
 # The largest whole number below which every integer is a float64.
@@ -48,16 +48,16 @@ def times(table: RawTable, name: str, form: str | None = None, zone: str | None 
         return _seconds(table, raw, _zoned(table, raw, raw.cast(_typed(raw.dtype)), zone), expected)
     if form is not None:
         return _seconds(table, raw, _formatted(table, raw.cast(pl.String), form, zone), expected)
-    if raw.dtype == pl.String and not looks_numeric(raw):
+    if raw.dtype == pl.String and not looks_numeric(raw, table.decimal):
         return _seconds(table, raw, _iso(table, raw, zone), expected)
     return _numbers(table, raw, expected)
 
 
-def looks_numeric(raw: pl.Series) -> bool:
-    """Whether the first value of a text column that is not empty is a number."""
+def looks_numeric(raw: pl.Series, decimal: str = ".") -> bool:
+    """Whether the first value of a text column that is not empty is a number, with this mark of fractions."""
     text = raw.drop_nulls().head(100).str.strip_chars()
     text = text.filter(text != "")
-    return len(text) == 0 or text.head(1).cast(pl.Float64, strict=False)[0] is not None
+    return len(text) == 0 or as_numbers(text.head(1), decimal)[0] is not None
 
 
 def unit_of(values: pl.Series) -> str:
@@ -114,7 +114,7 @@ def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
     text = raw.str.strip_chars() if raw.dtype == pl.String else raw
     if raw.dtype == pl.String and not (whole := text.cast(pl.Int64, strict=False)).has_nulls():
         return whole
-    number = text.cast(pl.Float64, strict=False)
+    number = as_numbers(text, table.decimal)
     refuse(table, raw, ~number.is_finite().fill_null(False), "time", expected)
     return _whole(number)
 
