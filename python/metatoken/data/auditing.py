@@ -23,6 +23,7 @@ LEANING = 0.6
 # Fewer neighbours than this say nothing about order.
 ENOUGH = 50
 MANY_TIES = 0.1
+LISTS = r"^\s*(\[.*[,\"'].*\]|\(.*,.*\)|\{.*[:,].*\})\s*$"  # of JSON or Python, with several values or quotes
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,20 @@ def audit(log: Interactions) -> AuditReport:
         non_finite_ratings=int((~ratings.drop_nulls().is_finite()).sum()),
     )
     odd = [] if times is None or len(log) == 0 else suspicious(log.frame["timestamp"])
-    report.warnings.extend([*odd, *_order_warnings(report), *_count_warnings(report)])
+    lists = [*_list_warnings("user", log.users), *_list_warnings("item", log.items)]
+    report.warnings.extend([*odd, *lists, *_order_warnings(report), *_count_warnings(report)])
     return report
+
+
+def _list_warnings(kind: str, ids: IdMap) -> Iterator[str]:
+    """A word of ids that are written like a list or an object of several."""
+    raw = pl.Series(ids.raw, dtype=pl.String)
+    lists = raw.filter(raw.str.contains(LISTS))
+    if len(lists):
+        yield (
+            f"{len(lists):,} of {len(raw):,} {kind} ids, e.g. {lists[0][:60]}, look like lists or objects; each counts "
+            "as one id. Write one id a row."
+        )
 
 
 def _id_ranks(ids: IdMap) -> list[NDArray[np.int64]]:
