@@ -22,6 +22,9 @@ use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
 use crate::progress::Progress;
 
+/// Most nodes of a walk that restarts: the time that its visits take grows with their square.
+const MOST_RESTARTED: usize = 1 << 14;
+
 /// A step of the path, and the way back, along which sums are pulled in a fixed order.
 struct Pull<'a> {
     forward: &'a Csr,
@@ -59,6 +62,10 @@ impl Walker<'_> {
         progress: &Progress,
     ) -> Result<()> {
         let pulls = pulls(graph, path)?;
+        if path.restart() > 0.0 && length > MOST_RESTARTED {
+            let message = format!("expected at most {MOST_RESTARTED} nodes in a walk that restarts, got {length}");
+            return Err(Error::invalid("walk_length", message));
+        }
         let start: Vec<f64> = self.starts().map(|s| f64::from(u8::from(self.can_start(s)))).collect();
         let restart = path.restart();
         let factors = if restart > 0.0 {
@@ -146,6 +153,19 @@ mod tests {
             .expected_visits(&graph, &path, length, &mut visits, &Progress::new())
             .unwrap();
         visits
+    }
+
+    #[test]
+    fn long_walks_that_restart_are_refused() {
+        let mut graph = Graph::new(&[("user".to_string(), 1), ("item".to_string(), 1)]).unwrap();
+        graph.connect("user", "item", &[0], &[0]).unwrap();
+        for (text, fits) in [("user-item-user", true), ("user-item-user restart=0.1", false)] {
+            let path = MetaPath::parse(text, &graph).unwrap();
+            let walker = Walker::new(&graph, &path).unwrap();
+            let mut visits = vec![0.0; 2];
+            let found = walker.expected_visits(&graph, &path, MOST_RESTARTED + 1, &mut visits, &Progress::new());
+            assert_eq!(found.is_ok(), fits);
+        }
     }
 
     #[test]

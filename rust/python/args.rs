@@ -83,6 +83,21 @@ impl Int {
     }
 }
 
+/// A number; one that 64 bits cannot hold is infinite, which every bound refuses.
+#[derive(Clone, Copy)]
+pub(super) struct Real(pub f64);
+
+impl<'py> FromPyObject<'_, 'py> for Real {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<f64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => Ok(Self(f64::INFINITY)),
+            found => found.map(Self),
+        }
+    }
+}
+
 /// Tokens of each level; `cluster::fit` checks the numbers.
 pub(super) struct Levels(pub Vec<usize>);
 
@@ -120,7 +135,9 @@ pub(super) fn truths<'a>(array: &'a PyReadonlyArray1<'_, bool>, argument: &'stat
 
 /// Row-major values of a C-contiguous array.
 pub(super) fn table<'a, T: Element>(array: &'a PyReadonlyArray2<'_, T>, argument: &'static str) -> Result<&'a [T]> {
-    array.as_slice().map_err(|_| Error::invalid(argument, "expected a C-contiguous array"))
+    // Fortran's order is contiguous, too, and would be read as the transposed.
+    let rows = if array.is_c_contiguous() { array.as_slice().ok() } else { None };
+    rows.ok_or_else(|| Error::invalid(argument, "expected a C-contiguous array"))
 }
 
 /// Rows of a C-contiguous array.

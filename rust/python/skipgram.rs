@@ -3,7 +3,7 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use super::args::{self, Int, slice};
+use super::args::{self, Int, Real, slice};
 use super::graph::Graph;
 use super::run::run;
 use crate::error::{Error, Result};
@@ -31,10 +31,10 @@ fn fit<'py>(
     walk_length: Int,
     epochs: Int,
     seed: Int,
-    learning_rate: f64,
-    min_learning_rate: f64,
+    learning_rate: Real,
+    min_learning_rate: Real,
     dynamic_window: bool,
-    subsample: f64,
+    subsample: Real,
     hogwild: bool,
     blocks: Option<Int>,
     vectors: Option<PyReadonlyArray2<'py, f32>>,
@@ -50,10 +50,10 @@ fn fit<'py>(
         walk_length: walk_length.clamped(),
         epochs: epochs.clamped(),
         seed: seed.seed()? as i64,
-        learning_rate,
-        min_learning_rate,
+        learning_rate: learning_rate.0,
+        min_learning_rate: min_learning_rate.0,
         dynamic_window,
-        subsample,
+        subsample: subsample.0,
         hogwild,
         blocks: blocks.map(Int::clamped),
     };
@@ -92,7 +92,7 @@ fn alias_frequencies<'py>(
     seed: Int,
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let weights = slice(&weights, "weights")?;
-    let (draws, seed) = (draws.within("draws", 0, 1 << 32)? as usize, seed.seed()?);
+    let (draws, seed) = (draws.within("draws", 0, 1 << 26)? as usize, seed.seed()?);
     Ok(run(py, None, None, |progress| negative::frequencies(weights, draws, seed, progress))?.into_pyarray(py))
 }
 

@@ -4,6 +4,7 @@
 use numpy::ndarray::Array2;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -116,7 +117,9 @@ fn add_below<'py>(
     let slopes = Slopes { below: slice(&below, "below")?, weights: slice(&weights, "weights")? };
     let each = problem.states.len();
     expect(slopes.below.len() == each && slopes.weights.len() == each, "weights", "expected one for each state")?;
-    let contiguous = |_| Error::invalid("to_states", "expected contiguous arrays");
+    let contiguous = |_| Error::invalid("to_states", "expected C-contiguous arrays");
+    let ordered = to_states.is_c_contiguous() && to_vectors.is_c_contiguous();
+    expect(ordered, "to_states", "expected C-contiguous arrays")?;
     let out = Gradients {
         states: to_states.as_slice_mut().map_err(contiguous)?,
         vectors: to_vectors.as_slice_mut().map_err(contiguous)?,

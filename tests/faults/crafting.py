@@ -84,7 +84,9 @@ def _some(array: Array, rng: random.Random) -> Any:
 
 
 def _scaled(array: Array, rng: random.Random) -> Array:
-    """All values by a power of ten."""
+    """All values by a power of ten; whole numbers wrap."""
+    if array.dtype.kind != "f":
+        return (array.astype(np.int64) * 10 ** rng.choice((1, 3, 9, 18))).astype(array.dtype)
     with np.errstate(all="ignore"):
         return np.asarray(
             array * array.dtype.type(10.0 ** rng.choice((-44, -38, -30, -20, -15, 8, 14, 16, 19, 20, 30)))

@@ -79,7 +79,8 @@ NUMBERS = {
 @pytest.mark.parametrize(("name", "number"), [(name, one) for name, known in NUMBERS.items() for one in known])
 @pytest.mark.parametrize("value", [-1, 1 << 63, 10**400, -(10**400)])
 def test_numbers_out_of_range_are_named(name: str, number: str, value: int) -> None:
-    assert f"{number}: expected an integer of at least" in refused(name, number, **{number: value})
+    blank = {"vectors": None} if name == "skipgram.fit" else {}  # given ones have the right width already
+    assert f"{number}: expected an integer of at least" in refused(name, number, **blank, **{number: value})
 
 
 BEYOND = [(1, 2_000_000_000, "walk_length"), (2**31 - 1, 2, "walks_per_node")]
