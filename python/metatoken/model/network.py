@@ -64,7 +64,8 @@ class Network(nn.Module):
         super().__init__()
         self.backbone, self.base, self.leaf, self.input_norm = backbone, base, settings.leaf, input_norm
         dim, centroids = backbone.dim, torch.from_numpy(vocabulary.centroids)
-        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm)
+        learned = vocabulary.n_learned_tokens
+        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm, learned=learned)
         install(backbone.bare(), self.table, base)
         tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
         further = None if features is None else torch.from_numpy(features)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from metatoken.data import Split
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.reader import Reader
+    from metatoken.tasks.replay import Replay
     from metatoken.tasks.task import Kind
 
 VALIDATION_BATCH = 256  # prompts
@@ -51,6 +52,7 @@ class TaskDataModule(L.LightningDataModule):
             write take as many held-out rows.
         shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
         mixing_temperature: See there.
+        replay: What of a log that has grown is trained on; None for all of it.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class TaskDataModule(L.LightningDataModule):
         validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
+        replay: Replay | None = None,
     ) -> None:
         super().__init__()
         expect("split", split, Split)
@@ -83,6 +86,7 @@ class TaskDataModule(L.LightningDataModule):
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
         self.batch_size, self.seed, self.direct_share, self.walk_share = batch_size, seed, direct_share, walk_share
         self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
+        self.replay = replay
         about_pairs = tasks_of(tasks, "rate", "write")
         if about_pairs and split.pairs is None:
             said = f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"
@@ -126,12 +130,14 @@ class TaskDataModule(L.LightningDataModule):
         kinds = {name: rows for name, rows in RANKING.items() if name in ranked}
         ranking = {name: rows(ranked[name], histories, builder, tokens) for name, rows in kinds.items()}
         pairs = {task.name: self.pair_rows(task, "train") for task in self.tasks if task.kind != "rank"}
-        wanted = rows_of_ranking({name: len(rows) for name, rows in ranking.items()}, self.direct_share)
-        wanted |= rows_per_task({name: len(rows) for name, rows in pairs.items()}, self.shares, self.mixing_temperature)
         tables: dict[str, TaskRows] = {**ranking, **pairs}
+        if self.replay is None:
+            parts_of, wanted = list(tables.values()), [*self._wanted(tables).values()]
+        else:
+            parts_of, wanted = self.replay.mixture(tables, self._wanted)
         return TrainingBatches(
-            list(tables.values()),
-            [wanted[name] for name in tables],
+            parts_of,
+            wanted,
             tokens,
             batch_size=self.batch_size,
             seed=self.seed,
@@ -140,6 +146,15 @@ class TaskDataModule(L.LightningDataModule):
             walks=LabelWalks(histories, self.vocabulary.n_items) if self.walk_share > 0 and ranking else None,
             walk_share=self.walk_share,
         )
+
+    def _wanted(self, tables: Mapping[str, TaskRows]) -> dict[str, int]:
+        """Rows of each table in an epoch, in the order of the tables."""
+        ranked = {name: len(table) for name, table in tables.items() if table.task.kind == "rank"}
+        others = {name: len(table) for name, table in tables.items() if table.task.kind != "rank"}
+        absent = {task.name for task in self.tasks} - set(others)  # that have no rows among these
+        shares = {name: share for name, share in (self.shares or {}).items() if name not in absent}
+        wanted = rows_of_ranking(ranked, self.direct_share)
+        return wanted | rows_per_task(others, shares, self.mixing_temperature)
 
     def pair_rows(self, task: Task, part: str) -> PairRows:
         """Rows of a task that rates or writes, of "train" or a held-out part."""

@@ -42,6 +42,9 @@ class TaskRows(Protocol):
     def supervised(self) -> np.ndarray:
         """What each row is expected to supervise in the epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
 
+    def newest(self) -> np.ndarray:
+        """Row of the training log that the newest interaction of each row is, int64 `[n]`."""
+
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row; `rng` draws what is free."""
 

@@ -65,6 +65,11 @@ class RankingRows(ABC):
     def supervised(self) -> Ids:
         """What each row is expected to supervise in an epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
 
+    def newest(self) -> Ids:
+        """Row of the training log that the last item of each window is, int64 `[n]`."""
+        rows: Ids = self.histories.offsets[self.rows[:, 0]] + self.rows[:, 1] - 1
+        return rows
+
     def _supervised(self, first: Ids, end: Ids) -> Ids:
         """The same for rows that supervise places `first..end` of their users' histories, int `[n]` each."""
         encoder = self.builder.encoder
