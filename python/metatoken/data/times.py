@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -65,6 +66,15 @@ def unit_of(values: pl.Series) -> str:
     """The unit that numbers of today's size are in, if they count from 1970."""
     middle = abs(float(values.median() or 0))  # type: ignore[arg-type]
     return next(unit for unit, least in UNITS.items() if middle >= least)
+
+
+def as_date(value: float) -> str:
+    """A time as a person reads it, to the second in UTC, where it counts from 1970 in any unit; else the number."""
+    unit = next(unit for unit, least in UNITS.items() if abs(value) >= least)
+    seconds = value / A_SECOND[unit]
+    if not SENSIBLE[0] <= seconds < SENSIBLE[1]:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def suspicious(values: pl.Series) -> Iterator[str]:
