@@ -213,6 +213,16 @@ def test_columns_of_mixed_types_become_text() -> None:
     assert log.frame["rating"].null_count() == 2
 
 
+def test_numbers_of_other_marks_and_units_in_memory() -> None:
+    log = Interactions.from_frame({"user": ["u"], "item": ["a"], "r": ["4,5"]}, rating="r", decimal=",")
+    assert log.frame["rating"].to_list() == [4.5]
+    for unit in ("s", "m", "h", "D", "ms", "ns"):
+        times = np.array(["2024-01-31"], dtype=f"datetime64[{unit}]")
+        assert Interactions.from_arrays(["u"], ["a"], times=times).frame["timestamp"].to_list() == [1706659200]
+    with pytest.raises(ArgumentError, match="'item' stands twice; rename one"):
+        Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"]))
+
+
 def test_tables_of_other_libraries_with_columns_of_other_kinds() -> None:
     numbers = pd.DataFrame([["u", "a"], ["v", "b"]], columns=[0, 1])
     assert pairs(Interactions.from_frame(numbers, user="0", item="1")) == ["ua", "vb"]

@@ -10,34 +10,36 @@ import typer
 from metatoken.cli.options import panel
 
 training = panel("Training further")
+NewLog = Annotated[
+    Path | None, typer.Argument(help="What came later, and nothing else, written as the log of the run.")
+]
+Items = Annotated[
+    Path | None, typer.Option(help="A table about items; those that nobody has taken yet are added, too.")
+]
+Features = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Features of new items, such as `metatoken text-vectors` makes.")
+]
+HoldOut = Annotated[
+    bool, typer.Option("--hold-out/--no-hold-out", help="Hold items out as the run does, or use every interaction.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of data for the new files: separator=;")
+]
+Since = Annotated[str | None, training(metavar="TIME", help="Train again only on old rows of this time or later.")]
 
 
 def extend(
     run: Annotated[Path, typer.Argument(help="Folder of a run, which stays as it is.")],
-    new_log: Annotated[
-        Path | None, typer.Argument(help="What came later, and nothing else, written as the log of the run.")
-    ] = None,
+    new_log: NewLog = None,
     *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the extended run; appears when complete.")],
-    items: Annotated[
-        Path | None, typer.Option(help="A table about items; those that nobody has taken yet are added, too.")
-    ] = None,
-    item_features: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="Features of new items, such as `metatoken text-vectors` makes."),
-    ] = None,
-    hold_out: Annotated[
-        bool, typer.Option("--hold-out/--no-hold-out", help="Hold items out as the run does, or use every interaction.")
-    ] = True,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of data for the new files: separator=;"),
-    ] = None,
+    items: Items = None,
+    item_features: Features = None,
+    hold_out: HoldOut = True,
+    overrides: Overrides = None,
     epochs: Annotated[int | None, training(help="Passes over new rows; by default none.")] = None,
     replay: Annotated[float | None, training(help="Share of old rows in each pass; by default a quarter.")] = None,
-    since: Annotated[
-        str | None, training(metavar="TIME", help="Train again only on old rows of this time or later.")
-    ] = None,
+    since: Since = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
     """Adds to a run what came later: interactions, users and items. No old id, token or vector changes."""

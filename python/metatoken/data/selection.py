@@ -62,7 +62,7 @@ def in_window(times: pl.Series, raw: pl.Series, settings: LogSettings) -> pl.Ser
 
 def boundary(text: str, times: pl.Series, raw: pl.Series, settings: LogSettings, argument: str) -> float:
     """A point in time that settings name, in the unit of the log's times."""
-    dates = not (raw.dtype.is_numeric() or (raw.dtype == pl.String and looks_numeric(raw))) or bool(
+    dates = not (raw.dtype.is_numeric() or (raw.dtype == pl.String and looks_numeric(raw, settings.decimal))) or bool(
         settings.time_format
     )
     return moment(text, times, argument=argument, dates=dates, zone=settings.time_zone)

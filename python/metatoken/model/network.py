@@ -158,8 +158,8 @@ class Network(nn.Module):
     def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
         if not self.training or not self.samples or len(batch.targets) == 0:
-            return all_columns(self.index, batch.targets), None
-        columns = sampled_columns(self.index, batch.targets, self.samples)
+            return all_columns(self.index, batch.targets, batch.labels), None
+        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels)
         if columns.leaves is None:
             return columns, None
         read = torch.cat([batch.items[batch.items >= 0], batch.taken])
@@ -192,11 +192,12 @@ class Network(nn.Module):
         few = batch.first(-(-len(batch.input_ids) // CALM)) if self.index.uniform else batch
         if len(few.targets) == 0:  # rows of tasks without items may stand in front
             few = batch
+        training = self.backbone.training
         self.backbone.eval()
         try:
             states, _ = self._states(few, item_vectors, text=False, rows=rows)
         finally:
-            self.backbone.train()
+            self.backbone.train(training)
         return states[few.state_row, few.state_position]
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,34 +67,29 @@ def extend_run(
     from metatoken.predict.fusion import Fusion
     from metatoken.run.further import train_further
 
-    chosen, began = ExtendSettings.of(settings, fields), time.monotonic()
+    chosen = ExtendSettings.of(settings, fields)
     check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
     at = RunFolder(parent)
     old = load_data(at)
     split, config = _grown_split(old, new, chosen)
     features = _features(old, at, split.log.items, chosen.item_features)
-    vocabulary = old.vocabulary.extend(
-        split.train, features=features, source=split.log.checksum(), threads=config.threads
-    )
+    vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
     for line in report_lines(vocabulary, old):
         say(line)
     module = _grown_model(at, old, vocabulary, split, features)
     with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
-        into = RunFolder(work)
-        fusion = Fusion.load(at.fusion)
-        training = chosen.plain("training") if chosen.epochs and _has_new_rows(old, split) else None
+        into, fusion = RunFolder(work), Fusion.load(at.fusion)
+        training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
         if training is not None:
             known = old.split.train.sequences().lengths
             fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
         run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
-        fusion.save(into.fusion)
+        write_run(into, run, vocabulary, addition)
         if at.training.exists():
             shutil.copyfile(at.training, into.training)
-        write_run(into, run, vocabulary, addition)
         version = _version(vocabulary, split, new, addition, training)
         Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
         seal(into, "finished", backbone_checksum(module))
-    say(f"extended in {time.monotonic() - began:.0f} s")
     return run
 
 
@@ -144,10 +138,6 @@ def _grown_model(
     return module
 
 
-def _has_new_rows(old: RunData, split: Split) -> bool:
-    return len(split.train) > len(old.split.train)
-
-
 def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
     """Writes all of a run but its lineage and its manifest."""
     from metatoken.model.store.saving import save_model
@@ -157,6 +147,7 @@ def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addit
     vocabulary.save(into.vocabulary)
     run.catalogue.save(into.items)
     into.write_history(run.split.log, texts=bool(run.config.needs))
+    run.fusion.save(into.fusion)
     into.write_source(run.config.data if addition is None else addition.about, run.split.log)
     save_model(run.module, into.model)
 

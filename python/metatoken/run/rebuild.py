@@ -65,7 +65,6 @@ def rebuild_run(
         into = RunFolder(work)
         module, fusion = _model(at, old, vocabulary, chosen, into, say, bar)
         run = Run(Path(out), old.config, old.split, module, fusion, old.catalogue)
-        fusion.save(into.fusion)
         write_run(into, run, vocabulary, None)
         write_frame(into.mapping, mapping)
         write_json(into.rebuilt, _record(at, old.vocabulary, vocabulary, epochs))

@@ -39,6 +39,7 @@ NO_USERS = (
 MIXTURE = (
     "batch_size",
     "direct_share",
+    "walk_share",
     "validation_users",
     "shares",
     "mixing_temperature",

@@ -244,8 +244,7 @@ class PairRows(ABC):
 
     def sizes(self) -> Ids:
         """About how long each row is in items, int64 `[n]`."""
-        items: Ids = self.lengths() // self.encoder.encoder.depth
-        return items
+        return np.asarray(self.lengths() // self.encoder.encoder.depth)
 
     def lengths(self) -> Ids:
         """About how many tokens each row takes, int64 `[n]`: its texts, which is what differs."""

@@ -130,8 +130,10 @@ class SequentialRows(RankingRows):
     def _example(self, template: Template, user: int, end: int, targets: int, _rng: np.random.Generator) -> Example:
         items, (start, window) = self.histories[user], self._window(user, end, targets)
         if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
-        return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+            made = self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
+        else:
+            made = self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+        return made._replace(place=int(self.histories.offsets[user]) + window.first)
 
 
 class DirectRows(RankingRows):

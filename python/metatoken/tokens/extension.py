@@ -11,7 +11,7 @@ from metatoken.data.interactions import Interactions
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.placement import Placed, Shelf, count_on
 from metatoken.tokens.vectors.cold import GIVEN, WALKED, count_origins
-from metatoken.tokens.vectors.newcomers import attribute_features, new_items, new_users
+from metatoken.tokens.vectors.newcomers import Newcomers, attribute_features, new_items, new_users
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,51 +23,50 @@ if TYPE_CHECKING:
 
 
 def extended(
-    vocabulary: Vocabulary,
-    train: Interactions,
-    *,
-    features: ArrayLike | None,
-    source: str | None,
-    threads: int | None,
+    vocabulary: Vocabulary, train: Interactions, *, features: ArrayLike | None, threads: int | None
 ) -> dict[str, Any]:
     """Fields of the extended vocabulary that differ; see `Vocabulary.extend`."""
     expect("train", train, Interactions)
+    _check_rows(vocabulary, train)
     old_users, old_items = vocabulary.n_users, vocabulary.n_items
     users = train.users if old_users else vocabulary.users
-    _check_rows(vocabulary, train)
     histories, known = train.sequences(), vocabulary.trained[vocabulary.nodes("item")]
     item = new_items(vocabulary.item_vectors, known, histories, _features(vocabulary, train, features))
-    item_vectors = np.concatenate([vocabulary.item_vectors, item.vectors])
+    items = np.concatenate([vocabulary.item_vectors, item.vectors])
     later = histories.take(np.arange(old_users, len(users)))
-    user = new_users(vocabulary.fold_in, later, item_vectors, np.pad(known, (0, len(item.vectors))))
-    origins = np.concatenate(
-        [vocabulary.origins[:old_users], user.origins, vocabulary.origins[old_users:], item.origins]
-    )
+    user = new_users(vocabulary.fold_in, later, items, np.pad(known, (0, len(item.vectors))))
+    origins = [vocabulary.origins[:old_users], user.origins, vocabulary.origins[old_users:], item.origins]
+    return {
+        "users": users,
+        "items": train.items,
+        "vectors": np.concatenate([vocabulary.user_vectors, user.vectors, items]),
+        "trained": np.isin(np.concatenate(origins), (WALKED, GIVEN)),
+        "origins": np.concatenate(origins),
+        "titles": train.titles() or (vocabulary.titles and [*vocabulary.titles, *[""] * len(item.vectors)]),
+        "source": train.checksum(),
+        "learned_from": train.edges_checksum(),
+        "n_targets": histories.n_targets,
+        "earlier": (*vocabulary.earlier, (old_users, old_items, vocabulary.n_tokens)),
+        **_coded(vocabulary, item, user, threads),
+    }
+
+
+def _coded(vocabulary: Vocabulary, item: Newcomers, user: Newcomers, threads: int | None) -> dict[str, Any]:
+    """Codes, tokens and report; items are placed before users."""
     coding = _Coding(vocabulary)
-    placed = {"item": coding.place("item", item.vectors, threads), "user": coding.place("user", user.vectors, threads)}
-    nearest = np.concatenate([one.nearest for one in placed.values()])
+    items, users = coding.place("item", item.vectors, threads), coding.place("user", user.vectors, threads)
+    nearest = np.concatenate([items.nearest, users.nearest])
     found = {
         "kept_share": float(nearest.mean()) if len(nearest) else 1.0,
         "tokens": sum(coding.levels) - vocabulary.n_tokens,
         **count_origins(np.concatenate([user.origins, item.origins]), len(user.origins)),
     }
-    titles = train.titles() or (vocabulary.titles and [*vocabulary.titles, *[""] * len(item.vectors)])
     return {
-        "users": users,
-        "items": train.items,
-        "user_codes": np.concatenate([vocabulary.user_codes, placed["user"].codes]),
-        "item_codes": np.concatenate([vocabulary.item_codes, placed["item"].codes]),
+        "user_codes": np.concatenate([vocabulary.user_codes, users.codes]),
+        "item_codes": np.concatenate([vocabulary.item_codes, items.codes]),
         "levels": tuple(coding.levels),
         "centroids": coding.centroids,
-        "vectors": np.concatenate([vocabulary.user_vectors, user.vectors, item_vectors]),
-        "trained": np.isin(origins, (WALKED, GIVEN)),
-        "origins": origins,
-        "titles": titles,
         "report": {**vocabulary.report, "extension": found},
-        "source": source or train.checksum(),
-        "learned_from": train.edges_checksum(),
-        "n_targets": histories.n_targets,
-        "earlier": (*vocabulary.earlier, (old_users, old_items, vocabulary.n_tokens)),
     }
 
 

@@ -238,14 +238,7 @@ class Vocabulary(Names):
         """
         save_vocabulary(self, Path(path), scores)
 
-    def extend(
-        self,
-        train: Interactions,
-        *,
-        features: ArrayLike | None = None,
-        source: str | None = None,
-        threads: int | None = None,
-    ) -> Self:
+    def extend(self, train: Interactions, *, features: ArrayLike | None = None, threads: int | None = None) -> Self:
         """The vocabulary with the users and items that a log has more; what it has keeps its rows, tokens and bytes.
 
         `docs/growth.md` says what new ids get. `report["extension"]` of the result says of how many: `users` and
@@ -256,13 +249,12 @@ class Vocabulary(Names):
             train: What may be learned from: the log of this vocabulary with others behind it (`Interactions.append`).
             features: Features of each item of `train`, `[n_items, f]`, in place of the categories and attributes of its
                 item table; NaN rows have none.
-            source: Checksum to record of the log that `train` is a part of.
             threads: Number of threads (`None`: all cores); does not change the result.
 
         Raises:
             ArgumentError: The first users or items of `train` are not those of the vocabulary, or features do not fit.
         """
-        return replace(self, **extended(self, train, features=features, source=source, threads=threads))
+        return replace(self, **extended(self, train, features=features, threads=threads))
 
     @property
     def dim(self) -> int:
