@@ -100,7 +100,7 @@ def test_labels_do_not_depend_on_the_parts_of_a_step(batches: Any) -> None:
 def test_without_a_share_there_are_no_labels(batches: Any, split: Any, make_module: Any) -> None:
     assert batches(walk_share=0.0)[0, 0].labels is None
     module = make_module()
-    assert TaskDataModule(split, module.vocabulary).walk_share > 0
+    assert TaskDataModule(split, module.vocabulary).walk_share == 0
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(ArgumentError, match="walk_share: expected a share of at least 0 and below 1"):
             TaskDataModule(split, module.vocabulary, walk_share=share)

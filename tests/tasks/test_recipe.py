@@ -92,7 +92,7 @@ def test_what_is_said_is_kept() -> None:
             "input_norm": 3.0,
             "schedule": "cosine",
         },
-        "trainer": {"max_epochs": 7, "batch_size": 9, "walk_share": 0.1},
+        "trainer": {"max_epochs": 7, "batch_size": 9},
     }
     config = Config.read({"data": {"path": "log.csv"}} | said)
     assert config.resolved(10**5) == config

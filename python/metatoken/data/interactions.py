@@ -109,11 +109,13 @@ class Interactions:
         about = LogSettings.read({"path": here, "items": None if items is None else here, **settings})
         if about.split == "files":
             raise ArgumentError("split", "files names files; of a table in memory, a column may say it (split part)")
-        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)))
+        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)), decimal=about.decimal)
         if raw.frame.height == 0:
             raise DataError("the table has no rows")
         log = cls.of(assemble(raw, about))
-        return log if items is None else log.with_items(RawTable(as_frame(items, "items")), about)
+        return (
+            log if items is None else log.with_items(RawTable(as_frame(items, "items"), decimal=about.decimal), about)
+        )
 
     @classmethod
     def of(cls, parts: Assembled) -> Interactions:
@@ -236,7 +238,7 @@ def read_log(about: LogSettings) -> Interactions:
     if about.uri is not None:
         from metatoken.data.database import read_query
 
-        raw = read_query(about.uri, str(about.query))
+        raw = replace(read_query(about.uri, str(about.query)), decimal=about.decimal)
     else:
         raw = _read_files(about, wanted)
     log = Interactions.of(assemble(raw, about))
@@ -258,4 +260,6 @@ def _read_files(about: LogSettings, wanted: list[str]) -> RawTable:
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:
+    if array.dtype.kind == "M" and array.dtype.name[11:-1] not in ("D", "ms", "us", "ns"):
+        array = array.astype("datetime64[us]")  # polars knows no seconds
     return pl.Series(array.tolist(), strict=False) if array.dtype.kind in "OUS" else pl.Series(array)

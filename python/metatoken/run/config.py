@@ -53,12 +53,12 @@ class Config(Settings):
 
     def resolved(self, n_targets: int) -> Config:
         """The configuration with what it leaves to the size of the log, see `metatoken.tasks.recipe`."""
-        trainer = filled(self.trainer, self.model.recipe(n_targets), "max_epochs", "batch_size", "walk_share")
+        trainer = filled(self.trainer, self.model.recipe(n_targets), "max_epochs", "batch_size")
         return replace(self, model=self.model.resolved(n_targets), trainer=trainer)
 
     def filled(self, other: Config) -> Config:
         """The configuration with what it leaves open as another one has it, that of a run."""
-        trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size", "walk_share")
+        trainer = filled(self.trainer, other.trainer, "max_epochs", "batch_size")
         return replace(self, model=self.model.filled(other.model), trainer=trainer)
 
     def reading(self, item_tokens: np.ndarray) -> Config:

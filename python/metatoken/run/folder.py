@@ -21,6 +21,7 @@ import polars as pl
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.data import Catalogue, IdMap, Interactions, Split, hold_out
 from metatoken.data.assembly import places
+from metatoken.data.cuts import cut_of, parts_overview
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
 from metatoken.run.manifest import check_backbone, check_run, is_begun, seal
@@ -127,7 +128,7 @@ class RunFolder:
         write_frame(self.history, frame.with_columns(user=user, item=item))
 
     def write_source(self, about: LogSettings, log: Interactions) -> None:
-        """Writes where a log came from and what was found there."""
+        """Writes where a log came from and what was found there, in each part of a split, too."""
         said = {
             "source": about.uri or str(about.path),
             "query": about.query,
@@ -136,6 +137,7 @@ class RunFolder:
             "interactions": len(log),
             "users": log.n_users,
             "items": log.n_items,
+            "split": {"name": about.split, **cut_of(about), "parts": parts_overview(log)},
             "checksum": log.checksum(),
         }
         self.source.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -36,6 +36,7 @@ BEGUN = (
 )  # do not change while it is trained
 NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
 PARTS = (*NEEDED, *BEGUN[2:], "training.json", "lineage.json")
+DIGITS = 12  # of a version
 State = Literal["begun", "finished"]
 
 
@@ -70,6 +71,19 @@ def check_run(folder: RunFolder) -> dict[str, Any] | None:
         warnings.warn(f"{folder.path}: {said}", MetatokenWarning, stacklevel=3)
         return None
     return read_manifest(folder.path, KIND, SCHEMA, NEEDED)
+
+
+def version_of(folder: RunFolder) -> str:
+    """A short name for what a run holds, the same for the same content: 12 hexadecimal digits.
+
+    Raises:
+        ArtifactError: There is no run.
+    """
+    # Of a run of before there were manifests, the model alone.
+    known = [path for path in (folder.path / MANIFEST, folder.model / MANIFEST) if path.is_file()]
+    if not known:
+        raise ArtifactError(f"{folder.path}: is not a run folder")
+    return sha256(known[0])[:DIGITS]
 
 
 def is_begun(folder: RunFolder) -> bool:

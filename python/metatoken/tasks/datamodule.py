@@ -47,8 +47,7 @@ class TaskDataModule(L.LightningDataModule):
         seed: Seed of every draw.
         direct_share: Share of the users who give a row of the direct task per epoch, see
             `metatoken.tasks.mixture.rows_of_ranking`.
-        walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`;
-            by default by the size of the log.
+        walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
             write take as many held-out rows.
         shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
@@ -65,7 +64,7 @@ class TaskDataModule(L.LightningDataModule):
         batch_size: int | None = None,
         seed: int = 0,
         direct_share: float = 0.1,
-        walk_share: float | None = None,
+        walk_share: float = 0.0,
         validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
@@ -75,9 +74,7 @@ class TaskDataModule(L.LightningDataModule):
         expect("split", split, Split)
         expect("vocabulary", vocabulary, Vocabulary)
         n_targets = split.train.sequences().n_targets
-        by_size = recipe(n_targets)
-        batch_size = by_size.batch_size if batch_size is None else batch_size
-        walk_share = by_size.walk_share if walk_share is None else walk_share
+        batch_size = recipe(n_targets).batch_size if batch_size is None else batch_size
         if batch_size < 1:
             raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
         if n_targets == 0:

@@ -19,7 +19,6 @@ class Recipe:
         learning_rate: Learning rate of AdamW.
         batch_size: Rows in a step of the optimizer.
         max_epochs: Passes over the training data, which early stopping may cut short.
-        walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`.
         schedule: Of the learning rate. A cosine needs to know when training ends, so it goes with a fixed number of
             passes.
     """
@@ -28,13 +27,12 @@ class Recipe:
     learning_rate: float
     batch_size: int
     max_epochs: int
-    walk_share: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
 
 
 BY_TARGETS = (
-    (60_000, Recipe(dropout=0.2, learning_rate=2e-3, batch_size=64, max_epochs=50, walk_share=0.4)),
-    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=256, max_epochs=80, walk_share=0.4)),
+    (60_000, Recipe(dropout=0.2, learning_rate=2e-3, batch_size=64, max_epochs=50)),
+    (math.inf, Recipe(dropout=0.5, learning_rate=1e-3, batch_size=256, max_epochs=80)),
 )
 """Most targets of a log, and its recipe."""
 
