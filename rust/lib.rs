@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod codes;
 pub mod error;
 pub mod graph;
+pub mod limits;
 pub mod matrix;
 pub mod pool;
 pub mod progress;

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::limits::{larger, largest};
 use crate::progress::Progress;
 
 /// Rows of equal length, contiguous.
@@ -130,17 +131,13 @@ pub fn not_finite(row: usize) -> Error {
     Error::invalid("x", message)
 }
 
-/// Fails at the first row that holds NaN or infinity.
-pub fn check_finite(x: Rows<'_>, progress: &Progress) -> Result<()> {
-    let parts = x.data().par_chunks(TASK * x.dim()).enumerate();
-    let first = |(task, part): (usize, &[f32])| {
-        progress.check()?;
-        let bad = part.chunks_exact(x.dim()).position(|row| !finite(row));
-        Ok(bad.map_or(usize::MAX, |i| task * TASK + i))
-    };
-    match parts.map(first).try_reduce(|| usize::MAX, |a, b| Ok(a.min(b)))? {
-        usize::MAX => Ok(()),
-        row => Err(not_finite(row)),
+/// The largest absolute value of all rows; fails at the first row that holds NaN or infinity.
+pub fn largest_of(x: Rows<'_>, progress: &Progress) -> Result<f32> {
+    let parts = x.data().par_chunks(TASK * x.dim()).map(|part| progress.check().map(|()| largest(part)));
+    let most = parts.try_reduce(|| 0.0, |a, b| Ok(larger(a, b)))?;
+    match most.is_finite() {
+        true => Ok(most),
+        false => Err(not_finite((0..x.len()).find(|&i| !finite(x.row(i))).unwrap_or(0))),
     }
 }
 

@@ -22,6 +22,9 @@ const LANES: usize = 8;
 /// If there are more rows than columns or the length does not fit.
 pub fn assign<T: Copy + Into<f64>>(cost: &[T], rows: usize, columns: usize, progress: &Progress) -> Result<Vec<u32>> {
     assert!(rows <= columns && cost.len() == rows * columns, "{rows} rows need as many of {columns} columns");
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
     let mut search = Search::new(cost, rows, columns);
     let free = search.reduce(progress)?;
     for row in free {
@@ -251,6 +254,14 @@ mod tests {
             let total: f64 = found.iter().enumerate().map(|(i, &j)| cost[i * columns + j as usize]).sum();
             assert_eq!(total, best_by_force(&cost, rows, columns, 0, &mut vec![false; columns]));
         }
+    }
+
+    #[test]
+    fn extreme_costs_and_none() {
+        assert!(assign::<f64>(&[], 0, usize::MAX, &Progress::new()).unwrap().is_empty());
+        let cost = [1e150, -1e150, 1e150, 1e-320, -1e150, 0.0];
+        assert_eq!(assign(&cost, 2, 3, &Progress::new()).unwrap(), [1, 2]);
+        assert_eq!(assign(&[1e150; 9], 3, 3, &Progress::new()).unwrap().len(), 3);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Settings of the clustering routines and the checks on them.
 
 use crate::error::{Error, Result};
+use crate::limits::check_room;
 use crate::matrix::Rows;
 use crate::simd::Isa;
+
+/// Most levels.
+const MOST_LEVELS: usize = 64;
 
 /// How rows are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,9 @@ pub(super) fn check(x: Rows<'_>, levels: &[usize], method: Method, settings: &Se
     if let Some(k) = levels.iter().find(|&&k| k > 1 << 24) {
         return invalid("levels", format!("expected at most 16,777,216 tokens in a level, got {k}"));
     }
+    if levels.len() > MOST_LEVELS {
+        return invalid("levels", format!("expected at most {MOST_LEVELS} levels, got {}", levels.len()));
+    }
     if method == Method::FlatRank && levels.len() != 2 {
         return invalid("levels", format!("expected two levels [K, R] for flat+rank, got {}", levels.len()));
     }
@@ -76,10 +83,19 @@ pub(super) fn check(x: Rows<'_>, levels: &[usize], method: Method, settings: &Se
             ),
         );
     }
-    match settings.max_cluster_size {
-        Some(cap) => check_cap(x.len(), levels[0], cap, settings.sample),
-        None => Ok(()),
+    if let Some(cap) = settings.max_cluster_size {
+        check_cap(x.len(), levels[0], cap, settings.sample)?;
     }
+    check_memory(x, levels, method)
+}
+
+/// Asks for the memory that the levels take: codewords and their sums, codes, and in a tree the costs of matching the
+/// children of a node with the tokens of their level.
+fn check_memory(x: Rows<'_>, levels: &[usize], method: Method) -> Result<()> {
+    check_room("levels", &[levels.iter().sum(), x.dim(), 16])?;
+    check_room("levels", &[x.len(), levels.len(), 8])?;
+    let matched = if method == Method::Tree { &levels[1..] } else { &[] };
+    matched.iter().try_for_each(|&k| check_room("levels", &[k.min(x.len()), k, 16]))
 }
 
 fn check_cap(n: usize, k: usize, cap: usize, sample: Option<usize>) -> Result<()> {
@@ -92,4 +108,54 @@ fn check_cap(n: usize, k: usize, cap: usize, sample: Option<usize>) -> Result<()
         return Ok(());
     };
     Err(Error::invalid("max_cluster_size", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::fit;
+    use crate::progress::Progress;
+
+    fn settings(metric: Metric) -> Settings {
+        let isa = Isa::choose(None).unwrap();
+        let (init, max_iterations, sample) = (Init::PlusPlus, 5, None);
+        Settings { metric, init, max_iterations, sample, max_cluster_size: None, seed: 0, isa }
+    }
+
+    fn fitted(scale: f32, levels: &[usize], method: Method, settings: &Settings) -> Result<Vec<u32>> {
+        let mut rng = crate::rng::Rng::new(0, 0, 0);
+        let data: Vec<f32> = (0..300 * 8).map(|_| (rng.uniform() as f32 - 0.5) * scale).collect();
+        fit(Rows::new(&data, 8), levels, method, settings, &Progress::new()).map(|learned| learned.codes)
+    }
+
+    #[test]
+    fn values_whose_squares_are_none_are_refused_by_every_method() {
+        for method in [Method::Residual, Method::Tree, Method::FlatRank] {
+            for sample in [None, Some(50)] {
+                let settings = Settings { sample, ..settings(Metric::Euclidean) };
+                for scale in [1e20, 3e38, 1e-17, 1e-38, 1e-44] {
+                    let said = fitted(scale, &[8, 200], method, &settings).unwrap_err().to_string();
+                    assert!(said.starts_with("x: expected the largest value"), "{said}");
+                }
+                assert!(fitted(1e15, &[8, 200], method, &settings).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn directions_have_no_length_to_refuse() {
+        let codes = |scale| fitted(scale, &[8, 20], Method::Residual, &settings(Metric::Cosine)).unwrap();
+        let plain = codes(1.0);
+        assert!(codes(2f32.powi(90)) == plain && codes(2f32.powi(-90)) == plain);
+    }
+
+    #[test]
+    fn levels_that_no_memory_holds_are_refused() {
+        let settings = settings(Metric::Euclidean);
+        let refused = |levels: &[usize], method| fitted(1.0, levels, method, &settings).unwrap_err().to_string();
+        assert!(refused(&[8; 65], Method::Residual).contains("at most 64 levels"));
+        assert!(refused(&[8, 1 << 25], Method::Residual).contains("16,777,216"));
+        let many = [&[8][..], &[1 << 24; 63]].concat();
+        assert!(refused(&many, Method::Residual).contains("needs more memory"));
+    }
 }

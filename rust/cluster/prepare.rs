@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::params::Metric;
 use crate::error::Result;
-use crate::matrix::{Rows, TASK, block_rows, build, check_finite, length, normalise_row};
+use crate::limits::check_range;
+use crate::matrix::{Rows, TASK, block_rows, build, largest_of, length, normalise_row};
 use crate::progress::Progress;
 
 /// Rows lie far from zero when the square of their mean's length is this many times their variance.
@@ -17,10 +18,10 @@ const FAR: f64 = 4.0;
 /// The kernel's `|c|^2 - 2 x.c` cancels on data far from zero: such rows are copied and moved to their mean (Euclidean);
 /// others stay where they are, and the origin is zero. Under cosine the copy is scaled to length 1.
 pub fn prepare<'a>(x: Rows<'a>, metric: Metric, progress: &Progress) -> Result<(Cow<'a, [f32]>, Vec<f64>)> {
+    // A direction has no length that could be too large or too small.
+    let most = largest_of(x, progress)?;
+    check_range("x", if metric == Metric::Cosine { 0.0 } else { most }, true)?;
     let (mean, square) = moments(x, progress)?;
-    if !square.is_finite() {
-        check_finite(x, progress)?;
-    }
     let zero = vec![0.0; x.dim()];
     match metric {
         Metric::Cosine => Ok((Cow::Owned(centred(x, metric, &zero, progress)?), zero)),
@@ -40,7 +41,7 @@ pub fn far_mean(x: Rows<'_>) -> Option<Vec<f64>> {
     is_far(&mean, square).then_some(mean)
 }
 
-/// Mean row, and the mean of the squared lengths, added in fixed blocks; not finite if a value is not.
+/// Mean row, and the mean of the squared lengths, added in fixed blocks.
 fn moments(x: Rows<'_>, progress: &Progress) -> Result<(Vec<f64>, f64)> {
     let block = block_rows(x.len());
     let parts: Vec<(Vec<f64>, f64)> = (0..x.len().div_ceil(block))

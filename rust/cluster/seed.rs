@@ -79,7 +79,7 @@ fn greedy(rows: Rows<'_>, k: usize, settings: &Settings, unit: u64, progress: &P
     let mut rng = Rng::new(settings.seed, SEEDING, unit);
     let trials = (2 + (k as f64).ln() as usize).min(rows.len());
     let mut potential = Potential::new(rows, settings.isa);
-    let mut centres: Vec<f32> = Vec::with_capacity(k * rows.dim());
+    let mut centres: Vec<f32> = Vec::with_capacity(k.min(rows.len()) * rows.dim());
     let first = rng.below(rows.len() as u64) as u32;
     potential.lower(&[first]);
     centres.extend_from_slice(rows.row(first as usize));
@@ -102,8 +102,8 @@ fn random(
     progress: &Progress,
 ) -> Result<Vec<f32>> {
     let mut rng = Rng::new(settings.seed, SEEDING, unit);
-    let mut seen = HashSet::with_capacity(k);
-    let mut centres = Vec::with_capacity(k * rows.dim());
+    let most = k.min(rows.len());
+    let (mut seen, mut centres) = (HashSet::with_capacity(most), Vec::with_capacity(most * rows.dim()));
     for place in 0..order.len() {
         if seen.len() == k {
             break;

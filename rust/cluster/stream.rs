@@ -6,7 +6,7 @@
 //! label on each level (and its place in the tree): rows are made again from the caller's, block by block.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -18,6 +18,7 @@ use super::params::{Metric, Settings};
 use super::pass::{Made, block_of, train};
 use super::prepare::place;
 use crate::error::Result;
+use crate::limits::{check_range, larger, largest};
 use crate::matrix::Rows;
 use crate::matrix::write_level;
 use crate::matrix::{finite, not_finite};
@@ -86,7 +87,8 @@ impl Made for Node<'_> {
 pub fn fit(x: Rows<'_>, levels: &[usize], tree: bool, settings: &Settings, progress: &Progress) -> Result<Learned> {
     // Each level reads the rows twice; sample and finiteness are read once.
     progress.set_total((x.len() * (2 * levels.len() + 1)) as u64);
-    let mean = check_and_average(x, progress)?;
+    let (mean, most) = check_and_average(x, progress)?;
+    check_range("x", if settings.metric == Metric::Cosine { 0.0 } else { most }, true)?;
     let origin = if settings.metric == Metric::Euclidean { mean } else { vec![0.0; x.dim()] };
     let source = Source { x, metric: settings.metric, origin };
     let mut learned = match tree {
@@ -99,31 +101,34 @@ pub fn fit(x: Rows<'_>, levels: &[usize], tree: bool, settings: &Settings, progr
     Ok(learned)
 }
 
-/// Mean row, added in fixed blocks; fails at the first row that is not finite.
-fn check_and_average(x: Rows<'_>, progress: &Progress) -> Result<Vec<f32>> {
+/// Mean row, added in fixed blocks, and the largest value; fails at the first row that is not finite.
+fn check_and_average(x: Rows<'_>, progress: &Progress) -> Result<(Vec<f32>, f32)> {
     let (dim, block) = (x.dim(), block_of(x.len(), x.dim()));
-    let bad = AtomicUsize::new(usize::MAX);
+    let (bad, most) = (AtomicUsize::new(usize::MAX), AtomicU32::new(0));
     let parts: Vec<Vec<f64>> = (0..x.len().div_ceil(block))
         .into_par_iter()
         .map(|b| {
-            let mut sum = vec![0.0; dim];
+            let (mut sum, mut own) = (vec![0.0; dim], 0.0);
             for (i, row) in (b * block..((b + 1) * block).min(x.len())).map(|i| (i, x.row(i))) {
                 if !finite(row) {
                     bad.fetch_min(i, Ordering::Relaxed);
                     break;
                 }
+                own = larger(own, largest(row));
                 sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
                 if i % 1024 == 0 {
                     progress.check()?;
                 }
             }
+            most.fetch_max(own.to_bits(), Ordering::Relaxed);
             progress.advance(block.min(x.len() - b * block) as u64).map(|()| sum)
         })
         .collect::<Result<_>>()?;
     match bad.into_inner() {
         usize::MAX => {
             let total = |j: usize| parts.iter().map(|part| part[j]).sum::<f64>();
-            Ok((0..dim).map(|j| (total(j) / x.len() as f64) as f32).collect())
+            let mean = (0..dim).map(|j| (total(j) / x.len() as f64) as f32).collect();
+            Ok((mean, f32::from_bits(most.into_inner())))
         }
         row => Err(not_finite(row)),
     }

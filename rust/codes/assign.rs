@@ -3,7 +3,7 @@
 //! The rows stay where they are, if need be in a mapped file: a few hundred at a time are moved into a buffer that fits
 //! the cache, and all levels work there.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -12,6 +12,7 @@ use crate::cluster::pack::Codewords;
 use crate::cluster::params::Metric;
 use crate::cluster::prepare::{far_mean, place};
 use crate::error::{Error, Result};
+use crate::limits::{check_range, larger, largest};
 use crate::matrix::{Rows, block_rows, finite, normalise, not_finite, write_level};
 use crate::progress::Progress;
 use crate::simd::lanes::Lanes;
@@ -40,6 +41,8 @@ pub struct Search {
     /// Under the Euclidean metric the mean of the first level's centroids where they lie far from zero, so that distances
     /// do not cancel; else zero.
     origin: Vec<f32>,
+    /// The largest value of a codeword.
+    most: f32,
     /// Whether the rows can be searched where they are, because their origin is zero.
     in_place: bool,
 }
@@ -52,6 +55,8 @@ impl Search {
             let message = format!("expected rows of {expected} values as the codebook was fitted on, got {dim}");
             return Err(Error::invalid("x", message));
         }
+        let most = book.levels.iter().map(|level| largest(level.data())).fold(0.0, larger);
+        check_range("centroids", most, false)?;
         let far = far_mean(book.levels[0]).filter(|_| book.metric == Metric::Euclidean);
         let in_place = book.metric == Metric::Euclidean && far.is_none();
         let origin = far.map_or_else(|| vec![0.0; dim], |mean| mean.iter().map(|&m| m as f32).collect());
@@ -67,7 +72,17 @@ impl Search {
         let deeper = codewords[1..].iter().map(|words| Codewords::pack(Rows::new(words, dim), book.isa));
         let first = Codewords::pack_for(cosine, Rows::new(&first, dim), book.isa);
         let packed = std::iter::once(first).chain(deeper).collect();
-        Ok(Self { dim, codewords, packed, metric: book.metric, origin, in_place })
+        Ok(Self { dim, codewords, packed, metric: book.metric, origin, most, in_place })
+    }
+
+    /// Fails where rows have a square that float32 cannot hold, or codewords and rows both have none but 0; `largest` is
+    /// the largest value of the rows.
+    pub fn check_range(&self, largest: f32) -> Result<()> {
+        match self.metric {
+            Metric::Cosine => Ok(()),
+            Metric::Euclidean if largest == 0.0 => Ok(()),
+            Metric::Euclidean => check_range("x", larger(largest, self.most), self.most > 0.0),
+        }
     }
 
     /// Levels of the codebook.
@@ -97,26 +112,28 @@ impl Search {
     pub fn greedy(&self, x: Rows<'_>, progress: &Progress) -> Result<Vec<u32>> {
         let (depth, chunk) = (self.depth(), buffer_rows(self.dim));
         let mut codes = vec![0; x.len() * depth];
-        let bad = AtomicUsize::new(usize::MAX);
+        let (bad, most) = (AtomicUsize::new(usize::MAX), AtomicU32::new(0));
         let buffers = || (vec![0.0; chunk * self.dim], vec![0; chunk]);
         codes.par_chunks_mut(chunk * depth).enumerate().try_for_each_init(buffers, |(left, labels), (b, codes)| {
             let part = x.slice(b * chunk, b * chunk + codes.len() / depth);
-            // Scores that are not finite come from rows that are not, or from squares that overflow.
-            if !self.chunk(part, left, &mut labels[..part.len()], codes)
-                && let Some(row) = (0..part.len()).find(|&i| !finite(part.row(i)))
-            {
+            let own = largest(part.data());
+            most.fetch_max(own.to_bits(), Ordering::Relaxed);
+            if !own.is_finite() {
+                let row = (0..part.len()).find(|&i| !finite(part.row(i))).unwrap_or(0);
                 bad.fetch_min(b * chunk + row, Ordering::Relaxed);
+            } else if self.metric == Metric::Cosine || check_range("x", own, false).is_ok() {
+                self.chunk(part, left, &mut labels[..part.len()], codes);
             }
             progress.advance(codes.len() as u64)
         })?;
         match bad.into_inner() {
-            usize::MAX => Ok(codes),
+            usize::MAX => self.check_range(f32::from_bits(most.into_inner())).map(|()| codes),
             row => Err(not_finite(row)),
         }
     }
 
-    /// The codes of some rows; false if a score on the first level was not finite.
-    fn chunk(&self, part: Rows<'_>, left: &mut [f32], labels: &mut [u32], codes: &mut [u32]) -> bool {
+    /// The codes of some rows.
+    fn chunk(&self, part: Rows<'_>, left: &mut [f32], labels: &mut [u32], codes: &mut [u32]) {
         let (depth, dim) = (self.depth(), self.dim);
         let left = &mut left[..part.data().len()];
         let copied = depth > 1 || !self.in_place;
@@ -124,14 +141,13 @@ impl Search {
             place_rows(self.packed[0].isa(), part, self.metric, &self.origin, left);
         }
         let first = if self.in_place { part } else { Rows::new(left, dim) };
-        let finite = self.packed[0].nearest(first, labels);
+        self.packed[0].nearest(first, labels);
         write_level(codes, labels, 0, depth);
         for level in 1..depth {
             take_words(self.packed[level].isa(), &self.codewords[level - 1], labels, left);
             self.packed[level].nearest(Rows::new(left, dim), labels);
             write_level(codes, labels, level, depth);
         }
-        finite
     }
 
     /// `sum |x - decoded|^2 / sum |x - mean|^2` for each of several codings of finite rows; 0 when the rows do not vary

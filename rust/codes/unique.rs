@@ -13,6 +13,7 @@ use crate::cluster::pack::Codewords;
 use crate::cluster::rank::{check_ranks, ranks};
 use crate::cluster::{balance, lap};
 use crate::error::{Error, Result};
+use crate::limits::reserved;
 use crate::matrix::{self, Rows};
 use crate::progress::Progress;
 
@@ -230,7 +231,7 @@ fn fits(room: &[usize], labels: &[u32]) -> bool {
 fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u32], progress: &Progress) -> Result<()> {
     let free: Vec<usize> = (0..room.len()).filter(|&c| room[c] > 0).collect();
     check_costs(rows.len(), free.len())?;
-    let mut cost = Vec::with_capacity(rows.len() * free.len());
+    let mut cost = reserved("levels", rows.len().checked_mul(free.len()))?;
     let mut products = vec![0.0; BLOCK * packed.padded()];
     for begin in (0..rows.len()).step_by(BLOCK) {
         progress.check()?;

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::csr::Csr;
+use crate::limits::check_room;
 
 /// One side of a list of edges: rows of a node type.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,9 @@ pub struct Side<'a> {
 /// Without weights a pair given twice stays two edges. With weights it becomes one edge that weighs the sum.
 pub fn both_ways(a: Side, b: Side, weights: Option<&[f64]>) -> Result<(Csr, Csr)> {
     check(a, b, weights)?;
+    // Offsets of both sides twice, and the edges in two orders.
+    check_room("n_items", &[a.count as usize + b.count as usize, 16])?;
+    check_room("edges", &[a.rows.len(), 40])?;
     let (a_offsets, b_offsets) = (offsets(a), offsets(b));
     // Edges in the order of their columns.
     let mut next = b_offsets.clone();
@@ -167,6 +171,9 @@ fn check(a: Side, b: Side, weights: Option<&[f64]>) -> Result<()> {
         if let Some(weight) = weights.iter().find(|w| !w.is_finite() || **w <= 0.0) {
             return Err(Error::invalid("weights", format!("expected finite weights above 0, got {weight}")));
         }
+        if !weights.iter().sum::<f64>().is_finite() {
+            return Err(Error::invalid("weights", "their sum is more than a float can hold; divide them by a number"));
+        }
     }
     Ok(())
 }
@@ -210,5 +217,6 @@ mod tests {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(refused(&[0], &[0], Some(&[bad])).contains("above 0"));
         }
+        assert!(refused(&[0, 0], &[0, 0], Some(&[1e308, 1e308])).contains("more than a float can hold"));
     }
 }

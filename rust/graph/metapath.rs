@@ -107,7 +107,7 @@ impl MetaPath {
 fn split_options(text: &str) -> (&str, &str) {
     let Some(equals) = text.find('=') else { return (text, "") };
     let word = text[..equals].trim_end();
-    text.split_at(word.rfind(char::is_whitespace).map_or(0, |blank| blank + 1))
+    text.split_at(word.char_indices().rfind(|(_, c)| c.is_whitespace()).map_or(0, |(at, blank)| at + blank.len_utf8()))
 }
 
 fn split_links(path: &str) -> (Vec<&str>, Vec<Link>) {
@@ -171,6 +171,8 @@ mod tests {
         let path = MetaPath::parse("item > item<item share=0.5  restart=.15 ", &graph()).unwrap();
         assert_eq!((path.name(), path.links()), ("item>item<item", &[Link::Next, Link::Previous][..]));
         assert_eq!((path.share(), path.restart()), (0.5, 0.15));
+        let path = MetaPath::parse("user-item-user\u{3000}share=0.5", &graph()).unwrap();
+        assert_eq!((path.name(), path.share()), ("user-item-user", 0.5));
     }
 
     #[test]

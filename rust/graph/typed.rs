@@ -68,11 +68,11 @@ impl Graph {
             if graph.type_index(name).is_some() {
                 return Err(Error::invalid("attributes", format!("the node type '{name}' is given twice")));
             }
-            if first + count > i32::MAX as usize {
+            let Some(end) = first.checked_add(*count).filter(|&end| end <= i32::MAX as usize) else {
                 return Err(Error::invalid("n_items", "expected fewer than 2^31 nodes in all"));
-            }
+            };
             graph.types.push(NodeType { name: name.clone(), first: first as u32, count: *count as u32 });
-            first += count;
+            first = end;
         }
         Ok(graph)
     }
@@ -163,6 +163,14 @@ mod tests {
         assert!(graph.relation(0, 0, Link::Edge).is_none() && graph.relation(1, 1, Link::Edge).is_none());
         assert_eq!((graph.is_empty(), graph.bytes()), (false, 4 * (3 + 3 + 4 + 3) + 4 * (4 + 2) * 2));
         assert!(graph.connect("user", "shop", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn more_nodes_than_ids_are_refused() {
+        for (users, items) in [(1, usize::MAX), (usize::MAX, 1), (1 << 30, 1 << 30), (1 << 31, 0)] {
+            let types = [("user".to_string(), users), ("item".to_string(), items)];
+            assert!(Graph::new(&types).unwrap_err().to_string().contains("fewer than 2^31 nodes"));
+        }
     }
 
     #[test]

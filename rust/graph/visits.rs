@@ -20,6 +20,10 @@ use crate::graph::csr::Csr;
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
+use crate::progress::Progress;
+
+/// Most nodes of a walk that restarts: the time that its visits take grows with their square.
+const MOST_RESTARTED: usize = 1 << 14;
 
 /// A step of the path, and the way back, along which sums are pulled in a fixed order.
 struct Pull<'a> {
@@ -49,25 +53,35 @@ impl Pull<'_> {
 
 impl Walker<'_> {
     /// Adds to `visits` (one per node) how often the walks of one index are expected at each node.
-    pub fn expected_visits(&self, graph: &Graph, path: &MetaPath, length: usize, visits: &mut [f64]) -> Result<()> {
+    pub fn expected_visits(
+        &self,
+        graph: &Graph,
+        path: &MetaPath,
+        length: usize,
+        visits: &mut [f64],
+        progress: &Progress,
+    ) -> Result<()> {
         let pulls = pulls(graph, path)?;
+        if path.restart() > 0.0 && length > MOST_RESTARTED {
+            let message = format!("expected at most {MOST_RESTARTED} nodes in a walk that restarts, got {length}");
+            return Err(Error::invalid("walk_length", message));
+        }
         let start: Vec<f64> = self.starts().map(|s| f64::from(u8::from(self.can_start(s)))).collect();
         let restart = path.restart();
         let factors = if restart > 0.0 {
             let mut masses = Vec::with_capacity(length);
-            propagate(&pulls, start.clone(), length, |_, share| masses.push(share.iter().sum::<f64>()));
-            factors(&masses, restart)
+            propagate(&pulls, start.clone(), length, progress, |_, share| masses.push(share.iter().sum::<f64>()))?;
+            factors(&masses, restart, progress)?
         } else {
             vec![1.0; length]
         };
-        propagate(&pulls, start, length, |k, share| {
+        propagate(&pulls, start, length, progress, |k, share| {
             let factor = factors[k] * path.share();
             let first = pulls[k % pulls.len()].first;
             for (total, &p) in visits[first..first + share.len()].iter_mut().zip(share) {
                 *total += factor * p;
             }
-        });
-        Ok(())
+        })
     }
 }
 
@@ -86,27 +100,43 @@ fn pulls<'a>(graph: &'a Graph, path: &MetaPath) -> Result<Vec<Pull<'a>>> {
 }
 
 /// Calls `take(k, q_k)` for each position of a walk of `length` nodes.
-fn propagate(pulls: &[Pull], mut share: Vec<f64>, length: usize, mut take: impl FnMut(usize, &[f64])) {
+fn propagate(
+    pulls: &[Pull],
+    mut share: Vec<f64>,
+    length: usize,
+    progress: &Progress,
+    mut take: impl FnMut(usize, &[f64]),
+) -> Result<()> {
     for k in 0..length {
+        progress.check()?;
         take(k, &share);
         if k + 1 < length {
             share = pulls[k % pulls.len()].step(&share);
         }
     }
+    Ok(())
 }
 
 /// `(1 - r)^(k - 1) (u_0 + ... + u_{length - 1 - k})` for each k, from `|q_k|`.
-fn factors(masses: &[f64], restart: f64) -> Vec<f64> {
+fn factors(masses: &[f64], restart: f64, progress: &Progress) -> Result<Vec<f64>> {
     let length = masses.len();
     let kept = |k: usize| (1.0 - restart).powi(k.saturating_sub(1) as i32);
     let whole = if masses[0] > 0.0 { masses[0] } else { 1.0 };
     let reach: Vec<f64> = (0..length).map(|k| kept(k) * masses[k] / whole).collect();
     let mut starts = vec![1.0];
     for t in 1..length {
+        progress.check()?;
         starts.push((1..=t).map(|j| starts[t - j] * (reach[j - 1] - reach[j])).sum());
     }
     // The coin is thrown before the step, so a life that reaches step k has thrown k - 1 times.
-    (0..length).map(|k| kept(k) * starts[..length - k].iter().sum::<f64>()).collect()
+    let mut begun = 0.0;
+    let mut factors: Vec<f64> = Vec::with_capacity(length);
+    for (t, start) in starts.iter().enumerate() {
+        begun += start;
+        factors.push(kept(length - 1 - t) * begun);
+    }
+    factors.reverse();
+    Ok(factors)
 }
 
 #[cfg(test)]
@@ -118,8 +148,24 @@ mod tests {
         graph.connect("user", "item", &[0, 2], &[0, 0]).unwrap();
         let path = MetaPath::parse(path, &graph).unwrap();
         let mut visits = vec![0.0; 4];
-        Walker::new(&graph, &path).unwrap().expected_visits(&graph, &path, length, &mut visits).unwrap();
+        Walker::new(&graph, &path)
+            .unwrap()
+            .expected_visits(&graph, &path, length, &mut visits, &Progress::new())
+            .unwrap();
         visits
+    }
+
+    #[test]
+    fn long_walks_that_restart_are_refused() {
+        let mut graph = Graph::new(&[("user".to_string(), 1), ("item".to_string(), 1)]).unwrap();
+        graph.connect("user", "item", &[0], &[0]).unwrap();
+        for (text, fits) in [("user-item-user", true), ("user-item-user restart=0.1", false)] {
+            let path = MetaPath::parse(text, &graph).unwrap();
+            let walker = Walker::new(&graph, &path).unwrap();
+            let mut visits = vec![0.0; 2];
+            let found = walker.expected_visits(&graph, &path, MOST_RESTARTED + 1, &mut visits, &Progress::new());
+            assert_eq!(found.is_ok(), fits);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::csr::Csr;
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::Graph;
+use crate::limits::{at_least, reserved};
 use crate::progress::Progress;
 use crate::rng::Rng;
 
@@ -135,29 +136,6 @@ pub fn walks(
         progress.advance(jobs.len() as u64)
     })?;
     Ok(Walks { nodes, isolated: isolated.into_iter().map(|node| node as i32).collect() })
-}
-
-/// An empty vector with room for `size` values (`None`: more than can be counted); an error where memory is short.
-pub fn reserved<T>(argument: &'static str, size: Option<usize>) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    match size.map(|size| values.try_reserve_exact(size)) {
-        Some(Ok(())) => Ok(values),
-        _ => Err(Error::invalid(argument, "needs more memory than there is; give a smaller number")),
-    }
-}
-
-/// Walks, nodes in a walk, dimensions and the like that an argument may ask for.
-const MOST: i64 = 1 << 20;
-
-/// An integer argument from Python that must be `least` or more (and at most 2^20 unless it is the seed).
-pub fn at_least(argument: &'static str, value: i64, least: i64) -> Result<u64> {
-    let most = if argument == "seed" { i64::MAX } else { MOST };
-    if (least..=most).contains(&value) {
-        Ok(value as u64)
-    } else {
-        let bound = if argument == "seed" { String::new() } else { format!(" and at most {MOST}") };
-        Err(Error::invalid(argument, format!("expected an integer of at least {least}{bound}, got {value}")))
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Arguments from Python, checked: a value that does not fit is an `ArgumentError` of that argument.
 
-use numpy::{Element, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
 use crate::cluster::params::{Init, Method, Metric};
 use crate::codes::unique::Unique;
 use crate::error::{Error, Result};
+use crate::limits::within;
 use crate::matrix::Rows;
 
 /// Makes an enum an argument that is one of some words.
@@ -40,6 +42,62 @@ words!(
     "rank" => Unique::Rank,
 );
 
+/// A whole number, whatever its size: one that 128 bits cannot hold is the largest or least of them, which every bound
+/// refuses. So all numbers out of range are `ArgumentError`s, and none an `OverflowError`.
+#[derive(Clone, Copy)]
+pub(super) struct Int(i128);
+
+impl<'py> FromPyObject<'_, 'py> for Int {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<i128>() {
+            Ok(value) => Ok(Self(value)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(Self(if object.lt(0)? { i128::MIN } else { i128::MAX }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Int {
+    /// The number, where it is `least` or more and `most` or less.
+    pub fn within(self, argument: &'static str, least: i64, most: i64) -> Result<i64> {
+        within(argument, self.0, least, most)
+    }
+
+    /// A seed.
+    pub fn seed(self) -> Result<u64> {
+        self.within("seed", 0, i64::MAX).map(|seed| seed as u64)
+    }
+
+    /// A number of at least `least` that sizes nothing.
+    pub fn count(self, argument: &'static str, least: i64) -> Result<usize> {
+        self.within(argument, least, i64::MAX).map(|count| count as usize)
+    }
+
+    /// A number of which the core knows the bounds: too large for all of them where 64 bits cannot hold it.
+    pub fn clamped(self) -> i64 {
+        self.0.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+}
+
+/// A number; one that 64 bits cannot hold is infinite, which every bound refuses.
+#[derive(Clone, Copy)]
+pub(super) struct Real(pub f64);
+
+impl<'py> FromPyObject<'_, 'py> for Real {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<f64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => Ok(Self(f64::INFINITY)),
+            found => found.map(Self),
+        }
+    }
+}
+
 /// Tokens of each level; `cluster::fit` checks the numbers.
 pub(super) struct Levels(pub Vec<usize>);
 
@@ -64,9 +122,22 @@ pub(super) fn slice<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, argument
     array.as_slice().map_err(|_| Error::invalid(argument, "expected a contiguous array"))
 }
 
+/// Truth values of a contiguous array, each of which a byte of its own holds.
+pub(super) fn truths<'a>(array: &'a PyReadonlyArray1<'_, bool>, argument: &'static str) -> Result<&'a [bool]> {
+    if !array.is_contiguous() {
+        return Err(Error::invalid(argument, "expected a contiguous array"));
+    }
+    // SAFETY: the bytes are those of a contiguous array, which is borrowed as long as they are.
+    let bytes = unsafe { std::slice::from_raw_parts(array.data().cast::<u8>(), array.len()) };
+    expect(bytes.iter().all(|&byte| byte <= 1), argument, "expected truth values, each 0 or 1")?;
+    slice(array, argument)
+}
+
 /// Row-major values of a C-contiguous array.
 pub(super) fn table<'a, T: Element>(array: &'a PyReadonlyArray2<'_, T>, argument: &'static str) -> Result<&'a [T]> {
-    array.as_slice().map_err(|_| Error::invalid(argument, "expected a C-contiguous array"))
+    // Fortran's order is contiguous, too, and would be read as the transposed.
+    let rows = if array.is_c_contiguous() { array.as_slice().ok() } else { None };
+    rows.ok_or_else(|| Error::invalid(argument, "expected a C-contiguous array"))
 }
 
 /// Rows of a C-contiguous array.

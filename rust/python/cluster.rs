@@ -3,10 +3,11 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{Levels, expect, rows, table};
-use super::run::run;
+use super::args::{Int, Levels, expect, rows, table};
+use super::run::{run, some_threads};
 use crate::cluster::params::{Init, Method, Metric, Settings};
 use crate::cluster::{self, lap};
+use crate::limits::MOST;
 use crate::simd::{Isa, peak_gflops as peak};
 
 /// Centroids, codes, inertia, iterations, distinct, small nodes, (rows moved by the cap, whether exactly), kernel.
@@ -40,15 +41,18 @@ fn fit<'py>(
     method: Method,
     metric: Metric,
     init: Init,
-    seed: u64,
-    max_iterations: usize,
-    sample: Option<usize>,
-    max_cluster_size: Option<usize>,
-    threads: Option<i64>,
+    seed: Int,
+    max_iterations: Int,
+    sample: Option<Int>,
+    max_cluster_size: Option<Int>,
+    threads: Option<Int>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Learned<'py>> {
     let (x, isa) = (rows(&x, "x")?, Isa::choose(kernel)?);
+    let (seed, max_iterations) = (seed.seed()?, max_iterations.within("max_iterations", 0, MOST)? as usize);
+    let sample = sample.map(|rows| rows.count("sample", 1)).transpose()?;
+    let max_cluster_size = max_cluster_size.map(|cap| cap.count("max_cluster_size", 1)).transpose()?;
     let settings = Settings { metric, init, max_iterations, sample, max_cluster_size, seed, isa };
     let learned = run(py, threads, progress, |progress| cluster::fit(x, &levels.0, method, &settings, progress))?;
     let centroids = learned.centroids.into_iter().map(|c| {
@@ -71,9 +75,10 @@ fn fit<'py>(
 fn linear_assignment<'py>(py: Python<'py>, cost: PyReadonlyArray2<'py, f64>) -> PyResult<Bound<'py, PyArray1<i32>>> {
     let (n, columns) = (cost.shape()[0], cost.shape()[1]);
     let data = table(&cost, "cost")?;
-    let finite = n <= columns && data.iter().all(|c| c.is_finite());
-    expect(finite, "cost", "expected finite values and no more rows than columns")?;
-    let found = run(py, Some(1), None, |progress| lap::assign(data, n, columns, progress))?;
+    // Sums and differences of many costs must be numbers, too.
+    let finite = n <= columns && data.iter().all(|c| c.abs() <= 1e150);
+    expect(finite, "cost", "expected values from -1e150 to 1e150 and no more rows than columns")?;
+    let found = run(py, None, None, |progress| lap::assign(data, n, columns, progress))?;
     Ok(found.into_iter().map(|c| c as i32).collect::<Vec<_>>().into_pyarray(py))
 }
 
@@ -84,9 +89,9 @@ fn kernels() -> Vec<&'static str> {
 
 #[pyfunction]
 #[pyo3(signature = (threads, kernel))]
-fn peak_gflops(py: Python<'_>, threads: i64, kernel: Option<&str>) -> PyResult<f64> {
-    let isa = Isa::choose(kernel)?;
-    run(py, Some(threads), None, |_| Ok(peak(isa, threads as usize)))
+fn peak_gflops(py: Python<'_>, threads: Int, kernel: Option<&str>) -> PyResult<f64> {
+    let (isa, count) = (Isa::choose(kernel)?, some_threads(threads)?);
+    run(py, Some(threads), None, |_| Ok(peak(isa, count)))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -3,14 +3,14 @@
 use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{expect, rows, slice, table};
+use super::args::{Int, expect, rows, slice, table};
 use super::cluster::codes_array;
 use super::run::run;
 use crate::cluster::params::Metric;
 use crate::codes::assign::{Codebook, Search};
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
-use crate::matrix::{Rows, check_finite};
+use crate::matrix::{Rows, largest_of};
 use crate::simd::Isa;
 
 /// Codes, share kept, error before, error after.
@@ -35,7 +35,7 @@ fn assign<'py>(
     x: PyReadonlyArray2<'py, f32>,
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
     metric: Metric,
-    threads: Option<i64>,
+    threads: Option<Int>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
@@ -91,12 +91,13 @@ fn make_unique<'py>(
     occupied: PyReadonlyArray2<'py, i32>,
     occupied_kinds: PyReadonlyArray1<'py, i64>,
     unique: Unique,
-    max_cluster_size: Option<usize>,
-    threads: Option<i64>,
+    max_cluster_size: Option<Int>,
+    threads: Option<Int>,
     kernel: Option<&str>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Encoding<'py>> {
     let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
+    let max_cluster_size = max_cluster_size.map(|cap| cap.count("max_cluster_size", 1)).transpose()?;
     let sizes: Vec<usize> = book.levels.iter().map(Rows::len).collect();
     let depth = sizes.len() + usize::from(unique == Unique::Counter);
     let (kinds, taken_kinds) = (slice(&kinds, "kinds")?, slice(&occupied_kinds, "occupied_kinds")?);
@@ -106,12 +107,13 @@ fn make_unique<'py>(
     let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
     let found = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
-        check_finite(x, progress)?;
+        let most = largest_of(x, progress)?;
         let occupied = Occupied { codes: &taken, kinds: taken_kinds };
         if unique != Unique::None {
             check_apart(occupied, depth)?;
         }
         let search = Search::new(&book, x.dim())?;
+        search.check_range(most)?;
         unique::make_unique(x, &search, &nearest, kinds, occupied, unique, max_cluster_size, progress)
     })?;
     let codes = codes_array(py, found.codes, found.depth)?;

@@ -3,11 +3,13 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use super::run::run;
+use super::args::{Int, slice};
+use super::run::{detached, run};
 use crate::error::Result;
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::{Graph as CoreGraph, Link};
 use crate::graph::walk;
+use crate::limits::at_least;
 
 /// A typed graph; see `metatoken.tokens.graph.walks.Graph`.
 #[pyclass(frozen, module = "metatoken._core.graph")]
@@ -22,12 +24,13 @@ type Edges<'py> = (String, String, Rows<'py>, Rows<'py>, Option<PyReadonlyArray1
 #[pymethods]
 impl Graph {
     #[new]
-    fn new(py: Python<'_>, types: Vec<(String, usize)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
-        let mut core = CoreGraph::new(&types)?;
+    fn new(py: Python<'_>, types: Vec<(String, Int)>, edges: Vec<Edges<'_>>) -> PyResult<Self> {
+        let counted = types.into_iter().map(|(name, count)| Ok((name, count.count("n_items", 0)?)));
+        let mut core = CoreGraph::new(&counted.collect::<Result<Vec<_>>>()?)?;
         for (source, target, rows, columns, weights) in &edges {
-            let (rows, columns) = (rows.as_slice()?, columns.as_slice()?);
-            let weights = weights.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-            py.detach(|| core.connect_weighted(source, target, rows, columns, weights))?;
+            let (rows, columns) = (slice(rows, "edges")?, slice(columns, "edges")?);
+            let weights = weights.as_ref().map(|weights| slice(weights, "weights")).transpose()?;
+            detached(py, || core.connect_weighted(source, target, rows, columns, weights))?;
         }
         Ok(Self { core })
     }
@@ -60,17 +63,17 @@ fn walks<'py>(
     py: Python<'py>,
     graph: &Graph,
     meta_path: &str,
-    walks_per_node: i64,
-    walk_length: i64,
-    seed: i64,
-    threads: Option<i64>,
+    walks_per_node: Int,
+    walk_length: Int,
+    seed: Int,
+    threads: Option<Int>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Made<'py>> {
     let path = MetaPath::parse(meta_path, &graph.core)?;
-    let made = run(py, threads, callback, |progress| {
-        walk::walks(&graph.core, &path, walks_per_node, walk_length, seed, progress)
-    })?;
-    let length = walk_length as usize;
+    let (walks_per_node, length, seed) = (walks_per_node.clamped(), walk_length.clamped(), seed.seed()? as i64);
+    let made =
+        run(py, threads, callback, |progress| walk::walks(&graph.core, &path, walks_per_node, length, seed, progress))?;
+    let length = length as usize;
     let rows = made.nodes.len() / length;
     Ok((made.nodes.into_pyarray(py).reshape([rows, length])?, made.isolated.into_pyarray(py)))
 }
@@ -81,16 +84,17 @@ fn expected_visits<'py>(
     py: Python<'py>,
     graph: &Graph,
     meta_path: &str,
-    walk_length: i64,
+    walk_length: Int,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let visits = py.detach(|| -> Result<_> {
-        let path = MetaPath::parse(meta_path, &graph.core)?;
-        let length = walk::at_least("walk_length", walk_length, 2)? as usize;
+    let path = MetaPath::parse(meta_path, &graph.core)?;
+    let length = at_least("walk_length", walk_length.clamped(), 2)? as usize;
+    let visits = run(py, None, None, |progress| {
         let mut visits = vec![0f64; graph.core.n_nodes()];
-        walk::Walker::new(&graph.core, &path)?.expected_visits(&graph.core, &path, length, &mut visits)?;
+        let walker = walk::Walker::new(&graph.core, &path)?;
+        walker.expected_visits(&graph.core, &path, length, &mut visits, progress)?;
         Ok(visits)
-    });
-    Ok(visits?.into_pyarray(py))
+    })?;
+    Ok(visits.into_pyarray(py))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -1,14 +1,14 @@
 //! Runs a core routine with the interpreter released, reporting progress and listening for Ctrl-C.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::progress::Progress;
+
+use super::args::Int;
 
 /// How often Ctrl-C is looked for and progress is reported.
 const POLL: Duration = Duration::from_millis(50);
@@ -21,17 +21,13 @@ const MOST_THREADS: i64 = 1024;
 /// handlers on its main thread only, so the work goes to another thread while this one waits and polls.
 pub(super) fn run<T: Send>(
     py: Python<'_>,
-    threads: Option<i64>,
+    threads: Option<Int>,
     callback: Option<Py<PyAny>>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
     let threads = match threads {
         None => 0, // all, to rayon
-        Some(count @ 1..=MOST_THREADS) => count as usize,
-        Some(count) => {
-            let message = format!("expected 1 to {MOST_THREADS} or None, got {count}");
-            return Err(Error::invalid("threads", message).into());
-        }
+        Some(count) => some_threads(count)?,
     };
     let progress = Progress::new();
     let shared = &progress;
@@ -40,9 +36,7 @@ pub(super) fn run<T: Send>(
         scope.spawn(move || {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let result = match pool {
-                // What is shared with the work is dropped unread after a panic.
-                Ok(pool) => catch_unwind(AssertUnwindSafe(|| pool.install(|| work(shared))))
-                    .unwrap_or_else(|panic| Err(Error::Broken(said(&*panic)))),
+                Ok(pool) => caught(|| pool.install(|| work(shared))),
                 Err(e) => Err(Error::invalid("threads", format!("cannot start a thread pool: {e}"))),
             };
             // The receiver outlives this thread unless the caller panicked; then nobody is left to tell.
@@ -84,8 +78,13 @@ pub(super) fn run<T: Send>(
     outcome
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
+/// Runs short work with the interpreter released.
+pub(super) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    py.detach(|| caught(work))
+}
+
+/// A number of threads.
+pub(super) fn some_threads(count: Int) -> Result<usize> {
+    let counted = count.within("threads", 1, MOST_THREADS);
+    counted.map(|count| count as usize)
 }

@@ -3,7 +3,7 @@
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use super::args::{self, slice};
+use super::args::{self, Int, Real, slice};
 use super::graph::Graph;
 use super::run::run;
 use crate::error::{Error, Result};
@@ -24,42 +24,42 @@ fn fit<'py>(
     py: Python<'py>,
     graph: &Graph,
     meta_paths: Vec<String>,
-    dim: i64,
-    window: i64,
-    negatives: i64,
-    walks_per_node: i64,
-    walk_length: i64,
-    epochs: i64,
-    seed: i64,
-    learning_rate: f64,
-    min_learning_rate: f64,
+    dim: Int,
+    window: Int,
+    negatives: Int,
+    walks_per_node: Int,
+    walk_length: Int,
+    epochs: Int,
+    seed: Int,
+    learning_rate: Real,
+    min_learning_rate: Real,
     dynamic_window: bool,
-    subsample: f64,
+    subsample: Real,
     hogwild: bool,
-    blocks: Option<i64>,
+    blocks: Option<Int>,
     vectors: Option<PyReadonlyArray2<'py, f32>>,
     contexts: Option<PyReadonlyArray2<'py, f32>>,
-    threads: Option<i64>,
+    threads: Option<Int>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Fitted<'py>> {
     let params = Params {
-        dim,
-        window,
-        negatives,
-        walks_per_node,
-        walk_length,
-        epochs,
-        seed,
-        learning_rate,
-        min_learning_rate,
+        dim: dim.clamped(),
+        window: window.clamped(),
+        negatives: negatives.clamped(),
+        walks_per_node: walks_per_node.clamped(),
+        walk_length: walk_length.clamped(),
+        epochs: epochs.clamped(),
+        seed: seed.seed()? as i64,
+        learning_rate: learning_rate.0,
+        min_learning_rate: min_learning_rate.0,
         dynamic_window,
-        subsample,
+        subsample: subsample.0,
         hogwild,
-        blocks,
+        blocks: blocks.map(Int::clamped),
     };
     let paths = meta_paths.iter().map(|text| MetaPath::parse(text, &graph.core));
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let shape = [graph.core.n_nodes(), dim.max(0) as usize];
+    let shape = [graph.core.n_nodes(), params.dim.max(0) as usize];
     let vectors = given("initial", vectors.as_ref(), shape)?;
     let contexts = given("initial_contexts", contexts.as_ref(), shape)?;
     let start = Given { vectors, contexts };
@@ -88,15 +88,12 @@ fn given<'a>(
 fn alias_frequencies<'py>(
     py: Python<'py>,
     weights: PyReadonlyArray1<'py, f64>,
-    draws: usize,
-    seed: u64,
+    draws: Int,
+    seed: Int,
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let weights = slice(&weights, "weights")?;
-    if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
-        let message = "expected finite weights of at least 0, not all 0";
-        return Err(Error::invalid("weights", message).into());
-    }
-    Ok(negative::frequencies(weights, draws, seed).into_pyarray(py))
+    let (draws, seed) = (draws.within("draws", 0, 1 << 26)? as usize, seed.seed()?);
+    Ok(run(py, None, None, |progress| negative::frequencies(weights, draws, seed, progress))?.into_pyarray(py))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {

@@ -4,11 +4,12 @@
 use numpy::ndarray::Array2;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
-use super::args::{expect, rows, slice};
-use super::run::run;
+use super::args::{Int, expect, rows, slice};
+use super::run::{detached, run, some_threads};
 use crate::error::{Error, Result};
 use crate::pool;
 use crate::progress::Progress;
@@ -29,14 +30,15 @@ type Found<'py> = (
 
 fn on<T: Send>(
     py: Python<'_>,
-    threads: usize,
+    threads: Int,
     problem: Problem<'_>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
     if problem.states.len().saturating_mul(problem.vectors.data().len()) > MOMENT {
-        return run(py, Some(threads as i64), None, work);
+        return run(py, Some(threads), None, work);
     }
-    Ok(py.detach(|| pool::on(threads, || work(&Progress::new())))??)
+    let threads = some_threads(threads)?;
+    Ok(detached(py, || pool::on(threads, || work(&Progress::new()))?)?)
 }
 
 /// Rows of a result; there are some where there is a value.
@@ -57,7 +59,7 @@ fn catalogue_<'py>(
     vectors: PyReadonlyArray2<'py, f32>,
     bias: Option<PyReadonlyArray1<'py, f32>>,
     weights: Option<PyReadonlyArray1<'py, f32>>,
-    threads: usize,
+    threads: Int,
     kernel: Option<&str>,
 ) -> PyResult<Found<'py>> {
     let isa = Isa::choose(kernel)?;
@@ -79,7 +81,7 @@ fn below<'py>(
     bias: Option<PyReadonlyArray1<'py, f32>>,
     begin: PyReadonlyArray1<'py, i64>,
     end: PyReadonlyArray1<'py, i64>,
-    threads: usize,
+    threads: Int,
     kernel: Option<&str>,
 ) -> PyResult<Bound<'py, PyArray1<f32>>> {
     let isa = Isa::choose(kernel)?;
@@ -105,7 +107,7 @@ fn add_below<'py>(
     mut to_states: PyReadwriteArray2<'py, f32>,
     mut to_vectors: PyReadwriteArray2<'py, f32>,
     mut to_bias: Option<PyReadwriteArray1<'py, f32>>,
-    threads: usize,
+    threads: Int,
     kernel: Option<&str>,
 ) -> PyResult<()> {
     let isa = Isa::choose(kernel)?;
@@ -115,7 +117,9 @@ fn add_below<'py>(
     let slopes = Slopes { below: slice(&below, "below")?, weights: slice(&weights, "weights")? };
     let each = problem.states.len();
     expect(slopes.below.len() == each && slopes.weights.len() == each, "weights", "expected one for each state")?;
-    let contiguous = |_| Error::invalid("to_states", "expected contiguous arrays");
+    let contiguous = |_| Error::invalid("to_states", "expected C-contiguous arrays");
+    let ordered = to_states.is_c_contiguous() && to_vectors.is_c_contiguous();
+    expect(ordered, "to_states", "expected C-contiguous arrays")?;
     let out = Gradients {
         states: to_states.as_slice_mut().map_err(contiguous)?,
         vectors: to_vectors.as_slice_mut().map_err(contiguous)?,

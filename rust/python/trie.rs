@@ -5,9 +5,10 @@ use numpy::ndarray::aview1;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{expect, slice, table};
-use super::run::run;
+use super::args::{Int, expect, slice, table, truths};
+use super::run::{detached, run};
 use crate::error::Result;
+use crate::limits::MOST;
 use crate::trie::search::{self, Beams, Filter, Keep, Logits};
 use crate::trie::{Arrays, Kept, Trie as CoreTrie};
 
@@ -55,13 +56,14 @@ fn filter_view<'a>(filter: &'a FilterIn<'_>, prompts: usize, trie: &CoreTrie) ->
     let view = Filter {
         offsets: slice(&filter.0, "filters")?,
         leaves: slice(&filter.1, "filters")?,
-        inverted: slice(&filter.2, "filters")?,
+        inverted: truths(&filter.2, "filters")?,
         prefix: filter.3.as_ref().map(|prefix| slice(prefix, "filters")).transpose()?,
     };
     let lists = view.offsets.len() == prompts + 1 && view.inverted.len() == prompts;
     expect(lists && divide(view.offsets, view.leaves.len()), "filters", "expected a list for each prompt")?;
     let counts = view.prefix.is_none_or(|prefix| prefix.len() == trie.items() + 1);
     expect(counts, "filters", "expected a count before each leaf and at the end")?;
+    view.check(trie.items())?;
     Ok(view)
 }
 
@@ -84,22 +86,24 @@ impl Trie {
     fn from_codes(
         py: Python<'_>,
         codes: PyReadonlyArray2<'_, i32>,
-        threads: Option<i64>,
+        threads: Option<Int>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let depth = codes.shape()[1];
         let data = table(&codes, "codes")?;
-        expect(depth > 0, "codes", "expected at least one column")?;
+        let fits = (1..=MOST as usize).contains(&depth);
+        expect(fits, "codes", "expected at least one column, and no more than 1,048,576")?;
         let core = run(py, threads, progress, |progress| CoreTrie::from_codes(data, depth, progress))?;
         Ok(Self { core })
     }
 
     #[staticmethod]
-    fn from_arrays(arrays: [PyReadonlyArray1<'_, i32>; 6], depth: i64) -> PyResult<Self> {
+    fn from_arrays(py: Python<'_>, arrays: [PyReadonlyArray1<'_, i32>; 6], depth: Int) -> PyResult<Self> {
         let [code, first_child, leaf_begin, leaf_end, leaf_items, terminal] =
             arrays.map(|array| array.as_array().to_vec());
         let arrays = Arrays { code, first_child, leaf_begin, leaf_end, leaf_items, terminal };
-        Ok(Self { core: CoreTrie::from_arrays(arrays, usize::try_from(depth).unwrap_or(0))? })
+        let depth = depth.within("depth", 1, MOST)? as usize;
+        Ok(Self { core: detached(py, || CoreTrie::from_arrays(arrays, depth))? })
     }
 
     #[getter]
@@ -119,8 +123,8 @@ impl Trie {
         logits: LogitsIn<'py>,
         filters: FilterIn<'py>,
         found: PyReadonlyArray1<'py, i64>,
-        k: usize,
-        width: usize,
+        k: Int,
+        width: Int,
     ) -> PyResult<(KeptOut<'py>, KeptOut<'py>)> {
         let (beams, found) = (beams_view(&beams, &self.core)?, slice(&found, "found")?);
         let filter = filter_view(&filters, found.len(), &self.core)?;
@@ -131,7 +135,7 @@ impl Trie {
         let fits = values.shape()[0] == beams.nodes.len() && one_each(end) && one_each(total);
         expect(fits, "logits", "expected a row for each beam")?;
         expect(found.len() + 1 == beams.offsets.len(), "found", "expected one for each prompt")?;
-        expect(k > 0 && width > 0, "k", "expected k and width of at least 1")?;
+        let (k, width) = (k.count("k", 1)?, width.count("width", 1)?);
         let logits = Logits {
             values: table(values, "logits")?,
             width: values.shape()[1],
@@ -139,7 +143,7 @@ impl Trie {
             total: total.as_ref().map(|total| slice(total, "logits")).transpose()?,
         };
         let keep = Keep { k, width, found };
-        let (inner, items) = py.detach(|| search::children(&self.core, beams, logits, filter, keep))?;
+        let (inner, items) = detached(py, || search::children(&self.core, beams, logits, filter, keep))?;
         Ok((out(py, inner), out(py, items)))
     }
 
@@ -150,7 +154,7 @@ impl Trie {
         states: PyReadonlyArray2<'py, f32>,
         vectors: PyReadonlyArray2<'py, f32>,
         filters: FilterIn<'py>,
-        k: usize,
+        k: Int,
     ) -> PyResult<KeptOut<'py>> {
         let beams = beams_view(&beams, &self.core)?;
         let prompts = beams.offsets.len() - 1;
@@ -159,9 +163,9 @@ impl Trie {
         let fits = wanted[0] == prompts && wanted[1] == given[1] && given[1] > 0;
         expect(fits, "states", "expected a state for each prompt, as wide as the vectors")?;
         expect(given[0] == self.core.items(), "vectors", "expected one for each leaf")?;
-        expect(k > 0, "k", "expected at least 1")?;
+        let k = k.count("k", 1)?;
         let (states, vectors) = (table(&states, "states")?, table(&vectors, "vectors")?);
-        Ok(out(py, py.detach(|| search::leaves(&self.core, beams, states, vectors, filter, k))?))
+        Ok(out(py, detached(py, || search::leaves(&self.core, beams, states, vectors, filter, k))?))
     }
 }
 

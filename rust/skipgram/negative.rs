@@ -1,5 +1,7 @@
 //! Draws negatives in constant time from `visits^0.75` (Mikolov et al., 2013) with an alias table.
 
+use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::rng::Rng;
 
 #[derive(Debug, Clone, Copy)]
@@ -67,13 +69,24 @@ pub fn weight(visits: f64) -> f64 {
 }
 
 /// Number of outcomes drawn from a table in a fresh stream, for tests of its frequencies.
-pub fn frequencies(weights: &[f64], draws: usize, seed: u64) -> Vec<u64> {
+///
+/// # Errors
+/// The weights are not finite and at least 0, or their sum is 0, or no ordinary number.
+pub fn frequencies(weights: &[f64], draws: usize, seed: u64, progress: &Progress) -> Result<Vec<u64>> {
+    let sum: f64 = weights.iter().sum();
+    let scales = sum > 0.0 && sum.is_finite() && (weights.len() as f64 / sum).is_finite();
+    if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || !scales {
+        return Err(Error::invalid("weights", "expected finite weights of at least 0, and an ordinary sum above 0"));
+    }
     let (table, mut rng) = (Alias::new(weights), Rng::new(seed, 0, 0));
     let mut counts = vec![0u64; weights.len()];
-    for _ in 0..draws {
+    for draw in 0..draws {
+        if draw % (1 << 20) == 0 {
+            progress.check()?;
+        }
         counts[table.draw(&mut rng) as usize] += 1;
     }
-    counts
+    Ok(counts)
 }
 
 #[cfg(test)]
@@ -83,10 +96,18 @@ mod tests {
     #[test]
     fn frequencies_follow_the_weights() {
         let weights = [1.0, 0.0, 3.0, 4.0, 0.5];
-        let counts = frequencies(&weights, 170_000, 7);
+        let counts = frequencies(&weights, 170_000, 7, &Progress::new()).unwrap();
         for (count, weight) in counts.iter().zip(weights) {
             let expected = weight * 20_000.0;
             assert!((*count as f64 - expected).abs() <= 5.0 * f64::sqrt(expected), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn weights_that_cannot_be_drawn_are_refused() {
+        let bad: [&[f64]; 6] = [&[], &[0.0], &[-1.0, 2.0], &[f64::NAN], &[1e308; 10], &[1e-320, 0.0]];
+        for weights in bad {
+            assert!(frequencies(weights, 1, 0, &Progress::new()).is_err(), "{weights:?}");
         }
     }
 

@@ -1,10 +1,15 @@
 //! Parameters of the skip-gram, checked once before any work.
 
 use crate::error::{Error, Result};
-use crate::graph::walk::at_least;
+use crate::limits::{at_least, within};
 
 /// Most negatives that a pair may have.
 pub const MAX_NEGATIVES: usize = 31;
+/// Most blocks: an episode has a buffer for each pair of them.
+const MOST_BLOCKS: i64 = 64;
+/// Most pairs of one walk, 8 bytes each, and most walks from a node, which are numbered in 32 bits.
+const PAIRS: u64 = 1 << 28;
+const PASSES: u64 = 1 << 32;
 
 /// What the caller asks for, unchecked.
 #[derive(Debug, Clone)]
@@ -76,20 +81,32 @@ impl Params {
         if !(0.0..1.0).contains(&subsample) {
             return Err(Error::invalid("subsample", format!("expected a number in [0, 1), got {subsample}")));
         }
+        let (length, window) = (count("walk_length", self.walk_length, 2)?, count("window", self.window, 1)?);
+        let pairs = length as u64 * (2 * window).min(length - 1) as u64;
+        if pairs > PAIRS {
+            let message = format!("{pairs} pairs of one walk of {length} nodes are too many, {PAIRS} are the most");
+            return Err(Error::invalid("window", message));
+        }
+        let (walks, epochs) = (count("walks_per_node", self.walks_per_node, 1)?, count("epochs", self.epochs, 1)?);
+        if walks as u64 * epochs as u64 > PASSES {
+            let message = format!("{walks} walks per node in each of {epochs} epochs are more than 2^32");
+            return Err(Error::invalid("epochs", message));
+        }
+        let blocks = self.blocks.map(|blocks| within("blocks", blocks.into(), 1, MOST_BLOCKS)).transpose()?;
         Ok(Checked {
             dim: count("dim", self.dim, 1)?,
-            window: count("window", self.window, 1)?,
+            window,
             negatives,
-            walks_per_node: count("walks_per_node", self.walks_per_node, 1)?,
-            walk_length: count("walk_length", self.walk_length, 2)?,
-            epochs: count("epochs", self.epochs, 1)?,
+            walks_per_node: walks,
+            walk_length: length,
+            epochs,
             seed: at_least("seed", self.seed, 0)?,
             learning_rate: rate,
             min_learning_rate: least,
             dynamic_window: self.dynamic_window,
             subsample,
             hogwild: self.hogwild,
-            blocks: self.blocks.map(|blocks| count("blocks", blocks, 1)).transpose()?,
+            blocks: blocks.map(|blocks| blocks as usize),
         })
     }
 }
@@ -120,7 +137,7 @@ mod tests {
     fn each_rule_names_its_argument() {
         assert!(good().check().is_ok());
         type Break = fn(&mut Params);
-        let rules: [(&str, Break); 16] = [
+        let rules: [(&str, Break); 19] = [
             ("dim", |p| p.dim = 0),
             ("window", |p| p.window = 0),
             ("negatives", |p| p.negatives = 0),
@@ -137,6 +154,9 @@ mod tests {
             ("subsample", |p| p.subsample = 1.0),
             ("subsample", |p| p.subsample = f64::NAN),
             ("blocks", |p| p.blocks = Some(0)),
+            ("blocks", |p| p.blocks = Some(65)),
+            ("window", |p| (p.window, p.walk_length) = (1 << 20, 1 << 20)),
+            ("epochs", |p| (p.epochs, p.walks_per_node) = (1 << 20, 1 << 20)),
         ];
         for (argument, break_rule) in rules {
             let mut params = good();

@@ -1,5 +1,7 @@
 //! The centre and context rows of all nodes, block by block.
 
+use crate::error::Result;
+use crate::limits::{check_range, larger, largest};
 use crate::rng::Rng;
 use crate::skipgram::blocks::Blocks;
 use crate::skipgram::strip::{LANES, Line};
@@ -13,6 +15,17 @@ pub struct Given<'a> {
     pub vectors: Option<&'a [f32]>,
     /// Context vectors.
     pub contexts: Option<&'a [f32]>,
+}
+
+impl Given<'_> {
+    /// Fails where a row is neither blank nor of numbers that can be trained on.
+    pub fn check(&self, dim: usize) -> Result<()> {
+        for (argument, table) in [("initial", self.vectors), ("initial_contexts", self.contexts)] {
+            let rows = table.into_iter().flat_map(|values| values.chunks_exact(dim)).filter(|row| !row[0].is_nan());
+            check_range(argument, rows.fold(0.0, |most: f32, row| larger(most, largest(row))), false)?;
+        }
+        Ok(())
+    }
 }
 
 /// Rows of a table, one vector of lines per block.
@@ -105,6 +118,15 @@ mod tests {
         assert_eq!(&back[dim..2 * dim], fresh);
         for node in [0, 2, 3] {
             assert_eq!(back[node * dim..][..dim], vectors[node * dim..][..dim]);
+        }
+    }
+
+    #[test]
+    fn rows_are_numbers_or_blank() {
+        let check = |row: [f32; 2]| Given { vectors: None, contexts: Some(&row) }.check(2);
+        assert!(check([1.0, -2.0]).is_ok() && check([f32::NAN, 3.0]).is_ok() && check([0.0, 1e-40]).is_ok());
+        for bad in [f32::NAN, f32::INFINITY, 1e20] {
+            assert!(check([1.0, bad]).unwrap_err().to_string().starts_with("initial_contexts: expected"));
         }
     }
 }

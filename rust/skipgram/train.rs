@@ -8,10 +8,12 @@
 
 use rayon::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::Graph;
 use crate::graph::walk::Walker;
+use crate::limits::check_room;
+use crate::matrix::finite;
 use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::simd::Isa;
@@ -21,6 +23,7 @@ use crate::skipgram::pairs::{each_pair, kept, subsample};
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
 use crate::skipgram::step::train;
+use crate::skipgram::strip::LANES;
 use crate::skipgram::tables::{Given, Tables, gather};
 
 const ORDER_STREAM: u64 = 0x0DE2;
@@ -50,11 +53,17 @@ pub struct Trained {
 /// Trains one vector per node of `graph` on walks along `paths`.
 pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, progress: &Progress) -> Result<Trained> {
     let params = params.check()?;
+    if paths.is_empty() {
+        return Err(Error::invalid("meta_paths", "expected at least one path"));
+    }
+    // Vectors and contexts, as they are trained and as they are returned.
+    check_room("dim", &[graph.n_nodes(), params.dim.next_multiple_of(LANES), 16])?;
+    given.check(params.dim)?;
     let walkers: Vec<Walker> = paths.iter().map(|path| Walker::new(graph, path)).collect::<Result<_>>()?;
     let mut visits = vec![0f64; graph.n_nodes()];
     for (walker, path) in walkers.iter().zip(paths) {
         progress.check()?;
-        walker.expected_visits(graph, path, params.walk_length, &mut visits)?;
+        walker.expected_visits(graph, path, params.walk_length, &mut visits, progress)?;
     }
     // Hogwild is one block that everyone trains in.
     let blocks = Blocks::new(&visits, if params.hogwild { Some(1) } else { params.blocks }, params.seed);
@@ -65,12 +74,13 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
         Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, chunks: Vec::new(), pairs: 0 };
     trainer.run()?;
     let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
-    Ok(Trained {
-        vectors: gather(centres, &blocks, params.dim, given.vectors),
-        contexts: gather(contexts, &blocks, params.dim, given.contexts),
-        trained: visits.iter().map(|&v| v > 0.0).collect(),
-        pairs,
-    })
+    let vectors = gather(centres, &blocks, params.dim, given.vectors);
+    let contexts = gather(contexts, &blocks, params.dim, given.contexts);
+    if !finite(&vectors) || !finite(&contexts) {
+        let rate = params.learning_rate;
+        return Err(Error::invalid("learning_rate", format!("vectors grow beyond all numbers at {rate}; use less")));
+    }
+    Ok(Trained { vectors, contexts, trained: visits.iter().map(|&v| v > 0.0).collect(), pairs })
 }
 
 /// One walk to make: which path, from where.

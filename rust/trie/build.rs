@@ -28,6 +28,8 @@ pub(super) fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<
             format!("expected at most 2^31 trie nodes, got {n} rows of {depth} codes"),
         ));
     }
+    // Without rows there are no levels, however deep they might be.
+    let deepest = if n == 0 { 0 } else { depth as u32 };
     progress.set_total(3);
     let lengths: Vec<u32> =
         codes.par_chunks_exact(depth).enumerate().map(|(row, tuple)| length(row, tuple)).collect::<Result<_>>()?;
@@ -35,7 +37,7 @@ pub(super) fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<
     progress.advance(1)?;
     let shared = shared_prefixes(codes, depth, &leaf_items, &lengths)?;
     progress.advance(1)?;
-    let levels: Vec<Level> = (1..=depth as u32)
+    let levels: Vec<Level> = (1..=deepest)
         .into_par_iter()
         .map(|level| level_nodes(codes, depth, level, &leaf_items, &lengths, &shared))
         .collect();

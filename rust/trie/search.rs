@@ -31,6 +31,28 @@ pub struct Filter<'a> {
 }
 
 impl Filter<'_> {
+    /// Fails where a list or the counts are not what they must be for a trie of so many items.
+    pub fn check(&self, items: usize) -> Result<()> {
+        let refuse = |said: &str| Err(Error::invalid("filters", said));
+        if self.prefix.is_some_and(|prefix| {
+            prefix[0] != 0 || prefix.windows(2).any(|two| !(0..=1).contains(&(two[1].wrapping_sub(two[0]))))
+        }) {
+            return refuse("expected counts that begin with 0 and grow by 0 or 1");
+        }
+        let within = |list: &[i32]| {
+            list.is_sorted_by(|a, b| a < b) && list.iter().all(|&leaf| (0..items as i64).contains(&i64::from(leaf)))
+        };
+        let lists = || self.offsets.windows(2).map(|two| &self.leaves[two[0] as usize..two[1] as usize]);
+        if !lists().all(within) {
+            return refuse("expected leaves of the trie in each list, ascending");
+        }
+        let closed = |&leaf: &i32| self.prefix.is_some_and(|all| all[leaf as usize] == all[leaf as usize + 1]);
+        if lists().zip(self.inverted).any(|(list, &inverted)| inverted && list.iter().any(closed)) {
+            return refuse("expected no list to deny what the counts leave out already");
+        }
+        Ok(())
+    }
+
     /// Allowed leaves of a prompt in `begin..end`.
     fn count(&self, prompt: usize, begin: i32, end: i32) -> i32 {
         let list = &self.leaves[self.offsets[prompt] as usize..self.offsets[prompt + 1] as usize];
@@ -95,15 +117,17 @@ pub fn children(
     let parts: Vec<(Vec<Entry>, Vec<Entry>)> = (0..keep.found.len())
         .into_par_iter()
         .map_init(Vec::new, |scratch, prompt| {
-            let mut lists = (Best::new(keep.width.max(keep.k)), Best::new(keep.k));
+            let (k, width) = (keep.k.min(trie.leaf_items.len()), keep.width.max(keep.k).min(trie.code.len()));
+            let mut lists = (Best::new(width), Best::new(k));
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
                 choices(isa, trie, beams, logits, filter, (prompt, row), scratch, &mut lists)?;
             }
             let (mut inner, items) = (lists.0.sorted(), lists.1.sorted());
-            let mut held = keep.found[prompt] + items.len() as i64;
+            let mut held = keep.found[prompt].saturating_add(items.len() as i64);
             let enough = inner.iter().position(|entry| {
                 let node = entry.id() as usize;
-                held += i64::from(filter.count(prompt, trie.leaf_begin[node], trie.leaf_end[node]));
+                let below = filter.count(prompt, trie.leaf_begin[node], trie.leaf_end[node]);
+                held = held.saturating_add(i64::from(below));
                 held >= keep.k as i64
             });
             inner.truncate(enough.map_or(usize::MAX, |place| (place + 1).max(keep.width)));
@@ -138,7 +162,7 @@ fn choices(
     scratch.extend(ending);
     let total = logits.total.map_or_else(|| log_sum_exp(isa, scratch), |all| all[row]);
     let base = beams.scores[row] - total;
-    if base.is_nan() {
+    if base.is_nan() || scratch.iter().any(|logit| logit.is_nan()) {
         return Err(Error::invalid("states", format!("beam {row} has a score that is not a number")));
     }
     if ending.is_some() {
@@ -191,7 +215,7 @@ pub fn leaves(
     let parts: Vec<Vec<Entry>> = (0..prompts)
         .into_par_iter()
         .map(|prompt| {
-            let mut best = Best::new(k);
+            let mut best = Best::new(k.min(trie.leaf_items.len()));
             for row in beams.offsets[prompt] as usize..beams.offsets[prompt + 1] as usize {
                 let base = beams.scores[row] - log_sum_exp(isa, &logits[row]);
                 if base.is_nan() {

@@ -34,6 +34,7 @@ pub(super) struct Best {
 
 impl Best {
     pub(super) fn new(limit: usize) -> Self {
+        let limit = limit.max(1);
         Best { limit, least: f32::NEG_INFINITY, entries: Vec::with_capacity(2 * limit) }
     }
 

@@ -128,3 +128,30 @@ def test_times_of_other_units_and_years(times, said):
     warned = [one for one in audit(Interactions.from_frame(frame, time="t")).warnings if "times, e.g." in one]
     assert len(warned) == (said is not None)
     assert said is None or said in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([20240131, 20240201, 20231231], "time_format: %Y%m%d"),
+        ([31012024, 1022024, 12122023], "whose order is another"),
+        ([20240131, 20241301, 20231231], None),
+        ([5, 6, 7], None),
+        ([2.0**60, 2.0**60, 2.0**61 + 0.5], "3 times are larger than a float tells apart"),
+    ],
+)
+def test_numbers_that_are_no_unix_times(times, said):
+    frame = pl.DataFrame({"user": ["u"] * 3, "item": ["a", "b", "c"], "t": times})
+    found = "\n".join(audit(Interactions.from_frame(frame, time="t")).warnings)
+    if said is None:
+        assert "times" not in found
+    else:
+        assert said in found
+
+
+def test_ids_that_are_lists(tmp_path):
+    (tmp_path / "l.csv").write_text('user,item\nu,"[""a"", ""b""]"\nv,"{""x"": 1}"\nw,"[live]"\nx,"(a, b)"\ny,c\n')
+    found = audit(Interactions.read(tmp_path / "l.csv", user="user", item="item")).warnings
+    assert found[0] == (
+        "3 of 5 item ids, e.g. (a, b), look like lists or objects; each counts as one id. Write one id a row."
+    )

@@ -129,6 +129,10 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
         {"u": ["c", "a", "b"]},
     ),
     "times before 1970": ("l.csv", "user,item,t\nu,a,-5\nu,b,-86400\n", {"time": "t"}, {"u": ["b", "a"]}),
+    "a comma within an id": ("l.txt", "u a,b c\nv d,e\n", {"format": "sequences"}, {"u": ["a,b", "c"], "v": ["d,e"]}),
+    "fine times of two forms": (
+        "l.csv", "user,item,t\nu,b,1700000000000000001.0\nu,a,1700000000000000000\n", {"time": "t"}, {"u": ["a", "b"]},
+    ),
     "pairs with semicolons": ("l.txt", "u;a b\n", {"format": "pairs", "separator": ";"}, {"u": ["a b"]}),
 }  # fmt: skip
 
@@ -139,6 +143,11 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "a list as an item": ("l.jsonl", '{"user":1,"item":"a"}\n{"user":1,"item":["a","b"]}\n', {}, "l.jsonl:2: item"),
     "an object as a user": ("l.jsonl", '{"user":{"id":1},"item":2}\n', {}, "is an object; write one id a row"),
     "commas after ids": ("l.txt", "u1, a, b\n", {"format": "sequences"}, "l.txt:1: ids end in commas; say separator"),
+    "commas but for the user": ("l.txt", "u1 a, b\n", {"format": "sequences"}, "l.txt:1: ids end in commas"),
+    "a list behind the user": ("l.txt", "u1 [a, b]\n", {"format": "sequences"}, "l.txt:1: ids end in commas"),
+    "semicolons after ids": ("l.txt", "u1; a; b\n", {"format": "sequences"}, 'semicolons; say separator: ";"'),
+    "bars after ids": ("l.txt", "u1 a| b| c\n", {"format": "sequences"}, "ids end in bars"),
+    "a basket of one word": ("l.txt", "u1\ta,b\nu2\tc,a\n", {"format": "sequences"}, "each user are one word"),
     "quotes that do not close": ("l.csv", f'{HEAD}u,a\nv,"b\nw,c\n', {}, "l.csv:3: a quotation mark is not closed"),
     "text behind quotes": ("l.csv", f'{HEAD}u,a\nv,"7" tablet"\n', {}, "l.csv:3: a quotation mark"),
     "a column twice": ("l.csv", "user,item,item\nu,a,b\n", {}, "'item' for item stands in the header 2 times"),

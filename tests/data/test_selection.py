@@ -182,7 +182,7 @@ def test_order_is_that_of_a_plain_sort() -> None:
         ({"test_path": "t.csv"}, "test_path: is for split files"),
         ({"split": "files", "test_path": "t.csv"}, "split: files names files; of a table in memory"),
         ({"since": "2024"}, "since: is about times; name their column with time"),
-        ({"split": "time", "time": "time"}, "validation_from: is needed for split time"),
+        ({"split": "time"}, "split: time needs the column of times"),
         ({"test_from": "2024-01-01", "time": "time"}, "test_from: is for split time"),
         ({"split": "part"}, "part: goes with split part"),
         ({"part": "event"}, "part: goes with split part"),

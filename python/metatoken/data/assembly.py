@@ -15,7 +15,7 @@ from metatoken.data.expressions import names_in
 from metatoken.data.ids import IdMap, encode
 from metatoken.data.parts import PART, last_validates, named_parts, parts_by_ratio, parts_by_time
 from metatoken.data.ragged import offsets_of
-from metatoken.data.selection import boundary, in_window, left_out, select_core, select_where
+from metatoken.data.selection import borders, in_window, left_out, select_core, select_where
 from metatoken.data.settings import LogSettings
 from metatoken.data.times import times
 from metatoken.errors import DataError
@@ -33,6 +33,12 @@ class Assembled:
     items: IdMap
     notes: tuple[str, ...] = field(default=())
     rows_read: int = 0
+
+
+def validates_last(settings: LogSettings) -> bool:
+    """Whether the last training row of each user is for validation, for want of rows of its own."""
+    by_file = settings.split == "files" and settings.validation_path is None
+    return by_file or (settings.split == "time" and settings.validation_from is None)
 
 
 def wanted_columns(settings: LogSettings) -> list[str]:
@@ -62,7 +68,7 @@ def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
     frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
     if settings.split == "ratio":
         frame = frame.with_columns(parts_by_ratio(frame, settings.validation_share, settings.test_share))
-    if settings.split == "files" and settings.validation_path is None:
+    if validates_last(settings):
         frame = frame.with_columns(last_validates(frame))
     frame = frame.select("user", "item", "order", pl.exclude("user", "item", "order"))
     return Assembled(frame, users, items, tuple(notes), rows_read)
@@ -87,13 +93,10 @@ def _dated(raw: RawTable, frame: pl.DataFrame, settings: LogSettings) -> tuple[p
     column = raw.column(str(settings.time), "time")
     values = times(raw, column.name, settings.time_format, settings.time_zone)
     data = [values.alias("timestamp")]
-    if settings.split == "time":
-        borders = [
-            boundary(str(getattr(settings, name)), values, column, settings, name)
-            for name in ("validation_from", "test_from")
-        ]
-        data.append(parts_by_time(values, *borders))
     mask = in_window(values, column, settings)
+    if settings.split == "time" and (mask is None or mask.any()):
+        counted = values if mask is None else values.filter(mask)
+        data.append(parts_by_time(values, *borders(counted, column, settings)))
     # Behind the ids, before ratings and texts.
     frame = frame.with_columns(data).select("user", "item", "timestamp", pl.exclude("user", "item", "timestamp"))
     if mask is None:

@@ -24,6 +24,7 @@ LEANING = 0.6
 # Fewer neighbours than this say nothing about order.
 ENOUGH = 50
 MANY_TIES = 0.1
+LISTS = r"^\s*(\[.*[,\"'].*\]|\(.*,.*\)|\{.*[:,].*\})\s*$"  # of JSON or Python, with several values or quotes
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def audit(log: Interactions) -> AuditReport:
     )
     odd = [] if times is None or len(log) == 0 else suspicious(log.frame["timestamp"])
     short = "nothing that is held out" if parted else f"fewer than {SHORTEST} interactions"
-    report.warnings.extend([*odd, *_order_warnings(report), *_count_warnings(report, short)])
+    lists = [*_list_warnings("user", log.users), *_list_warnings("item", log.items)]
+    report.warnings.extend([*odd, *lists, *_order_warnings(report), *_count_warnings(report, short)])
     return report
 
 
@@ -123,6 +125,17 @@ def _strongest_order(
     run = log.frame.select(pl.struct("user", "part").rle_id() if parted else "user").to_series().to_numpy()
     orders = [_order(run, rank[log.frame["item"].to_numpy()], times) for rank in _id_ranks(log.items)]
     return max(orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5))
+
+
+def _list_warnings(kind: str, ids: IdMap) -> Iterator[str]:
+    """A word of ids that are written like a list or an object of several."""
+    raw = pl.Series(ids.raw, dtype=pl.String)
+    lists = raw.filter(raw.str.contains(LISTS))
+    if len(lists):
+        yield (
+            f"{len(lists):,} of {len(raw):,} {kind} ids, e.g. {lists[0][:60]}, look like lists or objects; each counts "
+            "as one id. Write one id a row."
+        )
 
 
 def _id_ranks(ids: IdMap) -> list[NDArray[np.int64]]:

@@ -224,6 +224,19 @@ def read_lines(path: str | Path, form: str, dialect: Dialect | None = None) -> R
     return joined(Path(path), parts)
 
 
+def _reject_other_marks(path: Path, frame: pl.DataFrame, form: str) -> None:
+    """Refuses lines whose ids are parted by more than blanks: the marks would become parts of the ids."""
+    for mark, name in {",": "commas", ";": "semicolons", "|": "bars"}.items():
+        ended = rf"(\S+\{mark}\s+)+[^\s{mark}]+$"  # all ids but the last, the user's among them or not
+        rows = frame["text"].str.contains(rf"^(\S+\s+)?{ended}")
+        _reject(path, frame, rows, f'ids end in {name}; say separator: "{mark}"')
+        joined = frame["text"].str.contains(rf"^\S+\s+\S+\{mark}\S+$")
+        if form == "sequences" and joined.all():
+            _reject(
+                path, frame, joined, f"the items of each user are one word, joined by {name}; put blanks in their place"
+            )
+
+
 def _read_one_of_lines(path: Path, form: str, how: Dialect, session: str) -> RawTable:
     frame = pl.DataFrame({"text": decode(path, read_bytes(path), how.encoding).split("\n")})
     frame = frame.with_row_index("line", offset=1)
@@ -234,8 +247,7 @@ def _read_one_of_lines(path: Path, form: str, how: Dialect, session: str) -> Raw
         words = pl.col("text").str.split(how.separator).list.eval(pl.element().str.strip_chars())
     frame = frame.select("line", "text", words.alias("words"))
     if how.separator is None:
-        commas = frame["text"].str.contains(r"^(\S+,\s+)+[^\s,]+$")  # all ids but the last
-        _reject(path, frame, commas, 'ids end in commas; say separator: ","')
+        _reject_other_marks(path, frame, form)
     count = frame["words"].list.len()
     if form == "pairs":
         _reject(path, frame, count != 2, "expected 'user item' separated by a blank")

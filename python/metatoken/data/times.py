@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,8 @@ FIRST_YEAR = 1000  # below it, a year of four digits was two digits
 # Seconds since 1970 have ten digits, finer units three more each.
 UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 0.0}
 EARLY = 1e8  # seconds since 1970: numbers below, which is 1973, are counters or ranks
-SENSIBLE = (315532800.0, 4102444800.0)  # 1980 and 2100, in seconds since 1970
+YEARS = (1980, 2100)  # of a log
+SENSIBLE = (315532800.0, 4102444800.0)  # the same, in seconds since 1970
 A_SECOND = {"nanoseconds": 10**9, "microseconds": 10**6, "milliseconds": 1000, "seconds": 1}
 
 
@@ -66,8 +68,18 @@ def unit_of(values: pl.Series) -> str:
     return next(unit for unit, least in UNITS.items() if middle >= least)
 
 
+def as_date(value: float) -> str:
+    """A time as a person reads it, to the second in UTC, where it counts from 1970 in any unit; else the number."""
+    unit = next(unit for unit, least in UNITS.items() if abs(value) >= least)
+    seconds = value / A_SECOND[unit]
+    if not SENSIBLE[0] <= seconds < SENSIBLE[1]:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def suspicious(values: pl.Series) -> Iterator[str]:
     """What looks wrong about times that count from 1970, a sentence each: other units, and years that no log has."""
+    yield from _odd_numbers(values)
     unit = unit_of(values)
     seconds = values.cast(pl.Float64) / A_SECOND[unit]
     if abs(float(seconds.median() or 0)) < EARLY:  # type: ignore[arg-type]
@@ -83,6 +95,23 @@ def suspicious(values: pl.Series) -> Iterator[str]:
     ):
         if rows.any():
             yield f"{int(rows.sum()):,} of {len(values):,} times, e.g. {values[int(rows.arg_max() or 0)]}, {said}."
+
+
+def _odd_numbers(values: pl.Series) -> Iterator[str]:
+    """What looks wrong about numbers that are no unix times, or more than a float tells apart."""
+    if values.dtype == pl.Float64 and (large := int((values.abs() >= EXACT).sum())):
+        yield f"{large:,} times are larger than a float tells apart (2^53); write them as whole numbers."
+    if len(values) < 3 or not values.dtype.is_integer():
+        return
+    first, last = values // 10_000, values % 10_000
+    if (
+        first.is_between(*YEARS).all()
+        and (last // 100).is_between(1, 12).all()
+        and (last % 100).is_between(1, 31).all()
+    ):
+        yield f"All times look like dates, e.g. {values[0]}, and count as seconds since 1970; say time_format: %Y%m%d."
+    elif last.is_between(*YEARS).all() and first.is_between(101, 3112).all():
+        yield f"All times look like dates, e.g. {values[0]:08}, whose order is another; say time_format: %d%m%Y or so."
 
 
 def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: str | None) -> float:
@@ -112,7 +141,10 @@ def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: st
 
 def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
     text = raw.str.strip_chars() if raw.dtype == pl.String else raw
-    if raw.dtype == pl.String and not (whole := text.cast(pl.Int64, strict=False)).has_nulls():
+    if (
+        raw.dtype == pl.String
+        and not (whole := text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)).has_nulls()
+    ):
         return whole
     number = as_numbers(text, table.decimal)
     refuse(table, raw, ~number.is_finite().fill_null(False), "time", expected)

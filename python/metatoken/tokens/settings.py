@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal
 
-from metatoken.config import MOST, SettingError, Settings, setting
+from metatoken.config import MOST, SettingError, Settings, setting, shown
 
 Levels = Literal["auto"] | tuple[int, ...]
 Method = Literal["residual", "tree", "flat+rank"]
@@ -41,9 +41,9 @@ def parse_levels(value: Any) -> Levels:
         sizes = []
     whole = all(isinstance(size, Integral) for size in sizes) and not any(isinstance(size, bool) for size in sizes)
     if not sizes or not whole or min(sizes) < 1:
-        raise ValueError(f'expected "auto" or sizes of at least 1 such as [256, 64] or "256,64", got {value!r}')
+        raise ValueError(f'expected "auto" or sizes of at least 1 such as [256, 64] or "256,64", got {shown(value)}')
     if max(sizes) > MOST:
-        raise ValueError(f"expected sizes of at most {MOST}, got {max(sizes)}")
+        raise ValueError(f"expected sizes of at most {MOST}, got {shown(max(sizes))}")
     if len(sizes) > MOST_LEVELS:
         raise ValueError(f"expected at most {MOST_LEVELS} levels (a to z), got {len(sizes)}")
     return tuple(int(size) for size in sizes)
@@ -111,7 +111,11 @@ class TokenSettings(Settings):
     )
     dynamic_window: bool = setting(True, "Draw the reach of each position from 1 to the window.", group=WALKS)
     blocks: int | None = setting(
-        None, "Blocks of nodes that train apart, by default from their number; changes the result.", ge=1, group=WALKS
+        None,
+        "Blocks of nodes that train apart, by default from their number; changes the result.",
+        ge=1,
+        le=64,
+        group=WALKS,
     )
     cold: Cold = setting("none", "neighbours: their vectors are those of what they share; none.", group=COLD)
     min_edges: int = setting(0, "Ids with fewer training edges count as cold, too.", ge=0, size=False, group=COLD)

@@ -165,6 +165,8 @@ def _codes_array(argument: str, codes: Any) -> NDArray[np.int32]:
     array = np.asarray(codes)
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise ArgumentError(argument, f"expected integers [rows, levels], got {array.dtype} of shape {array.shape}")
+    if array.size and not -(1 << 31) <= array.min() <= array.max() < 1 << 31:  # wrapped, they would be other codes
+        raise ArgumentError(argument, f"expected codes of at most 31 bits, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int32)
 
 

@@ -19,7 +19,7 @@ from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
 from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
-from metatoken.tokens.vectors.matrix import check_range, read_matrix
+from metatoken.tokens.vectors.matrix import read_matrix
 
 __all__ = [
     "ClusterReport",
@@ -76,8 +76,6 @@ def fit(
     _check_integer("seed", seed, 0)
     check_words(threads=threads)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
-    if chosen.metric == "euclidean":
-        check_range(rows, fitted=True)
     check_memory("levels", sum(sizes) * rows.shape[1] * rows.itemsize)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
         rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, chosen.sample,

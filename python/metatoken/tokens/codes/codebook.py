@@ -14,7 +14,7 @@ from metatoken._core import codes as _codes
 from metatoken.config import check_words
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.tokens.settings import Method, Metric
-from metatoken.tokens.vectors.matrix import Matrix, check_range, read_matrix
+from metatoken.tokens.vectors.matrix import Matrix, read_matrix
 
 Progress = Callable[[int, int], None]
 Vectors = ArrayLike | str | os.PathLike[str] | Matrix
@@ -114,8 +114,6 @@ class Codebook:
     def _block(
         self, block: NDArray[np.float32], begin: int, threads: int | None, progress: Progress | None
     ) -> NDArray[np.int32]:
-        if self.metric == "euclidean":
-            check_range(block, fitted=False)
         try:
             return _codes.assign(block, list(self.centroids), self.metric, threads, None, progress)
         except ArgumentError:

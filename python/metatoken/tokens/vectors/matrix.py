@@ -7,7 +7,6 @@ one behind the other are used where they are, also in a mapped file; anything el
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ Part = NDArray[Any]
 
 BLOCK = 1 << 22
 """Values that are converted at a time: 16 MiB as float32."""
-SMALLEST, LARGEST = 1e-15, 1e15
-"""Within these the squares of values, and sums of them, are ordinary float32 numbers."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +93,6 @@ def read_matrix(x: Any, column: str | None = None) -> Matrix:
         hint = "a torch tensor must be on the CPU, detached, and of a type that NumPy has: x.detach().cpu().float()"
         raise ArgumentError("x", f"cannot be read as an array ({error}); {hint}") from error
     return _array(array)
-
-
-def check_range(rows: NDArray[np.float32], *, fitted: bool) -> None:
-    """Refuses rows whose squares float32 cannot hold, or, where they are to be fitted, cannot tell from zero.
-
-    NaN and infinity are left to the core, which names the row.
-
-    Raises:
-        ArgumentError: See above; it says by what to multiply.
-    """
-    largest = float(max(rows.max(initial=0.0), -rows.min(initial=0.0)))
-    if LARGEST < largest < math.inf or (fitted and 0.0 < largest < SMALLEST):
-        power = -math.floor(math.log10(largest))
-        said = f"expected the largest value to be within {SMALLEST:g} and {LARGEST:g}, got {largest:g}"
-        raise ArgumentError("x", f"{said}, whose square float32 cannot hold; multiply the vectors by 1e{power}")
 
 
 def _array(array: NDArray[Any]) -> Matrix:
