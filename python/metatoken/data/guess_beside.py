@@ -23,7 +23,7 @@ HELD_OUT = {"test_path": ("test", "testing"), "validation_path": ("validation", 
 
 
 def items_beside(found: Guess, table: RawTable) -> None:
-    """Adds a table in the folder of a log, `table`, that has titles or categories of most of its items, one row each."""
+    """Adds the table beside a log, `table`, that has titles or categories of most of its items, one row each."""
     if "items" in found.settings:
         return
     path = Path(found.settings["path"])
