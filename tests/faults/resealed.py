@@ -58,8 +58,8 @@ def _use(base: Path, name: str, change: Callable[[Path], None]) -> None:
     for part in PARTS:
         _seal(copy / part)
     users = (base / "users.txt").read_text().split()[:5]
-    for answer in Recommender.load(copy).recommend_many(users, k=3):
-        assert all(math.isfinite(one.score) for one in answer.items), "a score is no number"
+    for answer in Recommender.load(copy).recommend_many(users, k=3).values():
+        assert all(math.isfinite(one.score) for one in answer), "a score is no number"
 
 
 def _seal(folder: Path) -> None:
