@@ -13,6 +13,10 @@ import sys
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metatoken.data import Split
 
 Row = dict[str, str]
 ODD = {"emoji😀373", "c,523", 'x"390"'}  # the history that newcomer.sh asks with
@@ -45,8 +49,9 @@ def quickstart(printed: str) -> None:
 def looked(path: str, log: str) -> None:
     """What `inspect --json` said of the log."""
     said, rows = json.loads(Path(path).read_text(encoding="utf-8")), rows_of(log)
-    columns = {name: said["data"].get(name) for name in ("user", "item", "time", "rating")}
-    same("columns", columns, {"user": "customer", "item": "product", "time": "when", "rating": "stars"})
+    columns = {"user": "customer", "item": "product", "time": "when", "rating": "stars"}
+    columns |= {"items": "products.csv", "item_id": "product_id", "categories": "category"}
+    same("columns", {name: said["data"].get(name) for name in columns}, columns)
     facts, known = said["facts"], histories(rows)
     same("rows, users, items", [facts[name] for name in ("rows", "users", "items")],
          [len(rows), len(known), len({row["product"].strip() for row in rows})])  # fmt: skip
@@ -74,14 +79,25 @@ def latin(text: str) -> str:
     return text.encode("latin-1", "backslashreplace").decode("latin-1")
 
 
+def split_of(folder: str) -> Split:
+    """What a run learned from and what it held out, as its commands read it."""
+    from metatoken import Vocabulary
+    from metatoken.data.split import hold_out
+    from metatoken.run import RunFolder
+
+    at = RunFolder(folder)
+    config, vocabulary = at.load_config(), Vocabulary.load(at.vocabulary)
+    split = hold_out(at.read_history(vocabulary), config.needs, config.seed, config.data.split)
+    same("what its tokens were learned from", split.train.edges_checksum(), vocabulary.learned_from)
+    return split
+
+
 def run(folder: str, log: str, how: str = "") -> None:
     """The items that a run held out, and its metrics, recomputed."""
-    from metatoken.run import load_run
-
-    loaded, known = load_run(folder), histories(rows_of(log))
+    split, known = split_of(folder), histories(rows_of(log))
     if how == "translated":
         known = {latin(user): [latin(item) for item in items] for user, items in known.items()}
-    split, users, items = loaded.split, loaded.split.log.users.raw, loaded.split.log.items.raw
+    users, items = split.log.users.raw, split.log.items.raw
     same("users and items", (len(users), len(items)), (len(known), len({one for row in known.values() for one in row})))
     for part, back in (("test", 1), ("validation", 2)):
         targets = split.targets(part)  # type: ignore[arg-type]
@@ -169,9 +185,7 @@ def understood(config: str) -> None:
 
 def ratings(folder: str, log: str) -> None:
     """How many ratings there were to learn from, and where they stand."""
-    from metatoken.run import load_run
-
-    log_read = load_run(folder).split.log
+    log_read = split_of(folder).log
     frame = log_read.frame.filter(log_read.frame["rating"].is_not_null())
     users, items = log_read.users.column(frame["user"]), log_read.items.column(frame["item"])
     found = sorted(zip(users, items, frame["rating"].to_list(), strict=True))
@@ -181,9 +195,12 @@ def ratings(folder: str, log: str) -> None:
 
 def prices(folder: str, products: str) -> None:
     """Prices of the items of a run, which other files have as text with a comma."""
-    from metatoken.run import load_run
+    from metatoken import Vocabulary
+    from metatoken.data.catalogue import Catalogue
+    from metatoken.run import RunFolder
 
-    frame = load_run(folder).catalogue.frame
+    at = RunFolder(folder)
+    frame = Catalogue.load(at.items, Vocabulary.load(at.vocabulary).items).frame
     found, known = dict(frame.select("item", "price").drop_nulls().iter_rows()), set(frame["item"])
     rows = [(latin(row["product_id"]), row["price"]) for row in rows_of(products) if row["price"]]
     same("prices", found, {item: float(price) for item, price in rows if item in known})

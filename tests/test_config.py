@@ -132,7 +132,11 @@ def test_a_new_field_is_an_argument_a_key_and_an_option() -> None:
     ("section", "function", "names"),
     [
         (TextTableSettings, read_texts, ()),
-        (TrainerSettings, TaskDataModule, ("batch_size", "direct_share", "validation_users", "mixing_temperature")),
+        (
+            TrainerSettings,
+            TaskDataModule,
+            ("batch_size", "direct_share", "walk_share", "validation_users", "mixing_temperature"),
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -15,6 +15,7 @@ from metatoken.cli.app import main
 from metatoken.config import Settings
 from metatoken.data.interactions import read_log
 from metatoken.data.settings import LogSettings
+from metatoken.data.split import split_log
 from metatoken.run.config import Config, load_config
 
 ROWS = 12
@@ -87,6 +88,25 @@ def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFix
             {"user": "visitorid", "item": "itemid", "time": "timestamp"},
         ),
         (
+            "l.tsv", '"user"\t"item"\t"rating"\n"u"\t"a"\t4\n', {"quote": '"', "rating": "rating"},
+        ),
+        (
+            "l.csv", "CustomerID,StockCode,InvoiceDate\n12.0,8A,2010-12-01\n,8B,2010-12-13\n13.0, ,2010-12-13\n1,8,\n",
+            {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate",
+             "where": "CustomerID is not null and StockCode is not null and InvoiceDate is not null"},
+        ),
+        (
+            "l.tsv", "u1\t2009-05-04T23:08:57Z\tf1b1\tDeep Dish\nu1\t2009-05-04T13:54:10Z\ta7f7\t坂本龍一\n",
+            {"columns": ["user", "time", "item", "column4"], "time": "time"},
+        ),
+        ("l.csv", "t_dat,customer_id,article_id,price\n2018-09-20,0a,066,0.05\n",
+         {"user": "customer_id", "item": "article_id", "time": "t_dat"}),
+        (
+            "l.csv", "Kunde;Artikel;Datum;Bewertung\nK1;A1;31.01.2024;4,5\nK2;A2;01.02.2024;3,5\n",
+            {"separator": ";", "user": "Kunde", "item": "Artikel", "time": "Datum", "time_format": "%d.%m.%Y",
+             "rating": "Bewertung", "decimal": ","},
+        ),
+        (
             "l.csv", "session_id,asin,date\nu,a,20240131\nu,b,20240201\n",
             {"user": "session_id", "item": "asin", "time": "date", "time_format": "%Y%m%d"},
         ),
@@ -153,11 +173,101 @@ def test_an_item_table_of_another_form(tmp_path: Path, capsys: pytest.CaptureFix
         assert load_config(tmp_path / "d.yaml").data.decimal == mark
 
 
+LOGS = {
+    "log.csv": "user,item\nu,1\nu,2\nv,1\n",
+    "user_sequence.txt": "u 1 2\nv 1\n",
+    "log.jsonl": '{"user":"u","item":1}\n{"user":"u","item":2}\n{"user":"v","item":1}\n',
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_item_table_beside_a_log_is_found(tmp_path: Path, name: str) -> None:
+    path, config = tmp_path / name, tmp_path / "c.yaml"
+    path.write_text(LOGS[name], encoding="utf-8")
+    others = {
+        "features.csv": "item_id,weight\n1,3\n2,4\n",  # neither titles nor categories
+        "few.csv": "item,title\n3,a\n4,b\n",  # of other items
+        "february.csv": "user,item,title\nw,1,a\nw,2,b\n",  # a log of another month
+        "twice.csv": "item,title\n1,a\n1,b\n2,c\n",  # no table with a row for each item
+        "zip.tsv": "PK\x03\x04",
+        "tags.tsv": "asin\ttags\n1\tx|y\n2\tz\n",
+    }
+    for other, text in others.items():
+        (tmp_path / other).write_text(text, encoding="utf-8")
+
+    def found() -> LogSettings:
+        assert inspect(path, "--write", config, "--overwrite") == 0
+        assert read_log(load_config(config).data).item_table is not None
+        return load_config(config).data
+
+    data = found()
+    assert (data.items, data.item_id, data.title, data.categories) == (tmp_path / "tags.tsv", "asin", None, "tags")
+    (tmp_path / "wares.csv").write_text("nr;name;genres\n1;Tisch;x\n2;Stuhl;y\n3;Bank;z\n", encoding="utf-8")
+    data = found()
+    assert (data.items, data.item_id, data.title, data.categories) == (tmp_path / "wares.csv", "nr", "name", "genres")
+    assert data.items_separator == ";"
+    assert inspect(path, "--items", tmp_path / "tags.tsv", "--write", config, "--overwrite") == 0
+    assert load_config(config).data.items == tmp_path / "tags.tsv"
+    for number in range(30):  # a folder of parts, of which one may be large
+        (tmp_path / f"part-{number}.csv").write_text("a\n", encoding="utf-8")
+    assert inspect(path, "--write", config, "--overwrite") == 0
+    assert load_config(config).data.items is None
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "text", "later"),
+    [
+        ("train.txt", "test.txt", "u a b c\nv a b\n", "u d a\nv c\n"),
+        ("shop_train.csv", "shop_test.csv", "user,item\nu,a\nu,b\nu,c\nv,a\nv,b\n", "user,item\nu,d\nu,a\nv,c\n"),
+    ],
+)
+def test_files_that_others_held_out_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], train: str, test: str, text: str, later: str
+) -> None:
+    (tmp_path / train).write_text(text, encoding="utf-8")
+    (tmp_path / test).write_text("wholly\nother\n", encoding="utf-8")
+    (tmp_path / "trained.txt").write_text(text, encoding="utf-8")  # another word
+
+    def split(path: Path) -> tuple[str, Path | None, Path | None]:
+        assert inspect(path, "--write", tmp_path / "c.yaml", "--overwrite") == 0
+        data = load_config(tmp_path / "c.yaml").data
+        return data.split, data.test_path, data.validation_path
+
+    assert split(tmp_path / train) == ("leave-last-out", None, None)
+    (tmp_path / test).write_text(later, encoding="utf-8")
+    assert split(tmp_path / train) == ("files", tmp_path / test, None)
+    held = split_log(read_log(load_config(tmp_path / "c.yaml").data), "files")
+    assert [held.log.items.raw[item] for item in held.test.items] == ["d", "c"]
+    assert [held.log.items.raw[item] for item in held.validation.items] == ["c", "b"]
+    capsys.readouterr()
+    assert inspect(tmp_path / train, "--json") == 0
+    # Those of leave-last-one-out would be a, which u had before, and c.
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert any(one.startswith("2 of 2 test targets (100.0%) are items that never") for one in warnings)
+    (tmp_path / test.replace("test", "valid")).write_text(later, encoding="utf-8")
+    assert split(tmp_path / train)[2] == tmp_path / test.replace("test", "valid")
+    assert inspect(tmp_path / train, "--split", "none", "--write", tmp_path / "d.yaml") == 0
+    assert load_config(tmp_path / "d.yaml").data.test_path is None
+    assert split(tmp_path / "trained.txt")[0] == "leave-last-out"
+
+
+def test_warnings_stay_with_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("u a b\nv a\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.txt", "--write", tmp_path / "c.yaml") == 0
+    assert "\n# - 2 of 2 users have fewer than 3 interactions" in (tmp_path / "c.yaml").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "l.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     assert inspect(tmp_path / "l.csv") == 2
     assert "which column holds users? Say --user; the columns are 'a', 'b'" in capsys.readouterr().err
     assert inspect(tmp_path / "l.csv", "--user", "a", "--item", "b") == 0
+    (tmp_path / "l.csv").write_text("sep=;\nuser;item\nu;a\n", encoding="utf-8")
+    assert inspect(tmp_path / "l.csv") == 2
+    assert "l.csv:1: the first line is Excel's: remove it, and say separator: ';'" in capsys.readouterr().err
+    (tmp_path / "movies.csv").write_text("movieId,genres\n1,a|b\n", encoding="utf-8")
+    assert inspect(tmp_path / "movies.csv") == 2
+    assert "'movieId', 'genres'; a table about items goes with the log, as --items" in capsys.readouterr().err
 
 
 def test_dates_that_can_be_read_in_two_ways_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

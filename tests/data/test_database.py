@@ -100,6 +100,8 @@ def test_types_of_duckdb(tmp_path: Path) -> None:
     assert (log.frame["rating"][0], log.frame["timestamp"][0]) == (4.5, 1704161045)
     with pytest.raises(DataError, match="the query gives two columns 'a'"):
         read_query(in_duckdb(tmp_path), "SELECT 1 AS a, 2 AS a")
+    with pytest.raises(DataError, match=r"a column is of a type that cannot be read .*; cast it in the query"):
+        read_query(in_duckdb(tmp_path), "SELECT 1 AS a, INTERVAL 3 DAYS AS b")
 
 
 def failing() -> Iterator[pl.DataFrame]:
@@ -124,6 +126,16 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_postgresql_writes_whole_tables(server: str) -> None:
     check_transaction(server)
+
+
+def test_decimal_commas_of_a_database(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "log.db") as base:
+        base.execute("CREATE TABLE log (user, item, stars, at)")
+        base.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", [(1, "x", "4,5", "2,5"), (1, "y", None, "1")])
+    base.close()
+    named = {"rating": "stars", "time": "at", "decimal": ","}
+    log = Interactions.read(uri=f"sqlite:///{tmp_path / 'log.db'}", query="SELECT * FROM log", **named)
+    assert (log.frame["rating"].to_list(), log.frame["timestamp"].to_list()) == ([None, 4.5], [1.0, 2.5])
 
 
 def test_a_column_of_sqlite_may_hold_several_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

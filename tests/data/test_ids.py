@@ -1,7 +1,11 @@
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metatoken.data import IdMap
+from metatoken.data.ids import encode
 from metatoken.errors import ArgumentError, UnknownIdError
 
 
@@ -27,3 +31,15 @@ def test_unknown_ids_are_named():
 def test_ids_must_be_distinct_text(raw, message):
     with pytest.raises(ArgumentError, match=message):
         IdMap(raw)
+
+
+NUMBERS = st.integers(-9, 300) | st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(NUMBERS.map(str), min_size=1), st.lists(st.sampled_from(["007", "+7", "-0", "1e5", "7.0", "x", "٣"])))
+def test_encoding_is_that_of_a_dictionary(numbers, others):
+    for raw in (numbers, numbers + others, others + numbers):
+        ids, rows = encode(pl.Series(raw), "item")
+        assert ids.raw == tuple(sorted(set(raw)))
+        assert rows.dtype == np.int32
+        assert [ids.raw[row] for row in rows] == raw

@@ -182,7 +182,7 @@ def test_order_is_that_of_a_plain_sort() -> None:
         ({"test_path": "t.csv"}, "test_path: is for split files"),
         ({"split": "files", "test_path": "t.csv"}, "split: files names files; of a table in memory"),
         ({"since": "2024"}, "since: is about times; name their column with time"),
-        ({"split": "time", "time": "time"}, "validation_from: is needed for split time"),
+        ({"split": "time"}, "split: time needs the column of times"),
         ({"test_from": "2024-01-01", "time": "time"}, "test_from: is for split time"),
         ({"split": "part"}, "part: goes with split part"),
         ({"part": "event"}, "part: goes with split part"),
@@ -211,6 +211,16 @@ def test_columns_of_mixed_types_become_text() -> None:
     log = Interactions.from_frame(frame, rating="r")
     assert (log.users.raw, log.items.raw) == (("1", "2", "u"), ("7", "a", "b"))
     assert log.frame["rating"].null_count() == 2
+
+
+def test_numbers_of_other_marks_and_units_in_memory() -> None:
+    log = Interactions.from_frame({"user": ["u"], "item": ["a"], "r": ["4,5"]}, rating="r", decimal=",")
+    assert log.frame["rating"].to_list() == [4.5]
+    for unit in ("s", "m", "h", "D", "ms", "ns"):
+        times = np.array(["2024-01-31"], dtype=f"datetime64[{unit}]")
+        assert Interactions.from_arrays(["u"], ["a"], times=times).frame["timestamp"].to_list() == [1706659200]
+    with pytest.raises(ArgumentError, match="'item' stands twice; rename one"):
+        Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"]))
 
 
 def test_tables_of_other_libraries_with_columns_of_other_kinds() -> None:

@@ -31,6 +31,7 @@ def test_document_is_json_with_plain_numbers():
     assert document["dataset"] == {"users": 3, "items": 4, "interactions": 12}
     assert document["rows"][1]["hr@1"] == pytest.approx(2 / 3)
     assert "repeated_targets" not in metrics_document("none", COUNTS, 0, 0.0, [])
+    assert metrics_document("time", COUNTS, 0, 0.0, [], new_targets=np.int64(3))["new_targets"] == 3
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,11 @@ def test_mean_and_std_over_seeds():
         ranking.mean_and_std([])
     with pytest.raises(ArgumentError):
         ranking.mean_and_std([{"hr@5": 0.1}, {"hr@10": 0.1}])
+
+
+def test_known_and_new_targets_apart():
+    found = {"hr@10": np.array([1.0, 0.0, 1.0, 0.0]), "ndcg@10": np.array([0.5, 0.0, 1.0, 0.0]), "mrr@10": np.ones(4)}
+    apart = ranking.by_novelty(found, np.array([False, True, True, True]))
+    assert apart == pytest.approx({"hr@10_known": 1, "hr@10_new": 1 / 3, "ndcg@10_known": 0.5, "ndcg@10_new": 1 / 3})
+    for alike in (None, np.zeros(4, dtype=bool), np.ones(4, dtype=bool)):
+        assert ranking.by_novelty(found, alike) == {}

@@ -55,6 +55,10 @@ def commands(base: Path) -> dict[str, Command]:
         "tokenize": Command((*tokenize, base / "fresh"), "fresh"),
         "tokenize --overwrite": Command((*tokenize, base / "vocabulary", "--overwrite"), "vocabulary"),
         "export": Command(("export", run, base / "exported", "--overwrite"), "exported"),
+        "extend": Command(("extend", run, base / "later.csv", "-o", base / "grown"), "grown"),
+        "extend --epochs": Command(
+            ("extend", run, base / "later.csv", "-o", base / "other", "--epochs", 1, "--overwrite"), "other"
+        ),
         "evaluate": Command(("evaluate", run, "--no-unseen"), "run"),
         "evaluate --export": Command(("evaluate", run, "--no-unseen", "--export", base / "plain"), "plain"),
         "compare --json": Command(("compare", run, base / "other", "--json", base / "table.json"), "table.json"),
@@ -92,8 +96,19 @@ def write_world(base: Path) -> None:
     """A log, a configuration, a list of users."""
     config = write_run_config(base, n_users=60, n_items=40, **TINY)
     lines = (base / "world" / "interactions.csv").read_text().splitlines()[1:]
+    header = (base / "world" / "interactions.csv").read_text().splitlines()[0].split(",")
+    newest = max(line.split(",")[header.index("timestamp")] for line in lines)
+    write_later(base / "later.csv", header, newest)
     (base / "users.txt").write_text("\n".join(sorted({line.split(",")[0] for line in lines})) + "\n")
     assert config.exists()
+
+
+def write_later(path: Path, header: list[str], newest: str) -> None:
+    """A log that comes later: known users take new items, new users known ones."""
+    rows = [("u0001", "later1"), ("u0002", "later1"), ("later", "p0001"), ("later", "p0002"), ("later", "later2")]
+    values = [{"user_id": user, "item_id": item, "timestamp": newest} for user, item in rows]
+    lines = [",".join(one.get(name, "") for name in header) for one in values]
+    path.write_text("\n".join([",".join(header), *lines]) + "\n")
 
 
 def copied(base: Path, folder: Path) -> Path:

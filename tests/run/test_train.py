@@ -74,7 +74,7 @@ def test_a_run_folder_holds_everything(trained_run: TrainedRun) -> None:
     assert checkpoint["epoch"] == 0
     log = trained_run.run.split.log
     history = pl.read_parquet(folder / "history.parquet")
-    assert history.columns == ["user", "item"]
+    assert history.columns == ["user", "item", "timestamp"]
     assert history["item"].to_list() == [log.items.raw[row] for row in log.frame["item"]]
 
 

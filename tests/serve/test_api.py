@@ -63,7 +63,7 @@ def test_a_single_request(client: TestClient, recommender: Recommender) -> None:
         response = client.post("/recommend", json=body)
         assert response.status_code == 200, response.text
         found, expected = response.json(), ask(body, recommender)
-        assert list(found) == ["user", "items", "unknown_history", "unknown_listed"]
+        assert list(found) == ["user", "items", "unknown_history", "unknown_listed", "version"]
         same(found, expected)
         assert found["user"] == body.get("user")
     assert found["unknown_history"] == ["lost"]

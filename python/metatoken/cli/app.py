@@ -17,19 +17,21 @@ from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
+from metatoken.cli.extend import extend
 from metatoken.cli.inspect import inspect
 from metatoken.cli.interrupts import interruptible
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.recommend import recommend
 from metatoken.cli.serve import serve
+from metatoken.cli.split import split
 from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, inspect, config, tokenize, text_vectors, train, baseline, evaluate, compare, recommend, answer, serve,
-    export, doctor,
+    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, baseline, evaluate, compare, recommend,
+    answer, serve, export, doctor,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

@@ -42,8 +42,9 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         log = read_log(about)
         rows(log.rows_read)
     raw = _columns(about, guess.others.get("event"))
-    facts = overview(log, raw.pop("event", None))
-    warnings = [*suspicions(guess, raw), *audit(log).warnings]
+    report = audit(log)
+    facts = overview(log, report, raw.pop("event", None))
+    warnings = [*suspicions(guess, raw), *report.warnings]
     if as_json:
         understood = {name: str(value) if isinstance(value, Path) else value for name, value in guess.settings.items()}
         print(
@@ -53,7 +54,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         _print(guess, [*facts, *(("note", note) for note in log.notes)], warnings)
     if write is not None:
         with atomic_file(write) as work:
-            work.write_text(configuration(guess, log), encoding="utf-8")
+            work.write_text(configuration(guess, log, warnings), encoding="utf-8")
         if not as_json:
             print(f"\nwritten to {write}; next: metatoken train {write}")
     elif not as_json:

@@ -49,6 +49,7 @@ def log_fields(fields: dict[str, Any]) -> dict[str, Any]:
 def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSettings]:
     """Reads a log, says what was left out and what looks wrong in it, and splits it."""
     from metatoken.data.auditing import audit
+    from metatoken.data.cuts import parts_overview, told
     from metatoken.data.interactions import read_log
     from metatoken.data.split import split_log
 
@@ -56,7 +57,7 @@ def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSett
     with reading() as rows:
         log = read_log(about)
         rows(log.rows_read)
-    for note in log.notes:
+    for note in (*log.notes, *told(parts_overview(log))):
         print(note, file=sys.stderr)
     for warning in audit(log).warnings:
         warn(warning)

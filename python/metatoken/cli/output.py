@@ -56,6 +56,8 @@ def check_output_file(option: str, out: Path | None, inputs: Mapping[str, Path |
 SIGNS = ("manifest.json", "history.parquet")  # of an artifact, and of a run of before there were manifests
 LONG = 1.0  # seconds after which reading a log is worth a word
 WIDE = 160  # columns that the whole table of metrics takes
+NOVEL = 26  # columns that hit rates of known and of new items add to it
+HIDDEN = ("ndcg@10_known", "ndcg@10_new")  # in the document alone
 NARROW = 190  # columns below which a comparison shows the main metrics
 PIPE = 200  # columns of what is no terminal
 CONTROL = {chr(code): f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -126,8 +128,10 @@ def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
     from metatoken.evaluate.metrics import LABELS, VERSUS, metrics_table
 
     console = make_console()
-    if console.width < WIDE:
-        main = (*LABELS[:-1], "hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", VERSUS)
+    rows = [{name: value for name, value in row.items() if name not in HIDDEN} for row in rows]
+    novel = any("hr@10_new" in row for row in rows)
+    if console.width < WIDE + novel * NOVEL:
+        main = (*LABELS[:-1], "hr@10", "ndcg@10", "hr@10_new", "rmse", "mae", "bleu4", "rouge1", VERSUS)
         rows = [{name: row[name] for name in main if name in row} for row in rows]
     # Ranking, ratings and texts have other columns, and a table each.
     kinds: dict[str, list[Mapping[str, Any]]] = {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.output import warn
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
 
     from metatoken.recommend import Recommender
     from metatoken.serve.limits import Limits
+    from metatoken.serve.versions import Versions
 
-limit_option, door_option = panel("Limits"), panel("Who may ask")
+limit_option, door_option, version_option = panel("Limits"), panel("Who may ask"), panel("New versions")
 AllowHost = Annotated[
     list[str] | None,
     door_option(help="Name under which clients know the server; repeatable. By default those of this machine alone, "
@@ -25,6 +29,16 @@ AllowHost = Annotated[
 TokenFile = Annotated[
     Path | None, door_option(help="File with a token that clients must send as Authorization: Bearer TOKEN.")
 ]
+Reload = Annotated[
+    bool,
+    version_option("--reload", help="On SIGHUP load what is at RUN by then, and serve it from then on; a run that "
+                                    "cannot be loaded is refused, and the old one goes on."),
+]  # fmt: skip
+ReloadTokenFile = Annotated[
+    Path | None,
+    version_option(help="File with a token; who sends it may ask for the same by POST /reload, and for a run beside "
+                        'RUN by {"run": NAME}.'),
+]  # fmt: skip
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not listened at)
 
@@ -47,33 +61,43 @@ def serve(
     connections: Annotated[int, limit_option(min=1, help="Open connections; one more gets 503.")] = 1000,
     allow_host: AllowHost = None,
     token_file: TokenFile = None,
+    reload: Reload = False,
+    reload_token_file: ReloadTokenFile = None,
 ) -> None:
     """Serves recommendations over HTTP, with a page to try them in a browser."""
     _check_extra()
-    from metatoken.recommend import Recommender
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits
+    from metatoken.serve.versions import Versions
 
     asked = {"requests": max_requests, "queue": queue, "batch": batch}
     limits = Limits(max_body, max_k, max_history, wait_ms=wait, timeout_s=timeout, **asked)
-    token, hosts = _token(token_file), _hosts(host, allow_host or [])
+    token, hosts = _token("--token-file", token_file), _hosts(host, allow_host or [])
+    reload_token = _token("--reload-token-file", reload_token_file)
+    if reload:
+        _outlive_hangups()
     listener = _listen(host, port)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    recommender = Recommender.load(run)
-    app = create_app(recommender, limits, hosts=hosts, token=token)
-    line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(recommender)}"
+    versions = Versions.of_run(run)
+    app = create_app(versions, limits, hosts=hosts, token=token, reload_token=reload_token)
+    line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(versions.current)}"
     with listener:
-        _run(app, limits, connections, listener, line)
+        _run(app, limits, connections, listener, line, versions if reload else None)
 
 
-def _run(app: Any, limits: Limits, connections: int, listener: socket.socket, line: str) -> None:
-    """Answers until a signal comes; says the line as soon as it does."""
+def _run(
+    app: Any, limits: Limits, connections: int, listener: socket.socket, line: str, versions: Versions | None
+) -> None:
+    """Answers until a signal comes; says the line as soon as it does. SIGHUP exchanges the versions that are given."""
+    import asyncio
+
     import uvicorn
 
     from metatoken.serve.deadline import with_deadline
+    from metatoken.serve.versions import Signals
 
     config = uvicorn.Config(
         app, log_level="warning", server_header=False, timeout_graceful_shutdown=int(limits.grace_s) + 1,
@@ -83,9 +107,19 @@ def _run(app: Any, limits: Limits, connections: int, listener: socket.socket, li
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            if versions is not None:
+                signals = Signals(versions, partial(print, flush=True), warn)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signals.ask)
             print(line, flush=True)  # only now does it answer
 
     Server(config).run(sockets=[listener])
+
+
+def _outlive_hangups() -> None:
+    """SIGHUP, which ends a program by default, is ignored until there is something to exchange."""
+    if not hasattr(signal, "SIGHUP"):
+        raise ArgumentError("--reload", "this system has no SIGHUP; use --reload-token-file")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _hosts(host: str, allowed: list[str]) -> tuple[str, ...]:
@@ -95,12 +129,12 @@ def _hosts(host: str, allowed: list[str]) -> tuple[str, ...]:
     return tuple(allowed) if allowed else () if host in ANYWHERE else (*LOCAL, host)
 
 
-def _token(file: Path | None) -> str | None:
+def _token(option: str, file: Path | None) -> str | None:
     if file is None:
         return None
     token = file.read_text(encoding="utf-8").strip()
     if not token or not token.isascii() or len(token.split()) > 1:
-        raise ArgumentError("--token-file", f"expected one token of printable ASCII characters in {file}")
+        raise ArgumentError(option, f"expected one token of printable ASCII characters in {file}")
     return token
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from metatoken.config import expect
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.parts import SHORTEST
-from metatoken.data.split import leave_last_out
+from metatoken.data.split import split_log
 from metatoken.data.times import suspicious
 
 # Neighbours in random order ascend half of the time. Above SORTED nothing but a sort explains the share; above
@@ -42,11 +43,11 @@ class AuditReport:
         ascending_neighbours: Share of consecutive, different items of a user in ascending order of their ids (as
             numbers where all ids are whole numbers, else as text); .5 by chance.
         ascending_ties: The same among neighbours with the same timestamp; None without times.
-        short_users: Users with fewer than three interactions, who can be trained on only.
+        short_users: Users of whom nothing is held out: by leave-last-one-out, those with fewer than three interactions.
         items_seen_once: Items with a single interaction.
-        cold_targets: Test targets of leave-last-one-out whose item is nowhere in train.
+        cold_targets: Test targets whose item is nowhere in train.
         repeated_targets: Test targets that are already in their user's history.
-        targets: Test targets of leave-last-one-out.
+        targets: Test targets of the split that the log was read for, else of leave-last-one-out.
         non_finite_ratings: Ratings that are NaN or infinite.
         warnings: What a person should know, one or two sentences each, the gravest first.
     """
@@ -80,30 +81,29 @@ class AuditReport:
 def audit(log: Interactions) -> AuditReport:
     """Check a log for what spoils training or measurement. Nothing is changed."""
     expect("log", log, Interactions)
+    parted = "part" in log.frame.columns
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()
     times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else None
-    repeats = ~log.frame.select(pl.struct("user", "item").is_first_distinct()).to_series().to_numpy()
+    pair = pl.Series(user.astype(np.int64) * log.n_items + item)
+    repeats = ~pair.is_first_distinct().to_numpy()
     per_user, per_item = np.bincount(user), np.bincount(item)
-    orders = [_order(user, rank[item], times) for rank in _id_ranks(log.items)]
-    ascending, tied_ascending, tied = max(
-        orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5)
-    )
-    split = leave_last_out(log)
+    ascending, tied_ascending, tied = _strongest_order(log, times, parted=parted)
+    split = split_log(log, "part" if parted else "leave-last-out")
     trained = np.bincount(split.train.frame["item"].to_numpy(), minlength=log.n_items)
     ratings = log.frame["rating"] if "rating" in log.frame.columns else pl.Series(dtype=pl.Float32)
-    columns = [name for name in log.frame.columns if name != "order"]
-    duplicates = len(log) - log.frame.select(columns).n_unique() if times is not None and len(log) else None
+    again = log.frame.drop("order").filter(pair.is_duplicated())  # the only rows that may have a copy
+    duplicates = again.height - again.n_unique() if times is not None and len(log) else None
     report = AuditReport(
         users=int((per_user > 0).sum()),
         items=int((per_item > 0).sum()),
         interactions=len(log),
         repeated_pairs=int(repeats.sum()),
-        users_with_repeats=len(np.unique(user[repeats])),
+        users_with_repeats=int(np.count_nonzero(np.bincount(user[repeats]))),
         duplicate_rows=duplicates,
         tied_neighbours=tied,
         ascending_neighbours=ascending,
         ascending_ties=tied_ascending,
-        short_users=int(((per_user > 0) & (per_user < SHORTEST)).sum()),
+        short_users=split.train_only_users,
         items_seen_once=int((per_item == 1).sum()),
         cold_targets=int((trained[split.test.items] == 0).sum()),
         repeated_targets=split.repeated_targets("test"),
@@ -111,9 +111,20 @@ def audit(log: Interactions) -> AuditReport:
         non_finite_ratings=int((~ratings.drop_nulls().is_finite()).sum()),
     )
     odd = [] if times is None or len(log) == 0 else suspicious(log.frame["timestamp"])
+    short = "nothing that is held out" if parted else f"fewer than {SHORTEST} interactions"
     lists = [*_list_warnings("user", log.users), *_list_warnings("item", log.items)]
-    report.warnings.extend([*odd, *lists, *_order_warnings(report), *_count_warnings(report)])
+    report.warnings.extend([*odd, *lists, *_order_warnings(report), *_count_warnings(report, short)])
     return report
+
+
+def _strongest_order(
+    log: Interactions, times: NDArray[np.generic] | None, *, parted: bool
+) -> tuple[float | None, float | None, float | None]:
+    """`_order` by text or by number, whichever is further from chance."""
+    # Where files of several parts were joined, each has an order of its own.
+    run = log.frame.select(pl.struct("user", "part").rle_id() if parted else "user").to_series().to_numpy()
+    orders = [_order(run, rank[log.frame["item"].to_numpy()], times) for rank in _id_ranks(log.items)]
+    return max(orders, key=lambda shares: abs((0.5 if shares[0] is None else shares[0]) - 0.5))
 
 
 def _list_warnings(kind: str, ids: IdMap) -> Iterator[str]:
@@ -136,7 +147,7 @@ def _id_ranks(ids: IdMap) -> list[NDArray[np.int64]]:
 
 
 def _order(
-    user: NDArray[np.int32], rank: NDArray[np.int64], times: NDArray[np.generic] | None
+    user: NDArray[np.integer[Any]], rank: NDArray[np.int64], times: NDArray[np.generic] | None
 ) -> tuple[float | None, float | None, float | None]:
     """Shares of neighbours that ascend by id, of tied neighbours that do, and of neighbours that are tied."""
     inside = user[1:] == user[:-1]
@@ -176,7 +187,7 @@ def _order_warnings(report: AuditReport) -> Iterator[str]:
         yield f"{text}{more}."
 
 
-def _count_warnings(report: AuditReport) -> Iterator[str]:
+def _count_warnings(report: AuditReport, short: str) -> Iterator[str]:
     if report.non_finite_ratings:
         yield f"{report.non_finite_ratings:,} ratings are not finite numbers; a model of ratings cannot be fitted."
     if report.duplicate_rows:
@@ -192,8 +203,7 @@ def _count_warnings(report: AuditReport) -> Iterator[str]:
         )
     if report.short_users:
         yield (
-            f"{report.short_users:,} of {report.users:,} users have fewer than {SHORTEST} interactions; "
-            "they are trained on, but not evaluated."
+            f"{report.short_users:,} of {report.users:,} users have {short}; they are trained on, but not evaluated."
         )
     if report.targets == 0:
         yield "No user has enough interactions to be held out, so nothing can be measured on this log."

@@ -67,6 +67,8 @@ class RawTable:
         hint = f"; did you mean {guess!r}?" if guess else ""
         if len(names) == 1 and (marks := [mark for mark in ";\t|," if mark in names[0]]):
             hint = f"; if {marks[0]!r} separates them, say separator: {marks[0]!r}"
+        if quotes := [mark for mark in "\"'" if f"{mark}{name}{mark}" in names]:
+            hint = f"; if the marks around names are no part of them, say quote: {quotes[0]!r}"
         if names and (told := re.fullmatch(r"sep=(.?)", names[0])):
             hint = f"; the first line is Excel's: remove it, and say separator: {told[1] or ','!r}"
         raise self.error(f"no column {name!r} for {argument}; the columns are {', '.join(map(repr, names))}{hint}")
@@ -96,9 +98,8 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
     text = raw.cast(pl.String).str.strip_chars()
-    bad = text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False)
-    if bad.any():
-        said = f"empty {argument} id in column {name!r}; give each row an id or remove the row"
+    if (bad := empty(raw, text)).any():
+        said = f"empty {argument} id in column {name!r}; give each row an id, or say where: {quoted(name)} is not null"
         raise table.error(said, int(bad.arg_max() or 0))
     if table.value_of is not None:
         for row in text.str.contains(r"^[\[{]").arg_true():
@@ -111,16 +112,23 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     return text
 
 
+def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:
+    """Which rows of a column have no value, given its text without surrounding blanks if that is known."""
+    if text is None:
+        text = raw.cast(pl.String, strict=False).str.strip_chars()
+    return text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False)
+
+
 def refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expected: str) -> None:
     """Raises the error of the first bad value, if there is one."""
     if bad.any():
         row = int(bad.arg_max() or 0)
         if argument == "time" and raw[row] in (None, ""):
-            raise table.error(f"time in column {raw.name!r} is empty; say where: {_quoted(raw.name)} is not null", row)
+            raise table.error(f"time in column {raw.name!r} is empty; say where: {quoted(raw.name)} is not null", row)
         raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """A column as a filter names it."""
     return name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`"
 

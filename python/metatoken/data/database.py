@@ -69,6 +69,9 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ArgumentError("uri", "needs a driver; install it: pip install 'metatoken[sql]'") from error
+    except pl.exceptions.PolarsError as error:
+        said = f"a column is of a type that cannot be read ({str(error).splitlines()[0][:80]}); cast it in the query"
+        raise DataError(said, uri) from error
     except Exception as error:  # each driver has a family of its own, found only where it is installed
         if type(error).__module__.split(".")[0] not in DRIVERS:
             raise

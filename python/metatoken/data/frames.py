@@ -35,6 +35,8 @@ def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> 
         if hasattr(table, "iloc") and hasattr(table, "columns"):
             # Column by column: one of mixed types, which Arrow refuses, costs the others nothing.
             used = _used(list(table.columns), wanted)
+            if twice := next((name for name in used if used.count(name) > 1), None):
+                raise ValueError(f"{twice!r} stands twice; rename one")
             return pl.DataFrame([_column(str(name), table[name]) for name in used])
         if isinstance(table, Mapping):
             return pl.DataFrame([_column(str(name), values) for name, values in table.items()])

@@ -13,37 +13,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metatoken.data.columns import RawTable, ratings
+import polars as pl
+
+from metatoken.data.columns import RawTable, empty, quoted, ratings
 from metatoken.data.files import decode, find_files, read_bytes, suffix_of
+from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items
-from metatoken.data.guess_times import guess_time
-from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_table
+from metatoken.data.guess_times import are_dates, guess_time
+from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, TABLES, read_lines, read_table
+from metatoken.data.roles import CATEGORIES, ROLES, TITLES, of_role, of_words
 from metatoken.data.settings import Dialect
+from metatoken.data.times import ISO
 from metatoken.errors import ArgumentError, DataError, MetatokenError
 
 LINES = 1000  # that decide about a separator
 MARKS = (",", "\t", ";", "|", "::")
-# Names of columns by what they hold, lower case without marks; the first that a log has is taken.
-ROLES = {
-    "user": (
-        "user userid useridx uid customer customerid customernumber client clientid member memberid visitor visitorid "
-        "reviewer reviewerid account accountid person buyer guest who author player subscriber session sessionid"
-    ),
-    "item": (
-        "item itemid iid product productid asin parentasin sku movie movieid article articleid track trackid song "
-        "songid artist artistid book bookid isbn business businessid place placeid location venue poi video game "
-        "what recipe stockcode productcode itemcode news newsid anime animeid hotel hotelid app appid course courseid"
-    ),
-    "time": (
-        "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat "
-        "invoicedate orderdate purchasedate reviewdate"
-    ),
-    "rating": "rating stars overall score rate ratings grade",
-    "review": "review reviewtext text comment body content",
-    "summary": "summary headline reviewsummary",
-    "explanation": "explanation",
-    "event": "event eventtype type action behavior behaviour activity interaction",
-}
 
 
 @dataclass
@@ -67,6 +51,10 @@ class Guess:
         if name not in self.settings:
             self.settings[name], self.reasons[name] = value, reason
 
+    def dialect(self) -> Dialect:
+        """How the log is written."""
+        return Dialect.read({name: value for name, value in self.settings.items() if name in Dialect.keys()})  # noqa: SIM118
+
 
 def guess_log(given: Mapping[str, Any]) -> Guess:
     """Settings with which a log can be read.
@@ -83,13 +71,17 @@ def guess_log(given: Mapping[str, Any]) -> Guess:
 
         if not given.get("query"):
             raise ArgumentError("query", "expected a query beside uri, such as select * from orders")
-        table: RawTable | None = read_query(given["uri"], given["query"])
+        table = read_query(given["uri"], given["query"])
     else:
         table = _guess_file(found, Path(given["path"]))
-    if table is not None:
+    if found.settings.get("format", "table") == "table":
         _guess_columns(found, table)
-        if "items" in found.settings:
-            guess_items(found, table, _dialect_of)
+        table = _without_gaps(found, table)
+    if "path" in given and Path(given["path"]).is_file():
+        held_out_beside(found, table)
+        items_beside(found, table, _dialect_of)
+    if "items" in found.settings:
+        guess_items(found, table, _dialect_of)
     return found
 
 
@@ -110,23 +102,26 @@ def _text_lines(found: Guess, path: Path) -> list[str]:
     if encoding != "utf-8":
         found.add("encoding", encoding, "not every byte is UTF-8")
     text = decode(path, data, found.settings.get("encoding", "utf-8"))
-    return [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError("the file is empty", path)
+    return lines
 
 
-def _guess_file(found: Guess, path: Path) -> RawTable | None:
-    """Format and dialect; the table, where it is one."""
+def _guess_file(found: Guess, path: Path) -> RawTable:
+    """Format and dialect; the table, of lines their users and items."""
     files = find_files(path, TABLES if path.is_dir() else ())
     suffix = suffix_of(files[0])
     if suffix not in (*PARQUET, *JSON_LINES):
         lines = _text_lines(found, files[0])
+        if told := re.fullmatch(r"sep=(.)", lines[0]):
+            raise DataError(f"the first line is Excel's: remove it, and say separator: {told[1]!r}", files[0], 1)
         is_table = _guess_separator(found, lines[:LINES], suffix) or _has_names(found, lines)
         if found.settings.get("format", "table") != "table" or not is_table:
             _guess_lines(found, lines)
-            return None
+            return read_lines(path, found.settings["format"], found.dialect())
         _guess_header(found, lines[:LINES], suffix)
-    known = Dialect.keys()
-    dialect = {name: value for name, value in found.settings.items() if name in known}
-    return read_table(path, None, Dialect.read(dialect))
+    return read_table(path, None, found.dialect())
 
 
 def _encoding(data: bytes) -> str:
@@ -176,7 +171,7 @@ def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
 def _has_names(found: Guess, lines: list[str]) -> bool:
     """Whether blanks divide a table: its first line names columns, and every line has as many words."""
     words = [line.split(" ") for line in lines[:LINES]]
-    named = all(_named(role, ROLES[role].split(), words[0]) for role in ("user", "item"))
+    named = all(of_role(role, words[0]) for role in ("user", "item"))
     if named and len({len(one) for one in words}) == 1 and len(words) > 1:
         found.add("separator", " ", "the first line names columns")
     return "separator" in found.settings
@@ -197,12 +192,23 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
     mark = found.settings.get("separator") or SEPARATORS[suffix]
     rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
     first = [name.strip() for name in rows[0]]
+    if mark == "\t" and all(re.fullmatch('".*"', cell) for cell in lines[0].split(mark)):
+        found.add("quote", '"', "names of columns stand in quotation marks")
     # pandas gives its index no name.
-    is_header = len(set(first)) == len(first) and all(first[1:]) and not any(_is_number(one) for one in first)
+    values = any(_is_number(one) or re.fullmatch(ISO, one) for one in first)
+    is_header = len(set(first)) == len(first) and all(first[1:]) and not values
     if is_header or "columns" in found.settings:
         return
-    names = ["user", "item", *(f"column{at}" for at in range(3, len(first) + 1))][: len(first)]
-    for at in range(2, len(first)):
+    names = [f"column{at}" for at in range(1, len(first) + 1)]
+    dates = [
+        at for at in range(len(first)) if all(len(row) > at and re.fullmatch(ISO, row[at].strip()) for row in rows)
+    ]
+    ids = [at for at in range(len(first)) if at not in dates][:2]
+    for at, name in [*zip(ids, ("user", "item"), strict=False), *((at, "time") for at in dates[:1])]:
+        names[at] = name
+    for at in range(len(first)):
+        if at in ids or at in dates:
+            continue
         numbers = [float(row[at]) for row in rows if len(row) > at and _is_number(row[at])]
         if numbers and min(numbers) >= 1e8:
             names[at] = "time" if "time" not in names else names[at]
@@ -218,13 +224,14 @@ def _is_number(text: str) -> bool:
 def _guess_columns(found: Guess, table: RawTable) -> None:
     names = list(table.names or table.frame.columns)
     taken = {found.settings[role] for role in ROLES if role in found.settings}
-    for role, words in ROLES.items():
+    for role in ROLES:
         if role in found.settings:
             continue
-        name = _named(role, words.split(), [one for one in names if one not in taken])
+        name = of_role(role, [one for one in names if one not in taken])
         if role in ("user", "item") and name is None:
+            hint = "; a table about items goes with the log, as --items" if _is_about_items(role, names) else ""
             known = ", ".join(map(repr, names))
-            raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}", table.path)
+            raise DataError(f"which column holds {role}s? Say --{role}; the columns are {known}{hint}", table.path)
         if name is None or (role == "rating" and not _are_ratings(found, table, name)):
             continue
         if role == "time" and not guess_time(found, table, name):
@@ -234,17 +241,26 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
             found.others[role] = name
         elif role not in ("user", "item") or name != role:
             found.add(role, name, "by its name")
+    if "time" not in found.settings:
+        dates = [name for name in names if name not in taken and are_dates(table, name)]
+        if len(dates) == 1:
+            found.add("time", dates[0], "its values are dates")
 
 
-def _named(role: str, words: list[str], names: list[str]) -> str | None:
-    """The column whose name is one of some words, or holds one that cannot be part of another word."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
-    exact = next((plain[word] for word in words if word in plain), None)
-    if role == "rating":
-        longer = (name for key, name in plain.items() if re.search(r"^(?!avg|average|mean).*ratings?$", key))
-        return exact or next(longer, None)
-    longer = (name for key, name in plain.items() if any(len(word) > 3 and key.startswith(word) for word in words))
-    return exact or (next(longer, None) if role in ("user", "item", "time") else None)
+def _without_gaps(found: Guess, table: RawTable) -> RawTable:
+    """The rows with a user, an item and a time; where some have none, a filter leaves them out."""
+    used = [found.settings.get(role, default) for role, default in (("user", "user"), ("item", "item"), ("time", None))]
+    gaps = {name: mask for name in used if name is not None and (mask := empty(table.column(name, "where"))).any()}
+    if gaps:
+        said = ", ".join(f"{mask.sum():,} rows have no {name}" for name, mask in gaps.items())
+        found.add("where", " and ".join(f"{quoted(name)} is not null" for name in gaps), said)
+        table = table.filter(~pl.DataFrame(list(gaps.values())).max_horizontal())
+    return table
+
+
+def _is_about_items(missing: str, names: list[str]) -> bool:
+    words = (TITLES, CATEGORIES)
+    return missing == "user" and of_role("item", names) is not None and any(of_words(one, names) for one in words)
 
 
 def _are_ratings(found: Guess, table: RawTable, name: str) -> bool:

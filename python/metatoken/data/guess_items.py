@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from metatoken.data.columns import ids, ratings
-from metatoken.data.readers import read_table
+from metatoken.data.files import suffix_of
+from metatoken.data.readers import SEPARATORS, read_table
+from metatoken.data.roles import CATEGORIES, TITLES, of_words
 from metatoken.data.settings import Dialect, LogSettings
 from metatoken.errors import MetatokenError
 
 if TYPE_CHECKING:
     from metatoken.data.columns import RawTable
     from metatoken.data.guess import Guess
-
-TITLES = ("title", "name", "producttitle", "productname", "itemname", "movietitle", "description")
 
 
 def guess_items(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:
@@ -33,17 +33,18 @@ def guess_items(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, A
     usual = LogSettings.read(found.settings).items_dialect
     own = {name: found.settings[f"items_{name}"] for name in ("separator", "encoding", "columns")
            if f"items_{name}" in found.settings}  # fmt: skip
+    default = {"separator": SEPARATORS.get(suffix_of(path)), "encoding": None}
     for name, value in dialect_of(own, path).items():
-        if value != getattr(usual, name):
+        if value != (getattr(usual, name) or default[name]):
             found.add(f"items_{name}", value, "as its lines are written")
             own[name] = value
     items = read_table(path, None, Dialect.read(vars(usual) | own))
     _guess_ids(found, table, items)
     _guess_decimal(found, table, items)
-    plain = {name.lower().replace("_", "").replace(" ", ""): name for name in reversed(items.names)}
-    title = next((plain[word] for word in TITLES if word in plain), None)
-    if title is not None and title != "title":
-        found.add("title", title, "by its name")
+    for role, words in (("title", TITLES), ("categories", CATEGORIES)):
+        column = of_words(words, items.names)
+        if column is not None and column != role:
+            found.add(role, column, "by its name")
 
 
 def _guess_decimal(found: Guess, table: RawTable, items: RawTable) -> None:
@@ -75,12 +76,16 @@ def _guess_ids(found: Guess, table: RawTable, items: RawTable) -> None:
     item = found.settings.get("item", "item")
     if "item_id" in items.names or item in items.names or "item_id" in found.settings:
         return
-    known, most = set(ids(table, item, "item")), ("", 0)
-    for name in items.frame.columns:
-        try:
-            shared = len(known & set(ids(items, name, "item_id")))
-        except MetatokenError:
-            continue
-        most = max(most, (name, shared), key=lambda one: one[1])
-    if most[1]:
-        found.add("item_id", most[0], f"{most[1]:,} of its values are items of the log")
+    known = set(ids(table, item, "item"))
+    shared = {name: shared_ids(known, items, name) for name in items.frame.columns}
+    name = max(shared, key=shared.__getitem__, default="")
+    if shared.get(name):
+        found.add("item_id", name, f"{shared[name]:,} of its values are items of the log")
+
+
+def shared_ids(known: set[str], items: RawTable, name: str) -> int:
+    """How many ids of a log a column of another table has; 0 where it holds no ids."""
+    try:
+        return len(known.intersection(ids(items, name, "item_id")))
+    except MetatokenError:
+        return 0

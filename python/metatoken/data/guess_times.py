@@ -31,8 +31,9 @@ def guess_time(found: Guess, table: RawTable, name: str) -> bool:
     if raw.dtype in (pl.Date, pl.Datetime):
         return True
     text = raw.cast(pl.String, strict=False).str.strip_chars()
-    if "time_format" in found.settings or text.str.contains(ISO).all():
-        return True
+    text = text.filter((text != "").fill_null(value=False))
+    if len(text) == 0 or "time_format" in found.settings or text.str.contains(ISO).all():
+        return len(text) > 0
     if looks_numeric(text):
         number = text.cast(pl.Float64, strict=False)
         whole = number.null_count() == 0
@@ -52,6 +53,13 @@ def guess_time(found: Guess, table: RawTable, name: str) -> bool:
     if len(fits) > 1:
         found.warnings.append(f"the dates of {name} could be {' or '.join(fits)}; {fits[0]} is taken")
     return True
+
+
+def are_dates(table: RawTable, name: str) -> bool:
+    """Whether a column holds dates, be it as text."""
+    raw = table.column(name, "time")
+    text = raw.drop_nulls().cast(pl.String) if raw.dtype == pl.String else raw.head(0).cast(pl.String, strict=False)
+    return raw.dtype in (pl.Date, pl.Datetime) or (len(text) > 0 and text.str.strip_chars().str.contains(ISO).all())
 
 
 def _fits(text: pl.Series, form: str) -> bool:

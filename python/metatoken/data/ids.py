@@ -88,6 +88,39 @@ class IdMap:
         return pl.Series(self.raw, dtype=pl.String).gather(np.asarray(rows))
 
 
+def encode(raw: pl.Series, kind: str) -> tuple[IdMap, NDArray[np.int32]]:
+    """The ids of a column, sorted, and the row of each of its entries, int32 `[len(raw)]`."""
+    known, rows = _whole_numbers(raw) or _texts(raw)
+    return IdMap(known.to_list(), kind), rows
+
+
+def _texts(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """Polars sorts by UTF-8 bytes, which is Python's order of strings."""
+    known = raw.unique().sort()
+    return known, raw.cast(pl.Enum(known)).to_physical().cast(pl.Int32).to_numpy()
+
+
+def _whole_numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]] | None:
+    """The same by a table in place of hashes; None where some are not plain whole numbers, or they lie far apart."""
+    if raw.head(1).cast(pl.Int64, strict=False).has_nulls() or (number := raw.cast(pl.Int64, strict=False)).has_nulls():
+        return None
+    low = int(number.to_numpy().min(initial=0))
+    span = int(number.to_numpy().max(initial=0)) - low + 1
+    if span > 4 * len(raw) + 1000:
+        return None
+    at = (number - low).to_numpy()
+    rows = np.zeros(span, dtype=np.int32)
+    rows[at] = 1
+    present = np.flatnonzero(rows)
+    known = (pl.Series(present) + low).cast(pl.String)
+    order = known.arg_sort().to_numpy()
+    rows[present[order]] = np.arange(len(order), dtype=np.int32)
+    known, found = known.gather(order), rows[at]
+    # A text that is no plain number, such as 007 or +1, is longer than its number.
+    alike = known.str.len_bytes().gather(found) == raw.str.len_bytes()
+    return (known, found) if alike.all() else None
+
+
 def warn_of_missing(known: IdMap, given: Sequence[str] | pl.Series, rows: NDArray[np.int32], source: object) -> None:
     """Warns where a table beside a log lacks some of the log's users or items: ids are often lost on the way.
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from metatoken.config import expect
 from metatoken.data.assembly import Assembled, assemble, places, wanted_columns
 from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
@@ -29,7 +30,8 @@ from metatoken.errors import ArgumentError, DataError
 class Interactions:
     """A log of users and items.
 
-    Rows of users and items are 0-based and sorted by raw id, so they do not depend on the order of the input.
+    Rows of users and items are 0-based and sorted by raw id, so they do not depend on the order of the input; what is
+    appended later stands behind (`append`).
 
     Attributes:
         frame: `user`, `item` (int32 rows), `order` (int32, 0-based place in the user's history, oldest first), then
@@ -107,11 +109,13 @@ class Interactions:
         about = LogSettings.read({"path": here, "items": None if items is None else here, **settings})
         if about.split == "files":
             raise ArgumentError("split", "files names files; of a table in memory, a column may say it (split part)")
-        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)))
+        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)), decimal=about.decimal)
         if raw.frame.height == 0:
             raise DataError("the table has no rows")
         log = cls.of(assemble(raw, about))
-        return log if items is None else log.with_items(RawTable(as_frame(items, "items")), about)
+        return (
+            log if items is None else log.with_items(RawTable(as_frame(items, "items"), decimal=about.decimal), about)
+        )
 
     @classmethod
     def of(cls, parts: Assembled) -> Interactions:
@@ -156,6 +160,13 @@ class Interactions:
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
         named = {name: name for name in ("time", "rating") if name in arrays}
         return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
+
+    def append(self, new: Interactions) -> Interactions:
+        """The log with a later one behind it; users and items of this one keep their rows, see `data.growth.append`."""
+        from metatoken.data.growth import append
+
+        expect("new", new, Interactions)
+        return append(self, new)
 
     def with_rows(self, rows: NDArray[np.bool_] | pl.Series | pl.DataFrame) -> Interactions:
         """A part of the log over the same users and items, by a mask over the rows of `frame` or a frame like it.
@@ -227,7 +238,7 @@ def read_log(about: LogSettings) -> Interactions:
     if about.uri is not None:
         from metatoken.data.database import read_query
 
-        raw = read_query(about.uri, str(about.query))
+        raw = replace(read_query(about.uri, str(about.query)), decimal=about.decimal)
     else:
         raw = _read_files(about, wanted)
     log = Interactions.of(assemble(raw, about))
@@ -249,4 +260,6 @@ def _read_files(about: LogSettings, wanted: list[str]) -> RawTable:
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:
+    if array.dtype.kind == "M" and array.dtype.name[11:-1] not in ("D", "ms", "us", "ns"):
+        array = array.astype("datetime64[us]")  # polars knows no seconds
     return pl.Series(array.tolist(), strict=False) if array.dtype.kind in "OUS" else pl.Series(array)

@@ -28,10 +28,10 @@ def read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawT
     def value_of(row: int, name: str) -> Any:
         return _json_object(path, lines[numbers[row] - 1], numbers[row]).get(name)
 
-    for number in numbers:
+    for number in numbers if HALF.search(text) else ():
         _check_pairs(path, lines[number - 1], number)
     names = list(
-        dict.fromkeys(name for number in numbers[:1000] for name in _json_object(path, lines[number - 1], number))
+        dict.fromkeys(name for number in numbers[:1000] for name in _names_of(path, lines[number - 1], number))
     )
     schema = dict.fromkeys(names if wanted is None else wanted, pl.String)
     try:
@@ -57,6 +57,15 @@ def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object such as {{...}}, got {line.strip()[:40]}", path, number)
     return value
+
+
+def _names_of(path: Path, line: str, number: int) -> list[str]:
+    """Names of an object's values; readers differ about one that stands twice."""
+    _json_object(path, line, number)
+    names = [name for name, _ in json.loads(line, object_pairs_hook=list)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"the object has {twice!r} twice", path, number)
+    return names
 
 
 def _check_pairs(path: Path, line: str, number: int) -> None:

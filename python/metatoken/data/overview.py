@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import polars as pl
 import yaml
 
-from metatoken.data.auditing import audit
+from metatoken.data.auditing import AuditReport
 from metatoken.data.guess import Guess
 from metatoken.data.interactions import Interactions
 from metatoken.data.selection import core
@@ -17,11 +20,18 @@ from metatoken.data.times import A_SECOND, unit_of
 
 CORE = 5  # of published logs, most of which keep users and items with five rows
 DAY = 86_400
+WIDTH = 118  # of a comment
 
 
-def overview(log: Interactions, events: pl.Series | None = None) -> list[tuple[str, object]]:
-    """Facts about a log as names and values: sizes, period, repeats, ratings, events, and what a k-core would leave."""
-    frame, report = log.frame, audit(log)
+def overview(log: Interactions, report: AuditReport, events: pl.Series | None = None) -> list[tuple[str, object]]:
+    """Facts about a log as names and values: sizes, period, repeats, ratings, events, and what a k-core would leave.
+
+    Args:
+        log: The log.
+        report: Its audit.
+        events: What kind of event each of its rows was.
+    """
+    frame = log.frame
     facts: list[tuple[str, object]] = [("rows", len(log)), ("users", report.users), ("items", report.items)]
     facts.append(("rows of a user", _spread(log.sequences().lengths)))
     facts.append(("rows of an item", _spread(np.bincount(frame["item"].to_numpy()))))
@@ -72,14 +82,16 @@ def suspicions(guess: Guess, raw: dict[str, pl.Series]) -> list[str]:
     return [*guess.warnings, *found]
 
 
-def configuration(guess: Guess, log: Interactions) -> str:
-    """A configuration in YAML that reads the log as it was understood, with the reasons as comments."""
-    lines = [
-        f"# {len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them.",
-        "data:",
-    ]
+def configuration(guess: Guess, log: Interactions, warnings: Sequence[str] = ()) -> str:
+    """A configuration in YAML that reads the log as it was understood, with reasons and warnings as comments."""
+    head = f"{len(log):,} rows of {log.n_users:,} users and {log.n_items:,} items, as `metatoken inspect` read them."
+    lines = [f"# {head}"]
+    for warning in warnings:
+        lines.extend(f"# {line}" for line in wrap(f"- {warning}", WIDTH, subsequent_indent="  "))
+    lines.append("data:")
     for name, value in guess.settings.items():
-        written = yaml.safe_dump({name: str(value) if name in ("path", "items") else value}, allow_unicode=True).strip()
+        plain = str(value) if isinstance(value, Path) else value
+        written = yaml.safe_dump({name: plain}, allow_unicode=True).strip()
         reason = f"  # {guess.reasons[name]}" if name in guess.reasons and "\n" not in written else ""
         lines.extend(f"  {line}" for line in f"{written}{reason}".split("\n"))
     for role, column in guess.others.items():

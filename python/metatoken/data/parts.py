@@ -26,9 +26,10 @@ def named_parts(table: RawTable, name: str) -> pl.Series:
     return found
 
 
-def parts_by_time(times: pl.Series, validation_from: float, test_from: float) -> pl.Series:
-    """Train before the first boundary, validation before the second, then test."""
-    part = pl.when(times < validation_from).then(pl.lit(TRAIN)).when(times < test_from).then(pl.lit(VALIDATION))
+def parts_by_time(times: pl.Series, validation_from: float | None, test_from: float) -> pl.Series:
+    """Train before the first boundary, where there is one, validation before the second, then test."""
+    first = test_from if validation_from is None else validation_from
+    part = pl.when(times < first).then(pl.lit(TRAIN)).when(times < test_from).then(pl.lit(VALIDATION))
     return pl.select(part.otherwise(pl.lit(TEST)).alias("part")).to_series()
 
 

@@ -69,10 +69,8 @@ def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTabl
     separator = how.separator or SEPARATORS.get(suffix)
     if separator is None:
         known = " ".join(TABLES)
-        said = (
-            f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz, .zst), others "
-        )
-        raise DataError(f"{said}need separator; other logs need format='sequences', 'pairs' or 'sessions'", path)
+        said = f"unknown kind of table {suffix or path.name!r}; tables end in {known} (or these with .gz, .zst, .bz2), "
+        raise DataError(f"{said}others need separator; other logs need format='sequences', 'pairs' or 'sessions'", path)
     quote = how.quote if how.quote is not None else "" if separator == "\t" else '"'
     if quote == separator:
         raise DataError(f"quote and separator are both {quote!r}", path)
@@ -140,7 +138,9 @@ def _read_csv(
     while batch := list(islice(rows, BATCH)):
         for line, fields in batch:
             if len(fields) > len(names):
-                said = f"{len(fields)} fields, but the header has {len(names)}; quote fields that hold the separator"
+                said = f"{len(fields)} fields, but {'the header has' if header else 'columns names'} {len(names)}; "
+                alone = "is the first line a remark? Remove it"
+                said += alone if len(names) == 1 else "quote fields that hold the separator"
                 raise DataError(said, path, line)
             lines.append(line)
         values = ([fields[at] if at < len(fields) else None for _, fields in batch] for at in places)

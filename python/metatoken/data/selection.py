@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import cast
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -12,7 +15,9 @@ from metatoken.data.expressions import KINDS, expression, names_in
 from metatoken.data.items import attribute
 from metatoken.data.settings import LogSettings
 from metatoken.data.times import looks_numeric, moment
-from metatoken.errors import DataError
+from metatoken.errors import ArgumentError, DataError
+
+LATEST_FIFTH = "80%"  # where a split by time cuts that is told nothing else
 
 
 def select_where(table: RawTable, where: str) -> tuple[RawTable, str]:
@@ -57,10 +62,46 @@ def in_window(times: pl.Series, raw: pl.Series, settings: LogSettings) -> pl.Ser
 
 def boundary(text: str, times: pl.Series, raw: pl.Series, settings: LogSettings, argument: str) -> float:
     """A point in time that settings name, in the unit of the log's times."""
-    dates = not (raw.dtype.is_numeric() or (raw.dtype == pl.String and looks_numeric(raw))) or bool(
+    dates = not (raw.dtype.is_numeric() or (raw.dtype == pl.String and looks_numeric(raw, settings.decimal))) or bool(
         settings.time_format
     )
     return moment(text, times, argument=argument, dates=dates, zone=settings.time_zone)
+
+
+def borders(times: pl.Series, raw: pl.Series, settings: LogSettings) -> tuple[float | None, float]:
+    """Where validation (None where it has no time of its own) and test of a split by time begin.
+
+    A share, such as 80%, is the time of the row behind that share of the rows in the order of time; rows of one time
+    are in one part. Numbers are in the unit of the log's times.
+
+    Args:
+        times: Those of the rows that count, not empty.
+        raw: Column of the log.
+        settings: Of the log.
+
+    Raises:
+        ArgumentError: A boundary is none, or they leave nothing before one of them.
+    """
+    given = {"validation_from": settings.validation_from, "test_from": settings.test_from or LATEST_FIFTH}
+    found = {name: _border(text, times, raw, settings, name) for name, text in given.items() if text is not None}
+    before = min(found.values())
+    if not (times < before).any():
+        name = min(found, key=found.__getitem__)
+        said = f"expected a time after the first one of the log, {times.min()!r}, got {given[name]}"
+        raise ArgumentError(name, f"{said}; a share of the rows is written 80%")
+    if before < found.get("validation_from", before):
+        said = f"expected a time before test_from, {given['test_from']}, got {given['validation_from']}"
+        raise ArgumentError("validation_from", said)
+    return found.get("validation_from"), found["test_from"]
+
+
+def _border(text: str, times: pl.Series, raw: pl.Series, settings: LogSettings, argument: str) -> float:
+    share = re.fullmatch(r"(\d{1,3}(?:\.\d{1,9})?)\s*%", text)
+    if share is None:
+        return boundary(text, times, raw, settings, argument)
+    if not 0 < (percent := float(share[1])) < 100:
+        raise ArgumentError(argument, f"expected a share above 0% and below 100%, got {text}")
+    return cast("float", times.sort()[int(len(times) * percent / 100)])
 
 
 def core(users: pl.Series, items: pl.Series, min_user: int, min_item: int) -> tuple[NDArray[np.bool_], int]:

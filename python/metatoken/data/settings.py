@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from metatoken.config import SettingError, Settings, setting
+from metatoken.data.parsing import BORDERS, cut_in_time, parse_columns, parse_moment, parse_separator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Format = Literal["table", "sequences", "pairs", "sessions"]
 SplitName = Literal["leave-last-out", "time", "ratio", "part", "files", "none"]
 ITS_OWN = ("separator", "encoding", "columns")  # of the item table, where it is not as the log
 READING, KEEPING, ITEMS, HOLDING = "Reading the log", "What is kept of it", "Item table", "What is held out"
-
-
-def parse_moment(value: Any) -> str:
-    """A point in time as text: a date, which YAML reads as an object of its own, or a number.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise ValueError(f"expected a date such as 2024-05-31 or a number, got {value!r}")
-    return str(value).strip()
-
-
-def parse_columns(value: Any) -> tuple[str, ...]:
-    """Names of columns: a list, or text with commas.
-
-    Raises:
-        ValueError: It is something else, or a name comes twice.
-    """
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
-        raise ValueError(f"expected names of columns such as [user, item, time], got {value!r}")
-    names = tuple(name.strip() for text in texts for name in text.split(","))
-    if len(set(names)) < len(names) or not all(names):
-        raise ValueError(f"expected each column to have a name of its own, got {', '.join(names)}")
-    return names
-
-
-def parse_separator(value: Any) -> str:
-    """A separator; a tab may be written as shells leave it.
-
-    Raises:
-        ValueError: It is no text.
-    """
-    if isinstance(value, str):
-        return "\t" if value in ("\\t", "tab") else value
-    raise ValueError(f"expected text such as ; or |, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -164,9 +128,17 @@ class LogSettings(Dialect):
         group=HOLDING,
     )
     validation_from: str | None = setting(
-        None, "For split time: validation begins here.", parse=parse_moment, group=HOLDING
+        None,
+        "For split time: validation begins here; by default it is the last row of each history before the test.",
+        parse=parse_moment,
+        group=HOLDING,
     )
-    test_from: str | None = setting(None, "For split time: test begins here.", parse=parse_moment, group=HOLDING)
+    test_from: str | None = setting(
+        None,
+        "For split time: test begins here, at a date, or after a share of the rows; by default 80%.",
+        parse=parse_moment,
+        group=HOLDING,
+    )
     validation_share: float = setting(
         0.1, "For split ratio: share of each history for validation.", ge=0, lt=1, group=HOLDING
     )
@@ -182,6 +154,11 @@ class LogSettings(Dialect):
         group=HOLDING,
     )
     test_path: Path | None = setting(None, "For split files: rows for test, written as those of path.", group=HOLDING)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The same as of any section; `split` may also be `{time: 80%}`, see `cut_in_time`."""
+        return super().read(cut_in_time(values))
 
     def check(self) -> None:
         """Refuses settings that have no effect together."""
@@ -235,12 +212,11 @@ class LogSettings(Dialect):
 
     def _check_split(self) -> None:
         # A split of none may follow on the same file, for the final model.
-        for name in ("validation_from", "test_from"):
-            given = getattr(self, name) is not None
-            if self.split == "time" and not given:
-                raise SettingError((name,), "is needed for split time")
-            if given and self.split not in ("time", "none"):
+        for name in BORDERS:
+            if getattr(self, name) is not None and self.split not in ("time", "none"):
                 raise SettingError((name,), "is for split time")
+        if self.validation_from is not None and self.test_from is None:
+            raise SettingError(("test_from",), "goes with validation_from: where validation ends")
         if self.split == "time" and self.time is None:
             raise SettingError(("split",), "time needs the column of times; name it with time")
         if (self.part is None) == (self.split == "part") and self.split != "none":

@@ -117,8 +117,10 @@ class Split:
     def repeated_targets(self, part: Part) -> int:
         """Targets of a part that are already in their user's history; a filter of seen items makes them misses."""
         history, targets = self.history(part), self.targets(part)
-        seen = history.owners * self.log.n_items + history.items
-        return int(np.isin(targets.users.astype(np.int64) * self.log.n_items + targets.items, seen).sum())
+        wanted = np.full(len(history), -1, dtype=np.int32)
+        wanted[targets.users] = targets.items
+        owners = history.owners
+        return int(np.count_nonzero(np.bincount(owners[history.items == wanted[owners]])))
 
 
 def leave_last_out(log: Interactions) -> Split:

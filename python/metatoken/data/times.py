@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from metatoken.data.columns import RawTable, refuse
+from metatoken.data.columns import RawTable, as_numbers, refuse
 from metatoken.errors import ArgumentError
 
 # The largest whole number below which every integer is a float64.
@@ -49,22 +50,31 @@ def times(table: RawTable, name: str, form: str | None = None, zone: str | None 
         return _seconds(table, raw, _zoned(table, raw, raw.cast(_typed(raw.dtype)), zone), expected)
     if form is not None:
         return _seconds(table, raw, _formatted(table, raw.cast(pl.String), form, zone), expected)
-    if raw.dtype == pl.String and not looks_numeric(raw):
+    if raw.dtype == pl.String and not looks_numeric(raw, table.decimal):
         return _seconds(table, raw, _iso(table, raw, zone), expected)
     return _numbers(table, raw, expected)
 
 
-def looks_numeric(raw: pl.Series) -> bool:
-    """Whether the first value of a text column that is not empty is a number."""
+def looks_numeric(raw: pl.Series, decimal: str = ".") -> bool:
+    """Whether the first value of a text column that is not empty is a number, with this mark of fractions."""
     text = raw.drop_nulls().head(100).str.strip_chars()
     text = text.filter(text != "")
-    return len(text) == 0 or text.head(1).cast(pl.Float64, strict=False)[0] is not None
+    return len(text) == 0 or as_numbers(text.head(1), decimal)[0] is not None
 
 
 def unit_of(values: pl.Series) -> str:
     """The unit that numbers of today's size are in, if they count from 1970."""
     middle = abs(float(values.median() or 0))  # type: ignore[arg-type]
     return next(unit for unit, least in UNITS.items() if middle >= least)
+
+
+def as_date(value: float) -> str:
+    """A time as a person reads it, to the second in UTC, where it counts from 1970 in any unit; else the number."""
+    unit = next(unit for unit, least in UNITS.items() if abs(value) >= least)
+    seconds = value / A_SECOND[unit]
+    if not SENSIBLE[0] <= seconds < SENSIBLE[1]:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def suspicious(values: pl.Series) -> Iterator[str]:
@@ -136,7 +146,7 @@ def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
         and not (whole := text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)).has_nulls()
     ):
         return whole
-    number = text.cast(pl.Float64, strict=False)
+    number = as_numbers(text, table.decimal)
     refuse(table, raw, ~number.is_finite().fill_null(False), "time", expected)
     return _whole(number)
 

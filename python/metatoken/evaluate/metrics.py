@@ -29,6 +29,7 @@ def metrics_document(
     rows: Sequence[Mapping[str, Any]],
     *,
     repeated_targets: int | None = None,
+    new_targets: int | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`: plain Python values only, ready for `json.dump`.
 
@@ -41,6 +42,7 @@ def metrics_document(
             metrics, e.g. of `ranking_metrics`; and `vs_best_baseline`, see `significance.set_against_best_baseline`.
         repeated_targets: How many targets were already in their user's history, which no list without seen items can
             hit; left out if None.
+        new_targets: How many targets are items that no training row has; left out if None.
 
     Raises:
         ArgumentError: A count or label is missing, a model is listed twice, or a number is not finite.
@@ -63,7 +65,8 @@ def metrics_document(
         **_plain({"seconds": seconds}),
         "rows": plain,
     }
-    return document if repeated_targets is None else document | {"repeated_targets": int(repeated_targets)}
+    counts = {"repeated_targets": repeated_targets, "new_targets": new_targets}
+    return document | {name: int(count) for name, count in counts.items() if count is not None}
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:

@@ -118,6 +118,22 @@ def user_metrics(places: NDArray[Any], ks: Sequence[int] = (5, 10)) -> dict[str,
     return found
 
 
+def by_novelty(found: Mapping[str, NDArray[np.float64]], new: NDArray[np.bool_] | None) -> dict[str, float]:
+    """Hit rate and NDCG at 10 by whether training has met the target: `hr@10_known`, `hr@10_new` and so on.
+
+    Args:
+        found: What `user_metrics` gives, float64 [m] each.
+        new: Which targets are items that no training row has, bool [m]; None where the split cannot tell.
+
+    Returns:
+        The means over both kinds of targets; nothing where there are not both, so that they would say nothing more.
+    """
+    if new is None or new.all() or not new.any():
+        return {}
+    names, sides = ("hr@10", "ndcg@10"), {"known": ~new, "new": new}
+    return {f"{name}_{side}": float(found[name][of].mean()) for name in names for side, of in sides.items()}
+
+
 def _invalid_share(recommendations: Int32, n_items: int) -> float:
     listed = recommendations != NOTHING
     if not listed.any():

@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 import torch
 
+from metatoken.data.cuts import of_new_items
 from metatoken.evaluate.attempts import attempt, attempts
 from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
-from metatoken.evaluate.ranking import ranking_metrics, ranks, user_metrics
+from metatoken.evaluate.ranking import by_novelty, ranking_metrics, ranks, user_metrics
 from metatoken.evaluate.ratings import rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
+IN_TIME = ("time", "part", "files")  # splits whose later parts may have items of their own
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
 
@@ -173,12 +175,14 @@ class Runner:
 
     def _ranked_rows(self, lists: dict[Labels, Lists]) -> tuple[list[dict[str, Any]], list[pl.DataFrame]]:
         rows, frames, gains, targets = [], [], [], self.split.targets(self.part)
+        new = of_new_items(self.split, targets) if self.split.name in IN_TIME else None
         for (task, template, model), found in lists.items():
             items, scores = found[0][self._back], found[1][self._back]
             metrics = ranking_metrics(items, targets.items, self.split.log.n_items)
             labels = {"model": model, "task": task, "template": template}
-            rows.append(labels | {"users": len(items)} | metrics)
-            gains.append(user_metrics(ranks(items, targets.items))[JUDGED])
+            found_by_user = user_metrics(ranks(items, targets.items))
+            rows.append({**labels, "users": len(items), **metrics, **by_novelty(found_by_user, new)})
+            gains.append(found_by_user[JUDGED])
             frames.append(predictions_frame(self.split.log, targets.users, items, scores, split=self.part, **labels))
         if rows:
             set_against_best_baseline(rows, np.stack(gains, axis=1))

@@ -23,16 +23,20 @@ class TokenTable(nn.Module):
         dim: Width of the backbone.
         alpha: Weight of the projected centroid.
         norm: Length that rows have at the input (cosine heads ignore length).
+        learned: How many tokens the scale of the centroids is taken from, by default all; those behind were appended
+            to a trained table, which must not change for that.
     """
 
     centroids: Tensor
 
-    def __init__(self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float) -> None:
+    def __init__(
+        self, centroids: Tensor, dim: int, *, alpha: float = 1.0, norm: float, learned: int | None = None
+    ) -> None:
         super().__init__()
         self.alpha = alpha
         self.norm = norm
         # Unit mean length: the scale of the skip-gram space says nothing about the scale of the backbone.
-        scale = centroids.norm(dim=1).mean().clamp_min(1e-12)
+        scale = centroids[:learned].norm(dim=1).mean().clamp_min(1e-12)
         self.register_buffer("centroids", (centroids / scale).to(torch.float32))
         self.weight = nn.Parameter(torch.randn(centroids.shape[0], dim) * 0.02)
         self.projection = nn.Linear(centroids.shape[1], dim)

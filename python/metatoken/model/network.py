@@ -64,7 +64,8 @@ class Network(nn.Module):
         super().__init__()
         self.backbone, self.base, self.leaf, self.input_norm = backbone, base, settings.leaf, input_norm
         dim, centroids = backbone.dim, torch.from_numpy(vocabulary.centroids)
-        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm)
+        learned = vocabulary.n_learned_tokens
+        self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm, learned=learned)
         install(backbone.bare(), self.table, base)
         tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
         further = None if features is None else torch.from_numpy(features)
@@ -157,8 +158,8 @@ class Network(nn.Module):
     def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
         if not self.training or not self.samples or len(batch.targets) == 0:
-            return all_columns(self.index, batch.targets), None
-        columns = sampled_columns(self.index, batch.targets, self.samples)
+            return all_columns(self.index, batch.targets, batch.labels), None
+        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels)
         if columns.leaves is None:
             return columns, None
         read = torch.cat([batch.items[batch.items >= 0], batch.taken])
@@ -191,11 +192,12 @@ class Network(nn.Module):
         few = batch.first(-(-len(batch.input_ids) // CALM)) if self.index.uniform else batch
         if len(few.targets) == 0:  # rows of tasks without items may stand in front
             few = batch
+        training = self.backbone.training
         self.backbone.eval()
         try:
             states, _ = self._states(few, item_vectors, text=False, rows=rows)
         finally:
-            self.backbone.train()
+            self.backbone.train(training)
         return states[few.state_row, few.state_position]
 
     def _levels(self, batch: Batch, states: Tensor) -> list[Tensor]:

@@ -7,7 +7,10 @@ are written, which in a compact history is the last target of each row. Where th
 the states that it forms: no gradient of the first level or of `CE_leaf` reaches a state. What tells clusters and their
 items apart is in `CE_item` already, and asking the same states twice ranked items worse (docs/lab.md).
 
-`CE_item` is the item head's cross-entropy over the catalogue. `CE_l` is that of the l-th token among the children of
+`CE_item` is the item head's cross-entropy over the catalogue. Where a batch has labels beside its targets
+(`tasks.label_walks`), it and `CE_1` are cross-entropies with a distribution that gives the label its share and the
+target the rest; since the normaliser is the same for both, the logit of the target is replaced by the mean of the two.
+`CE_l` is that of the l-th token among the children of
 its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
 token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
 prompts, and in text tasks, `w_text CE_text` is added: the words of the targets' titles, or of the answers, among the
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.heads.items import Unit
@@ -38,7 +42,7 @@ class TargetScores:
     """Log-probabilities of the targets, each `[P]`, or `[A]` for those that are written.
 
     Attributes:
-        item: By the item head.
+        item: By the item head; with labels the mean of the target's and the label's.
         tokens: By the generation head with leaf vectors, one tensor per level, `[A]` behind the first; 0 where an item
             has no such level. The last is the choice among the items below a leafy node, whatever its level, `[P]`. The
             first is `[C]` where it was computed for the first C targets alone, and stands for all of them, see `share`.
@@ -83,7 +87,7 @@ def target_scores(
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
-    own, total, inside = _item_scores(level_states[0], columns, network.item_head, vectors)
+    own, total, inside, label = _item_scores(level_states[0], columns, network.item_head, vectors)
 
     states = level_states if calm is None else [calm, *level_states[1:]]
 
@@ -92,7 +96,12 @@ def target_scores(
         if index.uniform:
             known = slice(None) if batch.answers is None else batch.answers
             known = slice(len(states[0])) if level == 0 else known
-            return generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
+            score = generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
+            if level > 0 or batch.labels is None:
+                return score
+            beside = batch.labels[known]
+            other = generation.choice_score(states[0], index.path[beside, 0], index.choice[beside, 0], 0, rows)
+            return shared_with(batch, score, other)
         at = torch.nonzero(at)[:, 0]
         scores = generation.choice_score(states[level][at], path[at, level], choice[at, level], level, rows)
         return torch.zeros_like(own).index_put((at,), scores)
@@ -104,18 +113,27 @@ def target_scores(
     if shared:
         levels = [index.depth - 1] if index.uniform else range(index.depth)
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
-    return TargetScores(own - total, tokens, by_token, share=len(states[0]) / len(own))
+    item = own if label is None else shared_with(batch, own, label)
+    return TargetScores(item - total, tokens, by_token, share=len(states[0]) / len(own))
+
+
+def shared_with(batch: Batch, target: Tensor, label: Tensor) -> Tensor:
+    """Mean of the logits or log-probabilities of targets and of the labels beside them, weighted by their shares."""
+    return target if batch.label_share is None else torch.lerp(target, label, batch.label_share)
 
 
 def _item_scores(
     states: Tensor, columns: Columns, item_head: ItemHead, vectors: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logit of each target, and log-normalisers over all items and over those below its node, each `[P]`."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Logit of each target, log-normalisers over all items and over those below its node, logit of its label, `[P]`."""
     scaled = Unit.apply(vectors, 1 / item_head.temperature)
-    scores: tuple[Tensor, Tensor, Tensor] = ItemScores.apply(
+    own, total, inside = ItemScores.apply(
         states, scaled, columns.targets, columns.begin, columns.end, columns.bias, torch.is_grad_enabled()
     )
-    return scores
+    if columns.labels is None:
+        return own, total, inside, None
+    label = torch.linalg.vecdot(states, F.embedding(columns.labels, scaled))
+    return own, total, inside, label if columns.bias is None else label + columns.bias[columns.labels]
 
 
 def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:

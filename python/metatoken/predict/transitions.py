@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from metatoken.data.ragged import check_rows
+from metatoken.data.transitions import BACKWARD, DAMPING, GAPS, SECOND_HOP, transition_steps
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -54,21 +55,16 @@ class Popularity:
 class TransitionGraph:
     """Two-hop walk on the item-item transitions, started from the last items of the history.
 
-    Count the transitions of the training sequences: `C[i, j]` adds `gaps[g - 1]` whenever j comes g places after i,
-    and `backward` times that to `C[j, i]`. Scale each row by its sum to a power a, the `damping`,
-
-        T = diag(C 1)^-a C,
-
-    where a = 1 makes every item's next step weigh the same and a < 1 trusts items with more evidence more. A user
-    whose last items are x_1 (newest), x_2, ... starts from v = sum_r recency[r] e(x_r), and the graph says
+    T has a row of steps for every item, see `data.transitions`. A user whose last items are x_1 (newest), x_2, ...
+    starts from v = sum_r recency[r] e(x_r), and the graph says
 
         g = v T + second_hop (v T) T,    p = (1 - smoothing) g / |g|_1 + smoothing popularity.
 
     `smoothing` orders the items that two steps do not reach; a user without a known transition gets popularity alone.
     T^2 is never formed: two sparse products for each block of users.
 
-    The defaults were chosen on the validation items of Amazon Beauty. Source of the idea: first-order Markov chain
-    recommenders, as in FPMC (Rendle et al., WWW 2010), without the factors.
+    Source of the idea: recommenders by first-order Markov chains, as in FPMC (Rendle et al., WWW 2010), without the
+    factors.
 
     Attributes:
         transitions: T, sparse float32 [n_items, n_items].
@@ -89,11 +85,11 @@ class TransitionGraph:
         cls,
         train: Interactions,
         *,
-        gaps: Sequence[float] = (1.0, 0.7),
-        backward: float = 0.3,
-        damping: float = 0.8,
+        gaps: Sequence[float] = GAPS,
+        backward: float = BACKWARD,
+        damping: float = DAMPING,
         recency: Sequence[float] = (1.0, 0.6, 0.3),
-        second_hop: float = 0.5,
+        second_hop: float = SECOND_HOP,
         smoothing: float = 0.01,
     ) -> TransitionGraph:
         """Counts and scales the transitions of `train`; reads nothing else.
@@ -113,10 +109,7 @@ class TransitionGraph:
         _check_weights(gaps=gaps, backward=backward, damping=damping, recency=recency, second_hop=second_hop)
         if not 0.0 <= smoothing <= 1.0:
             raise ArgumentError("smoothing", f"expected a share from 0 to 1, got {smoothing}")
-        counts = _transitions(train.sequences(), train.n_items, gaps, backward)
-        support = np.asarray(counts.sum(axis=1)).ravel()
-        scale = np.divide(1.0, support**damping, out=np.zeros_like(support), where=support > 0)
-        scaled = sparse.csr_array(sparse.diags_array(scale) @ counts).astype(np.float32)
+        scaled = transition_steps(train.sequences(), train.n_items, gaps=gaps, backward=backward, damping=damping)
         return cls(scaled, Popularity.fit(train), tuple(recency), second_hop, smoothing)
 
     def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
@@ -160,18 +153,6 @@ def start(history: Sequences, users: NDArray[np.int64], recency: Sequence[float]
         raise ArgumentError("history", f"expected item rows from 0 to {n_items - 1}, got {items.max()}")
     weights = np.asarray(recency, dtype=np.float32)[place]
     return sparse.csr_array((weights, (user, items)), shape=(len(users), n_items))
-
-
-def _transitions(sequences: Sequences, n_items: int, gaps: Sequence[float], backward: float) -> sparse.csr_array:
-    """C, sparse float64 [n_items, n_items]."""
-    user = sequences.owners
-    counts = sparse.csr_array((n_items, n_items), dtype=np.float64)
-    for gap, weight in enumerate(gaps, start=1):
-        same = user[:-gap] == user[gap:]
-        earlier, later = sequences.items[:-gap][same], sequences.items[gap:][same]
-        pairs = sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(n_items, n_items))
-        counts = counts + pairs + backward * pairs.T
-    return sparse.csr_array(counts)
 
 
 def _shares(items: NDArray[np.int32], n_items: int) -> Float32:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
@@ -37,6 +37,7 @@ class Recommender:
         history: What every user has seen; it makes the prompts, the seen filter and the transition prior.
         fusion: Weights of `model="fused"`; the stored ones of a run when it was loaded.
         catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
+        version: A name for all of this, see `run.manifest.version_of`.
 
     Raises:
         ArgumentError: The history's items are not those of the vocabulary.
@@ -48,10 +49,12 @@ class Recommender:
         history: Interactions,
         fusion: Fusion | None = None,
         catalogue: Catalogue | None = None,
+        version: str = "unsaved",
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
         self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
+        self.version = version
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = Prior.fit(history, self.fusion.content)
@@ -62,12 +65,18 @@ class Recommender:
         """Loads a run folder.
 
         Raises:
-            ArtifactError: A part is missing or altered.
+            ArtifactError: A part is missing or altered, or another run took its place while it was read.
         """
         from metatoken.run import load_run
+        from metatoken.run.folder import RunFolder
+        from metatoken.run.manifest import version_of
 
+        RunFolder(run).check_finished()
+        version = version_of(RunFolder(run))
         loaded = load_run(run)
-        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue)
+        if version_of(RunFolder(run)) != version:
+            raise ArtifactError(f"{run}: was replaced while it was read; load it again")
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version)
 
     def recommend(
         self,

@@ -4,6 +4,7 @@ from metatoken.run.baselines import fit_baselines, load_baselines
 from metatoken.run.compare import compare_runs
 from metatoken.run.config import Config, load_config
 from metatoken.run.evaluate import evaluate_run
+from metatoken.run.extend import extend_run
 from metatoken.run.folder import Run, RunFolder, load_run
 from metatoken.run.seeds import train_seeds
 from metatoken.run.train import read_log, train_run
@@ -14,6 +15,7 @@ __all__ = [
     "RunFolder",
     "compare_runs",
     "evaluate_run",
+    "extend_run",
     "fit_baselines",
     "load_baselines",
     "load_config",

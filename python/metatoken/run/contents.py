@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PARTS = ("vocabulary", "items", "model", "baselines")  # artifacts with a manifest each, or folders of such
 FILES = re.compile(
-    r"(config\.yaml|manifest\.json|fusion\.json|history\.parquet|source\.json|training\.(json|csv)|metrics\.json"
+    r"(config\.yaml|(manifest|fusion|source|lineage|metrics)\.json|history\.parquet|training\.(json|csv)"
     r"|(predictions|answers)\.parquet|checkpoints/(last|best|best\.next)\.ckpt(\.partial|/.*)?"
     r"|tensorboard/(.*/)?(events\.out\.tfevents\..*|hparams\.yaml))"
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metatoken.artifacts import atomic_file, write_json
 from metatoken.config import expect
+from metatoken.data.cuts import of_new_items
 from metatoken.errors import ConfigError
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
@@ -62,6 +63,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         time.monotonic() - started,
         result.rows,
         repeated_targets=run.split.repeated_targets(part),
+        new_targets=int(of_new_items(run.split, run.split.targets(part)).sum()),
     )
     write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:

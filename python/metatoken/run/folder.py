@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and how it becomes a `Run` again.
 
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  source.json  checkpoints/
+      lineage.json  (of a run that was extended; `run.lineage`)
       training.json  training.csv  tensorboard/  (as `trainer.logger` says)
       baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
@@ -12,12 +13,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
-from metatoken.data import Catalogue, Interactions, Split, hold_out
+from metatoken.data import Catalogue, IdMap, Interactions, Split, hold_out
+from metatoken.data.assembly import places
+from metatoken.data.cuts import cut_of, parts_overview
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
 from metatoken.run.manifest import check_backbone, check_run, is_begun, seal
@@ -44,6 +48,7 @@ class RunFolder:
         model: Folder of the model, written last.
         fusion: Weights of the fused list.
         source: Where the log came from: file or query, rows, and a checksum of what was read.
+        lineage: The runs that an extended one comes from.
         history: The log: who took what, and where tasks need it what was said of it.
         checkpoint: What `--resume` goes on from.
         best: Weights of the best epoch.
@@ -63,7 +68,7 @@ class RunFolder:
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
-        self.source = self.path / "source.json"
+        self.source, self.lineage = self.path / "source.json", self.path / "lineage.json"
         self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
@@ -117,13 +122,13 @@ class RunFolder:
             log: The log.
             texts: Keep ratings and texts, too.
         """
-        kept = [name for name in (*(KEPT if texts else ()), "part") if name in log.frame.columns]
+        kept = [name for name in ("timestamp", *(KEPT if texts else ()), "part") if name in log.frame.columns]
         frame = log.frame.select("user", "item", *kept)
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))
 
     def write_source(self, about: LogSettings, log: Interactions) -> None:
-        """Writes where a log came from and what was found there."""
+        """Writes where a log came from and what was found there, in each part of a split, too."""
         said = {
             "source": about.uri or str(about.path),
             "query": about.query,
@@ -132,6 +137,7 @@ class RunFolder:
             "interactions": len(log),
             "users": log.n_users,
             "items": log.n_items,
+            "split": {"name": about.split, **cut_of(about), "parts": parts_overview(log)},
             "checksum": log.checksum(),
         }
         self.source.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -149,18 +155,25 @@ class RunFolder:
         return Interactions.from_frame(frame, **named)
 
     def read_history(self, vocabulary: Vocabulary) -> Interactions:
-        """The same with the titles of a vocabulary.
+        """The same in the rows of a vocabulary, with its titles, and with times where the log had some.
 
         Raises:
             ArtifactError: It is missing or broken, or has other users or items than the vocabulary.
         """
-        log = self.read_log()
-        if log.items.raw != vocabulary.items.raw or (vocabulary.n_users and log.users.raw != vocabulary.users.raw):
+        frame = read_frame(self.history, {"user": pl.String, "item": pl.String})
+        # A vocabulary of items alone leaves the users to the log, where they stand in the order of their rows.
+        users = vocabulary.users if vocabulary.n_users else IdMap(frame["user"].unique(maintain_order=True), "user")
+        rows = {"user": users.find(frame["user"]), "item": vocabulary.items.find(frame["item"])}
+        if any((found < 0).any() for found in rows.values()):
             raise ArtifactError(f"{self.history}: has other users or items than the vocabulary of the run")
+        frame = frame.with_columns(**rows)[np.argsort(rows["user"], kind="stable")]
+        frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
+        frame = frame.select("user", "item", "order", pl.exclude("user", "item", "order"))
+        log = Interactions(frame, users, vocabulary.items, rows_read=frame.height)
         if vocabulary.titles is None:
             return log
-        rows = pl.Series("item", range(log.n_items), dtype=pl.Int32)
-        return replace(log, item_table=pl.DataFrame({"item": rows, "title": vocabulary.titles}))
+        item = pl.Series("item", range(log.n_items), dtype=pl.Int32)
+        return replace(log, item_table=pl.DataFrame({"item": item, "title": vocabulary.titles}))
 
 
 @dataclass(frozen=True)
@@ -183,6 +196,18 @@ class Run:
     fusion: Fusion
     catalogue: Catalogue
 
+    def extend(self, new: Interactions, out: str | Path, **settings: Any) -> Run:
+        """A new run with what came later: its interactions, users and items; this one stays as it is.
+
+        Args:
+            new: What came later, such as `data.growth.read_addition` or `Interactions.from_frame` give it.
+            out: Folder of the new run.
+            **settings: Fields of `metatoken.run.settings.ExtendSettings`, and `overwrite` or `say` of `extend_run`.
+        """
+        from metatoken.run.extend import extend_run
+
+        return extend_run(self.folder, new, out, **settings)
+
 
 def load_run(folder: str | Path) -> Run:
     """Loads a finished run.
@@ -197,6 +222,32 @@ def load_run(folder: str | Path) -> Run:
     from metatoken.predict.fusion import Fusion
 
     at = RunFolder(folder)
+    parts = load_data(at)
+    module = load_model(at.model, parts.vocabulary)
+    check_backbone(module, parts.manifest, at.path)
+    return Run(at.path, parts.config, parts.split, module, Fusion.load(at.fusion), parts.catalogue)
+
+
+class RunData(NamedTuple):
+    """A finished run but for its model.
+
+    Attributes:
+        manifest: Of the run; None where it has none.
+        config: Its resolved configuration.
+        vocabulary: Its tokens.
+        split: Its log, split as it was trained on.
+        catalogue: What is known about the items.
+    """
+
+    manifest: dict[str, Any] | None
+    config: Config
+    vocabulary: Vocabulary
+    split: Split
+    catalogue: Catalogue
+
+
+def load_data(at: RunFolder) -> RunData:
+    """Loads and checks all of a finished run but its model; see `load_run`."""
     at.check_finished()
     manifest = check_run(at)
     config = at.load_config()
@@ -208,7 +259,4 @@ def load_run(folder: str | Path) -> Run:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
-    split = split.about(catalogue.table())
-    module = load_model(at.model, vocabulary)
-    check_backbone(module, manifest, at.path)
-    return Run(at.path, config, split, module, Fusion.load(at.fusion), catalogue)
+    return RunData(manifest, config, vocabulary, split.about(catalogue.table()), catalogue)

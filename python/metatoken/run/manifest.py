@@ -1,8 +1,8 @@
 """The manifest of a run, written last: it ties the parts together, each of which is whole by itself.
 
-run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, source.json, training.json and of the
-                   manifests of vocabulary/, items/ and model/, which have those of their files; of the weights of a
-                   frozen backbone, which the run does not hold; `state`: begun or finished
+run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, source.json, training.json,
+                   lineage.json and of the manifests of vocabulary/, items/ and model/, which have those of their
+                   files; of the weights of a frozen backbone, which the run does not hold; `state`: begun or finished
 
 A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
 never read with an old model. Runs of older versions have none.
@@ -35,7 +35,8 @@ BEGUN = (
     "source.json",
 )  # do not change while it is trained
 NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
-PARTS = (*NEEDED, *BEGUN[2:], "training.json")
+PARTS = (*NEEDED, *BEGUN[2:], "training.json", "lineage.json")
+DIGITS = 12  # of a version
 State = Literal["begun", "finished"]
 
 
@@ -70,6 +71,19 @@ def check_run(folder: RunFolder) -> dict[str, Any] | None:
         warnings.warn(f"{folder.path}: {said}", MetatokenWarning, stacklevel=3)
         return None
     return read_manifest(folder.path, KIND, SCHEMA, NEEDED)
+
+
+def version_of(folder: RunFolder) -> str:
+    """A short name for what a run holds, the same for the same content: 12 hexadecimal digits.
+
+    Raises:
+        ArtifactError: There is no run.
+    """
+    # Of a run of before there were manifests, the model alone.
+    known = [path for path in (folder.path / MANIFEST, folder.model / MANIFEST) if path.is_file()]
+    if not known:
+        raise ArtifactError(f"{folder.path}: is not a run folder")
+    return sha256(known[0])[:DIGITS]
 
 
 def is_begun(folder: RunFolder) -> bool:

@@ -1,4 +1,4 @@
-"""How long a run trains, and on what."""
+"""How long a run trains, and on what; how it is extended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from metatoken.config import SettingError, Settings, setting, shown
+from metatoken.data.settings import parse_moment
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class TrainerSettings(Settings):
     )
     batch_size: int | None = setting(None, "Rows in a step of the optimizer; by default by the size of the log.", ge=1)
     direct_share: float = setting(0.1, "Share of users who give a direct row in an epoch.", gt=0, le=1)
+    walk_share: float = setting(
+        0.0, "Part of each target's weight that goes to an item drawn by a walk over what others took next.", ge=0, lt=1
+    )
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
     gradient_clip_val: float | None = setting(10.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)
@@ -51,3 +55,27 @@ class TrainerSettings(Settings):
         if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
             said = f"expected an integer of at least 1, got {shown(batches)}"
             raise SettingError(("options", "accumulate_grad_batches"), said)
+
+
+@dataclass(frozen=True)
+class ExtendSettings(Settings):
+    """How a run is extended."""
+
+    epochs: int = setting(0, "Passes over new rows; 0 recommends new items without training.", ge=0, group="training")
+    replay: float = setting(0.25, "Share of the old rows that each pass trains on again.", ge=0, le=1, group="training")
+    since: str | None = setting(
+        None, "Only old rows of this time or later are trained on again.", parse=parse_moment, group="training"
+    )
+    hold_out: bool = setting(
+        True,
+        "Hold out the last two items of each user where the run does. Else every interaction speaks for new items and "
+        "is trained on.",
+    )
+    item_features: str | None = setting(
+        None, "Features of new items, as tokens.item_features has them; a model with features needs a folder."
+    )
+
+    def check(self) -> None:
+        """Refuses what has no effect."""
+        if self.since is not None and self.epochs == 0:
+            raise SettingError(("since",), "is about what is trained on again; say epochs, too")

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metatoken.data import Catalogue, Interactions, Split, audit, hold_out, interactions
+from metatoken.data import Catalogue, Interactions, Split, audit, cuts, hold_out, interactions
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config
 from metatoken.run.final import Choices, take_choices
@@ -39,6 +39,7 @@ NO_USERS = (
 MIXTURE = (
     "batch_size",
     "direct_share",
+    "walk_share",
     "validation_users",
     "shares",
     "mixing_temperature",
@@ -151,6 +152,8 @@ def _read(config: Config, say: Say, resume: bool) -> Split:
         say(f"{log!r}; every interaction trains, nothing is held out")
         return split
     say(f"{log!r}; {len(split.test)} users are evaluated, {split.train_only_users} are too short and only train")
+    for line in cuts.told(cuts.parts_overview(log)):
+        say(line)
     if split.pairs is not None:
         validation, test = len(split.pairs.validation), len(split.pairs.test)
         say(f"{validation:,} + {test:,} rows are held out for ratings and texts")

@@ -1,25 +1,26 @@
-"""The application: `/recommend`, `/items`, `/health`, `/metrics` and a page."""
+"""The application: `/recommend`, `/items`, `/health`, `/metrics`, perhaps `/reload`, and a page."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi import FastAPI, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
 from metatoken.recommend.requests import Answer, Model, Prepared
 from metatoken.serve.batching import Batcher
-from metatoken.serve.guard import Doors, Guard
+from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
-from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse
+from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse, parse_reload
 from metatoken.serve.metrics import TYPE, Metrics
+from metatoken.serve.versions import Job, Versions, answer
 
 if TYPE_CHECKING:
     from metatoken.recommend.recommender import Recommender
@@ -31,21 +32,28 @@ PAGE = {
 }
 LONGEST_SEARCH, MOST_FOUND = 200, 50
 LONGEST_NUMBER = 9  # digits
+VERSION = "Metatoken-Version"  # header of every answer that a version had a part in
 
 
 def create_app(
-    recommender: Recommender, limits: Limits | None = None, *, hosts: Collection[str] = (), token: str | None = None
+    served: Recommender | Versions,
+    limits: Limits | None = None,
+    *,
+    hosts: Collection[str] = (),
+    token: str | None = None,
+    reload_token: str | None = None,
 ) -> Guard:
     """The application over a loaded recommender, for any ASGI server.
 
     Args:
-        recommender: Answers.
+        served: Answers; `Versions` where it is to be exchanged for others.
         limits: What is taken on.
         hosts: Names under which it may be asked; none allows all.
         token: What clients must show as `Authorization: Bearer ...`; only `/health` is open to all.
+        reload_token: What must be shown instead to have another version served; None allows it to nobody.
     """
     limits = limits or Limits()
-    service = Service(recommender, limits)
+    service = Service(served if isinstance(served, Versions) else Versions(served), limits)
     app = FastAPI(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
@@ -53,23 +61,30 @@ def create_app(
     body = {"application/json": {"schema": {"oneOf": [Ask.model_json_schema(), Asks.model_json_schema()]}}}
     extra = {"requestBody": {"required": True, "content": body}}
     app.add_api_route("/recommend", service.recommend, methods=["POST"], openapi_extra=extra)
-    shown = {"/items": service.items, "/health": service.health, "/metrics": service.show_metrics}
+    shown: dict[str, Callable[..., Any]] = {
+        "/items": service.items,
+        "/health": service.health,
+        "/metrics": service.show_metrics,
+    }
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"])
+    if reload_token is not None:
+        app.add_api_route(RELOAD, service.reload, methods=["POST"])
     for path in PAGE:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
         app.add_exception_handler(kind, service.error)
-    paths = {*PAGE, "/recommend", *shown}
-    return Guard(app, limits, service.metrics, paths, Doors(frozenset(host.lower() for host in hosts), token))
+    paths = {*PAGE, "/recommend", *shown, RELOAD}
+    doors = Doors(frozenset(host.lower() for host in hosts), token, reload_token)
+    return Guard(app, limits, service.metrics, paths, doors)
 
 
 class Service:
     """The endpoints and what they share."""
 
-    def __init__(self, recommender: Recommender, limits: Limits) -> None:
-        self.recommender, self.limits, self.metrics = recommender, limits, Metrics()
-        self.batcher: Batcher[Prepared, Answer] = Batcher(recommender.run, limits, self.metrics.batches.add)
+    def __init__(self, versions: Versions, limits: Limits) -> None:
+        self.versions, self.limits, self.metrics = versions, limits, Metrics()
+        self.batcher: Batcher[Job, Answer] = Batcher(answer, limits, self.metrics.batches.add)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -78,14 +93,18 @@ class Service:
             yield
 
     async def recommend(self, request: Request) -> Response:
-        """Items for one request, or for each of `requests`, where each has its own answer or error."""
+        """Items for one request, or for each of `requests`, where each has its own answer or error.
+
+        All of them by one version, whatever comes in the meantime.
+        """
+        recommender = self._taken(request)
         check_json(request.headers.get("content-type", ""))
-        # Not in the loop, which answers all others.
-        asks, several = await run_in_threadpool(parse, await request.body(), self.limits)
-        prepared = await run_in_threadpool(lambda: [self._prepare(ask) for ask in asks])
+        # Not in the loop, which answers all others; nor in Starlette's threads, which hold what they were last given.
+        asks, several = await asyncio.to_thread(parse, await request.body(), self.limits)
+        prepared = await asyncio.to_thread(lambda: [_prepare(recommender, ask) for ask in asks])
         if not several and isinstance(prepared[0], ApiError):
             raise prepared[0]
-        ready = [one for one in prepared if isinstance(one, Prepared)]
+        ready = [Job(recommender, one) for one in prepared if isinstance(one, Prepared)]
         answers = iter(await self.batcher.submit(ready) if ready else [])
         results = []
         for ask, one in zip(asks, prepared, strict=True):
@@ -94,49 +113,74 @@ class Service:
                 results.append({"user": ask.user, "error": one.document})
             else:
                 results.append(asdict(next(answers)))
-        return JSONResponse({"results": results} if several else results[0])
+        found = {"results": results} if several else results[0]
+        return _named(JSONResponse({**found, "version": recommender.version}), recommender.version)
 
-    async def items(self, q: str = "", limit: str = "20") -> Response:
+    async def items(self, request: Request, q: str = "", limit: str = "20") -> Response:
         """Items whose titles or ids contain the words of `q`, best first."""
         if len(q) > LONGEST_SEARCH:
             raise ApiError(422, "invalid_request", f"q: expected at most {LONGEST_SEARCH} characters, got {len(q)}")
         known = limit.isascii() and limit.isdigit() and len(limit) <= LONGEST_NUMBER
         if not known or not 1 <= int(limit) <= MOST_FOUND:
             raise ApiError(422, "invalid_request", f"limit: expected a number from 1 to {MOST_FOUND}, got {limit[:20]}")
-        catalogue = self.recommender.catalogue
-        rows = await run_in_threadpool(catalogue.search, q, int(limit))
+        recommender = self._taken(request)
+        catalogue = recommender.catalogue
+        rows = await asyncio.to_thread(catalogue.search, q, int(limit))
         items = [{"item": catalogue.items.raw[row], "title": catalogue.titles[row]} for row in rows.tolist()]
-        return JSONResponse({"items": items})
+        return _named(JSONResponse({"items": items, "version": recommender.version}), recommender.version)
 
     async def health(self) -> Response:
         """Whether requests are taken, and what may be asked."""
-        catalogue = self.recommender.catalogue
+        recommender = self.versions.current
+        catalogue = recommender.catalogue
         state = {
-            "status": self.batcher.state,
-            "users": len(self.recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
+            "status": self.batcher.state, "version": recommender.version,
+            "users": len(recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
             "models": list(get_args(Model)), "limits": self.limits.shown(),
         }  # fmt: skip
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 
+    async def reload(self, request: Request) -> Response:
+        """Takes up another version, without a gap, and says which one it was and is."""
+        body = await request.body()
+        if body:
+            check_json(request.headers.get("content-type", ""))
+        was = await self.versions.reload(parse_reload(body).run)
+        return JSONResponse({"version": self.versions.current.version, "was": was})
+
     async def show_metrics(self) -> Response:
         """Counters and histograms in the text format of Prometheus."""
-        return Response(self.metrics.text(self.batcher.waiting), media_type=TYPE)
+        return Response(self.metrics.text(self.batcher.waiting, self.versions), media_type=TYPE)
 
-    async def error(self, _request: Request, error: Exception) -> Response:
+    async def error(self, request: Request, error: Exception) -> Response:
         """The answer to a request that fails, in the one shape; a fault of ours goes on to the server's log."""
         if isinstance(error, HTTPException):  # of the router: no such path, no such method
             code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-            answer = ApiError(error.status_code, code, error.detail.lower(), headers=dict(error.headers or {}))
+            said = ApiError(error.status_code, code, error.detail.lower(), headers=dict(error.headers or {}))
         else:
-            answer = as_api_error(error)
-        self.metrics.errors[answer.code] += 1
-        return answer.response()
+            said = as_api_error(error)
+        self.metrics.errors[said.code] += 1
+        return _named(said.response(), getattr(request.state, "version", None))
 
-    def _prepare(self, ask: Ask) -> Prepared | ApiError:
-        try:
-            return self.recommender.prepare(ask.request())
-        except MetatokenError as error:
-            return as_api_error(error)
+    def _taken(self, request: Request) -> Recommender:
+        """The version that a request is answered by."""
+        recommender = self.versions.current
+        request.state.version = recommender.version  # its name alone, which holds no memory
+        return recommender
+
+
+def _prepare(recommender: Recommender, ask: Ask) -> Prepared | ApiError:
+    try:
+        return recommender.prepare(ask.request())
+    except MetatokenError as error:
+        return as_api_error(error)
+
+
+def _named(response: Response, version: str | None) -> Response:
+    """An answer that says which version it is of."""
+    if version is not None:
+        response.headers[VERSION] = version
+    return response
 
 
 async def _page(request: Request) -> Response:

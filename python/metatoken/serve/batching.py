@@ -131,6 +131,7 @@ class Batcher(Generic[Ask, Got]):
             if batch:
                 self.seen(len(batch))
                 await self._answer(batch)
+            del batch  # while nothing comes, nothing of what was answered is held
 
     async def _fill(self) -> None:
         """Waits until a batch is full or its first request has waited long enough."""

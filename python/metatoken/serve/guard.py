@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metatoken.serve.metrics import Metrics
 
 LONGEST_NUMBER = 18  # digits
+RELOAD = "/reload"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # Nothing comes from elsewhere and nothing runs inline, so a title that holds HTML stays a title.
 HEADERS = {
@@ -39,10 +40,12 @@ class Doors:
         hosts: Names, in lower case and without a port, under which a client may know the server; none allows all. A
             page of somebody else can have a browser ask a server on its machine, but only under the page's own name.
         token: What a client must show; only `/health` is open to all. None asks for nothing.
+        reload_token: What must be shown at `RELOAD` in its place.
     """
 
     hosts: frozenset[str] = frozenset()
     token: str | None = None
+    reload_token: str | None = None
 
     def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         """Refuses a request by its headers, before its body is read: `ApiError`."""
@@ -54,8 +57,9 @@ class Doors:
         if origin is not None and _name(origin.decode("latin-1").partition("//")[2]) != host:
             raise ApiError(403, "origin_not_allowed", "this server does not answer to pages of other origins")
         shown = headers.get(b"authorization", b"")
-        closed = self.token is not None and path != "/health"
-        if closed and not hmac.compare_digest(shown, f"Bearer {self.token}".encode()):
+        token = self.reload_token if path == RELOAD and self.reload_token is not None else self.token
+        closed = token is not None and path != "/health"
+        if closed and not hmac.compare_digest(shown, f"Bearer {token}".encode()):
             said = "expected the header Authorization: Bearer and the token of the server"
             raise ApiError(401, "unauthorized", said, headers={"WWW-Authenticate": "Bearer"})
 

@@ -12,6 +12,7 @@ from metatoken.errors import ConditionError, CoreError, MetatokenError, UnknownI
 from metatoken.recommend.requests import Request
 from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
+from metatoken.serve.versions import RefusedError, ReloadingError
 
 Id = Annotated[str, Field(min_length=1, max_length=1000)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
@@ -57,6 +58,14 @@ class Asks(BaseModel):
     def _short(cls, value: Any, info: ValidationInfo) -> Any:
         _at_most(len(value) if isinstance(value, list) else 0, "requests", info)
         return value
+
+
+class Reload(BaseModel):
+    """Which version to take up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: Id | None = None
 
 
 class ApiError(Exception):
@@ -107,6 +116,15 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
         raise ApiError(422, "invalid_request", first, {"fields": fields}) from error
 
 
+def parse_reload(body: bytes) -> Reload:
+    """What a body asks for; an empty one asks for the usual run. `ApiError` where it is not of the form."""
+    try:
+        return Reload.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
+        raise ApiError(422, "invalid_request", said) from error
+
+
 def check_json(content_type: str) -> None:
     """Refuses anything but JSON, so that a page of somebody else cannot send it without being asked: `ApiError`."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
@@ -116,13 +134,16 @@ def check_json(content_type: str) -> None:
 
 def as_api_error(error: BaseException) -> ApiError:
     """What went wrong with one request, as an answer; anything unexpected without its details."""
+    if isinstance(error, ApiError):
+        return error
     match error:
-        case ApiError():
-            answer = error
         case BusyError():
             answer = ApiError(503, "overloaded", f"{error}; try again", headers={"Retry-After": "1"})
         case ClosedError():
             answer = ApiError(503, "stopping", str(error), headers={"Retry-After": "5"})
+        case ReloadingError() | RefusedError():
+            busy = isinstance(error, ReloadingError)
+            answer = ApiError(409 if busy else 422, "reloading" if busy else "reload_refused", str(error))
         case TimeoutError():
             answer = ApiError(504, "timeout", "the answer took too long; ask for less, or try again")
         case CoreError():

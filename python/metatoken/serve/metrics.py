@@ -6,6 +6,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metatoken.serve.versions import Versions
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -51,11 +55,11 @@ class Metrics:
         self.requests[method, path, status] += 1
         self.latency.setdefault(path, Histogram(SECONDS)).add(seconds)
 
-    def text(self, queue: int) -> str:
-        """All of it, with the number of requests that wait for the model."""
-        return "\n".join(self._lines(queue)) + "\n"
+    def text(self, queue: int, versions: Versions) -> str:
+        """All of it, with the number of requests that wait for the model, and what is served."""
+        return "\n".join(self._lines(queue, versions)) + "\n"
 
-    def _lines(self, queue: int) -> Iterator[str]:
+    def _lines(self, queue: int, versions: Versions) -> Iterator[str]:
         yield from _head("metatoken_requests_total", "counter", "Requests by method, path and status.")
         for (method, path, status), count in sorted(self.requests.items()):
             yield f'metatoken_requests_total{{method="{method}",path="{path}",status="{status}"}} {count}'
@@ -67,6 +71,11 @@ class Metrics:
             yield from histogram.lines("metatoken_request_seconds", f'path="{path}"')
         yield from _head("metatoken_batch_size", "histogram", "Requests that passed through the model at once.")
         yield from self.batches.lines("metatoken_batch_size")
+        yield from _head("metatoken_reloads_total", "counter", "Versions that were taken up, and that were refused.")
+        for result, count in (("done", versions.exchanged), ("refused", versions.refused)):
+            yield f'metatoken_reloads_total{{result="{result}"}} {count}'
+        yield from _head("metatoken_version_info", "gauge", "The version that is served.")
+        yield f'metatoken_version_info{{version="{versions.current.version}"}} 1'
         gauges = {
             "metatoken_queue_length": ("Requests that wait for the model.", queue),
             "metatoken_requests_running": ("Requests that are being answered.", self.running),

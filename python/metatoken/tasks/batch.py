@@ -48,6 +48,9 @@ class Batch:
         rating_row: int64 `[R]` row of each rating.
         rating_position: int64 `[R]` its last place, where the rating head reads.
         ratings: float32 `[R]` what the head should give.
+        labels: int64 `[P]` item rows that have a part of each target's weight, the target itself where there is none
+            other; None for none at all.
+        label_share: float `[]`, that part.
         normaliser: float `[4]`, what sums over targets, text tokens, ratings and answers are divided by; None means
             P, T, R and A.
     """
@@ -73,6 +76,8 @@ class Batch:
     rating_row: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     rating_position: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     ratings: Tensor = field(default_factory=lambda: torch.zeros(0))
+    labels: Tensor | None = None
+    label_share: Tensor | None = None
     normaliser: Tensor | None = None
 
     def first(self, n: int) -> Batch:
@@ -100,12 +105,12 @@ class Batch:
 def collate(examples: list[Example], pad_id: int) -> Batch:
     """Pads examples on the right into one batch."""
     # Columns, since a loop over rows for each of them takes longer than making them.
-    ids, items, states, targets, text, rating, words, positions, answers, taken, user_at = zip(*examples, strict=True)
+    columns = zip(*examples, strict=True)
+    ids, items, states, targets, text, rating, words, positions, answers, taken, user_at, _, labels = columns
     lengths, counts = _lengths(ids), _lengths(targets)
     rows, real = np.arange(len(ids)), _real(lengths)
-    table = _padded(ids, real, pad_id)
+    table, keys = _padded(ids, real, pad_id), list(map(id, words))
     # Words of a template are one array, whichever row begins with them.
-    keys = list(map(id, words))
     sorts = dict(zip(keys, words, strict=True))
     number = {key: place for place, key in enumerate(sorts)}
     words_real = _real(_lengths(tuple(sorts.values())))
@@ -134,6 +139,7 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
         "rating_position": lengths[rated] - 1,
         "ratings": np.concatenate(rating),
         **_answers(answers, counts),
+        **_labels(labels, targets),
     }
     return Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
@@ -144,6 +150,17 @@ def _answers(answers: Sequence[np.ndarray | None], counts: np.ndarray) -> dict[s
         return {}
     given = [np.arange(n) if own is None else own for own, n in zip(answers, counts, strict=True)]
     return {"answers": np.concatenate(given) + np.repeat(np.cumsum(counts) - counts, _lengths(given))}
+
+
+def _labels(labels: Sequence[np.ndarray | None], targets: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Labels beside the targets, where any row has some."""
+    if all(own is None for own in labels):
+        return {}
+    flat = np.concatenate(targets).astype(np.int64)
+    drawn = np.concatenate(
+        [np.full(len(t), -1) if own is None else own for own, t in zip(labels, targets, strict=True)]
+    )
+    return {"labels": np.where(drawn >= 0, drawn, flat)}
 
 
 def _lengths(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from metatoken.config import expect
 from metatoken.data import Split
 from metatoken.errors import ArgumentError
+from metatoken.tasks.label_walks import LabelWalks
 from metatoken.tasks.mixture import TaskRows, TrainingBatches, rows_of_ranking, rows_per_task
 from metatoken.tasks.pairs import HeldOutPairs, PairRows, Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from metatoken.data import Split
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.reader import Reader
+    from metatoken.tasks.replay import Replay
     from metatoken.tasks.task import Kind
 
 VALIDATION_BATCH = 256  # prompts
@@ -45,10 +47,12 @@ class TaskDataModule(L.LightningDataModule):
         seed: Seed of every draw.
         direct_share: Share of the users who give a row of the direct task per epoch, see
             `metatoken.tasks.mixture.rows_of_ranking`.
+        walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
             write take as many held-out rows.
         shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
         mixing_temperature: See there.
+        replay: What of a log that has grown is trained on; None for all of it.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class TaskDataModule(L.LightningDataModule):
         batch_size: int | None = None,
         seed: int = 0,
         direct_share: float = 0.1,
+        walk_share: float = 0.0,
         validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
+        replay: Replay | None = None,
     ) -> None:
         super().__init__()
         expect("split", split, Split)
@@ -75,14 +81,16 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
+        if not 0 <= walk_share < 1:
+            raise ArgumentError("walk_share", f"expected a share of at least 0 and below 1, got {walk_share}")
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
-        self.batch_size, self.seed, self.direct_share = batch_size, seed, direct_share
+        self.batch_size, self.seed, self.direct_share, self.walk_share = batch_size, seed, direct_share, walk_share
         self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
+        self.replay = replay
         about_pairs = tasks_of(tasks, "rate", "write")
         if about_pairs and split.pairs is None:
-            raise ArgumentError(
-                "split", f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"
-            )
+            said = f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"
+            raise ArgumentError("split", said)
         self._reader: Reader | None = None
         self._rest: dict[str, np.ndarray] = {}  # by part, what the rating tasks of it share
         self._loader: ResumableLoader | None = None
@@ -122,18 +130,31 @@ class TaskDataModule(L.LightningDataModule):
         kinds = {name: rows for name, rows in RANKING.items() if name in ranked}
         ranking = {name: rows(ranked[name], histories, builder, tokens) for name, rows in kinds.items()}
         pairs = {task.name: self.pair_rows(task, "train") for task in self.tasks if task.kind != "rank"}
-        wanted = rows_of_ranking({name: len(rows) for name, rows in ranking.items()}, self.direct_share)
-        wanted |= rows_per_task({name: len(rows) for name, rows in pairs.items()}, self.shares, self.mixing_temperature)
         tables: dict[str, TaskRows] = {**ranking, **pairs}
+        if self.replay is None:
+            parts_of, wanted = list(tables.values()), [*self._wanted(tables).values()]
+        else:
+            parts_of, wanted = self.replay.mixture(tables, self._wanted)
         return TrainingBatches(
-            list(tables.values()),
-            [wanted[name] for name in tables],
+            parts_of,
+            wanted,
             tokens,
             batch_size=self.batch_size,
             seed=self.seed,
             pad_id=builder.encoder.pad_id,
             parts=parts,
+            walks=LabelWalks(histories, self.vocabulary.n_items) if self.walk_share > 0 and ranking else None,
+            walk_share=self.walk_share,
         )
+
+    def _wanted(self, tables: Mapping[str, TaskRows]) -> dict[str, int]:
+        """Rows of each table in an epoch, in the order of the tables."""
+        ranked = {name: len(table) for name, table in tables.items() if table.task.kind == "rank"}
+        others = {name: len(table) for name, table in tables.items() if table.task.kind != "rank"}
+        absent = {task.name for task in self.tasks} - set(others)  # that have no rows among these
+        shares = {name: share for name, share in (self.shares or {}).items() if name not in absent}
+        wanted = rows_of_ranking(ranked, self.direct_share)
+        return wanted | rows_per_task(others, shares, self.mixing_temperature)
 
     def pair_rows(self, task: Task, part: str) -> PairRows:
         """Rows of a task that rates or writes, of "train" or a held-out part."""
@@ -158,7 +179,7 @@ class TaskDataModule(L.LightningDataModule):
         plan = {
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
-            "devices": ranks, "accumulate_grad_batches": accumulate,
+            "walk_share": self.walk_share, "devices": ranks, "accumulate_grad_batches": accumulate,
         }  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:

@@ -39,6 +39,8 @@ class Example(NamedTuple):
         answers: int64 `[any]` which targets have their tokens written behind their states; None for all.
         taken: int64 `[any]` item rows that the user's vector is folded from, see `ExampleBuilder`.
         user_at: Place in `ids` of the user's last token, where that vector enters; -1 for none.
+        place: Place of the first target among the items of all histories, the others behind it; -1 without a history.
+        labels: int64 `[targets]` item rows that have a part of each target's weight, -1 for none; None for none at all.
     """
 
     ids: np.ndarray
@@ -52,6 +54,8 @@ class Example(NamedTuple):
     answers: np.ndarray | None = None
     taken: np.ndarray = NOTHING
     user_at: int = -1
+    place: int = -1
+    labels: np.ndarray | None = None
 
 
 class Run(NamedTuple):

@@ -22,6 +22,7 @@ from metatoken.tasks.ranking import RANKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from metatoken.tasks.label_walks import LabelWalks
     from metatoken.tasks.task import Task
     from metatoken.tasks.user_tokens import UserTokens
 
@@ -40,6 +41,9 @@ class TaskRows(Protocol):
 
     def supervised(self) -> np.ndarray:
         """What each row is expected to supervise in the epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
+
+    def newest(self) -> np.ndarray:
+        """Row of the training log that the newest interaction of each row is, int64 `[n]`."""
 
     def example(self, row: int, rng: np.random.Generator) -> Example:
         """The example of a row; `rng` draws what is free."""
@@ -61,6 +65,8 @@ class TrainingBatches(Dataset[Batch]):
         seed: Seed of every draw.
         pad_id: Fills short rows.
         parts: Batches in a step.
+        walks: Draws labels beside the targets of a step; None for none.
+        walk_share: Part of each target's weight that goes to its label.
 
     Raises:
         ArgumentError: A step would have fewer rows than parts.
@@ -76,9 +82,12 @@ class TrainingBatches(Dataset[Batch]):
         seed: int,
         pad_id: int,
         parts: int = 1,
+        walks: LabelWalks | None = None,
+        walk_share: float = 0.0,
     ) -> None:
         self.tables, self.wanted, self.tokens = tuple(tables), tuple(wanted), tokens
         self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
+        self.walks, self.walk_share = walks, torch.tensor(walk_share)
         self.steps = math.ceil(sum(self.wanted) / batch_size)
         if sum(self.wanted) // self.steps < parts:
             step = f"a step of {sum(self.wanted) // self.steps} rows"
@@ -104,10 +113,12 @@ class TrainingBatches(Dataset[Batch]):
         if self._drawn[0] != (epoch, step):
             rows = plan[step].tolist()
             rng = np.random.default_rng([self.seed, epoch, 1 + step])
-            self._drawn = (epoch, step), [self.tables[table].example(row, rng) for table, row in rows]
+            examples = [self.tables[table].example(row, rng) for table, row in rows]
+            self._drawn = (epoch, step), examples if self.walks is None else labeled(examples, self.walks, rng)
         batch = collate(self._drawn[1][part :: self.parts], self.pad_id)
         # The loss of a step is the mean of its parts' losses.
         batch.normaliser = self._normaliser / self.parts
+        batch.label_share = None if batch.labels is None else self.walk_share
         return batch
 
     def plan(self, epoch: int) -> list[np.ndarray]:
@@ -131,6 +142,16 @@ class TrainingBatches(Dataset[Batch]):
         table = np.searchsorted(self._first, flat, side="right") - 1
         batches = np.array_split(np.stack([table, flat - self._first[table]], axis=1), self.steps)
         return [batches[step] for step in rng.permutation(self.steps)]
+
+
+def labeled(examples: list[Example], walks: LabelWalks, rng: np.random.Generator) -> list[Example]:
+    """The examples of a step with labels beside their targets."""
+    counts = [len(example.targets) for example in examples]
+    first = np.repeat([example.place for example in examples], counts)
+    ahead = np.arange(sum(counts)) - np.repeat(offsets_of(np.array(counts))[:-1], counts)
+    labels = walks.draw(np.where(first >= 0, first + ahead, -1), rng)
+    own = np.split(labels, np.cumsum(counts)[:-1])
+    return [example._replace(labels=some) for example, some in zip(examples, own, strict=True)]
 
 
 def rows_per_task(

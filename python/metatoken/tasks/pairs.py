@@ -244,8 +244,7 @@ class PairRows(ABC):
 
     def sizes(self) -> Ids:
         """About how long each row is in items, int64 `[n]`."""
-        items: Ids = self.lengths() // self.encoder.encoder.depth
-        return items
+        return np.asarray(self.lengths() // self.encoder.encoder.depth)
 
     def lengths(self) -> Ids:
         """About how many tokens each row takes, int64 `[n]`: its texts, which is what differs."""
@@ -253,6 +252,10 @@ class PairRows(ABC):
         lengths = [texts.tokens.lengths for name, texts in self.pairs.fields.items() if name in asked]
         total: Ids = np.sum([np.zeros(len(self), dtype=np.int64), *lengths], axis=0)
         return total
+
+    def newest(self) -> Ids:
+        """Row of the log part that each pair is, int64 `[n]`."""
+        return self.pairs.rows
 
     @abstractmethod
     def supervised(self) -> Ids:

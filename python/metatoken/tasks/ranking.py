@@ -65,6 +65,11 @@ class RankingRows(ABC):
     def supervised(self) -> Ids:
         """What each row is expected to supervise in an epoch, float64 `[n, 4]`, see `Batch.normaliser`."""
 
+    def newest(self) -> Ids:
+        """Row of the training log that the last item of each window is, int64 `[n]`."""
+        rows: Ids = self.histories.offsets[self.rows[:, 0]] + self.rows[:, 1] - 1
+        return rows
+
     def _supervised(self, first: Ids, end: Ids) -> Ids:
         """The same for rows that supervise places `first..end` of their users' histories, int `[n]` each."""
         encoder = self.builder.encoder
@@ -125,8 +130,10 @@ class SequentialRows(RankingRows):
     def _example(self, template: Template, user: int, end: int, targets: int, _rng: np.random.Generator) -> Example:
         items, (start, window) = self.histories[user], self._window(user, end, targets)
         if self.builder.encoder.encoder_decoder:
-            return self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
-        return self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+            made = self.builder.prompt(template, window.ids, items[start : end - 1], int(items[end - 1]))
+        else:
+            made = self.builder.causal(template, window.ids, items[start : window.end], window.first - start)
+        return made._replace(place=int(self.histories.offsets[user]) + window.first)
 
 
 class DirectRows(RankingRows):

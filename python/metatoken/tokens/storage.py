@@ -1,7 +1,7 @@
 """The vocabulary on disk.
 
 manifest.json          schema, settings, seed, versions, checksum of the source and of every file below
-entities.parquet       kind, id, codes, trained, origin, title: users, then items, each sorted by id
+entities.parquet       kind, id, codes, trained, origin, title: users, then items, each in the order of their rows
 codebook.safetensors   what assigns codes to vectors
 vectors.safetensors    vectors of the entities, centroids of the tokens, the fold-in map
 trie.safetensors       the item codes as a prefix tree, for decoding; not with `unique="none"`
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND = "vocabulary"
-SCHEMA = 2  # 1: entities without `origin`
+SCHEMA = 3  # 1: entities without `origin`; 2: not extended
 ENTITIES = "entities.parquet"
 CODEBOOK = "codebook.safetensors"
 VECTORS = "vectors.safetensors"
@@ -68,8 +68,9 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path, scores: Mapping[str, Any
         artifacts.write_manifest(
             folder,
             KIND,
-            SCHEMA,
+            SCHEMA if vocabulary.earlier else SCHEMA - 1,
             levels=list(vocabulary.levels),
+            earlier=[list(sizes) for sizes in vocabulary.earlier],
             source=vocabulary.source,
             learned_from=vocabulary.learned_from,
             n_targets=vocabulary.n_targets,
@@ -88,7 +89,7 @@ def read_vocabulary(folder: Path) -> dict[str, Any]:
 
 
 def _fields(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    expected = COLUMNS if manifest["schema"] < SCHEMA else COLUMNS | ORIGIN
+    expected = COLUMNS if manifest["schema"] == 1 else COLUMNS | ORIGIN
     entities = artifacts.read_frame(folder / ENTITIES, expected)
     tensors, _ = artifacts.read_tensors(folder / VECTORS, VECTOR_NAMES)
     codebook, user_codebook = _read_codebooks(folder / CODEBOOK)
@@ -121,6 +122,7 @@ def _fields(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "titles": None if titles.null_count() else titles.to_list(),
         **{name: manifest[name] for name in ("settings", "report", "source", "learned_from")},
         "n_targets": manifest.get("n_targets"),
+        "earlier": tuple((users, items, tokens) for users, items, tokens in manifest.get("earlier", [])),
         **origins,
     }
 

@@ -1,13 +1,13 @@
 """The vocabulary: users and items as tuples of shared tokens, `<a_17><b_3><c_201>`.
 
 Ids are unique within a kind; a user and an item may have the same tuple, since sharing tokens is their purpose. Users
-and items are sorted by raw id, so nothing depends on the order of the input.
+and items are sorted by raw id, so nothing depends on the order of the input; those of an extension stand behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,7 @@ from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.clustering import Codebook, Progress, Vectors
 from metatoken.tokens.codes.encoding import encode_kinds, part_of
+from metatoken.tokens.extension import extended
 from metatoken.tokens.files import graph_links, read_features
 from metatoken.tokens.fold_in import FoldIn
 from metatoken.tokens.names import Kind, Names
@@ -57,6 +58,7 @@ class Vocabulary(Names):
         origins: Where each vector came from, places in `cold.ORIGINS`, uint8 `[n_entities]`.
         n_targets: `Sequences.n_targets` of the histories that it was learned from; None where there were none, or
             where it was saved by 0.1.
+        earlier: How many users, items and tokens there were before each extension, the first one first.
     """
 
     centroids: NDArray[np.float32]
@@ -72,6 +74,7 @@ class Vocabulary(Names):
     learned_from: str | None = None
     origins: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     n_targets: int | None = None
+    earlier: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Without origins (before schema 2), a vector is walked or there is none."""
@@ -235,10 +238,33 @@ class Vocabulary(Names):
         """
         save_vocabulary(self, Path(path), scores)
 
+    def extend(self, train: Interactions, *, features: ArrayLike | None = None, threads: int | None = None) -> Self:
+        """The vocabulary with the users and items that a log has more; what it has keeps its rows, tokens and bytes.
+
+        `docs/growth.md` says what new ids get. `report["extension"]` of the result says of how many: `users` and
+        `items` by the origin of their vectors, `kept_share` (share of new ids with their nearest codes), and `tokens`
+        that were appended.
+
+        Args:
+            train: What may be learned from: the log of this vocabulary with others behind it (`Interactions.append`).
+            features: Features of each item of `train`, `[n_items, f]`, in place of the categories and attributes of its
+                item table; NaN rows have none.
+            threads: Number of threads (`None`: all cores); does not change the result.
+
+        Raises:
+            ArgumentError: The first users or items of `train` are not those of the vocabulary, or features do not fit.
+        """
+        return replace(self, **extended(self, train, features=features, threads=threads))
+
     @property
     def dim(self) -> int:
         """Length of a vector."""
         return int(self.vectors.shape[1])
+
+    @property
+    def n_learned_tokens(self) -> int:
+        """Number of tokens that were learned; those behind were appended by extensions."""
+        return self.earlier[0][2] if self.earlier else self.n_tokens
 
     @property
     def user_vectors(self) -> NDArray[np.float32]:

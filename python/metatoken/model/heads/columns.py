@@ -31,6 +31,7 @@ class Columns(NamedTuple):
         begin: int64 `[P]`, first column below the node that a target's last token is chosen at.
         end: int64 `[P]`, the column behind the last; an empty slice where an item has no such node.
         bias: float `[C]`, `- log Q` of each; None for all.
+        labels: int64 `[P]`, columns of the labels beside the targets; None without any.
     """
 
     leaves: Tensor | None
@@ -38,17 +39,19 @@ class Columns(NamedTuple):
     begin: Tensor
     end: Tensor
     bias: Tensor | None
+    labels: Tensor | None = None
 
 
-def all_columns(index: TrieIndex, targets: Tensor) -> Columns:
-    """Every item; `targets` are int64 `[P]` item rows."""
+def all_columns(index: TrieIndex, targets: Tensor, labels: Tensor | None = None) -> Columns:
+    """Every item; `targets` and `labels` are int64 `[P]` item rows."""
     level = index.leaf_level[targets]
     node = index.path[targets].gather(1, level.clamp_min(0)[:, None]).squeeze(1).clamp_min(0).long()
     begin, end = index.leaf_begin[node].long(), index.leaf_end[node].long()
-    return Columns(None, index.leaf_of[targets], begin, torch.where(level >= 0, end, begin), None)
+    beside = None if labels is None else index.leaf_of[labels]
+    return Columns(None, index.leaf_of[targets], begin, torch.where(level >= 0, end, begin), None, beside)
 
 
-def sampled_columns(index: TrieIndex, targets: Tensor, samples: int) -> Columns:
+def sampled_columns(index: TrieIndex, targets: Tensor, samples: int, labels: Tensor | None = None) -> Columns:
     """The targets' surroundings and about `samples` further items, drawn by torch's generator.
 
     Every item, as `all_columns` has it, where the sample would be no smaller than half of them.
@@ -57,9 +60,11 @@ def sampled_columns(index: TrieIndex, targets: Tensor, samples: int) -> Columns:
         index: The item trie.
         targets: int64 `[P]` item rows.
         samples: Draws; what is drawn twice, or is among the surroundings, counts once.
+        labels: int64 `[P]` item rows, which are counted among the surroundings.
     """
-    whole, n = all_columns(index, targets), index.n_items
-    near = torch.unique(torch.cat([_union(whole.begin, whole.end), whole.targets]))
+    whole, n = all_columns(index, targets, labels), index.n_items
+    beside = whole.targets[:0] if whole.labels is None else whole.labels
+    near = torch.unique(torch.cat([_union(whole.begin, whole.end), whole.targets, beside]))
     drawn = torch.unique(torch.randint(n, (samples,), device=targets.device))
     drawn = drawn[~torch.isin(drawn, near, assume_unique=True)]
     if 2 * (len(near) + len(drawn)) > n or len(drawn) == 0:
@@ -68,7 +73,7 @@ def sampled_columns(index: TrieIndex, targets: Tensor, samples: int) -> Columns:
     correction = math.log((n - len(near)) / len(drawn))
     bias = torch.where(order < len(near), 0.0, correction)
     at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
-    return Columns(leaves, at, begin, end, bias)
+    return Columns(leaves, at, begin, end, bias, None if labels is None else torch.searchsorted(leaves, beside))
 
 
 def _union(begin: Tensor, end: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from metatoken.artifacts import (
     write_manifest,
     write_tensors,
 )
+from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError
 from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.model.module import MetaTokenModule
@@ -36,6 +37,9 @@ from metatoken.tasks.task import tasks_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
+    from metatoken.model.growth import Growth
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
@@ -62,12 +66,13 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
 
-def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
+def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None = None) -> MetaTokenModule:
     """Reads a model folder.
 
     Args:
         folder: Written by `save_model`.
-        vocabulary: The vocabulary that it was trained with.
+        vocabulary: The vocabulary that it was trained with, or one that this was extended to.
+        growth: What the rows of new items and tokens begin with; given if and only if it was extended.
 
     Returns:
         The model, in evaluation mode.
@@ -77,26 +82,29 @@ def load_model(folder: str | Path, vocabulary: Vocabulary) -> MetaTokenModule:
     """
     folder = Path(folder)
     with read_as(KIND, folder):
-        return _load(folder, vocabulary, read_manifest(folder, KIND, SCHEMA, ("settings.json", WEIGHTS)))
+        read_manifest(folder, KIND, SCHEMA, ("settings.json", WEIGHTS))
+        return _load(folder, vocabulary, growth)
 
 
-def _load(folder: Path, vocabulary: Vocabulary, manifest: dict[str, Any]) -> MetaTokenModule:
+def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTokenModule:
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
-    features = None
-    if FEATURES in manifest["files"]:
-        features = read_tensors(folder / FEATURES, ["features"])[0]["features"]
+    features = load_features(folder)
     settings = _as_saved(ModelSettings.of(None, read_json(folder / "settings.json")))
     rated = [task.name for task in tasks_of(settings.tasks, "rate")]
     ratings = load_ratings(folder, rated) if rated else None
+    if growth is not None:
+        features = None if features is None else growth.item_features(features)
+        ratings = None if ratings is None else growth.rating_base(ratings)
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
     tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
-    weights = load_file(folder / WEIGHTS)
-    own = _own_weights(module)
+    weights, own = load_file(folder / WEIGHTS), _own_weights(module)
+    if growth is not None:
+        weights = growth.weights(weights, own)
     if misfit := find_misfit(weights, own):
         raise ArtifactError(f"{folder}: {misfit}; use the vocabulary that the model was trained with")
     if broken := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
@@ -116,6 +124,13 @@ def _as_saved(settings: ModelSettings) -> ModelSettings:
         return settings
     dim = PresetSize.of(PRESETS[settings.backbone], settings.preset).dim
     return replace(settings, input_norm=0.25 * math.sqrt(dim))
+
+
+def load_features(folder: Path) -> np.ndarray | None:
+    """Reads the item features of a model folder, float32 `[n_items, f]`; None where it has none."""
+    if FEATURES not in read_header(folder)["files"]:
+        return None
+    return read_tensors(folder / FEATURES, ["features"])[0]["features"]
 
 
 def load_ratings(folder: Path, tasks: Sequence[str]) -> RatingBase:

@@ -1,0 +1,133 @@
+"""A log that grows: new rows stand behind the old ones, so nothing that was numbered once gets another number.
+
+New users and new items are numbered in the order in which they first appear, those of one time by raw id, and items
+that no row names come last. So a log to which others are appended one after the other in time is the same as one to
+which they are appended at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metatoken.data import columns
+from metatoken.data.assembly import places
+from metatoken.data.ids import IdMap
+from metatoken.data.interactions import Interactions, read_log
+from metatoken.data.items import item_columns
+from metatoken.data.readers import read_table
+from metatoken.data.settings import LogSettings
+from metatoken.errors import DataError
+
+
+def read_addition(about: LogSettings, *, log: bool = True) -> Interactions:
+    """New interactions and every item of a table, those that nobody has taken yet among them.
+
+    Args:
+        about: Names the log and the table.
+        log: Whether there is a log; else the table is read alone.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    found = read_log(replace(about, items=None, item_id=None, title=None, categories=None)) if log else nothing()
+    if about.items is None:
+        return found
+    table = read_table(about.items, None, about.items_dialect)
+    key = item_columns(about.item, about.item_id, about.title, about.categories).key(table.frame)
+    known = IdMap(sorted({*found.items.raw, *columns.ids(table, key, "item_id")}), "item")
+    item = known.rows(found.items.raw)[found.frame["item"].to_numpy()]
+    return replace(found, frame=found.frame.with_columns(item=item), items=known).with_items(table, about)
+
+
+def nothing() -> Interactions:
+    """A log without rows, users and items."""
+    frame = pl.DataFrame(schema=dict.fromkeys(("user", "item", "order"), pl.Int32()))
+    return Interactions(frame, IdMap((), "user"), IdMap((), "item"))
+
+
+def append(log: Interactions, new: Interactions) -> Interactions:
+    """A log with new interactions, users and items behind its own.
+
+    Args:
+        log: The log. Its columns are those of the result, without `part`, since nothing says where new rows belong.
+        new: What comes later. What its item table says goes over what was known of an item.
+
+    Returns:
+        The log whose first user and item rows are those of `log`.
+
+    Raises:
+        DataError: `new` has no times, but `log` has; a row is older than the newest of `log`; or a column of the item
+            tables holds text in one and something else in the other.
+    """
+    _check_times(log, new)
+    users, user = _grown(log.users, new.users, _first(new, "user"))
+    items, item = _grown(log.items, new.items, _first(new, "item"))
+    old = log.frame.drop("part", strict=False)
+    moved = new.frame.select(name for name in new.frame.columns if name in old.columns).with_columns(
+        user=user[new.frame["user"].to_numpy()], item=item[new.frame["item"].to_numpy()]
+    )
+    frame = pl.concat([old, moved], how="diagonal_relaxed") if moved.height else old
+    frame = frame[np.argsort(frame["user"].to_numpy(), kind="stable")]
+    return replace(
+        log,
+        frame=frame.with_columns(order=places(frame["user"].to_numpy(), len(users))),
+        users=users,
+        items=items,
+        item_table=_tables(log.item_table, new.item_table, item),
+        notes=new.notes,
+        rows_read=new.rows_read,
+    )
+
+
+def _check_times(log: Interactions, new: Interactions) -> None:
+    if "timestamp" not in log.frame.columns or len(new) == 0:
+        return
+    if "timestamp" not in new.frame.columns:
+        raise DataError("the new log has no times, but the log that it continues has; name their column with time")
+    newest, times = log.frame["timestamp"].to_numpy().max(), new.frame["timestamp"].to_numpy()
+    if older := int((times < newest).sum()):
+        raise DataError(
+            f"{older:,} of {len(new):,} new rows are older than the newest row that is known (time {newest}, theirs "
+            f"begin at {times.min()}), and time does not run backwards; leave out the rows that are known already"
+        )
+
+
+def _first(log: Interactions, kind: str) -> NDArray[np.float64]:
+    """Time of the first row of each user or item, float64 `[n]`; infinite where there is none, 0 without times."""
+    found = np.full(log.n_users if kind == "user" else log.n_items, np.inf)
+    times = log.frame["timestamp"].to_numpy() if "timestamp" in log.frame.columns else np.zeros(len(log))
+    np.minimum.at(found, log.frame[kind].to_numpy(), times)
+    return found
+
+
+def _grown(known: IdMap, more: IdMap, first: NDArray[np.float64]) -> tuple[IdMap, NDArray[np.int32]]:
+    """Known ids, then new ones in the order of their first times; and the row of each of `more`, int32."""
+    rows = known.find(more.raw)
+    fresh = np.flatnonzero(rows < 0)
+    fresh = fresh[np.argsort(first[fresh], kind="stable")]
+    rows[fresh] = len(known) + np.arange(len(fresh), dtype=np.int32)
+    return (IdMap((*known.raw, *(more.raw[row] for row in fresh)), known.kind) if len(fresh) else known), rows
+
+
+def _tables(old: pl.DataFrame | None, new: pl.DataFrame | None, item: NDArray[np.int32]) -> pl.DataFrame | None:
+    """One item table of two; `item` has the rows of the items of the second."""
+    if new is None:
+        return old
+    moved = new.with_columns(item=item[new["item"].to_numpy()])
+    if "title" in moved.columns:
+        moved = moved.with_columns(pl.col("title").replace("", None))
+    if old is None:
+        return moved.sort("item")
+    both = [name for name in moved.columns if name in old.columns and name != "item"]
+    for name in both:
+        kinds = {old[name].dtype, moved[name].dtype}
+        if len(kinds) > 1 and not all(kind.is_numeric() for kind in kinds):
+            said = f"{old[name].dtype} in what is known and {moved[name].dtype} in the new table"
+            raise DataError(f"column {name!r} of the item table holds {said}; write both in one way")
+    joined = old.join(moved, on="item", how="full", coalesce=True, suffix="\0new")
+    newest = [pl.coalesce(f"{name}\0new", name).alias(name) for name in both]
+    return joined.with_columns(newest).drop([f"{name}\0new" for name in both]).sort("item")

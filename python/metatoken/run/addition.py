@@ -1,0 +1,75 @@
+"""What is added to a run, and how it is read: as the log of the run was, unless something else is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metatoken.config import SettingError
+from metatoken.data.growth import read_addition
+from metatoken.data.settings import LogSettings
+from metatoken.errors import ConfigError
+from metatoken.run.config import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metatoken.data.interactions import Interactions
+
+# What is about all of a log, and says nothing of what is added to it.
+WHOLE = ("split", "validation_from", "test_from", "validation_share", "test_share", "part", "validation_path",
+         "test_path", "since", "until", "min_user", "min_item", "texts")  # fmt: skip
+TABLE = ("items", "item_id", "title", "categories", "items_separator", "items_encoding", "items_columns")
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Where additions come from.
+
+    Attributes:
+        about: How they are read.
+        has_log: Whether there is a log; else there is an item table alone, or nothing.
+    """
+
+    about: LogSettings
+    has_log: bool
+
+    @classmethod
+    def of(cls, data: LogSettings, log: Path | None, items: Path | None, overrides: Sequence[str] = ()) -> Addition:
+        """As a run was read.
+
+        Args:
+            data: Of the run.
+            log: File of new interactions; None for none, or for a query among the overrides.
+            items: Table about items; None for none.
+            overrides: `key=value` of the section `data`.
+
+        Raises:
+            ConfigError: A key is unknown, or a value cannot be used.
+        """
+        values: dict[str, Any] = {name: value for name, value in data.plain().items() if name not in WHOLE}
+        if items is None:
+            values = {name: value for name, value in values.items() if name not in TABLE}
+        else:
+            values["items"] = items
+        if log is not None:
+            values |= {"path": log, "uri": None, "query": None}
+        own: dict[str, Any] = {}
+        override(own, overrides)
+        try:
+            about = LogSettings.read(values | own)
+        except SettingError as error:
+            raise ConfigError(f"--set: {error}") from error
+        return cls(about, log is not None or "query" in own)
+
+    def said(self) -> dict[str, str | None]:
+        """Files and query, for `lineage.json`."""
+        one = self.about
+        source = one.uri or str(one.path)
+        items = None if one.items is None else str(one.items)
+        return {"source": source if self.has_log else None, "query": one.query, "items": items}
+
+    def read(self) -> Interactions:
+        """Reads them; `DataError` for a file that cannot be read."""
+        return read_addition(self.about, log=self.has_log)

@@ -1,0 +1,187 @@
+"""`extend_run`: a run with the interactions, users and items that came after it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metatoken.artifacts.writing import replaced_folder
+from metatoken.data import Catalogue, hold_out
+from metatoken.errors import ArgumentError
+from metatoken.run.folder import Run, RunData, RunFolder, load_data
+from metatoken.run.lineage import Lineage, Version
+from metatoken.run.manifest import backbone_checksum, check_backbone, seal
+from metatoken.run.place import check_free
+from metatoken.run.progress import Bar, Say
+from metatoken.run.settings import ExtendSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metatoken.data import IdMap, Interactions, Split
+    from metatoken.model.module import MetaTokenModule
+    from metatoken.run.addition import Addition
+    from metatoken.tokens.vocabulary import Vocabulary
+
+
+def extend_run(
+    parent: str | Path,
+    new: Interactions,
+    out: str | Path,
+    settings: ExtendSettings | None = None,
+    *,
+    addition: Addition | None = None,
+    overwrite: bool = False,
+    inputs: Sequence[Path] = (),
+    say: Say = print,
+    bar: Bar | None = None,
+    **fields: Any,
+) -> Run:
+    """A run with what came after it, as a folder of its own; the parent stays as it is.
+
+    What the parent has keeps its rows, tokens, vectors and weights. New items are recommended without training, see
+    docs/growth.md; `epochs` trains further on new rows and a share of the old ones.
+
+    Args:
+        parent: Folder of a finished run.
+        new: What came later, read in the same way.
+        out: Folder of the extended run; it appears there when it is whole.
+        settings: How it is extended.
+        addition: Where `new` came from, to be recorded.
+        overwrite: Replace an older run at `out`, which is never the parent.
+        inputs: Files that were read; what holds one is not replaced.
+        say: Gets a line for each step.
+        bar: Shows progress of long steps.
+        **fields: Single settings over the ready ones.
+
+    Raises:
+        ArtifactError: The parent is not finished, or damaged.
+        ConfigError: `out` is taken.
+        DataError: `new` contradicts the log of the parent: it has no times, or older ones.
+        ArgumentError: A setting cannot be used, or features do not fit.
+    """
+    from metatoken.predict.fusion import Fusion
+    from metatoken.run.further import train_further
+
+    chosen = ExtendSettings.of(settings, fields)
+    check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
+    at = RunFolder(parent)
+    old = load_data(at)
+    split, config = _grown_split(old, new, chosen)
+    features = _features(old, at, split.log.items, chosen.item_features)
+    vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
+    for line in report_lines(vocabulary, old):
+        say(line)
+    module = _grown_model(at, old, vocabulary, split, features)
+    with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
+        into, fusion = RunFolder(work), Fusion.load(at.fusion)
+        training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
+        if training is not None:
+            known = old.split.train.sequences().lengths
+            fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
+        run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
+        _write(into, run, vocabulary, addition)
+        if at.training.exists():
+            shutil.copyfile(at.training, into.training)
+        version = _version(vocabulary, split, new, addition, training)
+        Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
+        seal(into, "finished", backbone_checksum(module))
+    return run
+
+
+def _grown_split(old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
+    """The log with the new rows, split again, and the configuration that says so.
+
+    The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
+    was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
+    """
+    log, config = old.split.log.append(new), old.config
+    again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
+    config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
+    return hold_out(log, config.needs, config.seed, config.data.split), config
+
+
+def _features(old: RunData, at: RunFolder, items: IdMap, spec: str | None) -> np.ndarray | None:
+    """Features of all items, NaN where nothing is known: those of the model and new ones, else those of a file."""
+    from metatoken.model.store.saving import load_features
+    from metatoken.tokens.files import read_features
+
+    known = load_features(at.model)
+    if known is None:
+        return None if spec is None else read_features(spec, items)
+    n_old = old.vocabulary.n_items
+    later = np.full((len(items) - n_old, known.shape[1]), np.nan, known.dtype)
+    if spec is not None and len(later):
+        later = read_features(spec, items)[n_old:]
+        if later.shape[1] != known.shape[1]:
+            said = f"expected vectors of {known.shape[1]} values, as those of the model, got {later.shape[1]}"
+            raise ArgumentError("item_features", f"{said}; make them with the same backbone and components")
+    known = np.where(known.any(axis=1, keepdims=True), known, np.float32(np.nan))
+    return np.concatenate([known, later])
+
+
+def _grown_model(
+    at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
+) -> MetaTokenModule:
+    from metatoken.model.growth import Growth
+    from metatoken.model.store.saving import load_features, load_model
+
+    later = None
+    if load_features(at.model) is not None and features is not None:
+        later = np.nan_to_num(features[old.vocabulary.n_items :])
+    module = load_model(at.model, vocabulary, Growth(split.log.n_users, split.log.n_items, later))
+    check_backbone(module, old.manifest, at.path)
+    return module
+
+
+def _write(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
+    """Writes all of a run but its lineage and its manifest."""
+    from metatoken.model.store.saving import save_model
+    from metatoken.run.config import dump_config
+
+    into.config.write_text(dump_config(run.config), encoding="utf-8")
+    vocabulary.save(into.vocabulary)
+    run.catalogue.save(into.items)
+    into.write_history(run.split.log, texts=bool(run.config.needs))
+    run.fusion.save(into.fusion)
+    into.write_source(run.config.data if addition is None else addition.about, run.split.log)
+    save_model(run.module, into.model)
+
+
+def _first_version(old: RunData) -> Version:
+    one = old.vocabulary
+    return Version(old.split.log.n_users, one.n_items, one.n_tokens, len(old.split.log))
+
+
+def _version(
+    vocabulary: Vocabulary, split: Split, new: Interactions, addition: Addition | None, training: dict[str, Any] | None
+) -> Version:
+    log = {
+        **(addition.said() if addition else {}),
+        "rows": new.rows_read,
+        "interactions": len(new),
+        "checksum": new.checksum(),
+    }
+    return Version(
+        split.log.n_users, vocabulary.n_items, vocabulary.n_tokens, len(split.log),
+        log=log, found=dict(vocabulary.report["extension"]), training=training,
+    )  # fmt: skip
+
+
+def report_lines(vocabulary: Vocabulary, old: RunData) -> list[str]:
+    """What became of new ids, for a person."""
+    found, before = vocabulary.report["extension"], old.vocabulary
+    words = {
+        "walked": "from walks", "neighbours": "from what they came with", "features": "from their features",
+        "none": "at the centre, for want of both",
+    }  # fmt: skip
+    lines = []
+    for kind, n in (("users", vocabulary.n_users - before.n_users), ("items", vocabulary.n_items - before.n_items)):
+        parts = ", ".join(f"{count:,} {words[name]}" for name, count in found[kind].items())
+        lines.append(f"{n:,} new {kind}{f': {parts}' if parts else ''}")
+    tokens = f", {found['tokens']} tokens appended" if found["tokens"] else ""
+    return [*lines, f"{found['kept_share']:.1%} of new ids have their nearest tokens{tokens}"]

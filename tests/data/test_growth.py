@@ -1,0 +1,138 @@
+"""A log with others behind it: rows, order, times, item tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatoken import Interactions
+from metatoken.data.growth import nothing, read_addition
+from metatoken.data.settings import LogSettings
+from metatoken.errors import DataError
+from tests.growing import cut, rows_of
+
+ROWS = rows_of()
+
+
+@given(st.lists(st.floats(0.3, 0.95), min_size=1, max_size=5, unique=True))
+def test_parts_one_after_the_other_are_the_whole(shares: list[float]) -> None:
+    first, *rest = cut(ROWS, *sorted(shares))
+    (_, at_once) = cut(ROWS, min(shares))
+    grown = first
+    for part in rest:
+        grown = grown.append(part)
+    whole = first.append(at_once)
+    assert grown.users == whole.users
+    assert grown.items == whole.items
+    assert grown.frame.equals(whole.frame)
+    assert grown.users.raw[: first.n_users] == first.users.raw
+    assert grown.items.raw[: first.n_items] == first.items.raw
+
+
+def test_histories_are_those_of_the_log_read_at_once() -> None:
+    old, new = cut(ROWS, 0.5)
+    grown = old.append(new)
+    (whole,) = cut(ROWS)
+    assert (len(grown), grown.n_users, grown.n_items) == (len(whole), whole.n_users, whole.n_items)
+    for user, raw in enumerate(grown.users):
+        own = [grown.items.raw[item] for item in grown.sequences()[user]]
+        assert own == [whole.items.raw[item] for item in whole.sequences()[whole.users.row(raw)]]
+    assert (
+        grown.frame["order"].to_list()
+        == whole.frame.with_columns(user=pl.Series(grown.users.rows(whole.users.raw)).gather(whole.frame["user"]))
+        .sort("user", "order")["order"]
+        .to_list()
+    )
+
+
+def test_new_ids_come_in_the_order_of_their_first_times_then_of_their_names() -> None:
+    old = Interactions.from_arrays(["a"], ["x"], times=[1])
+    new = Interactions.from_arrays(["d", "c", "b", "a"], ["n", "m", "o", "x"], times=[5, 5, 4, 9])
+    grown = old.append(new)
+    assert grown.users.raw == ("a", "b", "c", "d")
+    assert grown.items.raw == ("x", "o", "m", "n")
+
+
+def test_nothing_changes_nothing() -> None:
+    (log,) = cut(ROWS)
+    grown = log.append(nothing())
+    assert grown.checksum() == log.checksum()
+
+
+def test_older_rows_are_refused() -> None:
+    old, new = cut(ROWS, 0.5)
+    with pytest.raises(DataError, match=rf"{len(old) - 1:,} of {len(old):,} new rows are older than the newest row"):
+        old.append(old)
+    with pytest.raises(DataError, match="time does not run backwards"):
+        new.append(old)
+    assert len(old.append(new)) == len(old) + len(new)
+
+
+def test_a_log_without_times_is_refused_beside_one_with_times() -> None:
+    old, new = Interactions.from_arrays(["a"], ["x"], times=[1]), Interactions.from_arrays(["a"], ["y"])
+    with pytest.raises(DataError, match="the new log has no times"):
+        old.append(new)
+    assert new.append(old).frame.columns == ["user", "item", "order"]
+
+
+def test_columns_are_those_of_the_log() -> None:
+    old = Interactions.from_arrays(["a"], ["x"], ratings=[3])
+    new = Interactions.from_arrays(["a", "b"], ["y", "x"], times=[1, 2])
+    grown = old.append(new)
+    assert grown.frame.columns == ["user", "item", "order", "rating"]
+    assert grown.frame["rating"].to_list() == [3.0, None, None]
+    assert grown.frame["item"].dtype == pl.Int32
+
+
+def table(log: Interactions) -> dict[str, tuple[object, ...]]:
+    assert log.item_table is not None
+    return {log.items.raw[item]: tuple(rest) for item, *rest in log.item_table.iter_rows()}
+
+
+def test_a_new_table_goes_over_what_was_known() -> None:
+    old = Interactions.from_frame(
+        {"user": ["u", "u"], "item": ["b", "c"]},
+        items={"item": ["b", "c"], "title": ["B", "C"], "price": [1, 2], "shelf": ["left", "right"]},
+    )
+    new = Interactions.from_frame(
+        {"user": ["u", "u"], "item": ["b", "a"]},
+        items={"item": ["b", "a"], "title": ["", "A"], "price": [1.5, 9.0], "brand": ["x", None]},
+    )
+    grown = old.append(new)
+    assert grown.item_table is not None
+    assert grown.item_table.columns == ["item", "title", "price", "shelf", "brand"]
+    assert table(grown) == {
+        "b": ("B", 1.5, "left", "x"), "c": ("C", 2.0, "right", None), "a": ("A", 9.0, None, None)
+    }  # fmt: skip
+    assert grown.titles() == ["B", "C", "A"]
+
+
+def test_columns_that_do_not_go_together_are_refused() -> None:
+    old = Interactions.from_frame({"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": [1]})
+    new = Interactions.from_frame(
+        {"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": ["one"]}
+    )
+    with pytest.raises(DataError, match="column 'price' of the item table holds Int64 in what is known and String"):
+        old.append(new)
+
+
+def test_items_that_nobody_has_taken_are_read_from_a_table(tmp_path: Path) -> None:
+    log, items = tmp_path / "log.csv", tmp_path / "items.csv"
+    log.write_text("user,item\nu,m\nu,k\n")
+    items.write_text("item,title\nz,Z\nk,K\na,A\n")
+    about = LogSettings(path=log, items=items)
+    with pytest.warns(match="1 of 4 items are not in"):
+        found = read_addition(about)
+    assert found.items.raw == ("a", "k", "m", "z")
+    assert [found.items.raw[item] for item in found.sequences()[0]] == ["m", "k"]
+    assert found.titles() == ["A", "K", "", "Z"]
+    alone = read_addition(about, log=False)
+    assert (len(alone), alone.items.raw) == (0, ("a", "k", "z"))
+    old = Interactions.from_arrays(["u"], ["k"])
+    assert old.append(found).items.raw == ("k", "m", "a", "z")  # those that nobody has taken come last
+    assert np.array_equal(old.append(found).sequences().items, [0, 1, 0])

@@ -1,0 +1,215 @@
+"""A run that is extended: what it keeps, what it recommends, where it comes from, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from metatoken import Interactions, Recommender
+from metatoken.config import SettingError
+from metatoken.data.growth import nothing
+from metatoken.errors import ArtifactError, ConfigError, DataError
+from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_config, load_run, train_run
+from metatoken.run.addition import Addition
+from metatoken.run.lineage import Lineage
+from metatoken.run.manifest import check_bytes
+from tests.growing import write_growing
+
+
+class Grown(NamedTuple):
+    """A run, what came later, and the run with it."""
+
+    parent: Path
+    new: Interactions
+    run: Path
+    items: Path
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    folder = tmp_path_factory.mktemp("growing")
+    config, log, items = write_growing(folder)
+    run = train_run(load_config(config), folder / "run", say=quiet)
+    new = Addition.of(run.config.data, log, items).read()
+    run.extend(new, folder / "grown", say=quiet)
+    return Grown(folder / "run", new, folder / "grown", items)
+
+
+def lists(run: Path, users: Any, model: str = "fused") -> list[list[tuple[str, float]]]:
+    found = Recommender.load(run).recommend_many(users, k=5, model=model)  # type: ignore[arg-type]
+    return [[(one.item, one.score) for one in found[user]] for user in users]
+
+
+def test_old_weights_and_vectors_keep_their_bytes(grown: Grown) -> None:
+    old, new = load_run(grown.parent), load_run(grown.run)
+    before, after = old.module.network.state_dict(), new.module.network.state_dict()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        rows = after[name][: len(value)] if value.ndim else after[name]
+        assert torch.equal(value, rows), name
+    n = old.module.vocabulary.n_items
+    assert new.module.vocabulary.n_items > n
+    with torch.no_grad():
+        assert torch.equal(old.module.network.items(), new.module.network.items()[:n])
+    raw = old.module.vocabulary.items.raw
+    for one in raw:
+        assert old.module.vocabulary.tokens_of(item=one) == new.module.vocabulary.tokens_of(item=one)
+
+
+def test_the_trie_holds_exactly_the_catalogue(grown: Grown) -> None:
+    run = load_run(grown.run)
+    index = run.module.network.index
+    assert sorted(index.leaf_items.tolist()) == list(range(len(run.catalogue.items)))
+    everything = len(run.catalogue.items)
+    found = Recommender.load(grown.run).recommend("u0004", k=everything, exclude_seen=False)
+    assert sorted(one.item for one in found) == sorted(run.catalogue.items.raw)
+
+
+def test_new_items_are_recommended_without_training(grown: Grown) -> None:
+    old, run = load_run(grown.parent), load_run(grown.run)
+    new = set(run.catalogue.items.raw) - set(old.catalogue.items.raw)
+    users = run.split.log.users.raw
+    for model in ("fused", "item_head", "generation"):
+        assert any(item in new for found in lists(grown.run, users, model) for item, _ in found), model
+    titled = [title for raw, title in zip(run.catalogue.items.raw, run.catalogue.titles, strict=True) if raw in new]
+    assert all(titled)
+    assert evaluate_run(run, unseen=False)["rows"]
+
+
+def test_an_extension_without_new_data_recommends_as_the_parent(grown: Grown, tmp_path: Path) -> None:
+    extend_run(grown.parent, nothing(), tmp_path / "same", say=quiet)
+    users = load_run(grown.parent).split.log.users.raw
+    for model in ("fused", "item_head", "generation"):
+        assert lists(tmp_path / "same", users, model) == lists(grown.parent, users, model)
+    for part in (
+        "model/weights.safetensors",
+        "vocabulary/vectors.safetensors",
+        "vocabulary/entities.parquet",
+        "fusion.json",
+    ):
+        assert (tmp_path / "same" / part).read_bytes() == (grown.parent / part).read_bytes()
+
+
+def test_histories_go_on(grown: Grown) -> None:
+    old, new = load_run(grown.parent).split.log, load_run(grown.run).split.log
+    assert len(new) == len(old) + len(grown.new)
+    assert new.frame["timestamp"].dtype == pl.Int64
+    for raw in old.users:
+        before, after = (log.items.column(log.sequences()[log.users.row(raw)]).to_list() for log in (old, new))
+        assert after[: len(before)] == before
+        more = grown.new.users.find([raw])[0]
+        own = [] if more < 0 else grown.new.items.column(grown.new.sequences()[int(more)]).to_list()
+        assert after[len(before) :] == own
+
+
+def test_where_it_comes_from(grown: Grown, tmp_path: Path) -> None:
+    extend_run(grown.run, nothing(), tmp_path / "third", say=quiet)
+    versions = Lineage.load(RunFolder(tmp_path / "third").lineage).versions
+    old, new = load_run(grown.parent), load_run(grown.run)
+    assert [one.items for one in versions] == [old.split.log.n_items, *[new.split.log.n_items] * 2]
+    assert [one.interactions for one in versions] == [len(old.split.log), *[len(new.split.log)] * 2]
+    assert [one.run for one in versions] == [str(grown.parent), str(grown.run), None]
+    for version, folder in zip(versions, (grown.parent, grown.run), strict=False):
+        from metatoken.artifacts import sha256
+
+        assert version.manifest == sha256(folder / "manifest.json")
+        assert version.vocabulary == sha256(folder / "vocabulary" / "manifest.json")
+        assert version.model == sha256(folder / "model" / "manifest.json")
+    assert versions[1].log is not None
+    assert versions[1].log["interactions"] == len(grown.new)
+    assert versions[1].found["items"]["neighbours"] > 0
+    assert "lineage.json" in check_bytes(RunFolder(grown.run))
+    assert load_run(tmp_path / "third").module.vocabulary.earlier[-1][1] == versions[1].items
+
+
+def test_a_lineage_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lineage.json"
+    for content in ('{"schema": 1, "versions": []}', '{"schema": 1, "versions": [{"a": 1}]}', "[]", '{"schema": 1}'):
+        path.write_text(content)
+        with pytest.raises(ArtifactError, match="is not the lineage of a run"):
+            Lineage.load(path)
+    path.write_text('{"schema": 99, "versions": []}')
+    with pytest.raises(ArtifactError, match="newer metatoken"):
+        Lineage.load(path)
+
+
+@pytest.fixture(scope="module")
+def trained(grown: Grown) -> Run:
+    """The run, trained further for two passes."""
+    return extend_run(
+        grown.parent, grown.new, grown.parent.parent / "further", epochs=2, replay=0.5, since="2021-02-01", say=quiet
+    )
+
+
+def test_further_training_learns_new_rows(grown: Grown, trained: Run) -> None:
+    plain, further = load_run(grown.run), load_run(trained.folder)
+    n = load_run(grown.parent).module.vocabulary.n_items
+    moved = (further.module.network.items.residual != plain.module.network.items.residual).any(1)
+    assert moved[n:].all()  # new items, and old ones with them
+    assert moved[:n].all()
+    version = json.loads(RunFolder(trained.folder).lineage.read_text())["versions"][-1]
+    assert version["training"] == {"epochs": 2, "replay": 0.5, "since": "2021-02-01"}
+    # Tokens and vectors are those of the extension without training.
+    for part in ("vectors.safetensors", "entities.parquet", "codebook.safetensors"):
+        assert (trained.folder / "vocabulary" / part).read_bytes() == (grown.run / "vocabulary" / part).read_bytes()
+    assert not (trained.folder / "checkpoints").exists()
+    assert check_bytes(RunFolder(trained.folder))
+
+
+def test_what_is_held_out_is_never_trained_on(grown: Grown) -> None:
+    old, new = load_run(grown.parent).split, load_run(grown.run).split
+    assert new.name == "leave-last-out"
+    # Training rows of the parent stay training rows, and held-out items are the last ones of the grown log.
+    for user, raw in enumerate(old.log.users):
+        before, after = old.train.sequences()[user], new.train.sequences()[new.log.users.row(raw)]
+        assert np.array_equal(after[: len(before)], before)
+    assert len(new.test) > 0
+
+
+def test_every_interaction_may_count(grown: Grown, tmp_path: Path) -> None:
+    run = extend_run(grown.parent, grown.new, tmp_path / "all", hold_out=False, epochs=1, say=quiet)
+    assert run.config.data.split == "none"
+    loaded = load_run(tmp_path / "all")
+    assert len(loaded.split.train) == len(loaded.split.log)
+    # Nothing to choose on, so the weights of the list stay.
+    assert (tmp_path / "all" / "fusion.json").read_bytes() == (grown.parent / "fusion.json").read_bytes()
+    with pytest.raises(ConfigError, match="nothing is held out"):
+        evaluate_run(loaded)
+
+
+def test_what_contradicts_the_parent_is_refused(grown: Grown, tmp_path: Path) -> None:
+    old = load_run(grown.parent).split.log
+    with pytest.raises(DataError, match="time does not run backwards"):
+        extend_run(grown.parent, old, tmp_path / "no", say=quiet)
+    with pytest.raises(DataError, match="has no times"):
+        extend_run(grown.parent, Interactions.from_arrays(["a"], ["b"]), tmp_path / "no", say=quiet)
+    with pytest.raises(ConfigError, match="exists already"):
+        extend_run(grown.parent, nothing(), grown.run, say=quiet)
+    with pytest.raises(ConfigError, match="which this training reads"):
+        extend_run(grown.parent, nothing(), grown.parent, overwrite=True, say=quiet)
+    with pytest.raises(SettingError, match="say epochs"):
+        extend_run(grown.parent, nothing(), tmp_path / "no", since="2020-01-01", say=quiet)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_parent_that_was_altered_is_refused(grown: Grown, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(grown.parent, tmp_path / "run")
+    (tmp_path / "run" / "history.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ArtifactError, match=r"history\.parquet: altered"):
+        extend_run(tmp_path / "run", nothing(), tmp_path / "no", say=quiet)
+    (tmp_path / "begun").mkdir()
+    with pytest.raises(ArtifactError, match="is not a run folder"):
+        extend_run(tmp_path / "begun", nothing(), tmp_path / "no", say=quiet)
+    assert not (tmp_path / "no").exists()
