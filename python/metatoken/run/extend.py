@@ -88,7 +88,7 @@ def extend_run(
             known = old.split.train.sequences().lengths
             fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
         run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
-        _write(into, run, vocabulary, addition)
+        write_run(into, run, vocabulary, addition)
         if at.training.exists():
             shutil.copyfile(at.training, into.training)
         version = _version(vocabulary, split, new, addition, training)
@@ -145,7 +145,7 @@ def _grown_model(
     return module
 
 
-def _write(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
+def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
     """Writes all of a run but its lineage and its manifest."""
     from metatoken.model.store.saving import save_model
     from metatoken.run.config import dump_config
