@@ -1,6 +1,6 @@
 //! Arguments from Python, checked: a value that does not fit is an `ArgumentError` of that argument.
 
-use numpy::{Element, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{Element, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
@@ -122,15 +122,11 @@ pub(super) fn slice<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, argument
     array.as_slice().map_err(|_| Error::invalid(argument, "expected a contiguous array"))
 }
 
-/// Truth values of a contiguous array, each of which a byte of its own holds.
-pub(super) fn truths<'a>(array: &'a PyReadonlyArray1<'_, bool>, argument: &'static str) -> Result<&'a [bool]> {
-    if !array.is_contiguous() {
-        return Err(Error::invalid(argument, "expected a contiguous array"));
-    }
-    // SAFETY: the bytes are those of a contiguous array, which is borrowed as long as they are.
-    let bytes = unsafe { std::slice::from_raw_parts(array.data().cast::<u8>(), array.len()) };
-    expect(bytes.iter().all(|&byte| byte <= 1), argument, "expected truth values, each 0 or 1")?;
-    slice(array, argument)
+/// Fails unless every byte of an array of truth values is 0 or 1: any other is none in Rust.
+pub(super) fn check_truths(array: &PyReadonlyArray1<'_, bool>, argument: &'static str) -> PyResult<()> {
+    let bytes: PyReadonlyArray1<'_, u8> = array.call_method1("view", ("uint8",))?.extract()?;
+    let sound = bytes.as_array().iter().all(|&byte| byte <= 1);
+    Ok(expect(sound, argument, "expected truth values, each 0 or 1")?)
 }
 
 /// Row-major values of a C-contiguous array.

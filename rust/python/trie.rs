@@ -5,7 +5,7 @@ use numpy::ndarray::aview1;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{Int, expect, slice, table, truths};
+use super::args::{Int, check_truths, expect, slice, table};
 use super::run::{detached, run};
 use crate::error::Result;
 use crate::limits::MOST;
@@ -56,7 +56,7 @@ fn filter_view<'a>(filter: &'a FilterIn<'_>, prompts: usize, trie: &CoreTrie) ->
     let view = Filter {
         offsets: slice(&filter.0, "filters")?,
         leaves: slice(&filter.1, "filters")?,
-        inverted: truths(&filter.2, "filters")?,
+        inverted: slice(&filter.2, "filters")?,
         prefix: filter.3.as_ref().map(|prefix| slice(prefix, "filters")).transpose()?,
     };
     let lists = view.offsets.len() == prompts + 1 && view.inverted.len() == prompts;
@@ -127,6 +127,7 @@ impl Trie {
         width: Int,
     ) -> PyResult<(KeptOut<'py>, KeptOut<'py>)> {
         let (beams, found) = (beams_view(&beams, &self.core)?, slice(&found, "found")?);
+        check_truths(&filters.2, "filters")?;
         let filter = filter_view(&filters, found.len(), &self.core)?;
         let (values, end, total) = &logits;
         let one_each = |array: &'_ Option<PyReadonlyArray1<'py, f32>>| {
@@ -158,6 +159,7 @@ impl Trie {
     ) -> PyResult<KeptOut<'py>> {
         let beams = beams_view(&beams, &self.core)?;
         let prompts = beams.offsets.len() - 1;
+        check_truths(&filters.2, "filters")?;
         let filter = filter_view(&filters, prompts, &self.core)?;
         let (wanted, given) = (states.shape(), vectors.shape());
         let fits = wanted[0] == prompts && wanted[1] == given[1] && given[1] > 0;

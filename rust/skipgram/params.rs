@@ -61,6 +61,28 @@ pub struct Checked {
 }
 
 impl Params {
+    /// Nodes of a walk and of its window.
+    fn pairs(&self) -> Result<(usize, usize)> {
+        let (length, window) = (at_least("walk_length", self.walk_length, 2)?, at_least("window", self.window, 1)?);
+        let pairs = length * (2 * window).min(length - 1);
+        if pairs > PAIRS {
+            let message = format!("{pairs} pairs of one walk of {length} nodes are too many, {PAIRS} are the most");
+            return Err(Error::invalid("window", message));
+        }
+        Ok((length as usize, window as usize))
+    }
+
+    /// Walks from a node in each epoch, and epochs.
+    fn passes(&self) -> Result<(usize, usize)> {
+        let (walks, epochs) =
+            (at_least("walks_per_node", self.walks_per_node, 1)?, at_least("epochs", self.epochs, 1)?);
+        if walks * epochs > PASSES {
+            let message = format!("{walks} walks per node in each of {epochs} epochs are more than 2^32");
+            return Err(Error::invalid("epochs", message));
+        }
+        Ok((walks as usize, epochs as usize))
+    }
+
     /// Checks every rule; the first that is broken is the error.
     pub fn check(&self) -> Result<Checked> {
         let count = |argument, value, least| at_least(argument, value, least).map(|v| v as usize);
@@ -81,17 +103,7 @@ impl Params {
         if !(0.0..1.0).contains(&subsample) {
             return Err(Error::invalid("subsample", format!("expected a number in [0, 1), got {subsample}")));
         }
-        let (length, window) = (count("walk_length", self.walk_length, 2)?, count("window", self.window, 1)?);
-        let pairs = length as u64 * (2 * window).min(length - 1) as u64;
-        if pairs > PAIRS {
-            let message = format!("{pairs} pairs of one walk of {length} nodes are too many, {PAIRS} are the most");
-            return Err(Error::invalid("window", message));
-        }
-        let (walks, epochs) = (count("walks_per_node", self.walks_per_node, 1)?, count("epochs", self.epochs, 1)?);
-        if walks as u64 * epochs as u64 > PASSES {
-            let message = format!("{walks} walks per node in each of {epochs} epochs are more than 2^32");
-            return Err(Error::invalid("epochs", message));
-        }
+        let ((length, window), (walks, epochs)) = (self.pairs()?, self.passes()?);
         let blocks = self.blocks.map(|blocks| within("blocks", blocks.into(), 1, MOST_BLOCKS)).transpose()?;
         Ok(Checked {
             dim: count("dim", self.dim, 1)?,

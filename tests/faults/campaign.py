@@ -14,16 +14,20 @@ from pathlib import Path
 
 from tests.faults.altering import altered
 from tests.faults.bed import make_base
+from tests.faults.border import border
 from tests.faults.calls import wrong_calls
 from tests.faults.kills import full_disks, kills
+from tests.faults.resealed import resealed
 from tests.faults.server import server
 from tests.faults.zygote import Zygote
 
 ATTACKS: dict[str, tuple[Callable[[Zygote, Path, Path, int], tuple[int, list[str]]], int]] = {
     "kills": (kills, 500),
     "altered": (altered, 1500),
+    "resealed": (resealed, 1500),
     "disks": (full_disks, 200),
     "calls": (wrong_calls, 2000),
+    "border": (border, 3000),
     "server": (server, 60),  # seconds
 }
 

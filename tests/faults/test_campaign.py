@@ -11,6 +11,7 @@ from tests.faults.altering import altered
 from tests.faults.bed import make_base
 from tests.faults.calls import wrong_calls
 from tests.faults.kills import full_disks, kills
+from tests.faults.resealed import resealed
 from tests.faults.server import server
 from tests.faults.zygote import Zygote
 
@@ -43,6 +44,10 @@ def test_an_extension_that_is_killed(zygote: Zygote, base: Path, tmp_path: Path)
 
 def test_altered_files(zygote: Zygote, base: Path, tmp_path: Path) -> None:
     check(altered(zygote, base, tmp_path, 25), 25)
+
+
+def test_hostile_content_behind_right_checksums(zygote: Zygote, base: Path, tmp_path: Path) -> None:
+    check(resealed(zygote, base, tmp_path, 60), 60)
 
 
 def test_full_disks(zygote: Zygote, base: Path, tmp_path: Path) -> None:

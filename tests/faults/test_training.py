@@ -55,12 +55,14 @@ def test_an_error_in_the_middle_keeps_the_older_run_and_resume_goes_on_with_the_
     assert [one.name for one in finished.parent.iterdir()] == ["run"]
 
 
-def test_a_finished_run_that_cannot_be_gone_on_with_stays_usable(trained_run: TrainedRun, finished: Path) -> None:
+def test_a_finished_run_that_cannot_be_gone_on_with_stays_usable(
+    trained_run: TrainedRun, finished: Path, tmp_path: Path
+) -> None:
     RunFolder(finished).best.unlink()
     with pytest.raises(ArtifactError, match="best"):
         train(trained_run, finished, "trainer.max_epochs=2", resume=True)
     load_run(finished)
-    for bad in ("trainer.options={maximum: 3}", "model.alpha=0.5", "tokens.dim=8", "seed=4"):
+    for bad in ("trainer.options={maximum: 3}", "model.alpha=0.5", "tokens.dim=8", "seed=4", f"vocabulary={tmp_path}"):
         with pytest.raises(ConfigError):
             train(trained_run, finished, bad, resume=True)
         load_run(finished)

@@ -215,3 +215,16 @@ def test_a_vocabulary_is_fitted_on_interactions(split: Any) -> None:
         Vocabulary.fit("x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^attributes: expected a Mapping"):
         Vocabulary.fit(split.train, attributes=np.zeros(3))  # type: ignore[arg-type]
+
+
+def test_an_attribute_that_no_path_walks_is_refused() -> None:
+    import metatoken as mt
+    from metatoken.tokens.files import graph_links
+
+    train = mt.leave_last_out(mt.generate_world(n_users=50, n_items=36, n_groups=3).interactions()).train
+    column = next(name for name in train.item_table.columns if name not in ("item", "title"))
+    for paths in (("user-item-user",), ("user-item-user share=0.5", "item>item")):
+        with pytest.raises(ArgumentError, match="no meta-path walks 'kind'"):
+            graph_links(TokenSettings(attributes={"kind": column}, meta_paths=paths), train)
+    for path in ("item-kind-item", "item - kind - item share=0.5", "kind-item<item-kind"):
+        assert set(graph_links(TokenSettings(attributes={"kind": column}, meta_paths=(path,)), train)) == {"kind"}

@@ -92,6 +92,31 @@ def test_a_system_that_cannot_exchange_two_folders(tmp_path: Path, monkeypatch: 
     assert changes > 6
 
 
+def test_files_and_folders_are_on_the_disk_before_they_get_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name_of(file: int) -> str:
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        return "parent" if path == tmp_path else path.name
+
+    done: list[str] = []
+    sync, replace, rename = os.fsync, Path.replace, Path.rename
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append(f"sync {name_of(file)}"), sync(file)))
+    for method, plain in (("replace", replace), ("rename", rename)):
+        monkeypatch.setattr(
+            Path,
+            method,
+            lambda self, place, plain=plain: (done.append(f"name {Path(place).name}"), plain(self, place))[1],
+        )
+    with artifacts.atomic_file(tmp_path / "out.csv") as work:
+        work.write_text("x")
+    assert done == ["sync out.csv", "name out.csv", "sync parent"]
+    done.clear()
+    save(tmp_path / "thing", "x")
+    assert done[-2:] == ["name thing", "sync parent"]
+    assert {"sync a.txt", "sync manifest.json", "sync sub", "sync thing"} <= set(done[:-2])
+
+
 def test_the_folder_of_a_living_writer_stays(tmp_path: Path) -> None:
     with artifacts.atomic_file(tmp_path / "slow.csv") as work:
         work.write_text("slow")

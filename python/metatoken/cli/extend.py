@@ -42,7 +42,7 @@ def extend(
     since: Since = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
-    """Adds to a run what came later: interactions, users and items. No old id, token or vector changes."""
+    """Add to a run what came later: interactions, users and items. No old id, token or vector changes."""
     from metatoken.cli.output import progress_bar, reading
     from metatoken.run import RunFolder, extend_run
     from metatoken.run.addition import Addition

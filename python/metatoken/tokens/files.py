@@ -64,7 +64,8 @@ def graph_links(
             if name in found:
                 raise ArgumentError(f"{kind}_links", f"the node type {name!r} is named twice")
             found[name] = _links(f"{kind}_links", spec, ids, kind)
-    walked = {word for path in settings.meta_paths for word in re.split(r"[->]", (path.split() or [""])[0])}
+    paths = ("".join(word for word in path.split() if "=" not in word) for path in settings.meta_paths)
+    walked = {name for path in paths for name in re.split(r"[-<>]", path)}
     for name, links in found.items() if settings.cold != "neighbours" else ():
         if name not in walked:
             said = (
