@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -108,7 +109,7 @@ def test_it_takes_up_new_runs_by_signal_and_by_request(folder: Path, tmp_path: P
     try:
         address = re.search(r"at (\S+) \(stop", process.stdout.readline())
         assert address
-        with ready(address[1]) as client:
+        with closing(ready(address[1])) as client:
             assert client.get("/health").json()["version"] == one
             (tmp_path / "next").symlink_to("two")
             (tmp_path / "next").rename(tmp_path / "now")
