@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from importlib.metadata import version
@@ -103,3 +104,10 @@ def test_wrong_usage_is_one_line(name: str, refuse: Refuse) -> None:
 
 def test_no_arguments_show_the_help(run: Run) -> None:
     assert run().out == run("--help").out
+
+
+def test_every_command_says_what_it_does_in_the_imperative() -> None:
+    for command in application.COMMANDS:
+        first = inspect.getdoc(command).split()[0]  # type: ignore[union-attr]
+        assert first.istitle()
+        assert not first.endswith("s"), f"{command.__name__}: {first}"

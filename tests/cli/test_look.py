@@ -251,6 +251,14 @@ def test_files_that_others_held_out_are_found(
     assert split(tmp_path / "trained.txt")[0] == "leave-last-out"
 
 
+def test_ids_that_are_floats_have_lost_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pl.DataFrame({"user": [1e17, 2.0], "item": ["a", "b"], "type": ["x", "y"]}).write_parquet(tmp_path / "l.parquet")
+    assert inspect(tmp_path / "l.parquet", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["warnings"][0].startswith("user ids in column 'user' are floats: long numbers have lost digits")
+    assert sorted(said["facts"]["events"].split(", ")) == ["x 1", "y 1"]
+
+
 def test_warnings_stay_with_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("u a b\nv a\n", encoding="utf-8")
     assert inspect(tmp_path / "l.txt", "--write", tmp_path / "c.yaml") == 0

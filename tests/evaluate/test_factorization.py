@@ -54,6 +54,18 @@ def test_its_values_are_lenskits_own_for_each_pair_whatever_their_order() -> Non
     assert len(fit.predict(users[:0], items[:0])) == 0
 
 
+def test_a_pair_that_was_rated_twice_counts_with_its_mean() -> None:
+    log = two_tastes(n_users=20)
+    users, items = log.users.column(log.frame["user"]).to_list(), log.items.column(log.frame["item"]).to_list()
+    ratings = log.frame["rating"].to_list()
+    again = Interactions.from_arrays([*users, *users[:9]], [*items, *items[:9]], ratings=[*ratings, *[1.0] * 9])
+    means = [*((rating + 1) / 2 for rating in ratings[:9]), *ratings[9:]]
+    pairs = np.arange(20), np.arange(20)
+    twice, mean = (Factorization.fit(one, epochs=3).predict(*pairs)
+                   for one in (again, Interactions.from_arrays(users, items, ratings=means)))  # fmt: skip
+    np.testing.assert_allclose(twice, mean, atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_fit() -> None:
     log = two_tastes(n_users=20)
     users, items = np.arange(20), np.arange(20)

@@ -30,11 +30,13 @@ class Command:
         argv: It, in a folder `base` with a configuration, a world, runs, a vocabulary, an export.
         makes: What it writes, below the folder.
         again: What mends it after a kill, by default itself.
+        keeps: A folder that it reads and must leave as it is.
     """
 
     argv: tuple[object, ...]
     makes: str
     again: tuple[object, ...] = ()
+    keeps: str = ""
 
 
 def commands(base: Path) -> dict[str, Command]:
@@ -44,6 +46,7 @@ def commands(base: Path) -> dict[str, Command]:
     two = ("--set", "trainer.max_epochs=2")
     demo = ("quickstart", "--users", 50, "--items", 36, "--epochs", 1, "-o", base / "demo")
     vectors = ("text-vectors", items, "--backbone", base / "exported", "--components", 4, "--layer", 1)
+    extend = ("extend", run, base / "later.csv", "-o")
     look = ("inspect", log, *COLUMNS, "--write", base / "written.yaml")
     seeds = ("train", config, "--seeds", "1", "-o", base / "several")
     return {
@@ -55,9 +58,9 @@ def commands(base: Path) -> dict[str, Command]:
         "tokenize": Command((*tokenize, base / "fresh"), "fresh"),
         "tokenize --overwrite": Command((*tokenize, base / "vocabulary", "--overwrite"), "vocabulary"),
         "export": Command(("export", run, base / "exported", "--overwrite"), "exported"),
-        "extend": Command(("extend", run, base / "later.csv", "-o", base / "grown"), "grown"),
+        "extend": Command((*extend, base / "grown"), "grown", keeps="run"),
         "extend --epochs": Command(
-            ("extend", run, base / "later.csv", "-o", base / "other", "--epochs", 1, "--overwrite"), "other"
+            (*extend, base / "other", "--epochs", 1, "--overwrite"), "other", keeps="run"
         ),
         "evaluate": Command(("evaluate", run, "--no-unseen"), "run"),
         "evaluate --export": Command(("evaluate", run, "--no-unseen", "--export", base / "plain"), "plain"),
@@ -118,6 +121,11 @@ def copied(base: Path, folder: Path) -> Path:
     config = place / "config.yaml"
     config.write_text(config.read_text().replace(str(base), str(place)))
     return place
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(one.relative_to(folder)): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
 
 
 def is_whole(path: Path) -> str | None:

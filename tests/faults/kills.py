@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.faults.bed import commands, copied, is_whole, waste
+from tests.faults.bed import commands, content_of, copied, is_whole, waste
 from tests.faults.zygote import Zygote
 
 Found = tuple[int, list[str]]
@@ -37,9 +37,11 @@ def _killed(zygote: Zygote, base: Path, folder: Path, name: str, change: int) ->
     trial = copied(base, folder)
     command = commands(trial)[name]
     target = trial / command.makes
-    before = target.exists()
+    before, kept = target.exists(), content_of(trial / command.keeps) if command.keeps else {}
     if not zygote.run(*command.argv, kill=change).killed:
         yield "was not killed"
+    if command.keeps and content_of(trial / command.keeps) != kept:
+        yield f"{command.keeps} is not what it was"
     if before and not target.exists():
         yield f"{command.makes} is lost"
     if "--resume" not in command.argv and (said := is_whole(target)):

@@ -14,11 +14,12 @@ import torch
 from metatoken import Interactions, Recommender
 from metatoken.config import SettingError
 from metatoken.data.growth import nothing
-from metatoken.errors import ArtifactError, ConfigError, DataError
+from metatoken.errors import ArtifactError, ConfigError, DataError, MetatokenWarning
 from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_config, load_run, train_run
 from metatoken.run.addition import Addition
 from metatoken.run.lineage import Lineage
 from metatoken.run.manifest import check_bytes
+from tests.files import reseal
 from tests.growing import write_growing
 
 
@@ -200,6 +201,21 @@ def test_what_contradicts_the_parent_is_refused(grown: Grown, tmp_path: Path) ->
     with pytest.raises(SettingError, match="say epochs"):
         extend_run(grown.parent, nothing(), tmp_path / "no", since="2020-01-01", say=quiet)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_parent_without_times_is_warned_of(grown: Grown, tmp_path: Path) -> None:
+    import shutil
+
+    run = Path(shutil.copytree(grown.parent, tmp_path / "run"))
+    history = pl.read_parquet(run / "history.parquet").drop("timestamp")
+    history.write_parquet(run / "history.parquet")
+    reseal(run)
+    with pytest.warns(MetatokenWarning, match="has no times, as older versions wrote it"):
+        extend_run(run, grown.new, tmp_path / "grown", say=quiet)
+    before, after = load_run(grown.run).split.log, load_run(tmp_path / "grown").split.log
+    assert after.frame.columns == ["user", "item", "order"]
+    assert before.items == after.items
+    assert np.array_equal(before.sequences().items, after.sequences().items)
 
 
 def test_a_parent_that_was_altered_is_refused(grown: Grown, tmp_path: Path) -> None:

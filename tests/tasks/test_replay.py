@@ -41,7 +41,7 @@ def test_a_pass_has_all_new_rows_and_a_share_of_the_old_ones(
     for share in (0.0, 0.5, 1.0):
         replay = Replay.of(train, known, share)
         data = TaskDataModule(split, vocabulary, tasks=tasks, batch_size=16, replay=replay, seed=1)
-        data.connect(make_module(tasks=tasks, max_history=200).reader)
+        data.connect(make_module(tasks=tasks, max_history=60).reader)
         batches = data.training_batches()
         plans = [np.concatenate(batches.plan(epoch)) for epoch in range(2)]
         seen = []

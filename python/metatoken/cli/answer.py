@@ -26,7 +26,7 @@ def answer(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
-    """Rates, explains or summarizes: answers of the rating and text tasks."""
+    """Rate, explain or summarize: answers of the rating and text tasks."""
     from metatoken.cli.output import check_output_file
     from metatoken.errors import ArgumentError
     from metatoken.recommend.answerer import Answerer, check_suffix, write_answers

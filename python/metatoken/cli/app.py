@@ -21,6 +21,7 @@ from metatoken.cli.extend import extend
 from metatoken.cli.inspect import inspect
 from metatoken.cli.interrupts import interruptible
 from metatoken.cli.quickstart import quickstart
+from metatoken.cli.rebuild import rebuild
 from metatoken.cli.recommend import recommend
 from metatoken.cli.serve import serve
 from metatoken.cli.split import split
@@ -30,8 +31,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, baseline, evaluate, compare, recommend,
-    answer, serve, export, doctor,
+    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate, compare,
+    recommend, answer, serve, export, doctor,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

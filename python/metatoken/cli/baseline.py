@@ -17,7 +17,7 @@ def baseline(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. sasrec.epochs=50.")
     ] = None,
 ) -> None:
-    """Fits baselines on what a run was trained on; `metatoken evaluate` then puts them into its table.
+    """Fit baselines on what a run was trained on; `metatoken evaluate` then puts them into its table.
 
     Each is tuned, or stopped, on the validation items. One that is there already is replaced when the new one is done;
     an interrupted one leaves nothing behind and starts again the next time.

@@ -28,7 +28,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON.")] = None,
 ) -> None:
-    """Sets evaluated runs side by side: mean and deviation over seeds, differences with a paired bootstrap over users.
+    """Set evaluated runs side by side: mean and deviation over seeds, differences with a paired bootstrap over users.
 
     Runs that differ in the seed alone are one group; further groups are set against the first one, too.
     """

@@ -29,7 +29,7 @@ def evaluate(
         bool, typer.Option("--json", help="Print metrics.json instead of a table; of several runs, by folder.")
     ] = False,
 ) -> None:
-    """Scores runs against baselines: every held-out user, the full catalogue, seen items removed."""
+    """Score runs against baselines: every held-out user, the full catalogue, seen items removed."""
     import json
 
     from metatoken.cli.output import print_metrics

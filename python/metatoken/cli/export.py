@@ -13,7 +13,7 @@ def export(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     overwrite: Annotated[bool, typer.Option(help="Replace an older export.")] = False,
 ) -> None:
-    """Writes a model folder that plain transformers loads: LoRA merged, tokens folded in, recommend.py beside it."""
+    """Write a model folder that plain transformers loads: LoRA merged, tokens folded in, recommend.py beside it."""
     from metatoken.cli.output import check_output, print_facts
     from metatoken.model.store.export import export_model
     from metatoken.run import load_run

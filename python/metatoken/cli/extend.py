@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def extend(
     since: Since = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
-    """Adds to a run what came later: interactions, users and items. No old id, token or vector changes."""
+    """Add to a run what came later: interactions, users and items. No old id, token or vector changes."""
     from metatoken.cli.output import progress_bar, reading
     from metatoken.run import RunFolder, extend_run
     from metatoken.run.addition import Addition
@@ -50,7 +50,7 @@ def extend(
     at = RunFolder(run)
     at.check_finished()
     addition = Addition.of(at.load_config().data, new_log, items, overrides or [])
-    given = {"epochs": epochs, "replay": replay, "since": since, "item_features": item_features}
+    given: dict[str, Any] = {"epochs": epochs, "replay": replay, "since": since, "item_features": item_features}
     settings = {name: value for name, value in given.items() if value is not None}
     with reading() as rows:
         new = addition.read()

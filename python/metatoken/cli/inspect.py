@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from metatoken.cli import options
+from metatoken.cli.health import healths, print_health
 from metatoken.cli.look import look
 from metatoken.cli.output import print_facts, warn
 from metatoken.data.settings import LogSettings
@@ -64,7 +65,7 @@ def inspect(
 
     Of a log, it says how it was understood and what may spoil the numbers; columns that are not named are guessed. Of a
     vocabulary, it prints memorization, diversity, balance and collisions: without --log, memorization is the one that
-    `tokenize` computed on its training part.
+    `tokenize` computed on its training part. Of one that was extended, it says whether a rebuild is due.
     """
     from metatoken.tokens.storage import read_scores
     from metatoken.tokens.vocabulary import Vocabulary
@@ -95,10 +96,13 @@ def inspect(
     saved = (read_scores(vocabulary) if part is None else None) or {}
     found = saved.get("representation") == representation
     scores = saved if found else compute_scores(loaded, None if part is None else part.train, representation)
+    grown = healths(loaded)
     if as_json:
-        print(json.dumps(facts | scores, indent=2))
+        health = {"health": {kind: rounded(one.to_dict()) for kind, one in grown.items()}} if grown else {}
+        print(json.dumps(facts | scores | health, indent=2))
     else:
         print_scores(facts, scores)
+        print_health(grown)
 
 
 def vocabulary_in(place: Path) -> Path | None:

@@ -10,7 +10,7 @@ from metatoken.cli.output import check_output_file, print_facts, reading, warn
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from metatoken.data.guess import Guess
+    from metatoken.data.understood import Guess
 
 
 def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite: bool, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
     from metatoken.data.auditing import audit
     from metatoken.data.guess import guess_log
     from metatoken.data.interactions import read_log
-    from metatoken.data.overview import configuration, overview, suspicions
+    from metatoken.data.overview import configuration, overview
     from metatoken.data.settings import LogSettings
 
     if path is None and "uri" not in given:
@@ -41,10 +41,9 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
         about = LogSettings.read(guess.settings)
         log = read_log(about)
         rows(log.rows_read)
-    raw = _columns(about, guess.others.get("event"))
     report = audit(log)
-    facts = overview(log, report, raw.pop("event", None))
-    warnings = [*suspicions(guess, raw), *report.warnings]
+    facts = overview(log, report, guess.events)
+    warnings = [*guess.warnings, *report.warnings]
     if as_json:
         understood = {name: str(value) if isinstance(value, Path) else value for name, value in guess.settings.items()}
         print(
@@ -68,14 +67,3 @@ def _print(guess: Guess, facts: list[tuple[str, object]], warnings: list[str]) -
     print_facts(facts)
     for warning in warnings:
         warn(warning)
-
-
-def _columns(about: Any, event: str | None) -> dict[str, Any]:
-    """The raw columns of users, items and events, where the log is a table of files."""
-    from metatoken.data.readers import read_table
-
-    if about.format != "table" or about.path is None:
-        return {}
-    named = {"user": about.user, "item": about.item} | ({"event": event} if event else {})
-    table = read_table(about.path, list(named.values()), about)
-    return {role: table.column(name, role) for role, name in named.items()}

@@ -18,7 +18,7 @@ def quickstart(
     seed: Annotated[int, typer.Option(help="Seed of the world and the run.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier quickstart wrote.")] = False,
 ) -> None:
-    """Generates a world of shoppers and runs the main job on it: log, tokens, model, metrics, recommendations."""
+    """Generate a world of shoppers and run the main job on it: log, tokens, model, metrics, recommendations."""
     from metatoken.cli.output import print_metrics, progress_bar
     from metatoken.data import generate_world
     from metatoken.errors import ConfigError

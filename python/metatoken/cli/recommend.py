@@ -69,7 +69,7 @@ def recommend(
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
-    """Recommends items that the user has not seen, with titles."""
+    """Recommend items that the user has not seen, with titles."""
     from metatoken.cli.output import progress_bar
     from metatoken.recommend import Recommender, Request
     from metatoken.recommend.streaming import stream

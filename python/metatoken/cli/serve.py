@@ -64,7 +64,7 @@ def serve(
     reload: Reload = False,
     reload_token_file: ReloadTokenFile = None,
 ) -> None:
-    """Serves recommendations over HTTP, with a page to try them in a browser."""
+    """Serve recommendations over HTTP, with a page to try them in a browser."""
     _check_extra()
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits

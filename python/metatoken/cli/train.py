@@ -50,7 +50,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
-    """Trains a model on a log, from tokens to fusion weights."""
+    """Train a model on a log, from tokens to fusion weights."""
     from metatoken.cli.output import progress_bar
     from metatoken.run import train_run, train_seeds
     from metatoken.run.config import load_config

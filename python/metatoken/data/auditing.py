@@ -79,7 +79,11 @@ class AuditReport:
 
 
 def audit(log: Interactions) -> AuditReport:
-    """Check a log for what spoils training or measurement. Nothing is changed."""
+    """Check a log for what spoils training or measurement. Nothing is changed.
+
+    Raises:
+        ConfigError: It was read for a split that leaves no row to train on.
+    """
     expect("log", log, Interactions)
     parted = "part" in log.frame.columns
     user, item = log.frame["user"].to_numpy(), log.frame["item"].to_numpy()

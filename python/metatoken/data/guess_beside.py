@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from metatoken.data.columns import RawTable, ids
 from metatoken.data.files import suffix_of
 from metatoken.data.guess_items import shared_ids
+from metatoken.data.guess_text import dialect_of
 from metatoken.data.readers import TABLES, read_raw, read_table
 from metatoken.data.roles import CATEGORIES, TITLES, of_words
 from metatoken.data.settings import Dialect
+from metatoken.data.understood import Guess
 from metatoken.errors import MetatokenError
-
-if TYPE_CHECKING:
-    from metatoken.data.guess import Guess
 
 MANY = 20  # files of a folder that are looked at
 LARGE = 1 << 26  # bytes of one that is looked at
@@ -24,14 +22,8 @@ ENOUGH = 0.5  # share of the items that a table about them has
 HELD_OUT = {"test_path": ("test", "testing"), "validation_path": ("validation", "valid", "val", "dev")}
 
 
-def items_beside(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:
-    """Adds a table in the folder of a log that has titles or categories of most of its items, one row each.
-
-    Args:
-        found: What is known of the log.
-        table: The log.
-        dialect_of: See `guess_items`.
-    """
+def items_beside(found: Guess, table: RawTable) -> None:
+    """Adds the table beside a log, `table`, that has titles or categories of most of its items, one row each."""
     if "items" in found.settings:
         return
     path = Path(found.settings["path"])

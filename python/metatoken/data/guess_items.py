@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from metatoken.data.columns import ids, ratings
+from metatoken.data.columns import RawTable, ids, ratings
 from metatoken.data.files import suffix_of
+from metatoken.data.guess_text import dialect_of
 from metatoken.data.readers import SEPARATORS, read_table
 from metatoken.data.roles import CATEGORIES, TITLES, of_words
 from metatoken.data.settings import Dialect, LogSettings
+from metatoken.data.understood import Guess
 from metatoken.errors import MetatokenError
 
-if TYPE_CHECKING:
-    from metatoken.data.columns import RawTable
-    from metatoken.data.guess import Guess
 
-
-def guess_items(found: Guess, table: RawTable, dialect_of: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:
-    """Adds the form of the item table, its column of ids and that of titles.
-
-    Args:
-        found: What is known of the log; names the item table.
-        table: The log.
-        dialect_of: Finds out how a text file is written: settings that differ from those of its ending.
-    """
+def guess_items(found: Guess, table: RawTable) -> None:
+    """Adds the form of the item table that is known, its columns of ids, titles and categories; `table` is the log."""
     path = Path(found.settings["items"])
     usual = LogSettings.read(found.settings).items_dialect
     own = {name: found.settings[f"items_{name}"] for name in ("separator", "encoding", "columns")

@@ -10,7 +10,7 @@ from metatoken.data.times import ISO, UNITS, looks_numeric
 
 if TYPE_CHECKING:
     from metatoken.data.columns import RawTable
-    from metatoken.data.guess import Guess
+    from metatoken.data.understood import Guess
 
 LINES = 1000  # that decide whether a form is worth trying on all
 DATES = (

@@ -13,10 +13,10 @@ import polars as pl
 import yaml
 
 from metatoken.data.auditing import AuditReport
-from metatoken.data.guess import Guess
 from metatoken.data.interactions import Interactions
 from metatoken.data.selection import core
 from metatoken.data.times import A_SECOND, unit_of
+from metatoken.data.understood import Guess
 
 CORE = 5  # of published logs, most of which keep users and items with five rows
 DAY = 86_400
@@ -70,16 +70,6 @@ def _period(times: pl.Series) -> list[tuple[str, object]]:
         after = datetime.fromtimestamp(days[gaps.argmax()] * DAY, UTC)
         facts.append(("longest gap", f"{int(gaps.max()):,} days after {after:%Y-%m-%d}"))
     return facts
-
-
-def suspicions(guess: Guess, raw: dict[str, pl.Series]) -> list[str]:
-    """What a column of ids may have lost before it came here."""
-    found = []
-    for role, column in raw.items():
-        if column.dtype.is_float():
-            said = f"{role} ids in column {column.name!r} are floats: long numbers have lost digits, gaps became NaN"
-            found.append(f"{said}; save them as text")
-    return [*guess.warnings, *found]
 
 
 def configuration(guess: Guess, log: Interactions, warnings: Sequence[str] = ()) -> str:

@@ -141,11 +141,12 @@ def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: st
 
 def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:
     text = raw.str.strip_chars() if raw.dtype == pl.String else raw
-    if (
-        raw.dtype == pl.String
-        and not (whole := text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)).has_nulls()
-    ):
-        return whole
+    if raw.dtype == pl.String:
+        whole = text.cast(pl.Int64, strict=False)
+        if whole.has_nulls():
+            whole = text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
+        if not whole.has_nulls():
+            return whole
     number = as_numbers(text, table.decimal)
     refuse(table, raw, ~number.is_finite().fill_null(False), "time", expected)
     return _whole(number)

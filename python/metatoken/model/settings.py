@@ -69,6 +69,7 @@ class ModelSettings(Settings):
     softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1, size=False)
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
+    beta: float = setting(1.0, "Weight of an item's own projected skip-gram vector, see metatoken.model.heads.items.")
     input_norm: float | None = setting(
         None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PARTS = ("vocabulary", "items", "model", "baselines")  # artifacts with a manifest each, or folders of such
 FILES = re.compile(
-    r"(config\.yaml|(manifest|fusion|source|lineage|metrics)\.json|history\.parquet|training\.(json|csv)"
-    r"|(predictions|answers)\.parquet|checkpoints/(last|best|best\.next)\.ckpt(\.partial|/.*)?"
+    r"(config\.yaml|(manifest|fusion|source|lineage|rebuilt|metrics)\.json|history\.parquet|training\.(json|csv)"
+    r"|(predictions|answers|mapping)\.parquet|checkpoints/(last|best|best\.next)\.ckpt(\.partial|/.*)?"
     r"|tensorboard/(.*/)?(events\.out\.tfevents\..*|hparams\.yaml))"
 )
 # A run has them before it is trained, in every version; a person who writes a configuration leaves sections out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal
@@ -58,6 +59,9 @@ def extend_run(
         bar: Shows progress of long steps.
         **fields: Single settings over the ready ones.
 
+    Warns:
+        MetatokenWarning: The parent keeps no times, so that nothing says that `new` is later.
+
     Raises:
         ArtifactError: The parent is not finished, or damaged.
         ConfigError: `out` is taken.
@@ -71,7 +75,7 @@ def extend_run(
     check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
     at = RunFolder(parent)
     old = load_data(at)
-    split, config = _grown_split(old, new, chosen)
+    split, config = _grown_split(at, old, new, chosen)
     features = _features(old, at, split.log.items, chosen.item_features)
     vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
     for line in report_lines(vocabulary, old):
@@ -84,7 +88,7 @@ def extend_run(
             known = old.split.train.sequences().lengths
             fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
         run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
-        _write(into, run, vocabulary, addition)
+        write_run(into, run, vocabulary, addition)
         if at.training.exists():
             shutil.copyfile(at.training, into.training)
         version = _version(vocabulary, split, new, addition, training)
@@ -93,13 +97,16 @@ def extend_run(
     return run
 
 
-def _grown_split(old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
+def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
     """The log with the new rows, split again, and the configuration that says so.
 
     The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
     was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
     """
     log, config = old.split.log.append(new), old.config
+    if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
+        said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
+        warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
     again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
     return hold_out(log, config.needs, config.seed, config.data.split), config
@@ -138,7 +145,7 @@ def _grown_model(
     return module
 
 
-def _write(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
+def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
     """Writes all of a run but its lineage and its manifest."""
     from metatoken.model.store.saving import save_model
     from metatoken.run.config import dump_config

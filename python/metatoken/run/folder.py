@@ -49,6 +49,8 @@ class RunFolder:
         fusion: Weights of the fused list.
         source: Where the log came from: file or query, rows, and a checksum of what was read.
         lineage: The runs that an extended one comes from.
+        rebuilt: The run that a rebuilt one comes from.
+        mapping: Its old and new tokens by id.
         history: The log: who took what, and where tasks need it what was said of it.
         checkpoint: What `--resume` goes on from.
         best: Weights of the best epoch.
@@ -69,6 +71,7 @@ class RunFolder:
         self.best, self.training = self.checkpoint.with_name("best.ckpt"), self.path / "training.json"
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
         self.source, self.lineage = self.path / "source.json", self.path / "lineage.json"
+        self.rebuilt, self.mapping = self.path / "rebuilt.json", self.path / "mapping.parquet"
         self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 

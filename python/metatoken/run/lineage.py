@@ -73,7 +73,7 @@ class Lineage:
     def of(cls, folder: RunFolder, now: Version) -> Lineage:
         """That of a run, whose own entry is `now` where it has no lineage yet, with its checksums."""
         known = cls.load(folder.lineage).versions if folder.lineage.exists() else (now,)
-        sums = {
+        sums: dict[str, Any] = {
             "manifest": _sum(folder.path / MANIFEST),
             "vocabulary": _sum(folder.vocabulary / MANIFEST),
             "model": _sum(folder.model / MANIFEST),

@@ -35,7 +35,7 @@ BEGUN = (
     "source.json",
 )  # do not change while it is trained
 NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
-PARTS = (*NEEDED, *BEGUN[2:], "training.json", "lineage.json")
+PARTS = (*NEEDED, *BEGUN[2:], "training.json", "lineage.json", "rebuilt.json", "mapping.parquet")
 DIGITS = 12  # of a version
 State = Literal["begun", "finished"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from metatoken.config import SettingError, Settings, setting, shown
-from metatoken.data.settings import parse_moment
+from metatoken.data.parsing import parse_moment
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def test_the_loss_is_that_of_the_heads(
 
     def by_heads(states, columns, item_head, vectors):
         scaled = F.normalize(vectors, dim=-1) / head.temperature
-        return plain(states, scaled, columns.targets, columns.begin, columns.end)
+        return *plain(states, scaled, columns.targets, columns.begin, columns.end), None
 
     batch = _training_batch(module, _pairs(split))
     losses = []

@@ -1,5 +1,12 @@
 """Item vectors, and the head that ranks the whole catalogue by them.
 
+An item has the vector
+
+    v_i = r_i + beta (P s_i + b) + sum_l e(t_il)  (+ F f_i),
+
+with `r_i` a free residual, `s_i` its skip-gram vector, `e(t_il)` the composed vectors of its tokens, and `f_i` its
+features.
+
 The item head scores by cosine with a temperature (docs/design.md, decision 11): with `h` a unit state and `u` a unit
 vector, the logit is `h . u / tau`, under a softmax over all items. Vectors stand in trie order ("leaf order") there, so
 that the items below a node are a slice.
@@ -25,6 +32,7 @@ class ItemVectors(nn.Module):
         item_tokens: int64 `[n_items, depth]` local token ids, -1 padded.
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
         features: float `[n_items, f]` further vectors of items, e.g. of their texts; zeros where nothing is known.
+        beta: Weight of the projected item embeddings.
     """
 
     tokens: Tensor
@@ -32,10 +40,16 @@ class ItemVectors(nn.Module):
     features: Tensor | None
 
     def __init__(
-        self, table: TokenTable, item_tokens: Tensor, entities: Tensor, features: Tensor | None = None
+        self,
+        table: TokenTable,
+        item_tokens: Tensor,
+        entities: Tensor,
+        features: Tensor | None = None,
+        *,
+        beta: float = 1.0,
     ) -> None:
         super().__init__()
-        dim = table.weight.shape[1]
+        dim, self.beta = table.weight.shape[1], beta
         self.table = [table]  # owned by the module that owns the backbone
         self.register_buffer("tokens", item_tokens, persistent=False)
         self.ragged = bool((item_tokens < 0).any())
@@ -53,7 +67,7 @@ class ItemVectors(nn.Module):
         def of(table: Tensor) -> Tensor:
             return table if rows is None else table.index_select(0, rows)
 
-        composed: Tensor = of(self.residual) + self.projection(of(self.entities))
+        composed: Tensor = of(self.residual) + self.beta * self.projection(of(self.entities))
         if self.features is not None:
             composed = composed + self.feature_projection(of(self.features))
         shared, tokens = self.table[0](), of(self.tokens)

@@ -1,0 +1,32 @@
+"""`metatoken rebuild`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def rebuild(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, which stays as it is.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new run; appears when complete.")],
+    epochs: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Passes over all training rows, in which the new tokens are learned.")
+    ] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
+) -> None:
+    """Learns the tokens of a run anew, when `metatoken inspect` says that it is due. The model goes on.
+
+    Items keep their vectors in the model; mapping.parquet says which tokens each id had and has.
+    """
+    from metatoken.cli.output import progress_bar
+    from metatoken.run.rebuild import rebuild_run
+
+    rebuild_run(run, out, epochs=epochs, overwrite=overwrite, say=_say, bar=progress_bar)
+    print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken inspect {out}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,117 @@
+"""Fresh tokens for a run: what stays, what moves, and where the new model begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+import torch
+
+from metatoken import Recommender
+from metatoken.errors import ArtifactError, ConfigError
+from metatoken.run import RunFolder, evaluate_run, extend_run, load_config, load_run, train_run
+from metatoken.run.addition import Addition
+from metatoken.run.manifest import check_bytes, version_of
+from metatoken.run.rebuild import rebuild_run
+from tests.growing import write_growing
+from tests.lists import assert_same_list
+
+
+class Rebuilt(NamedTuple):
+    """An extended run and what is made of it, untrained and trained."""
+
+    grown: Path
+    start: Path
+    trained: Path
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
+    folder = tmp_path_factory.mktemp("rebuilding")
+    config, log, items = write_growing(folder)
+    run = train_run(load_config(config), folder / "run", say=quiet)
+    extend_run(folder / "run", Addition.of(run.config.data, log, items).read(), folder / "grown", say=quiet)
+    rebuild_run(folder / "grown", folder / "start", epochs=0, say=quiet)
+    rebuild_run(folder / "grown", folder / "trained", epochs=1, say=quiet)
+    return Rebuilt(folder / "grown", folder / "start", folder / "trained")
+
+
+def test_items_keep_their_vectors_and_ids_get_new_tokens(rebuilt: Rebuilt) -> None:
+    old, new = load_run(rebuilt.grown), load_run(rebuilt.start)
+    assert new.module.vocabulary.items == old.module.vocabulary.items
+    assert new.split.train.checksum() == old.split.train.checksum()
+    with torch.no_grad():
+        torch.testing.assert_close(new.module.network.items(), old.module.network.items(), atol=1e-5, rtol=1e-4)
+    assert new.module.vocabulary.earlier == ()
+    assert not torch.equal(new.module.network.items.tokens, old.module.network.items.tokens)
+    before, after = (dict(run.module.network.named_parameters()) for run in (old, new))
+    kept = [name for name in before if not name.startswith(("table.", "items."))]
+    assert kept
+    for name in kept:
+        assert torch.equal(before[name], after[name]), name
+
+
+def test_the_item_head_ranks_as_before(rebuilt: Rebuilt) -> None:
+    old, new = Recommender.load(rebuilt.grown), Recommender.load(rebuilt.start)
+    for user in old.history.users.raw[:20]:
+        lists = [one.recommend(user, k=8, model="item_head") for one in (old, new)]
+        assert_same_list(
+            *(part for found in reversed(lists) for part in ([i.item for i in found], [i.score for i in found]))
+        )
+
+
+def test_tokens_begin_where_their_items_are(rebuilt: Rebuilt) -> None:
+    """The first tokens are the means of their items' vectors, so that generation finds likely items untrained."""
+    network = load_run(rebuilt.start).module.network
+    with torch.no_grad():
+        vectors, tokens = network.items(), network.table()
+    for token in network.items.tokens[:, 0].unique().tolist():
+        own = network.items.tokens[:, 0] == token
+        torch.testing.assert_close(tokens[token], vectors[own].mean(dim=0), atol=1e-4, rtol=1e-3)
+
+
+def test_the_mapping_and_where_it_comes_from(rebuilt: Rebuilt) -> None:
+    old, new, at = load_run(rebuilt.grown), load_run(rebuilt.trained), RunFolder(rebuilt.trained)
+    mapping = pl.read_parquet(at.mapping)
+    assert mapping.height == old.module.vocabulary.n_users + old.module.vocabulary.n_items
+    for kind, raw, before, after in mapping.iter_rows():
+        assert old.module.vocabulary.tokens_of(**{kind: raw}) == before
+        assert new.module.vocabulary.tokens_of(**{kind: raw}) == after
+    about = json.loads(at.rebuilt.read_text())
+    assert (about["version"], about["epochs"]) == (version_of(RunFolder(rebuilt.grown)), 1)
+    assert {"mapping.parquet", "rebuilt.json"} <= set(check_bytes(at))
+    assert not at.lineage.exists()
+
+
+def test_training_moves_it_and_evaluation_works(rebuilt: Rebuilt) -> None:
+    start, trained = load_run(rebuilt.start), load_run(rebuilt.trained)
+    assert start.module.vocabulary.tokens == trained.module.vocabulary.tokens
+    assert not torch.equal(start.module.network.table.weight, trained.module.network.table.weight)
+    rows = evaluate_run(trained, unseen=False)["rows"]
+    assert {"item_head", "generation", "fused"} <= {row["model"] for row in rows}
+
+
+def test_a_rebuilt_run_is_extended_like_any_other(rebuilt: Rebuilt, tmp_path: Path) -> None:
+    from metatoken import Interactions
+
+    last = int(load_run(rebuilt.start).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
+    new = Interactions.from_arrays(["u0001", "brand-new"], ["p0001", "newest"], times=[last + 1, last + 2])
+    run = extend_run(rebuilt.start, new, tmp_path / "next", say=quiet)
+    assert "newest" in run.catalogue.items
+
+
+def test_what_is_refused(rebuilt: Rebuilt, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        rebuild_run(rebuilt.grown, rebuilt.grown, overwrite=True, say=quiet)
+    with pytest.raises(ConfigError):
+        rebuild_run(rebuilt.grown, rebuilt.start, say=quiet)
+    with pytest.raises(ArtifactError, match="is not a run folder"):
+        rebuild_run(tmp_path / "none", tmp_path / "out", say=quiet)
+    assert not (tmp_path / "out").exists()
