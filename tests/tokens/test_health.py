@@ -81,7 +81,7 @@ def test_when_a_rebuild_is_due(roomy: Vocabulary) -> None:
     found = health(replace(roomy, earlier=((roomy.n_users, roomy.n_items, roomy.n_tokens),)))
     assert found is not None
     assert (found.due, found.room, found.later.error) == ((), None, None)  # nothing came later
-    crowded = health(grown(levels=[2, 8]))
+    crowded = health(grown(levels=[4, 8], kinds="items"))  # as many codes as fitted items
     assert crowded is not None
     assert crowded.appended > 0
     assert any("tokens were appended" in reason for reason in crowded.due)

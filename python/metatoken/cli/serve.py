@@ -77,10 +77,7 @@ def serve(
     if reload:
         _outlive_hangups()
     listener = _listen(host, port)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    _use_threads(threads)
     versions = Versions.of_run(run)
     app = create_app(versions, limits, hosts=hosts, token=token, reload_token=reload_token)
     line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(versions.current)}"
@@ -113,6 +110,13 @@ def _run(
             print(line, flush=True)  # only now does it answer
 
     Server(config).run(sockets=[listener])
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _outlive_hangups() -> None:
