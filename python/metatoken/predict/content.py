@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 from scipy import sparse
 
 from metatoken.data.ragged import check_rows
