@@ -47,7 +47,10 @@ pub(super) fn build(codes: &[i32], depth: usize, progress: &Progress) -> Result<
 
 fn length(row: usize, tuple: &[i32]) -> Result<u32> {
     let length = tuple.iter().position(|&c| c == -1).unwrap_or(tuple.len());
-    if length == 0 || tuple[..length].iter().any(|&c| c < 0) || tuple[length..].iter().any(|&c| c != -1) {
+    if length == 0
+        || tuple[..length].iter().any(|&c| !(0..i32::MAX).contains(&c))
+        || tuple[length..].iter().any(|&c| c != -1)
+    {
         return Err(Error::invalid(
             "codes",
             format!("expected codes of at least 0, padded with -1 at the end only, row {row} is {tuple:?}"),

@@ -139,7 +139,7 @@ impl Arrays {
         let mut last = -1;
         for child in self.children(node) {
             let (code, begin, end) = (self.code[child], self.leaf_begin[child], self.leaf_end[child]);
-            if code <= last || begin != next || end <= next {
+            if !(last + 1..i32::MAX).contains(&code) || begin != next || end <= next {
                 return false;
             }
             (last, next) = (code, end);

@@ -13,7 +13,7 @@ from metatoken.config import SettingError
 from metatoken.errors import ArtifactError, ConfigError, DivergedError
 from metatoken.run import RunFolder, load_run, train_run
 from metatoken.run.config import load_config
-from metatoken.run.manifest import is_begun
+from metatoken.run.manifest import check_bytes, is_begun
 from metatoken.run.settings import TrainerSettings
 from tests.conftest import TrainedRun
 
@@ -91,6 +91,8 @@ def test_a_checkpoint_of_another_seed_is_refused(trained_run: TrainedRun, finish
         shutil.copy(getattr(other, name), getattr(own, name))
         with pytest.raises(ArtifactError, match="is of another run"):
             train(trained_run, finished, "trainer.max_epochs=2", resume=True)
+        with pytest.raises(ArtifactError, match="is of another run"):
+            check_bytes(own)
         getattr(own, name).write_bytes(kept)
     for part in ("model", "vocabulary"):
         run = Path(shutil.copytree(finished, tmp_path / part))

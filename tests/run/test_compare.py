@@ -244,6 +244,14 @@ def test_lists_that_are_not_those_of_the_metrics_are_refused(seeds: list[Path]) 
         compare_runs(seeds)
 
 
+def test_metrics_and_lists_of_another_run_are_refused(trained_run: TrainedRun, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained_run.run.folder, tmp_path / "copy"))
+    assert compare_runs([copy])["rows"]  # a run may be copied
+    write_json(copy / "manifest.json", read_json(copy / "manifest.json") | {"backbone": "another"})
+    with pytest.raises(ArtifactError, match=r"metrics\.json: was computed from another run"):
+        compare_runs([copy])
+
+
 def test_it_agrees_with_the_column_of_evaluate(trained_run: TrainedRun) -> None:
     document = compare_runs([trained_run.run.folder])
     for row in trained_run.metrics["rows"]:

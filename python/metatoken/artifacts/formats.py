@@ -46,8 +46,9 @@ def read_as(kind: str, place: Path) -> Iterator[None]:
         yield
     except MetatokenError:
         raise
-    except (*UNREADABLE, *BROKEN) as error:
-        if any(sign in str(error) for sign in NO_MEMORY):
+    except Exception as error:
+        known = isinstance(error, (*UNREADABLE, *BROKEN)) or type(error) is Exception  # as tokenizers raises it
+        if not known or any(sign in str(error) for sign in NO_MEMORY):
             raise
         said = f"is not a {kind} that this metatoken can read ({type(error).__name__}: {told(error)})"
         raise ArtifactError(f"{place}: {said}; save it again") from error

@@ -18,9 +18,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 from scipy import sparse
 
 from metatoken.data.ragged import check_rows
+from metatoken.errors import DataError
 from metatoken.predict.transitions import start
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def _incidence(train: Interactions) -> sparse.csr_array | None:
     table = train.item_table
     if table is None or "categories" not in table.columns:
         return None
+    if not isinstance(table["categories"].dtype, pl.List):
+        raise DataError(f"column 'categories' holds {table['categories'].dtype}, expected lists of texts")
     pairs = table.select("item", "categories").explode("categories").drop_nulls().unique(maintain_order=True)
     if pairs.is_empty():
         return None

@@ -16,6 +16,7 @@ from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
 from metatoken.run.folder import RunFolder
+from metatoken.run.manifest import version_of
 
 if TYPE_CHECKING:
     from metatoken.data.split import Part
@@ -107,6 +108,9 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     sound = isinstance(document, dict) and {"split", "dataset", "rows"} <= set(document)
     if not sound or not all({"task", "template", "model", "users"} <= set(row) for row in document["rows"]):
         raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
+    if (run := document.get("run")) is not None and run != version_of(at):  # older versions did not say it
+        said = "was computed from another run, or before this one was trained further"
+        raise ArtifactError(f"{at.metrics}: {said}; run `metatoken evaluate` again")
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
     config = at.load_config()
     targets = split_log(log, config.data.split).targets(part)

@@ -15,6 +15,7 @@ import json
 import warnings
 import zipfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,8 @@ from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError, MetatokenWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metatoken.model.module import MetaTokenModule
     from metatoken.run.config import Config
     from metatoken.run.folder import RunFolder
@@ -131,20 +134,33 @@ def check_bytes(folder: RunFolder) -> list[str]:
         header = read_header(one)
         read_manifest(one, header["kind"], header["schema"])
         found += [(one / name).relative_to(folder.path).as_posix() for name in header["files"]]
+    owner = cache(lambda: identity(folder, folder.load_config()))
     for path in sorted(folder.checkpoint.parent.glob("*.ckpt")):
         if path.is_file():
-            check_archive(path)
+            check_checkpoint(path, owner)
             found.append(path.relative_to(folder.path).as_posix())
     return sorted(set(found))
 
 
-def check_archive(path: Path) -> None:
-    """Reads a checkpoint, whose parts have checksums of their own: `ArtifactError` if one differs."""
+def check_checkpoint(path: Path, owner: Callable[[], str]) -> None:
+    """Reads a checkpoint, whose parts have checksums of their own.
+
+    Args:
+        path: The file.
+        owner: Gives what it must belong to, where it says it; see `identity`.
+
+    Raises:
+        ArtifactError: It is damaged, or of another run.
+    """
+    from metatoken.model.store.checkpoints import owner_of
+
     sound = False
     with suppress(zipfile.BadZipFile, OSError, EOFError, NotImplementedError), zipfile.ZipFile(path) as parts:
         sound = parts.testzip() is None
     if not sound:
         raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
+    if (found := owner_of(path)) is not None and found != owner():
+        raise ArtifactError(f"{path}: is of another run, with another log, other tokens or another seed")
 
 
 def identity(folder: RunFolder, config: Config) -> str:

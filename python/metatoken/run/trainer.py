@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatoken.artifacts.formats import told
-from metatoken.errors import ArtifactError, ConfigError, MetatokenError
-from metatoken.run.manifest import check_archive
+from metatoken.errors import ConfigError, MetatokenError
+from metatoken.run.manifest import check_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -157,16 +157,12 @@ def check_checkpoints(last: Path, owner: Callable[[], str]) -> None:
         ConfigError: There is none.
         ArtifactError: One is damaged, or of another run.
     """
-    from metatoken.model.store.checkpoints import owner_of
-
     if last.is_dir():
         return  # of a sharded strategy, which checks what it reads
     if not last.is_file():
         raise ConfigError(f"--resume: {last} is missing, so there is no checkpoint to go on from; use --overwrite")
     for path in last.parent.glob("*.ckpt"):
-        check_archive(path)
-        if (found := owner_of(path)) is not None and found != owner():
-            raise ArtifactError(f"{path}: is of another run, with another log, other tokens or another seed")
+        check_checkpoint(path, owner)
 
 
 @contextmanager
