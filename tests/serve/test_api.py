@@ -186,7 +186,7 @@ def test_items_by_title(client: TestClient, recommender: Recommender) -> None:
     assert (
         client.get("/items", params={"q": catalogue.items.raw[9]}).json()["items"][0]["item"] == catalogue.items.raw[9]
     )
-    assert client.get("/items", params={"q": "no such words"}).json() == {"items": []}
+    assert client.get("/items", params={"q": "no such words"}).json() == {"version": "unsaved", "items": []}
     assert len(client.get("/items").json()["items"]) == 20
     for query in ({"limit": 0}, {"limit": 51}, {"limit": "x"}, {"limit": -1}, {"q": "a" * 201}):
         error_of(client.get("/items", params=query), 422, "invalid_request")  # type: ignore[arg-type]

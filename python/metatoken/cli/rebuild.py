@@ -17,7 +17,7 @@ def rebuild(
     ] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
-    """Learns the tokens of a run anew, when `metatoken inspect` says that it is due. The model goes on.
+    """Learn the tokens of a run anew, when `metatoken inspect` says that it is due. The model goes on.
 
     Items keep their vectors in the model; mapping.parquet says which tokens each id had and has.
     """
