@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from metatoken.artifacts import places
 from metatoken.errors import ArtifactError, ConfigError
@@ -27,8 +27,7 @@ def make(folder: Path, seed: int) -> Path:
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("\nseed: 0\n", f"\nseed: {seed}\n"))
     (folder / "checkpoints").mkdir()
-    with zipfile.ZipFile(folder / "checkpoints" / "last.ckpt", "w") as archive:
-        archive.writestr("data", bytes(range(256)) * 8)
+    torch.save({"state_dict": {"weight": torch.arange(2048.0)}}, folder / "checkpoints" / "last.ckpt")
     seal(RunFolder(folder), "finished", None)
     return folder
 

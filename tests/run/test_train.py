@@ -18,8 +18,9 @@ from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import Reading
-from metatoken.run import Run, evaluate_run, load_run, read_log, train_run
+from metatoken.run import Run, RunFolder, evaluate_run, load_run, read_log, train_run
 from metatoken.run.config import Config, load_config
+from metatoken.run.manifest import version_of
 from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
 from tests.files import forget_history, write_run_config
@@ -103,6 +104,8 @@ def test_one_seed_one_result(config: Config, trained_run: TrainedRun, tmp_path: 
     document, other = dict(evaluate_run(again)), dict(trained_run.metrics)
     assert document.pop("seconds") >= 0
     assert other.pop("seconds") >= 0
+    assert document.pop("run") == version_of(RunFolder(again.folder))
+    assert other.pop("run") == version_of(RunFolder(trained_run.run.folder))
     assert document == other
     assert read_json(again.folder / "metrics.json")["rows"] == other["rows"]
     first, second = (folder / "predictions.parquet" for folder in (again.folder, trained_run.run.folder))

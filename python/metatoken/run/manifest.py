@@ -17,6 +17,7 @@ import zipfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 from metatoken.artifacts import MANIFEST, atomic_file, read_manifest, sha256, write_manifest
@@ -154,12 +155,15 @@ def check_checkpoint(path: Path, owner: Callable[[], str]) -> None:
     """
     from metatoken.model.store.checkpoints import owner_of
 
-    sound = False
-    with suppress(zipfile.BadZipFile, OSError, EOFError, NotImplementedError), zipfile.ZipFile(path) as parts:
-        sound = parts.testzip() is None
+    sound, found = False, None
+    # RuntimeError and UnpicklingError are what torch says of an archive that is not one of its own.
+    damaged = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, UnpicklingError)
+    with suppress(*damaged), zipfile.ZipFile(path) as parts:
+        if parts.testzip() is None:
+            found, sound = owner_of(path), True
     if not sound:
         raise ArtifactError(f"{path}: altered or damaged since it was saved; train again with --overwrite")
-    if (found := owner_of(path)) is not None and found != owner():
+    if found is not None and found != owner():
         raise ArtifactError(f"{path}: is of another run, with another log, other tokens or another seed")
 
 
