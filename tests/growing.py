@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import yaml
 
 from tests.files import write_run_config
+
+if TYPE_CHECKING:
+    from metatoken import Interactions
 
 TIMES = {"time": "timestamp"}
 
@@ -53,3 +56,29 @@ def write_growing(folder: Path, share: float = 0.6, **sections: dict[str, Any]) 
     values["data"]["path"] = str(folder / "old.csv")
     config.write_text(yaml.safe_dump(values, sort_keys=False))
     return config, folder / "new.csv", Path(values["data"]["items"])
+
+
+class Grown(NamedTuple):
+    """A run, what came later, the run with it, and the table of all items."""
+
+    parent: Path
+    new: Interactions
+    run: Path
+    items: Path
+
+
+def make_grown(folder: Path) -> Grown:
+    """A tiny run in a folder, trained for a moment and extended."""
+    from metatoken.run import train_run
+    from metatoken.run.addition import Addition
+    from metatoken.run.config import load_config
+
+    config, log, items = write_growing(folder)
+    run = train_run(load_config(config), folder / "run", say=quiet)
+    new = Addition.of(run.config.data, log, items).read()
+    run.extend(new, folder / "grown", say=quiet)
+    return Grown(folder / "run", new, folder / "grown", items)
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""

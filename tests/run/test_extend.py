@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,35 +15,16 @@ from metatoken import Interactions, Recommender
 from metatoken.config import SettingError
 from metatoken.data.growth import nothing
 from metatoken.errors import ArtifactError, ConfigError, DataError, MetatokenWarning
-from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_config, load_run, train_run
-from metatoken.run.addition import Addition
+from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_run
 from metatoken.run.lineage import Lineage
 from metatoken.run.manifest import check_bytes
 from tests.files import reseal
-from tests.growing import write_growing
-
-
-class Grown(NamedTuple):
-    """A run, what came later, and the run with it."""
-
-    parent: Path
-    new: Interactions
-    run: Path
-    items: Path
-
-
-def quiet(_: str) -> None:
-    """Says nothing."""
+from tests.growing import Grown, make_grown, quiet
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
-    folder = tmp_path_factory.mktemp("growing")
-    config, log, items = write_growing(folder)
-    run = train_run(load_config(config), folder / "run", say=quiet)
-    new = Addition.of(run.config.data, log, items).read()
-    run.extend(new, folder / "grown", say=quiet)
-    return Grown(folder / "run", new, folder / "grown", items)
+    return make_grown(tmp_path_factory.mktemp("growing"))
 
 
 def lists(run: Path, users: Any, model: str = "fused") -> list[list[tuple[str, float]]]:

@@ -12,11 +12,10 @@ import torch
 
 from metatoken import Recommender
 from metatoken.errors import ArtifactError, ConfigError
-from metatoken.run import RunFolder, evaluate_run, extend_run, load_config, load_run, train_run
-from metatoken.run.addition import Addition
+from metatoken.run import RunFolder, evaluate_run, extend_run, load_run
 from metatoken.run.manifest import check_bytes, version_of
 from metatoken.run.rebuild import rebuild_run
-from tests.growing import write_growing
+from tests.growing import make_grown, quiet
 from tests.lists import assert_same_list
 
 
@@ -28,16 +27,10 @@ class Rebuilt(NamedTuple):
     trained: Path
 
 
-def quiet(_: str) -> None:
-    """Says nothing."""
-
-
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
     folder = tmp_path_factory.mktemp("rebuilding")
-    config, log, items = write_growing(folder)
-    run = train_run(load_config(config), folder / "run", say=quiet)
-    extend_run(folder / "run", Addition.of(run.config.data, log, items).read(), folder / "grown", say=quiet)
+    make_grown(folder)
     rebuild_run(folder / "grown", folder / "start", epochs=0, say=quiet)
     rebuild_run(folder / "grown", folder / "trained", epochs=1, say=quiet)
     return Rebuilt(folder / "grown", folder / "start", folder / "trained")

@@ -23,16 +23,12 @@ def baseline(
     an interrupted one leaves nothing behind and starts again the next time.
     """
     from metatoken.baselines.settings import BaselineSettings
-    from metatoken.cli.output import progress_bar
+    from metatoken.cli.output import progress_bar, say
     from metatoken.run import fit_baselines, load_run
     from metatoken.run.config import override
 
     values: dict[str, object] = {}
     override(values, overrides or [])
     settings = BaselineSettings.read(values)
-    fit_baselines(load_run(run), names or (), settings, say=_say, bar=progress_bar)
+    fit_baselines(load_run(run), names or (), settings, say=say, bar=progress_bar)
     print(f"next: metatoken evaluate {run}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -43,7 +43,7 @@ def extend(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
     """Add to a run what came later: interactions, users and items. No old id, token or vector changes."""
-    from metatoken.cli.output import progress_bar, reading
+    from metatoken.cli.output import progress_bar, reading, say
     from metatoken.run import RunFolder, extend_run
     from metatoken.run.addition import Addition
 
@@ -56,14 +56,10 @@ def extend(
         new = addition.read()
         rows(new.rows_read)
     for note in new.notes:
-        _say(note)
+        say(note)
     inputs = [path for path in (new_log, items) if path is not None]
     extend_run(
-        run, new, out, addition=addition, overwrite=overwrite, inputs=inputs, say=_say, bar=progress_bar,
+        run, new, out, addition=addition, overwrite=overwrite, inputs=inputs, say=say, bar=progress_bar,
         hold_out=hold_out, **settings,
     )  # fmt: skip
     print(f"run saved to {out}; next: metatoken recommend {out} --user ID, metatoken serve {out}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

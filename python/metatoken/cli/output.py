@@ -63,6 +63,11 @@ PIPE = 200  # columns of what is no terminal
 CONTROL = {chr(code): f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
+def say(line: str) -> None:
+    """Prints a line of progress at once, also where the output is no terminal."""
+    print(line, flush=True)
+
+
 def warn(message: str) -> None:
     """Prints `warning: message` on stderr, so that stdout stays a result."""
     print(f"warning: {printable(message)}", file=sys.stderr)

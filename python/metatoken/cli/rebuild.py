@@ -21,12 +21,8 @@ def rebuild(
 
     Items keep their vectors in the model; mapping.parquet says which tokens each id had and has.
     """
-    from metatoken.cli.output import progress_bar
+    from metatoken.cli.output import progress_bar, say
     from metatoken.run.rebuild import rebuild_run
 
-    rebuild_run(run, out, epochs=epochs, overwrite=overwrite, say=_say, bar=progress_bar)
+    rebuild_run(run, out, epochs=epochs, overwrite=overwrite, say=say, bar=progress_bar)
     print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken inspect {out}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -51,12 +51,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a model on a log, from tokens to fusion weights."""
-    from metatoken.cli.output import progress_bar
+    from metatoken.cli.output import progress_bar, say
     from metatoken.run import train_run, train_seeds
     from metatoken.run.config import load_config
     from metatoken.run.trainer import is_first_process
 
-    speech: dict[str, Any] = {"say": _say, "bar": progress_bar}
+    speech: dict[str, Any] = {"say": say, "bar": progress_bar}
     chosen = load_config(config, [*(overrides or []), *([] if split is None else [f"data.split={split.value}"])])
     if vocabulary is not None:
         chosen = replace(chosen, vocabulary=vocabulary)
@@ -92,7 +92,3 @@ def _next_steps(config: Config, out: Path) -> list[str]:
         fields = "".join(f" --{name} TEXT" for name in sorted(task.columns & task.templates[0].required))
         steps.append(f"metatoken answer {out} {task.name} --user ID --item ID{fields}")
     return steps[:3]
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -10,11 +10,11 @@ items apart is in `CE_item` already, and asking the same states twice ranked ite
 `CE_item` is the item head's cross-entropy over the catalogue. Where a batch has labels beside its targets
 (`tasks.label_walks`), it and `CE_1` are cross-entropies with a distribution that gives the label its share and the
 target the rest; since the normaliser is the same for both, the logit of the target is replaced by the mean of the two.
-`CE_l` is that of the l-th token among the children of
-its node, `CE_leaf` of the item among the items under its prefix (leaf vectors), `CE_shared` of the last token by shared
-token vectors (`leaf: off`), trained beside it so that one run can be decoded both ways. Where titles stand in the
-prompts, and in text tasks, `w_text CE_text` is added: the words of the targets' titles, or of the answers, among the
-text columns. Rating tasks add `w_rating (head - r)^2`, `r` what the biases leave over in spreads.
+`CE_l` is that of the l-th token among the children of its node, `CE_leaf` of the item among the items under its prefix
+(leaf vectors), `CE_shared` of the last token by shared token vectors (`leaf: off`), trained beside it so that one run
+can be decoded both ways. Where titles stand in the prompts, and in text tasks, `w_text CE_text` is added: the words of
+the targets' titles, or of the answers, among the text columns. Rating tasks add `w_rating (head - r)^2`, `r` what the
+biases leave over in spreads.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def _item_scores(
     )
     if columns.labels is None:
         return own, total, inside, None
-    label = torch.linalg.vecdot(states, F.embedding(columns.labels, scaled))
-    return own, total, inside, label if columns.bias is None else label + columns.bias[columns.labels]
+    # Labels are there in full, so their logits need no correction.
+    return own, total, inside, torch.linalg.vecdot(states, F.embedding(columns.labels, scaled))
 
 
 def loss_parts(scores: TargetScores, weights: Weights, normaliser: Tensor | None = None) -> dict[str, Tensor]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from metatoken.tokens.vectors.cold import FeatureMap
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 REMADE = ("table.", "items.residual", "items.projection.")  # weights that belong to tokens and entity vectors
-RIDGE = 1e-3  # of the mean square of the inputs
 
 
 @torch.no_grad()
@@ -72,13 +73,9 @@ def _take_vectors(items: ItemVectors, vectors: Tensor) -> None:
 
 
 def _fit(layer: nn.Linear, x: Tensor, y: Tensor) -> None:
-    """The ridge map from rows `[n, c]` to rows `[n, d]`."""
-    x, y = x.double(), y.double()
-    middle, target = x.mean(dim=0), y.mean(dim=0)
-    centred = x - middle
-    gram = centred.T @ centred
-    gram += torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * (RIDGE * gram.diagonal().mean() + 1e-12)
-    weight = torch.linalg.solve(gram, centred.T @ (y - target)).T
-    layer.weight.copy_(weight)
-    if layer.bias is not None:
-        layer.bias.copy_(target - weight @ middle)
+    """The ridge map from rows `[n, c]` to rows `[n, d]`; one row alone says nothing."""
+    if len(x) < 2:
+        return
+    found = FeatureMap.fit(x.numpy(), y.numpy())
+    layer.weight.copy_(torch.from_numpy(found.weight.T))
+    layer.bias.copy_(torch.from_numpy(found.mean - found.centre @ found.weight))

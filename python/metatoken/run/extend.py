@@ -76,17 +76,17 @@ def extend_run(
     at = RunFolder(parent)
     old = load_data(at)
     split, config = _grown_split(at, old, new, chosen)
-    features = _features(old, at, split.log.items, chosen.item_features)
+    features, read = _features(at, split.log.items, chosen.item_features)
     vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
     for line in report_lines(vocabulary, old):
         say(line)
-    module = _grown_model(at, old, vocabulary, split, features)
+    module = _grown_model(at, old, vocabulary, split, features if read else None)
     with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
         into, fusion = RunFolder(work), Fusion.load(at.fusion)
         training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
         if training is not None:
-            known = old.split.train.sequences().lengths
-            fusion = train_further(module, split, config, chosen, known, into, say, bar) or fusion
+            lengths = old.split.train.sequences().lengths
+            fusion = train_further(module, split, config, chosen, lengths, into, say, bar) or fusion
         run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
         write_run(into, run, vocabulary, addition)
         if at.training.exists():
@@ -112,15 +112,15 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
     return hold_out(log, config.needs, config.seed, config.data.split), config
 
 
-def _features(old: RunData, at: RunFolder, items: IdMap, spec: str | None) -> np.ndarray | None:
-    """Features of all items, NaN where nothing is known: those of the model and new ones, else those of a file."""
+def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
+    """Features of all items, NaN where nothing is known, and whether the model reads them: else those of a file."""
     from metatoken.model.store.saving import load_features
     from metatoken.tokens.files import read_features
 
     known = load_features(at.model)
     if known is None:
-        return None if spec is None else read_features(spec, items)
-    n_old = old.vocabulary.n_items
+        return None if spec is None else read_features(spec, items), False
+    n_old = len(known)
     later = np.full((len(items) - n_old, known.shape[1]), np.nan, known.dtype)
     if spec is not None and len(later):
         later = read_features(spec, items)[n_old:]
@@ -128,18 +128,17 @@ def _features(old: RunData, at: RunFolder, items: IdMap, spec: str | None) -> np
             said = f"expected vectors of {known.shape[1]} values, as those of the model, got {later.shape[1]}"
             raise ArgumentError("item_features", f"{said}; make them with the same backbone and components")
     known = np.where(known.any(axis=1, keepdims=True), known, np.float32(np.nan))
-    return np.concatenate([known, later])
+    return np.concatenate([known, later]), True
 
 
 def _grown_model(
     at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
 ) -> MetaTokenModule:
+    """The model of the parent over all items; `features` of all of them where it reads some."""
     from metatoken.model.growth import Growth
-    from metatoken.model.store.saving import load_features, load_model
+    from metatoken.model.store.saving import load_model
 
-    later = None
-    if load_features(at.model) is not None and features is not None:
-        later = np.nan_to_num(features[old.vocabulary.n_items :])
+    later = None if features is None else np.nan_to_num(features[old.vocabulary.n_items :])
     module = load_model(at.model, vocabulary, Growth(split.log.n_users, split.log.n_items, later))
     check_backbone(module, old.manifest, at.path)
     return module

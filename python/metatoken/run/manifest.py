@@ -1,8 +1,9 @@
 """The manifest of a run, written last: it ties the parts together, each of which is whole by itself.
 
 run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, source.json, training.json,
-                   lineage.json and of the manifests of vocabulary/, items/ and model/, which have those of their
-                   files; of the weights of a frozen backbone, which the run does not hold; `state`: begun or finished
+                   lineage.json, rebuilt.json, mapping.parquet, and of the manifests of vocabulary/, items/ and
+                   model/, which have those of their files; of the weights of a frozen backbone, which the run does not
+                   hold; `state`: begun or finished
 
 A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
 never read with an old model. Runs of older versions have none.

@@ -179,8 +179,8 @@ class TaskDataModule(L.LightningDataModule):
         plan = {
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
-            "walk_share": self.walk_share, "devices": ranks, "accumulate_grad_batches": accumulate,
-        }  # fmt: skip
+            "devices": ranks, "accumulate_grad_batches": accumulate,
+        } | ({"walk_share": self.walk_share} if self.walk_share else {})  # older versions knew none  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:
             self._loader.load_state_dict(self._place_to_load)

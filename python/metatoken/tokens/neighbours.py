@@ -9,8 +9,8 @@ import numpy as np
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens.names import Kind
-from metatoken.tokens.quality.memorization import unit_rows
 from metatoken.tokens.vectors.cold import NONE, ORIGINS
+from metatoken.tokens.vectors.matrix import unit_rows
 
 if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary

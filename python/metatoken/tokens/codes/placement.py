@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.codebook import Codebook
+from metatoken.tokens.vectors.matrix import unit_rows
 
 Codes = NDArray[np.int32]
 
@@ -78,7 +79,7 @@ class Shelf:
         """Codes of new ids with vectors float32 `[n, dim]`, which are taken from then on."""
         wanted = self.codebook.assign(x, threads=threads) if len(x) else np.zeros((0, len(self.codes)), np.int32)
         before, rows = len(self.codes[-1]), x.astype(np.float64)
-        rows = _unit(rows) if self.codebook.metric == "cosine" else rows
+        rows = unit_rows(rows) if self.codebook.metric == "cosine" else rows
         places = [self._place(row, near) for row, near in zip(rows, wanted.tolist(), strict=True)]
         found = np.array(places, np.int32).reshape(wanted.shape)
         codes = np.stack([codes[found[:, level]] for level, codes in enumerate(self.codes)], axis=1)
@@ -128,7 +129,7 @@ class Shelf:
         """Squared distances to the codewords of a level; under cosine, directions are compared on the first."""
         centroids = self.centroids[level]
         if level == 0 and self.codebook.metric == "cosine":
-            centroids = _unit(centroids)
+            centroids = unit_rows(centroids)
         found: NDArray[np.float64] = ((centroids - left) ** 2).sum(axis=1)
         return found
 
@@ -168,9 +169,4 @@ def count_on(prefixes: Codes, taken: Codes) -> Codes:
     for row, prefix in enumerate(map(tuple, prefixes.tolist())):
         found[row] = held.get(prefix, 0)
         held[prefix] = int(found[row]) + 1
-    return found
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
     return found

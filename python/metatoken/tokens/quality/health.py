@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.tokens.vectors.cold import NONE
+from metatoken.tokens.vectors.matrix import unit_rows
 
 if TYPE_CHECKING:
     from metatoken.tokens.names import Kind
@@ -133,8 +134,7 @@ class _Rows:
     def of(cls, vocabulary: Vocabulary, kind: Kind, fitted: int, threads: int | None) -> _Rows:
         book = vocabulary.codebook if kind == "item" else vocabulary.user_codebook
         x = vocabulary.vectors[vocabulary.nodes(kind)].astype(np.float64)
-        if book.metric == "cosine":
-            x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+        x = unit_rows(x) if book.metric == "cosine" else x
         nearest = book.assign(vocabulary.vectors[vocabulary.nodes(kind)], threads=threads)
         codes = (vocabulary.item_codes if kind == "item" else vocabulary.user_codes)[:, : len(book.levels)]
         if book is not vocabulary.codebook:  # of users, whose tokens stand behind those of the items

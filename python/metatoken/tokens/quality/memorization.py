@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from metatoken.data.ragged import join
+from metatoken.tokens.vectors.matrix import unit_rows
 
 Matrix = sparse.csr_array[Any, tuple[int, int]]
 Rows = NDArray[np.int64]
@@ -135,14 +136,6 @@ def pair_cosine(x: NDArray[np.float32], first: NDArray[np.int64], second: NDArra
 def _by_parts(product: Callable[[Rows, Rows], NDArray[np.float64]], first: Rows, second: Rows) -> NDArray[np.float64]:
     begins = range(0, len(first), PAIRS_AT_ONCE)
     return join([product(first[n : n + PAIRS_AT_ONCE], second[n : n + PAIRS_AT_ONCE]) for n in begins], np.float64)
-
-
-def unit_rows(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Rows scaled to length 1, float64; a zero row stays zero."""
-    x = x.astype(np.float64)
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
-    return unit
 
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:

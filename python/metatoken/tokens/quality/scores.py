@@ -14,8 +14,9 @@ from scipy import sparse
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens.names import LETTERS, Kind
-from metatoken.tokens.quality.memorization import Matrix, Memorization, memorization, unit_rows
+from metatoken.tokens.quality.memorization import Matrix, Memorization, memorization
 from metatoken.tokens.quality.published import published_diversity, published_memorization
+from metatoken.tokens.vectors.matrix import unit_rows
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions

@@ -240,3 +240,11 @@ def _numbers(values: pa.Array, begin: int) -> NDArray[Any]:
     if values.null_count:
         raise ArgumentError("x", f"a value is missing in the rows from {begin} on; drop or repair such rows first")
     return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def unit_rows(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Rows scaled to length 1, float64; a zero row stays zero."""
+    x = x.astype(np.float64)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+    return unit
