@@ -94,9 +94,16 @@ def closest(name: str, names: list[str]) -> str | None:
 
 def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0"."""
+    return plain_ids(table, name, argument).cast(pl.String)
+
+
+def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
+    """The same, as int64 where the column is one of whole numbers: each has one text, which costs time to write."""
     raw = table.column(name, argument)
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
+    if raw.dtype.is_integer() and raw.dtype != pl.UInt64 and not raw.has_nulls():
+        return raw.cast(pl.Int64)
     text = raw.cast(pl.String).str.strip_chars()
     if (bad := empty(raw, text)).any():
         said = f"empty {argument} id in column {name!r}; give each row an id, or say where: {quoted(name)} is not null"
@@ -146,8 +153,10 @@ def ratings(table: RawTable, name: str) -> pl.Series:
     expected = "a finite number; leave it empty where there is none"
     if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype == pl.Null):
         raise table.error(f"column {name!r} for rating holds {raw.dtype}, expected numbers")
-    text = raw.str.strip_chars().replace("", None) if raw.dtype == pl.String else raw
-    number = as_numbers(text, table.decimal)
+    text, number = raw, as_numbers(raw, table.decimal)
+    if raw.dtype == pl.String and number.null_count() > raw.null_count():
+        text = raw.str.strip_chars().replace("", None)
+        number = as_numbers(text, table.decimal)
     if raw.dtype.is_float():
         number = text = number.fill_nan(None)
     number = number.cast(pl.Float32)  # which larger ones do not fit
