@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from metatoken.data.conditions import quoted
 from metatoken.errors import DataError
 
 SUFFIX = r"^-?\d+\.0$"  # of whole numbers that were saved as floats
@@ -65,8 +66,8 @@ class RawTable:
             return found
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""
-        if len(names) == 1 and (marks := [mark for mark in ";\t|," if mark in names[0]]):
-            hint = f"; if {marks[0]!r} separates them, say separator: {marks[0]!r}"
+        if other := other_separator(names):
+            hint = f"; {other}"
         if quotes := [mark for mark in "\"'" if f"{mark}{name}{mark}" in names]:
             hint = f"; if the marks around names are no part of them, say quote: {quotes[0]!r}"
         if names and (told := re.fullmatch(r"sep=(.?)", names[0])):
@@ -82,6 +83,12 @@ class RawTable:
             place=None if place is None else lambda row: place(int(rows[row])),
             value_of=None if value_of is None else lambda row, name: value_of(int(rows[row]), name),
         )
+
+
+def other_separator(names: list[str]) -> str | None:
+    """What to try where the only name of a header holds what separates the columns of other files; None elsewhere."""
+    marks = [mark for mark in ";\t|," if mark in names[0]] if len(names) == 1 else []
+    return f"if {marks[0]!r} separates them, say separator: {marks[0]!r}" if marks else None
 
 
 def closest(name: str, names: list[str]) -> str | None:
@@ -133,11 +140,6 @@ def refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expec
         if argument == "time" and raw[row] in (None, ""):
             raise table.error(f"time in column {raw.name!r} is empty; say where: {quoted(raw.name)} is not null", row)
         raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
-
-
-def quoted(name: str) -> str:
-    """A column as a filter names it."""
-    return name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`"
 
 
 def as_numbers(text: pl.Series, decimal: str) -> pl.Series:

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from metatoken.data.columns import RawTable, empty, quoted, ratings
+from metatoken.data.columns import RawTable, empty, ratings
+from metatoken.data.conditions import quoted
 from metatoken.data.files import find_files, suffix_of
 from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from metatoken.artifacts.formats import table_size
 from metatoken.config import beyond_memory
-from metatoken.data.columns import RawTable
+from metatoken.data.columns import RawTable, other_separator
 from metatoken.data.files import (
     BYTE_ORDER_MARK,
     check_text,
@@ -144,7 +144,7 @@ def _read_csv(
         for line, fields in batch:
             if len(fields) > len(names):
                 said = f"{len(fields)} fields, but {'the header has' if header else 'columns names'} {len(names)}; "
-                alone = "is the first line a remark? Remove it"
+                alone = other_separator(names) or "is the first line a remark? Remove it"
                 said += alone if len(names) == 1 else "quote fields that hold the separator"
                 raise DataError(said, path, line)
             lines.append(line)
