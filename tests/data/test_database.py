@@ -214,3 +214,15 @@ def test_a_query_writes_nothing(tmp_path: Path, query: str) -> None:
 def test_queries_of_duckdb_that_give_a_table(tmp_path: Path) -> None:
     for query in ("FROM log", "WITH x AS (FROM log) SELECT * FROM x;", "PIVOT log ON stars USING count(*)"):
         assert read_query(in_duckdb(tmp_path), query).frame.height > 0
+
+
+def test_a_file_of_sqlite_is_no_duckdb(tmp_path: Path) -> None:
+    uri = in_sqlite(tmp_path).replace("sqlite:", "duckdb:")
+    with pytest.raises(DataError, match=r"log\.db: is a SQLite database; its uri begins with sqlite:///"):
+        read_query(uri, QUERY)
+    with pytest.raises(DataError, match="is a SQLite database"):
+        write_rows(uri, "lists", [FRAME])
+    path = tmp_path / "log.duckdb"
+    in_duckdb(tmp_path)
+    with pytest.raises(DataError, match="the database says: file is not a database"):
+        read_query(f"sqlite:///{path}", QUERY)

@@ -20,6 +20,7 @@ from metatoken.data.columns import RawTable
 from metatoken.data.frames import from_arrow
 from metatoken.errors import ArgumentError, DataError
 
+SQLITE = b"SQLite format 3\0"  # the first bytes of each of its files
 BATCH = 50_000  # rows that are Python objects at once
 KINDS = {"sqlite": "sqlite", "duckdb": "duckdb", "postgresql": "postgresql", "postgres": "postgresql"}
 # Passwords stand between a user and a host, or are a parameter of a connection, which a query may open, too.
@@ -122,6 +123,7 @@ def _column(name: str, values: tuple[Any, ...]) -> pl.Series:
 def _duckdb(place: str, query: str) -> pl.DataFrame:
     import duckdb
 
+    _check_no_sqlite(place)
     with closing(duckdb.connect(place, read_only=True)) as base:
         # A database that is open for reading alone still lets COPY, EXPORT and ATTACH write other files.
         kinds = [statement.type.name for statement in base.extract_statements(query)]
@@ -130,6 +132,15 @@ def _duckdb(place: str, query: str) -> pl.DataFrame:
         found = base.sql(query)
         _check_names(found.columns, place)
         return from_arrow(found.to_arrow_table())
+
+
+def _check_no_sqlite(place: str) -> None:
+    """Refuses a file of SQLite, for which DuckDB would look for an extension on the network, without an end."""
+    path = Path(place)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(SQLITE)) == SQLITE:
+                raise DataError("is a SQLite database; its uri begins with sqlite:///", place)
 
 
 def _postgresql(place: str, query: str) -> pl.DataFrame:
@@ -227,6 +238,7 @@ def _connect(kind: str, place: str) -> Any:
     if kind == "duckdb":
         import duckdb
 
+        _check_no_sqlite(place)
         return duckdb.connect(place)
     from adbc_driver_postgresql import dbapi
 
