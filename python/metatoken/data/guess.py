@@ -85,7 +85,7 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
         elif role not in ("user", "item") or name != role:
             found.add(role, name, "by its name")
     if "time" not in found.settings:
-        dates = [name for name in names if name not in taken and are_dates(table, name)]
+        dates = [name for name in names if name not in taken and names.count(name) == 1 and are_dates(table, name)]
         if len(dates) == 1:
             found.add("time", dates[0], "its values are dates")
 
