@@ -1,8 +1,10 @@
 """A trained model with more items, users and tokens: what it has learned stays, row by row, and new rows begin here.
 
 A new item is recommended without training: its vector is the sum of its tokens' vectors, of its projected entity vector
-and of its projected features, all of which were learned on other items; its own free vector begins at zero. A token
-that was appended begins with its projected centroid alone.
+and of its projected features, all of which were learned on other items, and of a free vector of its own. That begins
+where a ridge map from entity vectors to free vectors puts it, which is fitted to the items that the tokens were learned
+with. So it depends on nothing that came by an extension. A token that was appended begins in the same way, by its
+centroid.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ import numpy as np
 import torch
 
 from metatoken.errors import ArgumentError
+from metatoken.tokens.vectors.cold import WALKED, FeatureMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from metatoken.model.heads.items import ItemVectors
     from metatoken.tasks.biases import RatingBase
+    from metatoken.tokens.vocabulary import Vocabulary
 
 GROWN = ("items.residual", "table.weight")  # weights with a row for each item, and for each token
 
@@ -64,3 +69,26 @@ class Growth:
             rows = found[name]
             found[name] = torch.cat([rows, rows.new_zeros(len(own[name]) - len(rows), rows.shape[1])])
         return found
+
+
+@torch.no_grad()
+def begin(items: ItemVectors, vocabulary: Vocabulary) -> None:
+    """Sets the free vectors of the items, and the free rows of the tokens, of the last extension of a vocabulary.
+
+    Args:
+        items: Those of a model that has grown; all other weights are in place.
+        vocabulary: Its tokens.
+    """
+    _, n_items, n_tokens = vocabulary.earlier[-1]
+    learned, table = vocabulary.n_learned_items, items.table[0]
+    walked = vocabulary.origins[vocabulary.nodes("item")][:learned] == WALKED
+    used = torch.unique(items.tokens[:learned])
+    _continue(items.residual, items.entities, torch.from_numpy(np.flatnonzero(walked)), n_items)
+    _continue(table.weight, table.centroids, used[used >= 0], n_tokens)
+
+
+def _continue(rows: torch.Tensor, x: torch.Tensor, learned: torch.Tensor, n_known: int) -> None:
+    """Sets rows `[n, d]` from `n_known` on as the ridge map from `x` `[n, c]` has it that fits the learned ones."""
+    if n_known < len(rows) and len(learned) > 1:
+        found = FeatureMap.fit(x[learned].numpy(), rows[learned].numpy())
+        rows[n_known:] = torch.from_numpy(found(x[n_known:].numpy()))

@@ -28,6 +28,7 @@ from metatoken.artifacts import (
 from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError
 from metatoken.model.backbone.presets import PRESETS, PresetSize
+from metatoken.model.growth import begin
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
@@ -112,6 +113,8 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)
+    if growth is not None:
+        begin(module.network.items, vocabulary)
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
