@@ -2,91 +2,125 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from metatoken import MetaTokenModule, Vocabulary
+from metatoken import Interactions, MetaTokenModule, Vocabulary
 from metatoken.model.growth import Growth, begin
-from metatoken.tokens.vectors.cold import WALKED
+from metatoken.model.store.saving import load_model, save_model
 from tests.conftest import SMALL
 from tests.growing import cut, rows_of
 
+WORLD = rows_of()
+
 
 @pytest.fixture(scope="module")
-def vocabularies() -> list[Vocabulary]:
-    """Of a log and of two extensions; the few codes of the first are taken, so that tokens are appended."""
-    log, *parts = cut(rows_of(), 0.4, 0.7)
-    found = [Vocabulary.fit(log, levels=[4, 9], dim=6, walks_per_node=2, walk_length=8, threads=1)]
+def logs() -> list[Interactions]:
+    """A log, and what it grows to."""
+    found, *parts = cut(WORLD, 0.4, 0.7)
+    grown = [found]
     for part in parts:
-        log = log.append(part)
+        grown.append(grown[-1].append(part))
+    return grown
+
+
+@pytest.fixture(scope="module")
+def vocabularies(logs: list[Interactions]) -> list[Vocabulary]:
+    """Of the log and its two extensions; the few codes of the first are taken, so that a token is appended."""
+    found = [Vocabulary.fit(logs[0], levels=[4, 9], dim=6, walks_per_node=2, walk_length=8, threads=1)]
+    for log in logs[1:]:
         found.append(found[-1].extend(log, threads=1))
     return found
 
 
-def grown(old: MetaTokenModule, vocabulary: Vocabulary) -> MetaTokenModule:
-    """An old model over more items, as `load_model` does it."""
-    new = MetaTokenModule(vocabulary, old.settings)
-    own = dict(new.network.named_parameters())
-    weights = Growth(vocabulary.n_users, vocabulary.n_items).weights(dict(old.network.named_parameters()), own)
-    with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
-    begin(new.network.items, vocabulary)
-    return new
+def counts(log: Interactions) -> np.ndarray:
+    return np.bincount(log.frame["item"].to_numpy(), minlength=log.n_items)
+
+
+def growth(old: Interactions, new: Interactions) -> Growth:
+    return Growth(new.n_users, new.n_items, counts(new), counts(old))
 
 
 @torch.no_grad()
-def taught(vocabulary: Vocabulary, **fields: Any) -> MetaTokenModule:
-    """A model whose free rows are linear in the vectors of items and tokens, in part."""
+def taught(vocabulary: Vocabulary, log: Interactions, **fields: Any) -> MetaTokenModule:
+    """A model whose item vectors, but for what features say, are linear in entity vectors and log counts, nearly."""
     module = MetaTokenModule(vocabulary, preset=SMALL, max_history=20, **fields)
     items, generator = module.network.items, torch.Generator().manual_seed(1)
-    for rows, x in ((items.residual, items.entities), (module.network.table.weight, module.network.table.centroids)):
-        noise = torch.randn(rows.shape, generator=generator) * 0.02
-        rows.copy_(x @ torch.randn(x.shape[1], rows.shape[1], generator=generator) + 0.7 + noise)
+    count = torch.log1p(torch.from_numpy(counts(log)).float())[:, None]
+    dim = items.residual.shape[1]
+    wanted = (
+        items.entities @ torch.randn(6, dim, generator=generator) + 0.7 + count * torch.randn(dim, generator=generator)
+    )
+    noise = torch.randn(items.residual.shape, generator=generator) * 0.01
+    items.residual += wanted + noise + items.of_features() - items()
     return module
 
 
-@pytest.mark.parametrize("beta", [0.0, 1.0])
-def test_free_rows_begin_where_a_ridge_map_puts_them(vocabularies: list[Vocabulary], beta: float) -> None:
-    first, second, _ = vocabularies
-    old = taught(first, beta=beta)
-    new = grown(old, second)
-    n, items = first.n_items, new.network.items
+@pytest.mark.parametrize("fields", [{}, {"beta": 1.0}, {"features": True}], ids=["plain", "beta", "features"])
+def test_new_items_begin_where_a_ridge_map_puts_them(
+    vocabularies: list[Vocabulary], logs: list[Interactions], fields: dict[str, Any], tmp_path: Path
+) -> None:
+    (first, second, _), n = vocabularies, vocabularies[0].n_items
+    features = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32) if fields.get("features") else None
+    old = taught(first, logs[0], **({"features": features} if features is not None else fields))
+    save_model(old, tmp_path / "model")
+    new = load_model(tmp_path / "model", second, growth(logs[0], logs[1]))
+    items, was = new.network.items, old.network.items
     assert second.n_items > n
-    assert torch.equal(items.residual[:n], old.network.items.residual)
-    walked = first.origins[first.nodes("item")] == WALKED
-    x, y = items.entities[:n].numpy()[walked].astype(float), items.residual[:n].detach().numpy()[walked].astype(float)
-    centred = x - x.mean(0)
-    # By normal equations; the noise is small, so the ridge is, and plain least squares come close.
-    weight = np.linalg.solve(centred.T @ centred, centred.T @ (y - y.mean(0)))
-    expected = (items.entities[n:].numpy() - x.mean(0)) @ weight + y.mean(0)
-    np.testing.assert_allclose(items.residual[n:].detach().numpy(), expected, atol=0.05)
+    assert torch.equal(items.residual[:n], was.residual)
+    with torch.no_grad():
+        own, found = (was() - was.of_features()).numpy(), items()[n:].numpy()  # new items have no features
+
+    def traits(vocabulary: Vocabulary, log: Interactions) -> np.ndarray:
+        unit = F.normalize(torch.from_numpy(vocabulary.item_vectors), dim=1).numpy()
+        return np.column_stack([unit, np.log1p(counts(log)), np.ones(len(unit))]).astype(float)
+
+    # The noise is small, so the ridge is, and plain least squares come close.
+    weight, *_ = np.linalg.lstsq(traits(first, logs[0]), own, rcond=None)
+    np.testing.assert_allclose(found, (traits(second, logs[1]) @ weight)[n:], atol=0.05)
 
 
-def test_a_token_begins_by_its_centroid(vocabularies: list[Vocabulary]) -> None:
-    first = vocabularies[0]
-    n = first.n_tokens
-    second = next((one for one in vocabularies[1:] if one.n_tokens > n), None)
-    assert second is not None, "no token was appended; this world says nothing"
-    second = replace(second, earlier=(first_size(first),))
-    old = taught(first)
-    table = grown(old, second).network.table
-    assert torch.equal(table.weight[:n], old.network.table.weight)
-    assert table.weight[n:].abs().sum(1).min() > 0
-
-
-def test_it_depends_on_what_was_learned_alone(vocabularies: list[Vocabulary]) -> None:
+def test_two_extensions_give_what_one_gives(
+    vocabularies: list[Vocabulary], logs: list[Interactions], tmp_path: Path
+) -> None:
     first, second, third = vocabularies
-    old = taught(first)
-    once = grown(old, replace(third, earlier=(first_size(first),)))
-    twice = grown(grown(old, second), third)
-    assert torch.equal(once.network.items.residual, twice.network.items.residual)
-    assert torch.equal(once.network.table.weight, twice.network.table.weight)
+    save_model(taught(first, logs[0]), tmp_path / "first")
+    middle = load_model(tmp_path / "first", second, growth(logs[0], logs[1]))
+    save_model(middle, tmp_path / "second")
+    twice = load_model(tmp_path / "second", third, growth(logs[1], logs[2]))
+    once = begin(middle.network.items, counts(logs[1]), None, counts(logs[0]))
+    kept = twice.newcomers
+    assert once is not None
+    assert kept is not None
+    assert all(np.array_equal(value, kept.tensors()[name]) for name, value in once.tensors().items())
+    # A model that was trained since, which says so by forgetting the map, is asked anew.
+    again = begin(twice.network.items, counts(logs[2]), None, counts(logs[1]))
+    assert again is not None
+    assert not np.array_equal(again.weight, kept.weight)
 
 
-def first_size(vocabulary: Vocabulary) -> tuple[int, int, int]:
-    return vocabulary.n_users, vocabulary.n_items, vocabulary.n_tokens
+def test_a_token_begins_with_its_projected_centroid(
+    vocabularies: list[Vocabulary], logs: list[Interactions], tmp_path: Path
+) -> None:
+    first, last = vocabularies[0], vocabularies[-1]
+    n = first.n_tokens
+    assert last.n_tokens > n, "no token was appended; this world says nothing"
+    save_model(taught(first, logs[0]), tmp_path / "first")
+    table = load_model(tmp_path / "first", last, growth(logs[0], logs[-1])).network.table
+    assert not table.weight[n:].any()
+    with torch.no_grad():
+        assert torch.equal(table()[n:], table.projection(table.centroids)[n:])
+
+
+def test_one_item_says_nothing_of_others(vocabularies: list[Vocabulary], logs: list[Interactions]) -> None:
+    items = taught(vocabularies[0], logs[0]).network.items
+    before = items.residual.clone()
+    trained = np.zeros(vocabularies[0].n_items - 2, np.int64)
+    trained[0] = 3
+    assert begin(items, counts(logs[0]), None, trained) is None
+    assert torch.equal(items.residual, before)

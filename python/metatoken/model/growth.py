@@ -1,10 +1,12 @@
 """A trained model with more items, users and tokens: what it has learned stays, row by row, and new rows begin here.
 
-A new item is recommended without training: its vector is the sum of its tokens' vectors, of its projected entity vector
-and of its projected features, all of which were learned on other items, and of a free vector of its own. That begins
-where a ridge map from entity vectors to free vectors puts it, which is fitted to the items that the tokens were learned
-with. So it depends on nothing that came by an extension. A token that was appended begins in the same way, by its
-centroid.
+A new item is recommended without training. A ridge map from what is known of an item, the direction of its entity
+vector and the logarithm of its interactions, to its whole vector is fitted to the items that were trained; the free
+vector of a new item is what brings it there. (A cosine cannot say by length how often an item is taken, so the direction
+says it.) What its features say comes on top, as for every item. A token that was appended begins with its projected
+centroid alone.
+
+The map belongs to the weights: an extension that is not trained on keeps it, so that two extensions give what one does.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import numpy as np
 import torch
 
 from metatoken.errors import ArgumentError
-from metatoken.tokens.vectors.cold import WALKED, FeatureMap
+from metatoken.tokens.vectors.cold import FeatureMap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metatoken.model.heads.items import ItemVectors
     from metatoken.tasks.biases import RatingBase
-    from metatoken.tokens.vocabulary import Vocabulary
 
 GROWN = ("items.residual", "table.weight")  # weights with a row for each item, and for each token
 
@@ -35,12 +36,16 @@ class Growth:
     Attributes:
         n_users: Users, old and new.
         n_items: Items, old and new.
+        counts: int `[n_items]`, training interactions of each item.
+        trained: int `[n_old]`, those of the log that was there before.
         features: Features of the new items, float32 `[new items, f]`, where the model has features; None where nothing
             is known of them.
     """
 
     n_users: int
     n_items: int
+    counts: np.ndarray
+    trained: np.ndarray
     features: np.ndarray | None = None
 
     def item_features(self, known: np.ndarray) -> np.ndarray:
@@ -72,23 +77,31 @@ class Growth:
 
 
 @torch.no_grad()
-def begin(items: ItemVectors, vocabulary: Vocabulary) -> None:
-    """Sets the free vectors of the items, and the free rows of the tokens, of the last extension of a vocabulary.
+def begin(items: ItemVectors, counts: np.ndarray, found: FeatureMap | None, trained: np.ndarray) -> FeatureMap | None:
+    """Sets the free vectors of new items.
 
     Args:
-        items: Those of a model that has grown; all other weights are in place.
-        vocabulary: Its tokens.
+        items: Of a model that has grown, all other weights in place.
+        counts: int `[n_items]`, training interactions of each item.
+        found: The map of an earlier extension, where nothing was trained since.
+        trained: int `[n_old]`, interactions of the items that the model was trained with.
+
+    Returns:
+        The map; None where there are fewer than two items to fit it to.
     """
-    _, n_items, n_tokens = vocabulary.earlier[-1]
-    learned, table = vocabulary.n_learned_items, items.table[0]
-    walked = vocabulary.origins[vocabulary.nodes("item")][:learned] == WALKED
-    used = torch.unique(items.tokens[:learned])
-    _continue(items.residual, items.entities, torch.from_numpy(np.flatnonzero(walked)), n_items)
-    _continue(table.weight, table.centroids, used[used >= 0], n_tokens)
+    n = len(trained)
+    known = np.flatnonzero(trained)
+    if found is None and len(known) > 1:
+        y = items(torch.from_numpy(known)) - items.of_features(torch.from_numpy(known))
+        found = FeatureMap.fit(_traits(items.entities[known], trained[known]), y.numpy())
+    if found is not None and n < len(counts):
+        rows = torch.arange(n, len(counts))
+        wanted = torch.from_numpy(found(_traits(items.entities[n:], counts[n:]))) + items.of_features(rows)
+        items.residual[n:] += wanted - items(rows)
+    return found
 
 
-def _continue(rows: torch.Tensor, x: torch.Tensor, learned: torch.Tensor, n_known: int) -> None:
-    """Sets rows `[n, d]` from `n_known` on as the ridge map from `x` `[n, c]` has it that fits the learned ones."""
-    if n_known < len(rows) and len(learned) > 1:
-        found = FeatureMap.fit(x[learned].numpy(), rows[learned].numpy())
-        rows[n_known:] = torch.from_numpy(found(x[n_known:].numpy()))
+def _traits(entities: torch.Tensor, counts: np.ndarray) -> np.ndarray:
+    """What is known of items, float32 `[n, c + 1]`: unit vectors, and log counts about as long as one dimension."""
+    counted = np.log1p(counts) / np.sqrt(entities.shape[1])
+    return np.concatenate([entities.numpy(), counted[:, None].astype(np.float32)], axis=1)

@@ -262,11 +262,6 @@ class Vocabulary(Names):
         return int(self.vectors.shape[1])
 
     @property
-    def n_learned_items(self) -> int:
-        """Number of items that it was learned with; those behind came by extensions."""
-        return self.earlier[0][1] if self.earlier else self.n_items
-
-    @property
     def n_learned_tokens(self) -> int:
         """Number of tokens that were learned; those behind were appended by extensions."""
         return self.earlier[0][2] if self.earlier else self.n_tokens
