@@ -2,8 +2,8 @@
 
 A new item is recommended without training. A ridge map from what is known of an item, the direction of its entity
 vector and the logarithm of its interactions, to its whole vector is fitted to the items that were trained; the free
-vector of a new item is what brings it there. (A cosine cannot say by length how often an item is taken, so the direction
-says it.) What its features say comes on top, as for every item. A token that was appended begins with its projected
+vector of a new item is what brings it there. (How often an item is taken a cosine cannot say by length, so directions
+do.) What its features say comes on top, as for every item. A token that was appended begins with its projected
 centroid alone.
 
 The map belongs to the weights: an extension that is not trained on keeps it, so that two extensions give what one does.
