@@ -50,3 +50,11 @@ def test_only_columns_that_are_asked_for_come_as_numbers(tmp_path):
 def test_ascending_is_a_stable_argsort(values, kind):
     array = np.array(values, dtype=kind)
     assert ascending(array).tolist() == np.argsort(array, kind="stable").tolist()
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt32, pl.UInt64, pl.Int128, pl.String])
+def test_ids_of_any_integer_are_their_text(kind):
+    large = {pl.UInt64: 2**64 - 1, pl.Int128: 2**100}.get(kind, 100)
+    users = pl.Series([large, 9, 20]).cast(kind) if large == 100 else pl.Series([large, 9, 20], dtype=kind)
+    log = Interactions.from_frame({"user": users, "item": pl.Series([3, 1, 2], dtype=pl.Int16)})
+    assert (log.users.raw, log.items.raw) == (tuple(sorted([str(large), "20", "9"])), ("1", "2", "3"))

@@ -18,6 +18,7 @@ import polars as pl
 from metatoken.data.conditions import quoted
 from metatoken.errors import DataError
 
+IN_64_BITS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 SUFFIX = r"^-?\d+\.0$"  # of whole numbers that were saved as floats
 
 
@@ -109,7 +110,7 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
     raw = table.column(name, argument)
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
-    if raw.dtype.is_integer() and raw.dtype != pl.UInt64 and not raw.has_nulls():
+    if raw.dtype in IN_64_BITS and not raw.has_nulls():
         return raw.cast(pl.Int64)
     text = raw.cast(pl.String).str.strip_chars()
     if (bad := empty(raw, text)).any():
