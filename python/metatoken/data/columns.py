@@ -62,8 +62,9 @@ class RawTable:
             )
         if name in self.frame.columns:
             found = self.frame[name]
-            if found.dtype == pl.Object:
-                raise self.error(f"column {name!r} for {argument} holds Python objects, expected text or numbers")
+            if found.dtype in (pl.Object, pl.Duration):
+                held = "Python objects" if found.dtype == pl.Object else "lengths of time"
+                raise self.error(f"column {name!r} for {argument} holds {held}, expected text or numbers")
             return found
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""

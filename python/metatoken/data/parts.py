@@ -19,6 +19,8 @@ SHORTEST = 3  # one item to train on, one to validate, one to test
 def named_parts(table: RawTable, name: str) -> pl.Series:
     """Parts as a column of a table says; `DataError` for a value that names none."""
     raw = table.column(name, "part")
+    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+        raise table.error(f"column {name!r} for part holds {raw.dtype}, expected {', '.join(PARTS)}")
     found = raw.cast(pl.String).str.strip_chars().str.to_lowercase().replace_strict(NAMES, default=None)
     if found.has_nulls():
         row = int(found.is_null().arg_max() or 0)
