@@ -29,6 +29,10 @@ VALUES: dict[str, pl.Series] = {
     "large decimal": pl.Series([2**100, 1], dtype=pl.Decimal(38, 0)),
     "list": pl.Series([[1], [2]]),
     "array": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2)),
+    "list of lists": pl.Series([[["a"]], []]),
+    "list of structs": pl.Series([[{"a": 1}], []]),
+    "list of durations": pl.Series([[dt.timedelta(1)], []]),
+    "list of bytes": pl.Series([[b"\xff"], []]),
     "struct": pl.Series([{"a": 1}] * 2),
     "bytes": pl.Series([b"\xff", b"b"]),
     "category": pl.Series(["a", "b"], dtype=pl.Categorical),
@@ -68,3 +72,29 @@ def test_a_log_or_one_line(kind: str, role: str) -> None:
     else:
         assert len(log) == (1 if (role, kind) == ("where", "nan") else 2)
         assert role != "user" or kind in SPELLED_BY_POLARS or list(log.users.raw) == USERS[kind]
+
+
+FILTERS = ("z == 'a'", "z >= 1", "z in [1, 2]", "z contains 'a'", "z == true", "z is null")
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_filters_and_item_tables(kind: str) -> None:
+    values, log = VALUES[kind], {"user": ["a", "b"], "item": ["x", "y"]}
+    for where in FILTERS:
+        try:
+            assert (
+                Interactions.from_frame(pl.DataFrame({**log, "z": values}), where=where).notes[0].endswith("left out")
+            )
+        except MetatokenError as error:
+            said = str(error)
+            assert len(said.splitlines()) == 1
+    for names in ({"title": "z"}, {"categories": "z"}, {}):
+        try:
+            table = pl.DataFrame({"item": ["x", "y"], "title": ["t", "u"], "z": values})
+            found = Interactions.from_frame(log, items=table, **names).item_table
+            assert found is not None
+            assert found.height == 2
+        except MetatokenError as error:
+            said = str(error)
+            assert names
+            assert "column 'z' for" in said

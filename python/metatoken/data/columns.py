@@ -62,9 +62,8 @@ class RawTable:
             )
         if name in self.frame.columns:
             found = self.frame[name]
-            if found.dtype in (pl.Object, pl.Duration):
-                held = "Python objects" if found.dtype == pl.Object else "lengths of time"
-                raise self.error(f"column {name!r} for {argument} holds {held}, expected text or numbers")
+            if found.dtype == pl.Object:
+                raise self.error(f"column {name!r} for {argument} holds Python objects, expected text or numbers")
             return found
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""
@@ -109,7 +108,7 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
 def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
     """The same, as int64 where the column is one of whole numbers: each has one text, which costs time to write."""
     raw = table.column(name, argument)
-    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+    if not has_text(raw.dtype):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
     if raw.dtype in IN_64_BITS and not raw.has_nulls():
         return raw.cast(pl.Int64)
@@ -126,6 +125,11 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
     if len(text) and text[0].endswith(".0") and text.str.contains(SUFFIX).all():
         text = text.str.strip_suffix(".0")
     return text
+
+
+def has_text(dtype: Any) -> bool:
+    """Whether each value of a type can be written as one text."""
+    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Duration, pl.Object)
 
 
 def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:
@@ -173,7 +177,7 @@ def ratings(table: RawTable, name: str) -> pl.Series:
 def texts(table: RawTable, name: str, argument: str) -> pl.Series:
     """Texts with HTML entities decoded and surrounding blanks removed; a missing text is ""."""
     raw = table.column(name, argument)
-    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+    if not has_text(raw.dtype):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, expected text")
     return unescape(raw.cast(pl.String).fill_null("")).str.strip_chars()
 
@@ -190,6 +194,8 @@ def unescape(text: pl.Series) -> pl.Series:
 def categories(table: RawTable, name: str) -> pl.Series:
     """Categories as list[str]: lists as they are, text split on "|"; blanks and empty names are dropped."""
     raw = table.column(name, "categories")
+    if not has_text(raw.dtype.inner if isinstance(raw.dtype, pl.List | pl.Array) else raw.dtype):
+        raise table.error(f"column {name!r} for categories holds {raw.dtype}, expected text or lists of texts")
     if raw.dtype.is_nested():
         parts = raw.cast(pl.List(pl.String))
     else:

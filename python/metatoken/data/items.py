@@ -109,7 +109,7 @@ def attribute(raw: pl.Series, decimal: str = ".") -> pl.Series | None:
     """
     dtype, column = raw.dtype, None
     if dtype.is_nested():
-        return _lists(raw) if isinstance(dtype, pl.List) and not dtype.inner.is_nested() else None
+        return _lists(raw) if isinstance(dtype, pl.List) and columns.has_text(dtype.inner) else None
     if dtype == pl.Boolean:
         column = raw
     elif dtype in columns.IN_64_BITS:
