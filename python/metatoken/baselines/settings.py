@@ -18,7 +18,7 @@ class SASRecSettings(Settings):
     section: ClassVar[str] = "sasrec"
 
     dim: int = setting(64, "Width of the item vectors and of the network.", ge=1)
-    layers: int = setting(2, "Blocks.", ge=1)
+    layers: int = setting(2, "Blocks.", ge=1, le=1000)
     heads: int = setting(1, "Heads of attention; they share `dim`.", ge=1)
     dropout: float | None = setting(
         None, "Share that is dropped of inputs, attention and feed-forward parts; by default by the size of the log.",
