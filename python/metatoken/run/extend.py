@@ -106,6 +106,8 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
     The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
     was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
     """
+    from metatoken.run.further import replayed_since
+
     log, config = old.split.log.append(new), old.config
     if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
         said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
@@ -114,7 +116,9 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
     again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
-    return hold_out(log, config.needs, config.seed, config.data.split), config
+    split = hold_out(log, config.needs, config.seed, config.data.split)
+    replayed_since(split, config, chosen.since)  # refused before the work
+    return split, config
 
 
 def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
