@@ -18,9 +18,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # a name that is no local folder fails at on
 
 from tests.files import write_run_config
 
-# A loaded machine is slow, not wrong: no example is timed.
-settings.register_profile("metatoken", deadline=None)
-settings.load_profile("metatoken")
+# A loaded machine is slow, not wrong: no example is timed. The same examples each time decide what lands; to look for
+# others, HYPOTHESIS_PROFILE=search.
+settings.register_profile("metatoken", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "metatoken"))
 
 # A background job of a shell ignores Ctrl-C, and so would the processes that are to be stopped by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -148,7 +148,7 @@ def test_ctrl_c(run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.Monk
         if line.startswith("epoch 2/"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("metatoken.cli.train._say", interrupt)
+    monkeypatch.setattr("metatoken.cli.output.say", interrupt)
     result = run("train", config, "-o", tmp_path / "run", "--set", "trainer.max_epochs=2")
     assert result.code == 130
     assert "Traceback" not in result.err

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken import Interactions, Vocabulary
-from metatoken.data import IdMap
+from metatoken.data import IdMap, leave_last_out
 from metatoken.errors import ArgumentError
 from metatoken.tokens.trie import Trie
 from metatoken.tokens.vectors.cold import FEATURES, NEIGHBOURS, NONE
-from tests.growing import cut, rows_of
+from tests.growing import TIMES, cut, rows_of
 
 FAST = {"dim": 6, "walks_per_node": 2, "walk_length": 8, "threads": 1}
 KINDS: list[dict[str, Any]] = [
@@ -173,3 +174,18 @@ def test_what_does_not_fit_is_refused() -> None:
         vocabulary.extend(FIRST, features=np.zeros((3, 2)))
     with pytest.raises(TypeError, match="train: expected a Interactions"):
         vocabulary.extend([("a", "b")])  # type: ignore[arg-type]
+
+
+def test_items_that_are_held_out_alone_are_new_items() -> None:
+    # The last two items of a user are held out, so that training knows these rows by their numbers alone.
+    vocabulary = FITTED[0]
+    first = vocabulary.items.raw[:3]
+    rows = pl.DataFrame(
+        {"user": ["fresh"] * 5, "item": [*first, "late", "later"], "timestamp": [2 * 10**9 + i for i in range(5)]}
+    )
+    whole = FIRST.append(Interactions.from_frame(rows, **TIMES))
+    train = leave_last_out(whole).train
+    grown = vocabulary.extend(train, threads=1)
+    check(vocabulary, grown, train)
+    assert grown.items.raw[-2:] == ("late", "later")
+    assert grown.origins[-2:].tolist() == [NONE, NONE]

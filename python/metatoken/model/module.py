@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.recipe import Recipe
+    from metatoken.tokens.vectors.cold import FeatureMap
 
 
 class MetaTokenModule(L.LightningModule):
@@ -67,6 +68,7 @@ class MetaTokenModule(L.LightningModule):
         self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
         self._random_state: dict[str, Any] | None = None
         self.vocabulary, self.ratings = vocabulary, ratings
+        self.newcomers: FeatureMap | None = None  # of an extension, see metatoken.model.growth
         asked = ModelSettings.of(None, fields) if settings is None else settings
         parts = build_model(vocabulary, asked, features=features, texts=texts, tokenizer=tokenizer)
         # What was left to a default is saved as what it came to, since a later version may have another default.

@@ -69,7 +69,11 @@ class ModelSettings(Settings):
     softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1, size=False)
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
-    beta: float = setting(1.0, "Weight of an item's own projected skip-gram vector, see metatoken.model.heads.items.")
+    beta: float | None = setting(
+        None,
+        "Weight of an item's own projected skip-gram vector, which tells what followed in training but not later; by "
+        "default 0 for a preset with compact histories, else 1.",
+    )
     input_norm: float | None = setting(
         None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )
@@ -157,23 +161,24 @@ class ModelSettings(Settings):
         """The settings with what they leave open as others have it, those of a run."""
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
-        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors")
+        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors", "beta")
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
     @property
     def as_before(self) -> Self:
         """The settings as versions meant them that did not know all of them.
 
-        Histories were written, users read by their tokens, and a preset had two heads.
+        Histories were written, users read by their tokens, items by their skip-gram vectors, and a preset had two
+        heads.
         """
-        before = replace(self, user_vectors=self.user_vectors or "none")
+        before = replace(self, user_vectors=self.user_vectors or "none", beta=1.0 if self.beta is None else self.beta)
         if self.history is not None:
             return before
         preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
         return replace(before, history="written", preset=preset)
 
     def reading(self, item_tokens: np.ndarray) -> Self:
-        """The settings with how prompts name items and users, for items with these tokens.
+        """The settings with how prompts name items and users, and what items are made of, for items with these tokens.
 
         Args:
             item_tokens: int `[n_items, depth]`, -1 padded.
@@ -186,9 +191,11 @@ class ModelSettings(Settings):
             said = "a compact history needs items with equally many tokens, two or more; leave model.history out"
             raise SettingError((self.section, "history"), said)
         history = self.history or ("compact" if self.leaf and fits else "written")
-        return replace(
-            self, history=history, user_vectors=self.user_vectors or ("folded" if history == "compact" else "none")
-        )
+        compact, beta = history == "compact", self.beta
+        if beta is None:
+            beta = 0.0 if compact and self.backbone in PRESETS else 1.0
+        user_vectors = self.user_vectors or ("folded" if compact else "none")
+        return replace(self, history=history, user_vectors=user_vectors, beta=beta)
 
     @property
     def tuned(self) -> Tuning:

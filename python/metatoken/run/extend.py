@@ -148,7 +148,11 @@ def _grown_model(
     from metatoken.model.store.saving import load_model
 
     later = None if features is None else np.nan_to_num(features[old.vocabulary.n_items :])
-    module = load_model(at.model, vocabulary, Growth(split.log.n_users, split.log.n_items, later))
+    trained, counts = (
+        np.bincount(part.train.frame["item"].to_numpy(), minlength=part.log.n_items) for part in (old.split, split)
+    )
+    growth = Growth(split.log.n_users, split.log.n_items, counts, trained, later)
+    module = load_model(at.model, vocabulary, growth)
     check_backbone(module, old.manifest, at.path)
     return module
 

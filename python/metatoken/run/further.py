@@ -70,6 +70,7 @@ def train_further(
     fit(make_trainer(settings, folder, say), module.train(), data, None)
     shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
     module.to("cpu").eval()
+    module.newcomers = None  # of weights that were others
     if len(split.validation) == 0 or not tasks_of(module.tasks, "rank"):
         return None
     about = config.evaluate

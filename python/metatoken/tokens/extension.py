@@ -32,7 +32,8 @@ def extended(
     old_users, old_items = vocabulary.n_users, vocabulary.n_items
     users = train.users if old_users else vocabulary.users
     histories, known = train.sequences(), vocabulary.trained[vocabulary.nodes("item")]
-    item = new_items(vocabulary.item_vectors, known, histories, _features(vocabulary, train, features))
+    features = _features(vocabulary, train, features)
+    item = new_items(vocabulary.item_vectors, known, histories, train.n_items, features)
     items = np.concatenate([vocabulary.item_vectors, item.vectors])
     later = histories.take(np.arange(old_users, len(users)))
     user = new_users(vocabulary.fold_in, later, items, np.pad(known, (0, len(item.vectors))))

@@ -68,8 +68,7 @@ class ItemVectors(nn.Module):
             return table if rows is None else table.index_select(0, rows)
 
         composed: Tensor = of(self.residual) + self.beta * self.projection(of(self.entities))
-        if self.features is not None:
-            composed = composed + self.feature_projection(of(self.features))
+        composed = composed + self.of_features(rows)
         shared, tokens = self.table[0](), of(self.tokens)
         for level in range(tokens.shape[1]):
             ids = tokens[:, level]
@@ -77,6 +76,15 @@ class ItemVectors(nn.Module):
             part = F.embedding(ids.clamp_min(0), shared)
             composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
         return composed
+
+    def of_features(self, rows: Tensor | None = None) -> Tensor | float:
+        """What features say of item rows, float `[C, d]`; 0 where there are none."""
+        if self.features is None:
+            return 0.0
+        projected: Tensor = self.feature_projection(
+            self.features if rows is None else self.features.index_select(0, rows)
+        )
+        return projected
 
 
 def folded(vectors: Tensor, owner: Tensor, n: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
         features.safetensors (where the model has item features)  ratings.safetensors (where it has a rating head)
+        newcomers.safetensors (where it was extended, and not trained since)
 
 After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
@@ -28,11 +29,13 @@ from metatoken.artifacts import (
 from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError
 from metatoken.model.backbone.presets import PRESETS, PresetSize
+from metatoken.model.growth import begin
 from metatoken.model.module import MetaTokenModule
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
 from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.task import tasks_of
+from metatoken.tokens.vectors.cold import FeatureMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +45,8 @@ if TYPE_CHECKING:
     from metatoken.model.growth import Growth
     from metatoken.tokens.vocabulary import Vocabulary
 
-KIND, SCHEMA, FEATURES, RATINGS = "model", 1, "features.safetensors", "ratings.safetensors"
-TOKENIZER, WEIGHTS = "tokenizer", "weights.safetensors"
+KIND, SCHEMA, TOKENIZER, WEIGHTS = "model", 1, "tokenizer", "weights.safetensors"
+FEATURES, RATINGS, NEWCOMERS = "features.safetensors", "ratings.safetensors", "newcomers.safetensors"
 
 
 def save_model(module: MetaTokenModule, folder: str | Path) -> None:
@@ -62,6 +65,8 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
             write_tensors(work / FEATURES, {"features": module.item_features})
         if module.ratings is not None:
             write_tensors(work / RATINGS, module.ratings.tensors())
+        if module.newcomers is not None:
+            write_tensors(work / NEWCOMERS, module.newcomers.tensors())
         save_file(_own_weights(module), work / WEIGHTS)
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
@@ -102,6 +107,7 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     saved = folder / TOKENIZER
     tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
     module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
+    module.newcomers = load_newcomers(folder)
     weights, own = load_file(folder / WEIGHTS), _own_weights(module)
     if growth is not None:
         weights = growth.weights(weights, own)
@@ -112,6 +118,8 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)
+    if growth is not None:
+        module.newcomers = begin(module.network.items, growth.counts, module.newcomers, growth.trained)
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()
@@ -131,6 +139,13 @@ def load_features(folder: Path) -> np.ndarray | None:
     if FEATURES not in read_header(folder)["files"]:
         return None
     return read_tensors(folder / FEATURES, ["features"])[0]["features"]
+
+
+def load_newcomers(folder: Path) -> FeatureMap | None:
+    """Reads where the vectors of new items begin; None where that is to be fitted, see `model.growth`."""
+    if NEWCOMERS not in read_header(folder)["files"]:
+        return None
+    return FeatureMap.from_tensors(read_tensors(folder / NEWCOMERS, ["centre", "weight", "mean", "numbers"])[0])
 
 
 def load_ratings(folder: Path, tasks: Sequence[str]) -> RatingBase:

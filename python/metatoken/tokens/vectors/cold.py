@@ -165,6 +165,16 @@ class FeatureMap:
         # Leaving row i out of the mean stretches its distance by n / (n - 1).
         return cls(centre, weight, mean, float(tried[best]), errors[best] / n, apart / n * (n / (n - 1)) ** 2)
 
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """Arrays to save, by name."""
+        numbers = np.array([self.ridge, self.error, self.error_of_mean])
+        return {"centre": self.centre, "weight": self.weight, "mean": self.mean, "numbers": numbers}
+
+    @classmethod
+    def from_tensors(cls, arrays: Mapping[str, NDArray[np.float64]]) -> Self:
+        """Rebuilds what `tensors` gave."""
+        return cls(arrays["centre"], arrays["weight"], arrays["mean"], *arrays["numbers"].tolist())
+
     def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Vectors of features `[m, f]`, float32 `[m, dim]`."""
         y = (np.asarray(x, np.float64) - self.centre) @ self.weight + self.mean

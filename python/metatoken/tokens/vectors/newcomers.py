@@ -41,20 +41,19 @@ class Newcomers(NamedTuple):
 
 
 def new_items(
-    vectors: Float32, known: NDArray[np.bool_], histories: Sequences, features: NDArray[Any] | None
+    vectors: Float32, known: NDArray[np.bool_], histories: Sequences, n_items: int, features: NDArray[Any] | None
 ) -> Newcomers:
     """Vectors of the items behind the last of `vectors`.
 
     Args:
         vectors: float32 `[n_old, dim]` of the items that are known.
         known: Which of them have a vector of their own, bool `[n_old]`.
-        histories: Of all users, over old and new items.
+        histories: Of all users, over old and new items; some items may be in none.
+        n_items: Old and new items, n.
         features: Real numbers `[n, f]` of old and new items; rows with a NaN have none.
     """
-    n_old = len(vectors)
-    n = n_old if features is None else len(features)
+    n_old, n = len(vectors), n_items
     counts = np.bincount(histories.items, minlength=n).astype(np.float64)
-    n = len(counts)
     sources = known if known.any() else np.ones(n_old, np.bool_)
     weights = np.where(sources, np.maximum(counts[:n_old], 1e-9), 0.0)
     centre = (weights @ vectors.astype(np.float64)) / weights.sum()

@@ -1,0 +1,126 @@
+"""Where the new rows of a model begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from metatoken import Interactions, MetaTokenModule, Vocabulary
+from metatoken.model.growth import Growth, begin
+from metatoken.model.store.saving import load_model, save_model
+from tests.conftest import SMALL
+from tests.growing import cut, rows_of
+
+WORLD = rows_of()
+
+
+@pytest.fixture(scope="module")
+def logs() -> list[Interactions]:
+    """A log, and what it grows to."""
+    found, *parts = cut(WORLD, 0.4, 0.7)
+    grown = [found]
+    for part in parts:
+        grown.append(grown[-1].append(part))
+    return grown
+
+
+@pytest.fixture(scope="module")
+def vocabularies(logs: list[Interactions]) -> list[Vocabulary]:
+    """Of the log and its two extensions; the few codes of the first are taken, so that a token is appended."""
+    found = [Vocabulary.fit(logs[0], levels=[4, 9], dim=6, walks_per_node=2, walk_length=8, threads=1)]
+    for log in logs[1:]:
+        found.append(found[-1].extend(log, threads=1))
+    return found
+
+
+def counts(log: Interactions) -> np.ndarray:
+    return np.bincount(log.frame["item"].to_numpy(), minlength=log.n_items)
+
+
+def growth(old: Interactions, new: Interactions) -> Growth:
+    return Growth(new.n_users, new.n_items, counts(new), counts(old))
+
+
+@torch.no_grad()
+def taught(vocabulary: Vocabulary, log: Interactions, **fields: Any) -> MetaTokenModule:
+    """A model whose item vectors, but for what features say, are linear in entity vectors and log counts, nearly."""
+    module = MetaTokenModule(vocabulary, preset=SMALL, max_history=20, **fields)
+    items, generator = module.network.items, torch.Generator().manual_seed(1)
+    count = torch.log1p(torch.from_numpy(counts(log)).float())[:, None]
+    dim = items.residual.shape[1]
+    wanted = (
+        items.entities @ torch.randn(6, dim, generator=generator) + 0.7 + count * torch.randn(dim, generator=generator)
+    )
+    noise = torch.randn(items.residual.shape, generator=generator) * 0.01
+    items.residual += wanted + noise + items.of_features() - items()
+    return module
+
+
+@pytest.mark.parametrize("fields", [{}, {"beta": 1.0}, {"features": True}], ids=["plain", "beta", "features"])
+def test_new_items_begin_where_a_ridge_map_puts_them(
+    vocabularies: list[Vocabulary], logs: list[Interactions], fields: dict[str, Any], tmp_path: Path
+) -> None:
+    (first, second, _), n = vocabularies, vocabularies[0].n_items
+    features = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32) if fields.get("features") else None
+    old = taught(first, logs[0], **({"features": features} if features is not None else fields))
+    save_model(old, tmp_path / "model")
+    new = load_model(tmp_path / "model", second, growth(logs[0], logs[1]))
+    items, was = new.network.items, old.network.items
+    assert second.n_items > n
+    assert torch.equal(items.residual[:n], was.residual)
+    with torch.no_grad():
+        own, found = (was() - was.of_features()).numpy(), items()[n:].numpy()  # new items have no features
+
+    def traits(vocabulary: Vocabulary, log: Interactions) -> np.ndarray:
+        unit = F.normalize(torch.from_numpy(vocabulary.item_vectors), dim=1).numpy()
+        return np.column_stack([unit, np.log1p(counts(log)), np.ones(len(unit))]).astype(float)
+
+    # The noise is small, so the ridge is, and plain least squares come close.
+    weight, *_ = np.linalg.lstsq(traits(first, logs[0]), own, rcond=None)
+    np.testing.assert_allclose(found, (traits(second, logs[1]) @ weight)[n:], atol=0.05)
+
+
+def test_two_extensions_give_what_one_gives(
+    vocabularies: list[Vocabulary], logs: list[Interactions], tmp_path: Path
+) -> None:
+    first, second, third = vocabularies
+    save_model(taught(first, logs[0]), tmp_path / "first")
+    middle = load_model(tmp_path / "first", second, growth(logs[0], logs[1]))
+    save_model(middle, tmp_path / "second")
+    twice = load_model(tmp_path / "second", third, growth(logs[1], logs[2]))
+    once = begin(middle.network.items, counts(logs[1]), None, counts(logs[0]))
+    kept = twice.newcomers
+    assert once is not None
+    assert kept is not None
+    assert all(np.array_equal(value, kept.tensors()[name]) for name, value in once.tensors().items())
+    # A model that was trained since, which says so by forgetting the map, is asked anew.
+    again = begin(twice.network.items, counts(logs[2]), None, counts(logs[1]))
+    assert again is not None
+    assert not np.array_equal(again.weight, kept.weight)
+
+
+def test_a_token_begins_with_its_projected_centroid(
+    vocabularies: list[Vocabulary], logs: list[Interactions], tmp_path: Path
+) -> None:
+    first, last = vocabularies[0], vocabularies[-1]
+    n = first.n_tokens
+    assert last.n_tokens > n, "no token was appended; this world says nothing"
+    save_model(taught(first, logs[0]), tmp_path / "first")
+    table = load_model(tmp_path / "first", last, growth(logs[0], logs[-1])).network.table
+    assert not table.weight[n:].any()
+    with torch.no_grad():
+        assert torch.equal(table()[n:], table.projection(table.centroids)[n:])
+
+
+def test_one_item_says_nothing_of_others(vocabularies: list[Vocabulary], logs: list[Interactions]) -> None:
+    items = taught(vocabularies[0], logs[0]).network.items
+    before = items.residual.clone()
+    trained = np.zeros(vocabularies[0].n_items - 2, np.int64)
+    trained[0] = 3
+    assert begin(items, counts(logs[0]), None, trained) is None
+    assert torch.equal(items.residual, before)
