@@ -61,7 +61,7 @@ def train_further(
     from metatoken.tasks.replay import Replay
 
     torch.set_num_threads(config.threads or default_threads())
-    replay = Replay.of(split.train, known, chosen.replay, _since(split, config, chosen.since))
+    replay = Replay.of(split.train, known, chosen.replay, replayed_since(split, config, chosen.since))
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
     data = TaskDataModule(split, model.vocabulary, tasks=model.tasks, seed=config.seed, replay=replay, **mixture)
     say(f"{replay.new.sum():,} new targets, {chosen.replay:g} of {replay.again.sum():,} old ones in each pass")
@@ -81,7 +81,13 @@ def train_further(
         )
 
 
-def _since(split: Split, config: Config, since: str | None) -> float | None:
+def replayed_since(split: Split, config: Config, since: str | None) -> float | None:
+    """The time from which on old rows are trained on again, in the unit of the log; None for all of them.
+
+    Raises:
+        ConfigError: The log has no times.
+        ArgumentError: It is none of the log's.
+    """
     if since is None:
         return None
     if "timestamp" not in split.train.frame.columns:

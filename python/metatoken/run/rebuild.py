@@ -14,7 +14,7 @@ from metatoken.artifacts.writing import replaced_folder
 from metatoken.run.extend import write_run
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal, version_of
-from metatoken.run.place import check_free
+from metatoken.run.place import check_free, check_new
 from metatoken.run.progress import Bar, Say, no_bar
 from metatoken.run.settings import ExtendSettings
 from metatoken.tokens.vocabulary import Vocabulary
@@ -54,7 +54,7 @@ def rebuild_run(
         DataError: A file that the settings of the tokens name cannot be read.
     """
     chosen, began = ExtendSettings(epochs=epochs), time.monotonic()
-    check_free(out, overwrite=overwrite, inputs=[Path(parent)])
+    check_new(out, overwrite=overwrite, inputs=[Path(parent)])
     at = RunFolder(parent)
     old = load_data(at)
     vocabulary = _fresh(old, bar or no_bar)
