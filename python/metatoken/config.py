@@ -247,7 +247,7 @@ def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
         found = {name: _converted(one, inner[1], spec, (*path, name)) for name, one in value.items()}
     else:
         found = _scalar(value, kind)
-    if found is None or not spec.fits(found):
+    if found is None or found == () or not spec.fits(found):
         more = f" and at most {spec.most}" if isinstance(found, int) and found > spec.most else ""
         raise SettingError(path, f"expected {_expected(kind, spec)}{more}, got {shown(value)}")
     return found
@@ -295,6 +295,6 @@ def _expected(kind: Any, spec: Spec) -> str:
     if origin is Literal:
         return f"one of {', '.join(get_args(kind))}"
     if origin in (tuple, dict):
-        return "a list" if origin is tuple else "a mapping with text for keys"
+        return "a list of at least one" if origin is tuple else "a mapping with text for keys"
     bounds = spec.bounds() or ("that is finite" if kind is float else "")
     return f"{spec.noun or NOUNS.get(kind, 'a value')} {bounds}".rstrip()

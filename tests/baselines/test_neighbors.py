@@ -115,8 +115,11 @@ def test_what_cannot_be_fitted_is_refused(split: Any) -> None:
         EASE.fit(split, EASESettings(max_items=99))
     with pytest.raises(ArgumentError, match="holds nothing out"):
         ItemKNN.fit(no_split(split.log))
-    with pytest.raises(ArgumentError, match="at least one value of each"):
+    with pytest.raises(ArgumentError, match="decay: expected a list of at least one"):
         ItemKNN.fit(split, ItemKNNSettings(decay=()))
+    for wild in ({"decay": (1e300,)}, {"shrinkage": (1e300,)}):  # of which float32 makes infinity
+        with pytest.raises(ArgumentError, match=r"expected a number of at least 0 and at most 1"):
+            ItemKNNSettings(**wild)
     alike = leave_last_out(log_of([[0, 1, 2, 3]], 4))  # items of one user: a singular matrix
     with pytest.raises(ArgumentError, match="too small for this log"):
         EASE.fit(alike, EASESettings(regularization=(1e-30,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from metatoken.baselines.network import SASRecNetwork
 from metatoken.baselines.sasrec import summed_loss
 from metatoken.baselines.settings import SASRecSettings
 from metatoken.config import SettingError
-from metatoken.data import Sequences, no_split
-from metatoken.errors import ArgumentError
+from metatoken.data import Sequences, generate_world, leave_last_out, no_split
+from metatoken.errors import ArgumentError, DivergedError
 from tests.oracles import baselines as oracle
 
 SMALL = SASRecSettings(dim=16, heads=2, dropout=0.2, batch_size=32, max_history=8, epochs=4, validate_every=1)
@@ -171,3 +172,11 @@ def test_what_cannot_be_is_refused(split: Any, fitted: SASRec) -> None:
         SASRec.fit(no_split(split.log), SMALL)
     with pytest.raises(SettingError, match=r"sasrec\.heads: expected a divisor of dim, 64; got 3"):
         SASRecSettings(heads=3)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_one_that_diverges_is_an_error(epochs: int) -> None:
+    log = generate_world(n_users=50, n_items=36, n_groups=3).interactions()
+    wild = replace(SMALL, learning_rate=1e20, epochs=epochs)
+    with pytest.raises(DivergedError, match=r"diverged.*smaller (sasrec\.)?learning.rate"):
+        SASRec.fit(leave_last_out(log), wild)

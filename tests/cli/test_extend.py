@@ -72,4 +72,9 @@ def test_mistakes_are_one_line(place: Path, refuse: Refuse) -> None:
     assert "epochs: expected an integer of at least 0" in refuse("extend", "run", "-o", "grown", "--epochs", "-1")
     assert "replay: expected" in refuse("extend", "run", "-o", "grown", "--replay", "2")
     assert "since: is about what is trained on again" in refuse("extend", "run", "-o", "grown", "--since", "2020-01-01")
+    assert "replay: is about what is trained on again" in refuse("extend", "run", "-o", "grown", "--replay", ".5")
+    assert "--set split: what is added is held out as" in refuse("extend", "run", "-o", "grown", "--set", "split=none")
+    for since in ("2021", "20210201", "1600000000000", "nan", "1e999"):
+        said = refuse("extend", "run", "new.csv", "-o", "grown", "--epochs", "1", "--since", since)
+        assert "since: expected a date such as 2024-05-31, or a time such as" in said
     assert "--set: unknown setting 'usr'" in refuse("extend", "run", "new.csv", "-o", "grown", "--set", "usr=a")

@@ -102,6 +102,18 @@ def test_several_seeds_and_the_commands_that_go_on(run: Run, config: Path, tmp_p
 def test_seeds_that_are_none(refuse: Refuse, config: Path, tmp_path: Path) -> None:
     assert "'0,one'" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "0,one")
     assert "different seeds" in refuse("train", config, "-o", tmp_path / "runs", "--seeds", "1,1")
+    for odd in ("1_0", "\u0663", "+1", "0-3", "0,,1", "9" * 5000):  # of which int() takes the first three
+        said = refuse("train", config, "-o", tmp_path / "runs", "--seeds", odd)
+        assert "--seeds: expected numbers such as 0,1,2" in said
+        assert len(said) < 400
+    twice = ("--seeds", "1", "--set", "seed=2")
+    assert "--seeds: says the seeds" in refuse("train", config, "-o", tmp_path / "runs", *twice)
+
+
+def test_going_on_and_beginning_anew_exclude_each_other(refuse: Refuse, config: Path, tmp_path: Path) -> None:
+    for more in ((), ("--seeds", "1")):
+        said = refuse("train", config, "-o", tmp_path / "runs", *more, "--overwrite", "--resume")
+        assert "leave one of them out" in said
 
 
 @pytest.mark.usefixtures("stop_at_once")

@@ -53,6 +53,12 @@ def server(postgresql: str) -> str:
     return postgresql
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///", "sqlite:///:memory:", "duckdb:///", "duckdb:///:memory:", "sqlite:"])
+def test_a_database_that_is_gone_at_the_end_is_refused(uri: str) -> None:
+    with pytest.raises(ArgumentError, match="uri: expected the file of a database"):
+        write_rows(uri, "lists", [FRAME.select("who")])
+
+
 def test_every_store_gives_the_same_log(tmp_path: Path) -> None:
     expected = Interactions.from_frame(FRAME, **NAMES).checksum()
     FRAME.write_csv(tmp_path / "log.csv")

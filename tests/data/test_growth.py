@@ -80,6 +80,16 @@ def test_a_log_without_times_is_refused_beside_one_with_times() -> None:
     assert new.append(old).frame.columns == ["user", "item", "order"]
 
 
+@pytest.mark.parametrize("factor", [1000, 10**6, 10**9])
+def test_times_of_another_unit_are_refused(factor: int) -> None:
+    old = Interactions.from_arrays(["a"], ["x"], times=[1_600_000_000])
+    new = Interactions.from_arrays(["a"], ["y"], times=[1_700_000_000 * factor])
+    with pytest.raises(DataError, match=r"are (milli|micro|nano)seconds since 1970, those of the log .* seconds"):
+        old.append(new)
+    counted = Interactions.from_arrays(["a"], ["x"], times=[3])  # no times since 1970, so of no unit
+    assert len(counted.append(new)) == 2
+
+
 def test_columns_are_those_of_the_log() -> None:
     old = Interactions.from_arrays(["a"], ["x"], ratings=[3])
     new = Interactions.from_arrays(["a", "b"], ["y", "x"], times=[1, 2])

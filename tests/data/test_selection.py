@@ -96,6 +96,18 @@ def test_windows_are_in_the_unit_of_the_times() -> None:
     assert pairs(Interactions.from_frame(frame, time="t", until=1704153600000)) == ["ua"]
 
 
+@pytest.mark.parametrize("text", ["2024", "20240102", "1704153600", "1704153600000000", "nan", "-1e999", "-17041536"])
+@pytest.mark.parametrize("name", ["since", "until", "test_from"])
+def test_a_number_of_another_unit_is_no_time_of_the_log(text: str, name: str) -> None:
+    frame = pl.DataFrame({"user": ["u", "u"], "item": ["a", "b"], "t": [1704067200000, 1704153600000]})
+    settings: dict[str, Any] = {name: text} | ({"split": "time"} if name == "test_from" else {})
+    with pytest.raises(ArgumentError, match=f"{name}: expected a date such as 2024-05-31, or a time such as 17041536"):
+        Interactions.from_frame(frame, time="t", **settings)
+    ranks = frame.with_columns(t=pl.Series([3, 2024]))  # what counts from nothing has no unit
+    if text == "2024" and name == "since":
+        assert pairs(Interactions.from_frame(ranks, time="t", since=text)) == ["ub"]
+
+
 def test_a_split_by_time() -> None:
     log = Interactions.from_frame(
         FRAME, time="time", split="time", validation_from="2024-01-04", test_from="2024-01-06"

@@ -137,6 +137,28 @@ def test_export_leaves_no_file_of_an_earlier_one(split, lists, tmp_path):
     assert {"notes.tsv", "a.b.c.tsv"} <= found
 
 
+@pytest.mark.parametrize("names", [["history.txt"], ["catalogue.txt", "sequential.my.own.tsv"], ["truth.tsv"]])
+def test_export_keeps_somebodys_own_files_of_its_names(names, split, lists, tmp_path):
+    frame = frame_of(split, lists)
+    for name in names:
+        (tmp_path / name).write_text("mine\n")
+    with pytest.raises(ArgumentError, match=r"holds .*, which no export has written there"):
+        export_plain(frame, split, tmp_path)
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == dict.fromkeys(names, "mine\n")
+
+
+def test_export_goes_on_with_one_that_was_killed_beside_other_files(split, lists, tmp_path):
+    frame = frame_of(split, lists)
+    (tmp_path / "notes.txt").write_text("mine")
+    export_plain(frame, split, tmp_path)
+    (tmp_path / "truth.tsv").unlink()
+    (tmp_path / ".metatoken-0123456789ab").mkdir()  # of the writer that was killed
+    export_plain(frame, split, tmp_path)
+    assert (tmp_path / "truth.tsv").is_file()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / ".metatoken-0123456789ab").exists()
+
+
 def test_export_refuses_a_file_for_a_folder(split, lists, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ArgumentError, match="is a file"):

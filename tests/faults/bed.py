@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +51,9 @@ def commands(base: Path) -> dict[str, Command]:
     extend = ("extend", run, base / "later.csv", "-o")
     look = ("inspect", log, *COLUMNS, "--write", base / "written.yaml")
     seeds = ("train", config, "--seeds", "1", "-o", base / "several")
+    split, rebuild = ("split", log, *COLUMNS, "--by", "ratio", "-o"), ("rebuild", run, "--epochs", 1, "-o")
+    lists = ("recommend", run, "--users", base / "users.txt")
+    table = (*lists, "--to-uri", f"sqlite:///{base / 'lists.db'}", "--table", "lists")
     return {
         "train": Command((*train, base / "new"), "new", (*train, base / "new", "--overwrite")),
         "train --overwrite": Command((*train, run, "--overwrite"), "run", (*train, run, "--overwrite")),
@@ -66,7 +71,12 @@ def commands(base: Path) -> dict[str, Command]:
         "evaluate --export": Command(("evaluate", run, "--no-unseen", "--export", base / "plain"), "plain"),
         "compare --json": Command(("compare", run, base / "other", "--json", base / "table.json"), "table.json"),
         "baseline": Command(("baseline", run, "item_knn"), "run"),
-        "recommend": Command(("recommend", run, "--users", base / "users.txt", "-o", base / "out.csv"), "out.csv"),
+        "recommend": Command((*lists, "-o", base / "out.csv"), "out.csv"),
+        "recommend --to-uri": Command(table, "lists.db"),
+        "split": Command((*split, base / "cut"), "cut"),
+        "split --overwrite": Command((*split, base / "parts", "--overwrite"), "parts"),
+        "rebuild": Command((*rebuild, base / "rebuilt"), "rebuilt", keeps="run"),
+        "rebuild --overwrite": Command((*rebuild, base / "other", "--overwrite"), "other", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
         "quickstart": Command(demo, "demo/run", (*demo, "--overwrite")),
@@ -89,6 +99,7 @@ def make_base(zygote: Zygote, folder: Path) -> Path:
     made += [("tokenize", base / "world" / "interactions.csv", *COLUMNS, *SMALL, "-o", base / "vocabulary")]
     made += [("export", base / "run", base / "exported"), (*evaluate, base / "other")]
     made += [(*evaluate, base / "run", "--export", base / "plain")]
+    made += [commands(base)[name].argv for name in ("split --overwrite", "recommend --to-uri")]
     for argv in made:
         done = zygote.run(*argv)
         assert done.code == 0, done
@@ -144,11 +155,20 @@ def is_whole(path: Path) -> str | None:
             read_manifest(path, header["kind"], header["schema"])
         elif path.is_dir() and not (path / "truth.tsv").exists():
             return f"{path.name} is half-written"
+        elif path.suffix == ".db":
+            return wrong_rows(path)
         elif path.is_file() and not path.read_text().endswith("\n"):
             return f"{path.name} is cut"
     except MetatokenError as error:
         return str(error)
     return None
+
+
+def wrong_rows(path: Path) -> str | None:
+    """What is wrong with the table of lists in a database, which each user is in with ten items."""
+    with closing(sqlite3.connect(path)) as base:
+        found = base.execute("SELECT count(*), count(DISTINCT user) FROM lists").fetchone()
+    return None if found == (600, 60) else f"{path.name} holds {found} rows and users"
 
 
 def waste(place: Path) -> list[str]:

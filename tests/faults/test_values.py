@@ -228,3 +228,86 @@ def test_an_attribute_that_no_path_walks_is_refused() -> None:
             graph_links(TokenSettings(attributes={"kind": column}, meta_paths=paths), train)
     for path in ("item-kind-item", "item - kind - item share=0.5", "kind-item<item-kind"):
         assert set(graph_links(TokenSettings(attributes={"kind": column}, meta_paths=(path,)), train)) == {"kind"}
+
+
+@pytest.mark.parametrize("kind", setting_classes(), ids=lambda kind: kind.__name__)
+def test_a_list_of_choices_is_not_empty(kind: Any) -> None:
+    for one in fields(kind):
+        if isinstance(one.default, tuple):
+            with pytest.raises(SettingError, match=rf"{one.name}: expected"):
+                kind.of(None, {one.name: []})
+
+
+UNREADABLE: dict[str, Any] = {
+    "too large": lambda n: np.full((n, 3), 1e30),
+    "too small": lambda n: np.full((n, 3), 1e-30),
+    "no numbers": lambda n: np.full((n, 3), np.nan),
+    "of other items": lambda _: np.ones((3, 3)),
+    "one row": np.ones,
+    "text": lambda n: [["x"]] * n,
+    "nothing": lambda n: np.ones((n, 0)),
+    "masked": lambda n: np.ma.masked_array(np.ones((n, 3)), mask=True),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_features_that_no_model_can_read(name: str, vocabulary: Any) -> None:
+    from metatoken import MetaTokenModule
+
+    tiny: dict[str, Any] = {"preset": {"dim": 8, "layers": 1, "heads": 1, "positions": 80}, "max_history": 6}
+    with pytest.raises(ArgumentError, match=r"^features: "):
+        MetaTokenModule(vocabulary, features=UNREADABLE[name](vocabulary.n_items), **tiny)
+    whole: Any = np.ones((vocabulary.n_items, 2), dtype=int)  # whole numbers are numbers
+    assert MetaTokenModule(vocabulary, features=whole, **tiny).item_features.dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e200, 1e-25])
+def test_features_whose_squares_vanish_or_overflow(scale: float, split: Any) -> None:
+    from metatoken import Vocabulary
+
+    features = np.random.default_rng(0).normal(size=(split.log.n_items, 3)) * scale
+    with pytest.raises(ArgumentError, match=r"^features: expected a largest value .* multiply the vectors by"):
+        Vocabulary.fit(split.train, levels=[8, 16], dim=8, features=features, min_edges=2)
+
+
+def test_sizes_of_a_world_are_integers() -> None:
+    from metatoken import generate_world
+
+    for name in ("n_users", "n_items", "n_groups", "min_length", "max_length"):
+        for value in (float("nan"), 50.0, "50", True, None, 10**30):
+            with pytest.raises(ArgumentError, match=f"^{name}: expected an integer"):
+                generate_world(**{name: value})
+
+
+@pytest.mark.parametrize("mark", ["é", "ab", "\0", "\n", "\ud800"])
+def test_a_quotation_mark_is_one_ascii_character(mark: str) -> None:
+    from metatoken.data.settings import LogSettings
+
+    with pytest.raises(SettingError, match="quote: expected one ASCII character"):
+        LogSettings(path=Path("log.csv"), quote=mark)
+
+
+def test_initial_vectors_are_numbers(split: Any) -> None:
+    from metatoken.tokens.graph.walks import Graph
+    from metatoken.tokens.vectors import skipgram
+
+    for initial in ([1, "x"], [[1], [1, 2]], {"a": 1}):
+        with pytest.raises(ArgumentError, match=r"^initial: expected"):
+            skipgram.fit(Graph.from_interactions(split.train), dim=4, initial=initial)
+
+
+def test_a_folder_is_not_searched_where_nothing_of_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metatoken.data import files
+    from metatoken.errors import DataError
+
+    for name in (".cache/a.csv", "_old/b.csv", "day=1/c.csv", "day=2/.d.csv", "e.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    looked: list[str] = []
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: looked.append(path.name) or is_file(path))
+    assert [one.name for one in files.find_files(tmp_path, [])] == ["c.csv", "e.csv"]
+    assert not {"a.csv", "b.csv", ".d.csv"} & set(looked)
+    monkeypatch.setattr(files, "MANY", 1)
+    with pytest.raises(DataError, match="holds more than 1 files; name those of the table by a pattern"):
+        files.find_files(tmp_path, [".csv"])

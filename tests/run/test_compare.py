@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,46 @@ def test_what_is_no_evaluated_run_is_refused(tmp_path: Path, seeds: list[Path]) 
             compare_runs(seeds)
     at.metrics.unlink()
     with pytest.raises(ArtifactError, match=r"seed-0: has no metrics; run `metatoken evaluate"):
+        compare_runs(seeds)
+
+
+def _first(**values: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda document: document["rows"][0].update(values)
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a list": lambda document: [document],
+    "a split that is no text": lambda document: document.update(split=5),
+    "rows that are a number": lambda document: document.update(rows=5),
+    "rows that are a mapping": lambda document: document.update(rows={"a": 1}),
+    "a row that is none": lambda document: document.update(rows=[5]),
+    "a task that is a list": _first(task=["x"]),
+    "users that are text": _first(users="60"),
+    "a metric that is text": _first(**{"ndcg@10": "x"}),
+    "a metric that is no number": _first(**{"ndcg@10": math.nan}),
+    "a metric that is infinite": _first(**{"coverage@10": math.inf}),
+    "a metric that is missing": lambda document: document["rows"][0].pop("hr@5"),
+    "sizes that are a number": lambda document: document.update(dataset=5),
+    "no sizes": lambda document: document.update(dataset={}),
+    "a name that moves the cursor": _first(model="\x1b[2J"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_metrics_that_no_evaluation_writes_are_refused(name: str, seeds: list[Path]) -> None:
+    at = RunFolder(seeds[0])
+    document = read_json(at.metrics)
+    changed = HOSTILE[name](document)
+    at.metrics.write_text(json.dumps(changed if isinstance(changed, list) else document))
+    with pytest.raises(ArtifactError, match="is not what `metatoken evaluate` writes"):
+        compare_runs(seeds)
+
+
+@pytest.mark.parametrize("rank", [None, -3, 0])
+def test_ranks_that_are_none_are_refused(rank: int | None, seeds: list[Path]) -> None:
+    at = RunFolder(seeds[0])
+    read_table(at.predictions).with_columns(rank=pl.lit(rank, pl.Int32)).write_parquet(at.predictions)
+    with pytest.raises(ArtifactError, match=r"is not what metrics\.json was computed from"):
         compare_runs(seeds)
 
 

@@ -144,8 +144,15 @@ def test_errors_name_the_version_that_made_them(make: Make) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "reload_refused")
 
 
-@pytest.mark.parametrize("error", [ArtifactError("run2: altered"), OSError("disk"), RuntimeError("secret"), ValueError])
-def test_a_broken_version_is_refused_and_the_old_one_goes_on(make: Make, error: Exception) -> None:
+class PanicException(BaseException):
+    """As a panic of native code reaches Python."""
+
+
+BROKEN = [ArtifactError("run2: altered"), OSError("disk"), RuntimeError("secret"), ValueError, PanicException("secret")]
+
+
+@pytest.mark.parametrize("error", BROKEN)
+def test_a_broken_version_is_refused_and_the_old_one_goes_on(make: Make, error: BaseException) -> None:
     def load(_name: str | None) -> Recommender:
         raise error
 

@@ -121,9 +121,12 @@ def check_writable(place: Path) -> None:
 def resolved(path: str | os.PathLike[str]) -> Path:
     """A path as the disk knows it, symbolic links followed; `ArtifactError` if it is none."""
     try:
-        return Path(os.path.realpath(path))
+        place = Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{str(path)!r}: is not a path ({error})") from error
+    if place.is_symlink():  # what it leads to leads back to it
+        raise ArtifactError(f"{path}: is a link that leads to itself; choose another place")
+    return place
 
 
 def check_file(place: Path) -> None:

@@ -89,7 +89,7 @@ class Neighbors(Baseline):
                 if progress is not None:
                     progress(done, total)
         if best is None:
-            raise ArgumentError("settings", "expected at least one value of each, got an empty list")
+            raise AssertionError("settings have one value of each at least")
         if say is not None:
             chosen = ", ".join(
                 f"{name} {values[0]:g}" for name, values in vars(best.settings).items() if isinstance(values, tuple)

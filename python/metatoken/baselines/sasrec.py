@@ -9,6 +9,7 @@ that a target weighs the same whatever the length of its history.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,7 @@ from metatoken.baselines.network import SASRecNetwork
 from metatoken.baselines.settings import SASRecSettings
 from metatoken.baselines.validation import Judge
 from metatoken.data.ragged import check_rows
-from metatoken.errors import ArgumentError, ArtifactError
+from metatoken.errors import ArgumentError, ArtifactError, DivergedError
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.predict.transitions import Popularity
 
@@ -165,6 +166,9 @@ def _epochs(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             lost += loss.item()
+            if not math.isfinite(lost):
+                said = f"the loss is {loss.item()} in epoch {epoch + 1}, batch {done}, at a learning rate of {rate:g}"
+                raise DivergedError(f"sasrec diverged: {said}; give a smaller sasrec.learning_rate")
             if progress is not None:
                 progress(epoch * steps.count + done, settings.epochs * steps.count)
         yield lost / max(1, steps.count)

@@ -18,7 +18,7 @@ class SASRecSettings(Settings):
     section: ClassVar[str] = "sasrec"
 
     dim: int = setting(64, "Width of the item vectors and of the network.", ge=1)
-    layers: int = setting(2, "Blocks.", ge=1)
+    layers: int = setting(2, "Blocks.", ge=1, le=1000)
     heads: int = setting(1, "Heads of attention; they share `dim`.", ge=1)
     dropout: float | None = setting(
         None, "Share that is dropped of inputs, attention and feed-forward parts; by default by the size of the log.",
@@ -54,8 +54,12 @@ class ItemKNNSettings(Settings):
     section: ClassVar[str] = "item_knn"
 
     neighbors: tuple[int, ...] = setting((50, 200, 1000), "Most similar items that each item keeps.", ge=1)
-    shrinkage: tuple[float, ...] = setting((0.0, 10.0, 50.0, 200.0), "Added to the denominator of a similarity.", ge=0)
-    decay: tuple[float, ...] = setting((1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0)
+    shrinkage: tuple[float, ...] = setting(
+        (0.0, 10.0, 50.0, 200.0), "Added to the denominator of a similarity.", ge=0, le=1e9
+    )
+    decay: tuple[float, ...] = setting(
+        (1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0, le=1
+    )
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class EASESettings(Settings):
 
     section: ClassVar[str] = "ease"
 
-    regularization: tuple[float, ...] = setting((30.0, 100.0, 300.0, 1000.0), "Added to an item's users.", gt=0)
-    decay: tuple[float, ...] = setting((1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0)
+    regularization: tuple[float, ...] = setting((30.0, 100.0, 300.0, 1000.0), "Added to an item's users.", gt=0, le=1e9)
+    decay: tuple[float, ...] = setting(
+        (1.0, 0.8, 0.6, 0.4, 0.2), "Weight of an item by that of the next one.", ge=0, le=1
+    )
     neighbors: int = setting(500, "Largest weights that are kept of each item.", ge=1)
     max_items: int = setting(25_000, "Items at most; a catalogue of n takes 4 n^2 bytes of memory.", ge=1, size=False)
 

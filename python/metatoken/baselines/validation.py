@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from metatoken.data.split import Targets
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, DivergedError
 from metatoken.model.heads.ranking import target_ranks
 
 if TYPE_CHECKING:
@@ -46,11 +46,14 @@ class Judge:
         self.history = split.history("validation")
 
     def ndcg(self, ranker: Ranker) -> float:
-        """Mean NDCG@10."""
+        """Mean NDCG@10; `DivergedError` if a score is no number."""
         gain = 0.0
         for at in range(0, len(self.targets), BLOCK):
             users, items = (part[at : at + BLOCK] for part in (self.targets.users, self.targets.items))
             scores = torch.from_numpy(ranker.scores(self.history, users))
+            if not scores.isfinite().all():
+                said = f"{type(ranker).__name__} has scores that are no numbers, so it has diverged"
+                raise DivergedError(f"{said}; give less extreme settings, such as a smaller learning rate")
             ranks = target_ranks(scores, torch.from_numpy(items).long(), list(self.history.take(users)))
             gain += float(torch.where(ranks <= K, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
         return gain / len(self.targets)

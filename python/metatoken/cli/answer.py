@@ -27,7 +27,8 @@ def answer(
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
     """Rate, explain or summarize: answers of the rating and text tasks."""
-    from metatoken.cli.output import check_output_file
+    from metatoken.cli.kinds import table
+    from metatoken.cli.output import check_output_file, say
     from metatoken.errors import ArgumentError
     from metatoken.recommend.answerer import Answerer, check_suffix, write_answers
 
@@ -37,7 +38,7 @@ def answer(
         if questions is None:
             raise ArgumentError("--out", "is for --questions; a single answer is printed")
         check_suffix(out)
-        check_output_file("--out", out, {"--questions": questions})
+        check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
     answerer = Answerer.load(run)
     if questions is not None:
         found = answerer.answer_table(task, questions, template=template)
@@ -46,11 +47,11 @@ def answer(
             print(f"{found.height} answers written to {out}")
             return
         for row in found.iter_rows(named=True):
-            print(f"{row['user']}  {row['item']}  {_readable(row['answer'])}")
+            say(f"{row['user']}  {row['item']}  {_readable(row['answer'])}")
         return
     given = {"review": review, "summary": summary, "rating": rating}
     fields = {name: [text] for name, text in given.items() if text is not None}
-    print(_readable(answerer.answer(task, [str(user)], [str(item)], fields, template=template)[0]))
+    say(_readable(answerer.answer(task, [str(user)], [str(item)], fields, template=template)[0]))
 
 
 def _readable(value: float | str) -> str:

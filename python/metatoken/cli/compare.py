@@ -33,11 +33,12 @@ def compare(
     Runs that differ in the seed alone are one group; further groups are set against the first one, too.
     """
     from metatoken.artifacts import atomic_file, write_json
+    from metatoken.cli.kinds import text
     from metatoken.cli.output import NARROW, check_output_file, make_console
     from metatoken.evaluate.comparison_table import comparison_tables
     from metatoken.run.compare import compare_runs
 
-    check_output_file("--json", out, {})
+    check_output_file("--json", out, {}, text("a comparison", r"^  \"between\":"))
     document = compare_runs(runs, against=against, resamples=resamples, seed=seed)
     console = make_console()
     tables = comparison_tables(document, metric, narrow=console.width < NARROW)
@@ -52,7 +53,9 @@ def compare(
 
 
 def _print_group(group: Mapping[str, Any]) -> None:
+    from metatoken.cli.output import say
+
     seeds = ", ".join(map(str, group["seeds"]))
-    print(f"{group['name']}: {', '.join(group['runs'])} (seed{'s' * (len(group['seeds']) > 1)} {seeds})")
+    say(f"{group['name']}: {', '.join(group['runs'])} (seed{'s' * (len(group['seeds']) > 1)} {seeds})")
     for key, value in group["settings"].items():
-        print(f"   {key}: {value}")
+        say(f"   {key}: {value}")

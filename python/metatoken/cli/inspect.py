@@ -12,7 +12,7 @@ import typer
 from metatoken.cli import options
 from metatoken.cli.health import healths, print_health
 from metatoken.cli.look import look
-from metatoken.cli.output import print_facts, warn
+from metatoken.cli.output import print_facts, say, warn
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
 
@@ -73,6 +73,9 @@ def inspect(
     given = options.log_fields(fields)
     vocabulary = None if what is None else vocabulary_in(what)
     if vocabulary is None:
+        about = {"--id": near, "--log": log, "--heldout": heldout, "--negatives": negatives, "--groups": groups}
+        if given_too := next((name for name, value in about.items() if value is not None), None):
+            raise ArgumentError(given_too, "is about a vocabulary or a run, and this is a log")
         usual = LogSettings(path=Path())
         look(
             what,
@@ -229,11 +232,11 @@ def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_jso
         report = {"id": raw, "kind": kind, "tokens": tokens, "origin": origin}
         print(json.dumps(report | {"neighbours": [asdict(n) for n in found]}, indent=2))
         return
-    print(f"{kind} {raw}  {tokens}  (vector: {origin})")
+    say(f"{kind} {raw}  {tokens}  (vector: {origin})")
     width = max((len(n.id) for n in found), default=0)
     for n in found:
         origin = "" if n.origin in ("walked", "given") else f"({n.origin}) "
-        print(f"  {n.similarity:+.3f}  {n.id:<{width}}  {n.tokens}  {origin}{n.title}".rstrip())
+        say(f"  {n.similarity:+.3f}  {n.id:<{width}}  {n.tokens}  {origin}{n.title}".rstrip())
 
 
 def print_scores(facts: dict[str, Any], scores: dict[str, Any]) -> None:

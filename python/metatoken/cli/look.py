@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metatoken.cli.kinds import text
 from metatoken.cli.output import check_output_file, print_facts, reading, warn
 from metatoken.errors import ArgumentError
 
@@ -35,7 +36,7 @@ def look(path: Path | None, given: dict[str, Any], write: Path | None, overwrite
     if write is not None and write.exists() and not overwrite:
         raise ArgumentError("--write", f"{write} exists; choose another place, or pass --overwrite to replace it")
     items = None if given.get("items") is None else Path(given["items"])
-    check_output_file("--write", write, {"WHAT": path, "--items": items})
+    check_output_file("--write", write, {"WHAT": path, "--items": items}, text("a configuration", "^data:"))
     with reading() as rows:
         guess = guess_log(given if path is None else {"path": path, **given})
         about = LogSettings.read(guess.settings)

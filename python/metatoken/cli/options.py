@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import Field, fields
 from functools import partial, wraps
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from metatoken.cli.output import reading, warn
+from metatoken.cli.output import note, reading, warn
 from metatoken.config import Settings, spec_of
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
@@ -57,8 +56,8 @@ def read_split(path: Path | None, given: dict[str, Any]) -> tuple[Split, LogSett
     with reading() as rows:
         log = read_log(about)
         rows(log.rows_read)
-    for note in (*log.notes, *told(parts_overview(log))):
-        print(note, file=sys.stderr)
+    for line in (*log.notes, *told(parts_overview(log))):
+        note(line)
     for warning in audit(log).warnings:
         warn(warning)
     return split_log(log, about.split), about

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from metatoken.cli.kinds import Kind
+
 
 def check_output(path: Path, overwrite: bool, kind: str) -> None:
     """Refuses, before any work, to write where something stands that must stay, or where nothing can be written."""
@@ -26,13 +28,14 @@ def check_output(path: Path, overwrite: bool, kind: str) -> None:
     check_folder(path, kind)
 
 
-def check_output_file(option: str, out: Path | None, inputs: Mapping[str, Path | None]) -> None:
-    """Refuses, before any work, a file that is read, that is a part of a run or an artifact, or cannot be written.
+def check_output_file(option: str, out: Path | None, inputs: Mapping[str, Path | None], kind: Kind) -> None:
+    """Refuses, before any work, a file that is read, that metatoken has not written, or that cannot be written.
 
     Args:
         option: Names the file.
         out: The file; nothing is refused without one.
         inputs: What is read, by the option that names it.
+        kind: What is written; an older file is replaced only if it is of the same kind, and no part of a run.
 
     Raises:
         ArgumentError: It must stay.
@@ -50,6 +53,8 @@ def check_output_file(option: str, out: Path | None, inputs: Mapping[str, Path |
         if place.exists() and any((folder / sign).is_file() for sign in SIGNS):
             raise ArgumentError(option, f"{out} is a part of {folder}; write somewhere else")
     check_file(place)
+    if place.exists() and place.stat().st_size and not kind.matches(place):
+        raise ArgumentError(option, f"{out} holds something else than {kind.noun}; choose another place, or remove it")
     check_writable(place)
 
 
@@ -64,13 +69,18 @@ CONTROL = {chr(code): f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 
 
 def say(line: str) -> None:
-    """Prints a line of progress at once, also where the output is no terminal."""
-    print(line, flush=True)
+    """Prints a line at once, also where the output is no terminal; what is the user's in it as `printable` has it."""
+    print(printable(line), flush=True)
 
 
 def warn(message: str) -> None:
     """Prints `warning: message` on stderr, so that stdout stays a result."""
     print(f"warning: {printable(message)}", file=sys.stderr)
+
+
+def note(line: str) -> None:
+    """Prints a line about what was read on stderr."""
+    print(printable(line), file=sys.stderr)
 
 
 def printable(text: str) -> str:
@@ -117,7 +127,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     rows = list(facts)
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        print(f"{name:<{width}}  {readable(value)}")
+        print(printable(f"{name:<{width}}  {readable(value)}"))
 
 
 def make_console() -> Console:

@@ -89,8 +89,13 @@ def recommend(
 
 def _ids(lines: list[str]) -> list[str]:
     """The ids of some lines of CSV."""
-    fields = [one.strip() for line in lines for one in next(csv.reader([line], skipinitialspace=True), [])]
-    return [one for one in fields if one]
+    from metatoken.errors import ArgumentError
+
+    try:
+        fields = [one for line in lines for one in next(csv.reader([line], skipinitialspace=True, strict=True), [])]
+    except csv.Error as error:
+        raise ArgumentError("--history", f'expected a line of CSV such as a,"b,c" ({error})') from error
+    return [one.strip() for one in fields if one.strip()]
 
 
 def _target(out: Path | None, to_uri: str | None, table: str | None) -> AbstractContextManager[Write]:
@@ -112,12 +117,14 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
 
 def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path | None]) -> None:
     """Refuses to ask for nobody, or for users and a history; and to write onto what must stay."""
+    from metatoken.cli.kinds import table
     from metatoken.cli.output import check_output_file
     from metatoken.errors import ArgumentError
 
     if users == history:
         raise ArgumentError("--user", "expected --user or --users, or else --history")
-    check_output_file("--out", out, inputs)
+    one = ("user", "items") if out is not None and out.suffix.lower() == ".jsonl" else ("user", "rank", "item", "score")
+    check_output_file("--out", out, inputs, table("recommendations", one))
 
 
 class _Source:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from metatoken.cli import options
-from metatoken.cli.output import check_output, print_facts, reading
+from metatoken.cli.output import check_output, note, print_facts, reading, say
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError
 
@@ -37,6 +36,7 @@ def split(
 
     The first part can be trained on as if the rest had not happened yet, new items included.
     """
+    from metatoken.artifacts.writing import resolved
     from metatoken.data.cuts import told, write_parts
     from metatoken.data.interactions import read_log
 
@@ -44,18 +44,18 @@ def split(
         raise ArgumentError("LOG", "expected a file of interactions, or --uri and --query; got neither")
     if by == "time" and fields.get("time") is None:
         raise ArgumentError("--time", "expected the column of times, by which the log is cut")
-    if log is not None and out.resolve() in log.resolve().parents:
+    if log is not None and resolved(out) in resolved(log).parents:
         raise ArgumentError("--out", f"{out} holds {log}, which is read; choose another place")
     check_output(out, overwrite, "split")
     about = LogSettings.read({"path": log, **fields, "split": by})
     with reading() as rows:
         found = read_log(about)
         rows(found.rows_read)
-    for note in found.notes:
-        print(note, file=sys.stderr)
+    for line in found.notes:
+        note(line)
     parts = write_parts(found, about, out)
     for line in told(parts):
-        print(line)
+        say(line)
     print_facts((part, out / f"{part}.parquet") for part in parts)
     named = {"timestamp": "--time time"} | {name: f"--{name} {name}" for name in OTHERS}
     read = " ".join(option for name, option in named.items() if name in found.frame.columns)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metatoken.cli.output import print_facts, progress_bar
+from metatoken.cli.output import print_facts, progress_bar, say
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def text_vectors(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours.")] = 5,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="By default all cores.", show_default=False)
+        int | None, typer.Option("--threads", min=1, max=1024, help="By default all cores.", show_default=False)
     ] = None,
 ) -> None:
     """Turn the titles of items into vectors, by a language model, for `model.item_features` of a run.
@@ -90,6 +90,7 @@ def read_titles(path: Path, item_id: str, title: str) -> tuple[list[str], list[s
 
 def print_neighbours(features: ItemFeatures, item: str, k: int) -> None:
     """Prints an item and the ones that read most like it."""
-    print(f"\n{item}  {features.titles[features.ids.index(item)]}")
+    print()
+    say(f"{item}  {features.titles[features.ids.index(item)]}")
     for name, title, cosine in features.nearest(item, k):
-        print(f"  {cosine:.3f}  {name}  {title}".rstrip())
+        say(f"  {cosine:.3f}  {name}  {title}".rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metatoken.config import shown
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ def train(
     from metatoken.run.config import load_config
     from metatoken.run.trainer import is_first_process
 
+    if overwrite and resume:
+        raise ArgumentError("--resume", "goes on with the run that --overwrite would replace; leave one of them out")
+    if seeds is not None and any(one.partition("=")[0] == "seed" for one in overrides or []):
+        raise ArgumentError("--seeds", "says the seeds; leave --set seed out")
     speech: dict[str, Any] = {"say": say, "bar": progress_bar}
     chosen = load_config(config, [*(overrides or []), *([] if split is None else [f"data.split={split.value}"])])
     if vocabulary is not None:
@@ -75,10 +81,10 @@ def train(
 
 
 def _numbers(seeds: str) -> list[int]:
-    try:
-        return [int(seed) for seed in seeds.split(",")]
-    except ValueError as error:
-        raise ArgumentError("--seeds", f"expected numbers such as 0,1,2; got {seeds!r}") from error
+    found = [seed.strip() for seed in seeds.split(",")]
+    if not all(re.fullmatch("[0-9]{1,19}", seed) for seed in found):
+        raise ArgumentError("--seeds", f"expected numbers such as 0,1,2; got {shown(seeds)}")
+    return [int(seed) for seed in found]
 
 
 def _next_steps(config: Config, out: Path) -> list[str]:

@@ -114,11 +114,17 @@ def audit(log: Interactions) -> AuditReport:
         targets=len(split.test),
         non_finite_ratings=int((~ratings.drop_nulls().is_finite()).sum()),
     )
-    odd = [] if times is None or len(log) == 0 else suspicious(log.frame["timestamp"])
     short = "nothing that is held out" if parted else f"fewer than {SHORTEST} interactions"
-    lists = [*_list_warnings("user", log.users), *_list_warnings("item", log.items)]
-    report.warnings.extend([*odd, *lists, *_order_warnings(report), *_count_warnings(report, short)])
+    report.warnings.extend([*oddities(log), *_order_warnings(report), *_count_warnings(report, short)])
     return report
+
+
+def oddities(log: Interactions) -> Iterator[str]:
+    """What looks wrong about the values of a log, however few rows it has: times of no log, ids that are lists."""
+    if "timestamp" in log.frame.columns and len(log):
+        yield from suspicious(log.frame["timestamp"])
+    yield from _list_warnings("user", log.users)
+    yield from _list_warnings("item", log.items)
 
 
 def _strongest_order(

@@ -7,6 +7,7 @@ a URI, since that is saved with a run.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -67,7 +68,10 @@ def parse_uri(uri: str) -> tuple[str, str]:
     if kind == "postgresql":
         return kind, uri
     # sqlite:///shop.db is relative and sqlite:////data/shop.db absolute, as elsewhere.
-    return kind, unquote(parts.netloc + parts.path.removeprefix("/"))
+    place = unquote(parts.netloc + parts.path.removeprefix("/"))
+    if place in ("", ":memory:"):  # which drivers take for a database that is gone with the connection
+        raise ArgumentError("uri", f"expected the file of a database, such as {kind}:///shop.db, got {uri!r}")
+    return kind, place
 
 
 @contextmanager
@@ -177,7 +181,7 @@ def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None
     kind, place = parse_uri(uri)
     if not re.fullmatch(r"\w+(\.\w+)?", table):
         raise ArgumentError("--table", f"expected a name such as lists or shop.lists, got {table!r}")
-    with _told(uri), closing(_connect(kind, place)) as base:
+    with _told(uri), _new_removed(kind, place), closing(_connect(kind, place)) as base:
         # A cursor of DuckDB would be a connection, and a transaction, of its own.
         cursor, made = base if kind == "duckdb" else base.cursor(), False
         if kind != "postgresql":  # which is in a transaction from the start
@@ -196,6 +200,18 @@ def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None
         except BaseException:
             base.rollback()  # closing is not enough for SQLite while something still holds the cursor
             raise
+
+
+@contextmanager
+def _new_removed(kind: str, place: str) -> Iterator[None]:
+    """Removes the file of a database that was made for a table which then failed."""
+    known = kind == "postgresql" or os.path.lexists(place)
+    try:
+        yield
+    except BaseException:
+        if not known:
+            Path(place).unlink(missing_ok=True)
+        raise
 
 
 def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import io
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -17,6 +18,7 @@ from metatoken.errors import DataError
 
 CHUNK = 1 << 24  # bytes that are decompressed at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+MANY = 100_000  # files of a folder: so many are no log, but a disk
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 # First bytes of files that people rename by accident.
 MAGIC = {
@@ -50,9 +52,7 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        inside = [(one, one.relative_to(path).parts) for one in sorted(path.rglob("*")) if one.is_file()]
-        seen = [one for one, parts in inside if not any(part[0] in "._" for part in parts)]
-        found = [one for one in seen if not suffixes or suffix_of(one) in suffixes]
+        found = [one for one in _inside(path) if not suffixes or suffix_of(one) in suffixes]
         if not found:
             kinds = f" that ends in {' '.join(suffixes)}" if suffixes else ""
             raise DataError(f"is a folder without a file{kinds}", path)
@@ -63,6 +63,17 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
             raise DataError("no file fits this pattern; check the path", path)
         return found
     raise DataError("no such file; check the path", path)
+
+
+def _inside(path: Path) -> list[Path]:
+    """The files of a folder; what begins with a dot or an underscore is not even looked into."""
+    found: list[Path] = []
+    for folder, inner, names in os.walk(path):
+        inner[:] = [name for name in inner if name[0] not in "._"]
+        found += [one for name in names if name[0] not in "._" and (one := Path(folder, name)).is_file()]
+        if len(found) > MANY:
+            raise DataError(f"holds more than {MANY:,} files; name those of the table by a pattern", path)
+    return sorted(found)
 
 
 def partition_of(file: Path, path: str | Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ which they are appended at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from metatoken.data.interactions import Interactions, read_log
 from metatoken.data.items import item_columns
 from metatoken.data.readers import read_table
 from metatoken.data.settings import LogSettings
+from metatoken.data.times import epoch_unit
 from metatoken.errors import DataError
 
 
@@ -60,8 +62,8 @@ def append(log: Interactions, new: Interactions) -> Interactions:
         The log whose first user and item rows are those of `log`.
 
     Raises:
-        DataError: `new` has no times, but `log` has; a row is older than the newest of `log`; or a column of the item
-            tables holds text in one and something else in the other.
+        DataError: `new` has no times, but `log` has; they are of another unit; a row is older than the newest of `log`;
+            or a column of the item tables holds text in one and something else in the other.
     """
     _check_times(log, new)
     users, user = _grown(log.users, new.users, _first(new, "user"))
@@ -83,11 +85,30 @@ def append(log: Interactions, new: Interactions) -> Interactions:
     )
 
 
+def repeats(log: Interactions, new: Interactions) -> Iterator[str]:
+    """A word of rows of `new` that are rows of `log`, time included: copies of the newest ones, as none is older."""
+    if not all("timestamp" in one.frame.columns and len(one) for one in (log, new)):
+        return
+    newest = pl.col("timestamp") == log.frame["timestamp"].max()
+    known, again = (_pairs(one, one.frame.filter(newest)) for one in (log, new))
+    copies = again.join(known.unique(), on=["user", "item"], how="semi").height
+    if copies:
+        yield f"{copies:,} of {len(new):,} new rows are known already, time included; each counts again."
+
+
+def _pairs(log: Interactions, frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame({"user": log.users.column(frame["user"]), "item": log.items.column(frame["item"])})
+
+
 def _check_times(log: Interactions, new: Interactions) -> None:
     if "timestamp" not in log.frame.columns or len(new) == 0:
         return
     if "timestamp" not in new.frame.columns:
         raise DataError("the new log has no times, but the log that it continues has; name their column with time")
+    units = [epoch_unit(one.frame["timestamp"]) for one in (log, new)]
+    if None not in units and units[0] != units[1]:
+        said = f"the times of the new log are {units[1]} since 1970, those of the log that it continues {units[0]}"
+        raise DataError(f"{said}, e.g. {new.frame['timestamp'][0]}; write both in one unit")
     newest, times = log.frame["timestamp"].to_numpy().max(), new.frame["timestamp"].to_numpy()
     if older := int((times < newest).sum()):
         raise DataError(

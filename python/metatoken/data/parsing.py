@@ -24,6 +24,17 @@ def parse_moment(value: Any) -> str:
     return str(value).strip()
 
 
+def is_zone(name: str) -> bool:
+    """Whether a time zone has this name."""
+    import polars as pl
+
+    try:
+        pl.Series([0]).cast(pl.Datetime).dt.replace_time_zone(name)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
 def parse_columns(value: Any) -> tuple[str, ...]:
     """Names of columns: a list, or text with commas.
 

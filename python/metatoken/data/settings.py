@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from metatoken.config import SettingError, Settings, setting
-from metatoken.data.parsing import BORDERS, cut_in_time, parse_columns, parse_moment, parse_separator
+from metatoken.data.parsing import BORDERS, cut_in_time, is_zone, parse_columns, parse_moment, parse_separator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +58,9 @@ class Dialect(Settings):
         """Refuses marks that cannot be told apart, and encodings that Python does not know."""
         if self.separator is not None and (not self.separator or set(self.separator) & set("\r\n")):
             raise SettingError(("separator",), f"expected one or more characters of a line, got {self.separator!r}")
-        if self.quote is not None and (len(self.quote) > 1 or self.quote in ("\r", "\n", *(self.separator or ""))):
-            said = f'expected one character that is not the separator, or "", got {self.quote!r}'
+        marks = ("\r", "\n", "\0", *(self.separator or ""))
+        if self.quote is not None and (len(self.quote) > 1 or not self.quote.isascii() or self.quote in marks):
+            said = f'expected one ASCII character that is not the separator, or "", got {self.quote!r}'
             raise SettingError(("quote",), said)
         try:
             "".encode(self.encoding)
@@ -201,6 +202,8 @@ class LogSettings(Dialect):
     def _check_companions(self) -> None:
         if self.time_format is not None and "%" not in self.time_format:
             raise SettingError(("time_format",), f"expected a form such as %d.%m.%Y %H:%M, got {self.time_format!r}")
+        if self.time_zone is not None and not is_zone(self.time_zone):
+            raise SettingError(("time_zone",), f"expected a name such as Europe/Berlin, got {self.time_zone!r}")
         if self.items is None:
             for name in ("item_id", "title", "categories", *(f"items_{one}" for one in ITS_OWN)):
                 if getattr(self, name) is not None:
@@ -227,6 +230,12 @@ class LogSettings(Dialect):
                 self.items_dialect.check()
             except SettingError as error:
                 raise SettingError((f"items_{error.path[-1]}",), error.said) from error
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        for name in ("validation_share", "test_share"):
+            if getattr(self, name) != getattr(type(self), name) and self.split not in ("ratio", "none"):
+                raise SettingError((name,), "is for split ratio")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(("test_share",), "expected validation_share and test_share to sum to less than 1")
 

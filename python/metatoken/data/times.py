@@ -69,6 +69,11 @@ def unit_of(values: pl.Series) -> str:
     return next(unit for unit, least in UNITS.items() if middle >= least)
 
 
+def epoch_unit(values: pl.Series) -> str | None:
+    """The unit of times that count from 1970; None for counters and ranks."""
+    return unit_of(values) if abs(float(values.median() or 0)) >= EARLY else None  # type: ignore[arg-type]
+
+
 def as_date(value: float) -> str:
     """A time as a person reads it, to the second in UTC, where it counts from 1970 in any unit; else the number."""
     unit = next(unit for unit, least in UNITS.items() if abs(value) >= least)
@@ -132,12 +137,21 @@ def moment(text: str, values: pl.Series, *, argument: str, dates: bool, zone: st
     if looks_numeric(one):
         if dates:
             raise ArgumentError(argument, f"expected a date such as 2024-05-31, as the log has them; got {text}")
-        return float(text)
+        return _of_unit(float(text), values, argument)
     when = _iso(RawTable(one.to_frame()), one, zone)
     if when[0] is None:
         raise ArgumentError(argument, f"expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z, got {text!r}")
     seconds = when.dt.epoch("ns" if when.dtype == pl.Datetime("ns", "UTC") else "us")[0]
     return float(seconds) / (1e9 if when.dtype == pl.Datetime("ns", "UTC") else 1e6) * A_SECOND[unit_of(values)]
+
+
+def _of_unit(number: float, values: pl.Series, argument: str) -> float:
+    """A number that is to be compared with times; refused where it is of another unit, as 2024 is among seconds."""
+    unit = epoch_unit(values)
+    if not np.isfinite(number) or (unit is not None and epoch_unit(pl.Series([number])) != unit):
+        like = "of the log's own" if unit is None else f"such as {values.max()!r}, in {unit} since 1970"
+        raise ArgumentError(argument, f"expected a date such as 2024-05-31, or a time {like}; got {number:g}")
+    return number
 
 
 def _numbers(table: RawTable, raw: pl.Series, expected: str) -> pl.Series:

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
-from metatoken.artifacts.writing import exchange_files
+from metatoken.artifacts.places import NAME
+from metatoken.artifacts.writing import check_writable, exchange_files, resolved
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tasks.task import known_tasks
 
@@ -134,10 +135,15 @@ def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> No
 
     Raises:
         DataError: An id is empty or contains white space.
-        ArgumentError: `folder` is a file.
+        ArgumentError: `folder` is a file, or holds one of a name that an export gives, and no export.
     """
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ArgumentError("folder", f"{folder} is a file; give a folder to write to")
+    check_writable(resolved(folder))
+    names = [one.name for one in Path(folder).iterdir()] if Path(folder).is_dir() else []
+    if (own := sorted(filter(_is_exported, names))) and not _was_exported(Path(folder), names):
+        said = f"{folder} holds {own[0]}, which no export has written there"
+        raise ArgumentError("folder", f"{said}; give another folder, or remove it yourself")
     _refuse_blanks(split.log.items.raw, "item")
     _refuse_blanks((split.log.users.raw[u] for u in split.targets(part).users), "user")
 
@@ -207,6 +213,19 @@ def _is_exported(name: str) -> bool:
     """Whether a file is one that an export writes."""
     ranked = name.endswith(".tsv") and name.count(".") == 3 and name.partition(".")[0] in known_tasks()
     return ranked or name in {"truth.tsv", "history.txt", "catalogue.txt", ANSWERS_FILE}
+
+
+def _was_exported(folder: Path, names: Iterable[str]) -> bool:
+    """Whether files that have the names of an export are one, or the half of one that was killed."""
+    if any(map(NAME.fullmatch, names)):  # the work folder of a writer that died before it had put `truth.tsv`
+        return True
+    users = []
+    for name in ("truth.tsv", "history.txt"):
+        try:
+            users.append([line.split()[:1] for line in (folder / name).read_text(encoding="utf-8").splitlines()])
+        except (OSError, ValueError):
+            return False
+    return users[0] == users[1]
 
 
 def _refuse_blanks(ids: Iterable[str], kind: str) -> None:

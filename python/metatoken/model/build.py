@@ -19,7 +19,7 @@ from metatoken.tasks.examples import WORDS, ExampleBuilder
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
 from metatoken.tasks.task import FIELDS, TOKENS, tasks_of
-from metatoken.tokens.features import ItemFeatures
+from metatoken.tokens.features import ItemFeatures, checked_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,8 @@ def build_model(
     """
     if features is None and settings.item_features is not None:
         features = ItemFeatures.load(settings.item_features).rows(vocabulary.items.raw)
+    if features is not None:
+        features = checked_features(features, vocabulary.n_items)
     settings = settings.resolved(vocabulary.n_targets).reading(vocabulary.item_tokens)
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):

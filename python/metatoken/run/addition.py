@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from metatoken.data.interactions import Interactions
 
 # What is about all of a log, and says nothing of what is added to it.
-WHOLE = ("split", "validation_from", "test_from", "validation_share", "test_share", "part", "validation_path",
-         "test_path", "since", "until", "min_user", "min_item", "texts")  # fmt: skip
+HELD = ("split", "validation_from", "test_from", "validation_share", "test_share", "part", "validation_path",
+        "test_path")  # fmt: skip
+WHOLE = (*HELD, "since", "until", "min_user", "min_item", "texts")
 TABLE = ("items", "item_id", "title", "categories", "items_separator", "items_encoding", "items_columns")
 
 
@@ -57,6 +58,8 @@ class Addition:
             values |= {"path": log, "uri": None, "query": None}
         own: dict[str, Any] = {}
         override(own, overrides)
+        if held := next((name for name in own if name in HELD), None):
+            raise ConfigError(f"--set {held}: what is added is held out as the run says, or not at all; leave it out")
         try:
             about = LogSettings.read(values | own)
         except SettingError as error:

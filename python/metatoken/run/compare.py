@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from metatoken.artifacts import read_json
+from metatoken.artifacts.writing import resolved
 from metatoken.data.checksum import content_checksum
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from metatoken.data.split import Part
     from metatoken.evaluate.comparison import Group, Labels, Scored
 
-SCHEMA = 1
+SCHEMA, METRICS_SCHEMA = 1, 1
+RANKED, RATED = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "mrr@10", "ndcg@10"), ("mae", "rmse")  # the last names the kind
 NOT_ITS_OWN = "is not what metrics.json was computed from; run `metatoken evaluate` again"
 
 
@@ -105,8 +108,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
         state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else "is not a run folder"
         raise ArtifactError(f"{at.path}: {state}")
     document, log = read_json(at.metrics), at.read_log()
-    sound = isinstance(document, dict) and {"split", "dataset", "rows"} <= set(document)
-    if not sound or not all({"task", "template", "model", "users"} <= set(row) for row in document["rows"]):
+    if not _is_sound(document):
         raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
     if (run := document.get("run")) is not None and run != version_of(at):  # older versions did not say it
         said = "was computed from another run, or before this one was trained further"
@@ -124,6 +126,26 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     return Evaluated(at.path, config, about, {labels: scored[labels] for labels in rows})
 
 
+def _is_sound(document: Any) -> bool:
+    """Whether a document has all that is read of it here, each of its type: no checksum says so."""
+    if not isinstance(document, dict) or document.get("schema") != METRICS_SCHEMA:
+        return False
+    dataset, rows = document.get("dataset"), document.get("rows")
+    counted = isinstance(dataset, dict) and all(type(dataset.get(name)) is int for name in ("users", "items"))
+    listed = isinstance(rows, list) and len(rows) > 0 and all(map(_is_row, rows))
+    return isinstance(document.get("split"), str) and counted and listed
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or type(row.get("users")) is not int:
+        return False
+    labels = [row.get(name) for name in ("task", "template", "model")]
+    named = all(isinstance(name, str) and name.isprintable() for name in (*labels, *row))
+    metrics = _metrics(row).values()
+    kind = next((names for names in (RANKED, RATED) if names[-1] in row), ())
+    return named and all(map(math.isfinite, metrics)) and all(isinstance(row.get(name), float) for name in kind)
+
+
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:
     """Rows that rank, with the metrics of each user; one without the target among the predictions is a miss."""
     from metatoken.evaluate.comparison import NAMES, Scored
@@ -133,6 +155,8 @@ def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.D
     if not rows:
         return {}
     hits = read_table(at.predictions).join(truth.with_row_index("place"), on=["user", "item"])
+    if hits["rank"].has_nulls():
+        raise ArtifactError(f"{at.predictions}: {NOT_ITS_OWN}")
     parts = hits.partition_by(NAMES, as_dict=True)
     found = {}
     for labels, row in rows.items():
@@ -141,7 +165,7 @@ def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.D
             ranks[hit["place"].to_numpy()] = hit["rank"].to_numpy()
         values, metrics = user_metrics(ranks), _metrics(row)
         for name, users in values.items():
-            if row["users"] != len(truth) or abs(users.mean() - metrics[name]) > 1e-9:
+            if row["users"] != len(truth) or not abs(users.mean() - metrics[name]) <= 1e-9:
                 raise ArtifactError(f"{at.predictions}: {NOT_ITS_OWN}")
         found[labels] = Scored.one(metrics, "users", values)
     return found
@@ -159,7 +183,7 @@ def _answered(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]]) -> dict[L
     found = {}
     for labels, row in rows.items():
         metrics, values, pairs = _metrics(row), {}, parts.get(labels)
-        if pairs is None or len(pairs) != row["users"]:
+        if pairs is None or len(pairs) != row["users"] or len(pairs.drop_nulls()) < len(pairs):
             raise ArtifactError(f"{at.answers}: {NOT_ITS_OWN}")
         if "rmse" in metrics:
             told, known = (np.array([number_in(text) for text in pairs[name]]) for name in ("answer", "reference"))
@@ -183,7 +207,7 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
 def _check_alike(runs: Sequence[Evaluated]) -> None:
     if not runs:
         raise ArgumentError("folders", "expected at least one evaluated run")
-    places = [run.folder.resolve() for run in runs]
+    places = [resolved(run.folder) for run in runs]
     for number, run in enumerate(runs):
         first = runs[0]
         if places[number] in places[:number]:

@@ -12,11 +12,13 @@ import numpy as np
 
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
+from metatoken.data.auditing import oddities
+from metatoken.data.growth import repeats
 from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal
-from metatoken.run.place import check_free
+from metatoken.run.place import check_free, check_new
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from metatoken.data import IdMap, Interactions, Split
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.run.addition import Addition
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -60,7 +62,8 @@ def extend_run(
         **fields: Single settings over the ready ones.
 
     Warns:
-        MetatokenWarning: The parent keeps no times, so that nothing says that `new` is later.
+        MetatokenWarning: The parent keeps no times, so that nothing says that `new` is later; some of its rows are
+            known already; or times or ids of it look wrong, see `data.auditing.oddities`.
 
     Raises:
         ArtifactError: The parent is not finished, or damaged.
@@ -72,7 +75,7 @@ def extend_run(
     from metatoken.run.further import train_further
 
     chosen = ExtendSettings.of(settings, fields)
-    check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
+    check_new(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
     at = RunFolder(parent)
     old = load_data(at)
     split, config = _grown_split(at, old, new, chosen)
@@ -103,13 +106,19 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
     The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
     was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
     """
+    from metatoken.run.further import replayed_since
+
     log, config = old.split.log.append(new), old.config
     if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
         said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
         warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
+    for odd in (*repeats(old.split.log, new), *oddities(new)):
+        warnings.warn(MetatokenWarning(odd), stacklevel=3)
     again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
-    return hold_out(log, config.needs, config.seed, config.data.split), config
+    split = hold_out(log, config.needs, config.seed, config.data.split)
+    replayed_since(split, config, chosen.since)  # refused before the work
+    return split, config
 
 
 def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
@@ -133,7 +142,7 @@ def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray
 
 def _grown_model(
     at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
-) -> MetaTokenModule:
+) -> MetaTokenModel:
     """The model of the parent over all items; `features` of all of them where it reads some."""
     from metatoken.model.growth import Growth
     from metatoken.model.store.saving import load_model

@@ -172,6 +172,12 @@ def check_free(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ())
     check_replaceable_run(place, inputs)
 
 
+def check_new(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """The same, and a place that cannot be written: `ArtifactError`."""
+    check_free(out, overwrite=overwrite, inputs=inputs)
+    check_writable(resolved(out))
+
+
 def _hold(beside: Path) -> int | None:
     while True:
         try:

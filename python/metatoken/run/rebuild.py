@@ -14,13 +14,13 @@ from metatoken.artifacts.writing import replaced_folder
 from metatoken.run.extend import write_run
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal, version_of
-from metatoken.run.place import check_free
+from metatoken.run.place import check_free, check_new
 from metatoken.run.progress import Bar, Say, no_bar
 from metatoken.run.settings import ExtendSettings
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
 
 SCHEMA = 1
@@ -54,7 +54,7 @@ def rebuild_run(
         DataError: A file that the settings of the tokens name cannot be read.
     """
     chosen, began = ExtendSettings(epochs=epochs), time.monotonic()
-    check_free(out, overwrite=overwrite, inputs=[Path(parent)])
+    check_new(out, overwrite=overwrite, inputs=[Path(parent)])
     at = RunFolder(parent)
     old = load_data(at)
     vocabulary = _fresh(old, bar or no_bar)
@@ -104,7 +104,7 @@ def _model(
     into: RunFolder,
     say: Say,
     bar: Bar | None,
-) -> tuple[MetaTokenModule, Fusion]:
+) -> tuple[MetaTokenModel, Fusion]:
     """The model that goes on from that of the parent, and the weights of the fused list."""
     from metatoken.model.rebuilding import started_from
     from metatoken.model.store.saving import load_model

@@ -77,5 +77,6 @@ class ExtendSettings(Settings):
 
     def check(self) -> None:
         """Refuses what has no effect."""
-        if self.since is not None and self.epochs == 0:
-            raise SettingError(("since",), "is about what is trained on again; say epochs, too")
+        for name in ("replay", "since"):
+            if self.epochs == 0 and getattr(self, name) != getattr(type(self), name):
+                raise SettingError((name,), "is about what is trained on again; say epochs, too")

@@ -94,7 +94,9 @@ class Versions:
         try:
             # Not among the threads that requests need; nothing of the current version is touched.
             return await run_in_threadpool(self.load, name)
-        except Exception as error:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of native code, too
             self.refused += 1
             if isinstance(error, MetatokenError | OSError):
                 raise RefusedError(str(error)) from error

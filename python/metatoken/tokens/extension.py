@@ -11,6 +11,7 @@ from metatoken.data.interactions import Interactions
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.placement import Placed, Shelf, count_on
 from metatoken.tokens.vectors.cold import GIVEN, WALKED, count_origins
+from metatoken.tokens.vectors.matrix import check_scale
 from metatoken.tokens.vectors.newcomers import Newcomers, attribute_features, new_items, new_users
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _features(vocabulary: Vocabulary, train: Interactions, features: ArrayLike |
     if found.ndim != 2 or len(found) != train.n_items or found.dtype.kind not in "fiu" or np.isinf(found).any():
         shape = f"{found.dtype} {list(found.shape)}"
         raise ArgumentError("features", f"expected finite numbers or NaN, [{train.n_items}, f], got {shape}")
+    check_scale("features", found)
     return found
 
 

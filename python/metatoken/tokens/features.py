@@ -20,8 +20,31 @@ from numpy.typing import NDArray
 from metatoken import artifacts
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
+from metatoken.tokens.vectors.matrix import check_scale, read_matrix
 
 KIND, SCHEMA = "item_features", 1
+
+
+def checked_features(features: Any, n_items: int) -> NDArray[np.float32]:
+    """Features of all items as float32 `[n_items, f]`.
+
+    Args:
+        features: Rows of numbers, in any of the forms of `read_matrix`; zeros where nothing is known of an item.
+        n_items: How many rows there must be.
+
+    Raises:
+        ArgumentError: They are something else, not finite, or so large or small that float32 cannot hold a length.
+    """
+    try:
+        rows = read_matrix(features).whole()
+    except ArgumentError as error:
+        raise ArgumentError("features", str(error).removeprefix("x: ")) from error
+    if len(rows) != n_items:
+        raise ArgumentError("features", f"expected a row for each of {n_items} items, got shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ArgumentError("features", "expected finite numbers only; zeros say that nothing is known of an item")
+    check_scale("features", rows)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.artifacts import atomic_file
+from metatoken.config import MOST, shown
 from metatoken.data.assembly import TEXTS
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
@@ -159,6 +160,10 @@ def _rings(
 
 
 def _check_sizes(n_users: int, n_items: int, n_groups: int, min_length: int, max_length: int) -> None:
+    sizes = {"n_users": n_users, "n_items": n_items, "n_groups": n_groups}
+    for name, value in (sizes | {"min_length": min_length, "max_length": max_length}).items():
+        if isinstance(value, bool) or not isinstance(value, int) or value > MOST:
+            raise ArgumentError(name, f"expected an integer of at most {MOST}, got {shown(value)}")
     if n_users < 1:
         raise ArgumentError("n_users", f"expected at least 1, got {n_users}")
     if not 1 <= n_groups <= len(THEMES):

@@ -24,6 +24,7 @@ from scipy import sparse
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.settings import COLD, TokenSettings
+from metatoken.tokens.vectors.matrix import check_scale
 from metatoken.tokens.vectors.skipgram import Embeddings
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ def _feature_map(
         raise ArgumentError("features", f"expected real numbers [{len(items)}, f], one row per item, got {shape}")
     if np.isinf(x).any():
         raise ArgumentError("features", f"row {int(np.isinf(x).any(axis=1).argmax())} has a value that is not finite")
+    check_scale("features", x)
     known = ~np.isnan(x).any(axis=1)
     fit_on = known & warm
     if fit_on.sum() < 2:

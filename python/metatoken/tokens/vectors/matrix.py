@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Part = NDArray[Any]
 
+SMALLEST, LARGEST = 1e-15, 1e15  # of the largest value of some rows
 BLOCK = 1 << 22
 """Values that are converted at a time: 16 MiB as float32."""
 
@@ -93,6 +94,15 @@ def read_matrix(x: Any, column: str | None = None) -> Matrix:
         hint = "a torch tensor must be on the CPU, detached, and of a type that NumPy has: x.detach().cpu().float()"
         raise ArgumentError("x", f"cannot be read as an array ({error}); {hint}") from error
     return _array(array)
+
+
+def check_scale(argument: str, rows: NDArray[Any]) -> None:
+    """Refuses rows whose squares float32 cannot hold, as the core does: `ArgumentError`; NaN says nothing."""
+    size = np.abs(rows)
+    largest = float(size.max(initial=0.0, where=np.isfinite(size)))
+    if largest and not SMALLEST <= largest <= LARGEST:
+        said = f"expected a largest value from {SMALLEST:g} to {LARGEST:g}, got {largest:g}"
+        raise ArgumentError(argument, f"{said}; multiply the vectors by {1 / largest:.0e}")
 
 
 def _array(array: NDArray[Any]) -> Matrix:

@@ -148,7 +148,10 @@ def learn(train: Interactions, links: Mapping[str, Links], settings: TokenSettin
 def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     if rows is None:
         return None
-    table = np.ascontiguousarray(rows, dtype=np.float32)
+    try:
+        table = np.ascontiguousarray(rows, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(argument, f"expected rows of numbers ({error})") from error
     if table.shape != shape:
         raise ArgumentError(argument, f"expected {list(shape)} (one row per node), got {list(table.shape)}")
     blank = np.isnan(table).all(axis=1)
