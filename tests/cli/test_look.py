@@ -71,6 +71,11 @@ def test_a_shop_log_of_another_country(tmp_path: Path, capsys: pytest.CaptureFix
             "ratings.dat", "1::1193::5::978300760\n1::661::3::978302109\n",
             {"separator": "::", "columns": ["user", "item", "rating", "time"], "time": "time", "rating": "rating"},
         ),
+        (
+            "l.tsv", 'user\titem\tnote\nu\t"7"" a"\tx\nv\tb\ty\n', {"quote": '"'},
+        ),
+        ("l.tsv", 'user\titem\tnote\nu\t"7"" a"\tx\nv\t8" b\ty\n', {}),
+        ("l.csv", "user,item,x,x\nu,a,b,c\nv,b,c,d\n", {}),
         ("l.jsonl", '{"uid": "a", "iid": "b", "ts": 1704067200}\n', {"user": "uid", "item": "iid", "time": "ts"}),
         ("l.csv", "user,item\nu,a\n", {}),
         ("l.txt", "user item rating\nu a 3\nv b 4\n", {"separator": " ", "rating": "rating"}),
@@ -316,3 +321,30 @@ def test_config_prints_every_key_with_its_default(capsys: pytest.CaptureFixture[
 
     check(Config)
     check(LogSettings)
+
+
+@pytest.mark.parametrize(
+    ("dates", "said"),
+    [
+        (["2024-01-31T10:00:00Z", "soon", "2024-02-01"], "1 of 3 values cannot be read, e.g. 'soon'; mend"),
+        (
+            ["31.01.2024 10:00", "01.02.2024 11:00", "1st of May", "?"],
+            "2 of 4 values cannot be read, e.g. '1st of May'",
+        ),
+        (["1700000000", "1700000001", "x"], "1 of 3 values cannot be read, e.g. 'x'"),
+    ],
+)
+def test_the_time_that_cannot_be_read_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dates: list[str], said: str
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,time\n" + "".join(f"u,{row},{date}\n" for row, date in enumerate(dates)))
+    assert inspect(path) == 0
+    assert f"time could hold times, but {said}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_name_that_stands_twice_is_no_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item,time,item\nu,a,1700000000,b\nv,c,1700000001,d\n")
+    assert inspect(path) == 2
+    assert "column 'item' for item stands in the header 2 times; rename one" in capsys.readouterr().err

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -145,3 +148,22 @@ def test_an_output_that_is_an_input(tmp_path: Path, refuse: Refuse) -> None:
     (tmp_path / "users.csv").write_text("user\nu\n")
     said = refuse("recommend", tmp_path / "run", "--users", tmp_path / "users.csv", "-o", tmp_path / "users.csv")
     assert "--users reads" in said
+
+
+@pytest.mark.parametrize("command", [["recommend", "--user", "USER"], ["doctor"], ["evaluate"]], ids=" ".join)
+def test_what_only_asks_a_model_does_not_import_lightning(
+    command: list[str], folder: Path, users: tuple[str, ...], tmp_path: Path
+) -> None:
+    name, *options = [users[0] if word == "USER" else word for word in command]
+    shutil.copytree(folder, tmp_path / "run")
+    code = f"""
+import sys
+from metatoken.cli.app import main
+try:
+    main({[name, str(tmp_path / "run"), *options]!r})
+except SystemExit as stop:
+    assert not stop.code
+print(sorted({{"lightning", "peft"}} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().endswith("[]")

@@ -169,6 +169,21 @@ def test_a_column_of_sqlite_may_hold_several_types(tmp_path: Path, monkeypatch: 
         ("postgresql://me:hid/den@host/shop", QUERY, ArgumentError, "uri: holds a password"),
         ("postgresql://host/shop?user=me&PASSWORD=hidden", QUERY, ArgumentError, "uri: holds a password"),
         ("postgresql://me:hidden@host/shop", QUERY, ArgumentError, "uri: holds a password, which .* PGPASSWORD"),
+        ("postgresql://host/shop?user=me&pass%77ord=hidden", QUERY, ArgumentError, "uri: holds a password"),
+        (
+            "duckdb:///{folder}/none.db",
+            "SELECT * FROM postgres_scan('host=shop Password = hidden', 'public', 'log')",
+            ArgumentError,
+            "query: holds a password, which would be saved with the run",
+        ),
+        (
+            "duckdb:///{folder}/none.db",
+            "SELECT * FROM mysql_query('mysql://me:hidden@host/shop', 'log')",
+            ArgumentError,
+            "query: holds a password",
+        ),
+        ("sqlite:///{folder}/a:b@c.db", QUERY, DataError, "no such database file"),
+        ("sqlite:///{folder}/log.db", "SELECT * FROM log WHERE has_password=1", DataError, "no such column: has_pass"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(
@@ -184,3 +199,36 @@ def test_what_cannot_be_read_is_said_in_one_line(
 def test_names_that_are_no_tables(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="--table: expected a name such as lists"):
         write_rows(in_sqlite(tmp_path), 'x"; DROP TABLE log', [FRAME])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ATTACH '{file}' AS other", "VACUUM INTO '{file}'", "COPY log TO '{file}'", "EXPORT DATABASE '{file}'",
+        "SELECT 1; DROP TABLE log", "DELETE FROM log RETURNING *", "CREATE TEMP TABLE log2 AS SELECT * FROM log", "",
+    ],
+)  # fmt: skip
+def test_a_query_writes_nothing(tmp_path: Path, query: str) -> None:
+    uris, file = (in_sqlite(tmp_path), in_duckdb(tmp_path)), tmp_path / "other"
+    for uri in uris:
+        with pytest.raises(DataError, match=r"the database says|the query gives no table"):
+            read_query(uri, query.format(file=file))
+        assert read_query(uri, QUERY).frame.height == FRAME.height
+    assert not file.exists()
+
+
+def test_queries_of_duckdb_that_give_a_table(tmp_path: Path) -> None:
+    for query in ("FROM log", "WITH x AS (FROM log) SELECT * FROM x;", "PIVOT log ON stars USING count(*)"):
+        assert read_query(in_duckdb(tmp_path), query).frame.height > 0
+
+
+def test_a_file_of_sqlite_is_no_duckdb(tmp_path: Path) -> None:
+    uri = in_sqlite(tmp_path).replace("sqlite:", "duckdb:")
+    with pytest.raises(DataError, match=r"log\.db: is a SQLite database; its uri begins with sqlite:///"):
+        read_query(uri, QUERY)
+    with pytest.raises(DataError, match="is a SQLite database"):
+        write_rows(uri, "lists", [FRAME])
+    path = tmp_path / "log.duckdb"
+    in_duckdb(tmp_path)
+    with pytest.raises(DataError, match="the database says: file is not a database"):
+        read_query(f"sqlite:///{path}", QUERY)

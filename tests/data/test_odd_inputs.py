@@ -99,6 +99,10 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
         "l.csv", "user,item,at what\nu,b,2\nu,x,\nu,a,1\n", {"time": "at what", "where": "`at what` is not null"},
         {"u": ["a", "b"]},
     ),
+    "a filter over a word of filters, and over a name with a backquote": (
+        "l.csv", "user,item,in,a`b\nu,a,1,2\nu,b,1,\nu,c,,2\n",
+        {"where": "`in` == 1 and `a``b` is not null"}, {"u": ["a"]},
+    ),
     "a tab as shells leave it": ("l.csv", "user\titem\nu\ta\n", {"separator": "\\t"}, {"u": ["a"]}),
     "a separator at the end of each line": ("l.csv", "user,item,\nu,a,\nv,b,\n", {}, {"u": ["a"], "v": ["b"]}),
     "UTF-16 without a mark": ("l.csv", f"{HEAD}ü,a\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"ü": ["a"]}),
@@ -139,6 +143,12 @@ RIGHT: dict[str, tuple[str, str | bytes, dict[str, Any], dict[str, list[str]]]] 
 # Name, content, arguments, and a part of the message.
 REFUSED: dict[str, tuple[str, str | bytes, dict[str, Any], str]] = {
     "semicolons unsaid": ("l.csv", "user;item\nu;a\n", {}, "if ';' separates them, say separator: ';'"),
+    "semicolons unsaid, commas inside": (
+        "l.csv", "user;item\nu;a\nv;b,c\n", {}, "l.csv:3: 2 fields, but the header has 1; if ';' separates them, say",
+    ),
+    "a column named as a word of filters": (
+        "l.csv", "user,item,In\nu,a,1\nu,b,\n", {"time": "In"}, "is empty; say where: `In` is not null",
+    ),
     "latin-1 unsaid": ("l.csv", f"{HEAD}a,b\nZoë,x\n".encode("latin-1"), {}, "l.csv:3: byte 0xeb is not UTF-8"),
     "a list as an item": ("l.jsonl", '{"user":1,"item":"a"}\n{"user":1,"item":["a","b"]}\n', {}, "l.jsonl:2: item"),
     "an object as a user": ("l.jsonl", '{"user":{"id":1},"item":2}\n', {}, "is an object; write one id a row"),

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from metatoken.model.averaging import WeightAverage
-from metatoken.model.store.checkpoints import AtomicCheckpointIO, StepCheckpoints
+from metatoken.model.store.checkpointing import AtomicCheckpointIO, StepCheckpoints
 from metatoken.run import train_run
 from metatoken.run.best import BestEpoch
 from metatoken.run.config import load_config

@@ -4,6 +4,7 @@ import lightning as L
 import pytest
 import torch
 
+from metatoken import MetaTokenModule
 from metatoken.errors import ArgumentError, ConfigError
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.datamodule import TaskDataModule
@@ -112,3 +113,15 @@ def test_a_model_of_0_1_that_left_the_length_open_has_a_quarter_of_it(make_modul
     module.settings = dataclasses.replace(module.settings, input_norm=None)
     save_model(module, tmp_path / "model")
     assert load_model(tmp_path / "model", module.vocabulary).network.input_norm == 0.25 * 32**0.5
+
+
+def test_a_loaded_model_is_trained_as_the_one_that_was_saved(make_module, split, tmp_path):
+    module = make_module(preset={"dim": 16, "layers": 1})
+    save_model(module, tmp_path / "model")
+    loaded = load_model(tmp_path / "model", module.vocabulary)
+    assert not isinstance(loaded, L.LightningModule)
+    _fit(module.train(), split, limit_train_batches=3)
+    _fit(MetaTokenModule.of(loaded), split, limit_train_batches=3)
+    assert len(dict(module.named_parameters())) == len(dict(loaded.named_parameters()))
+    for name, value in module.named_parameters():
+        assert torch.equal(value, dict(loaded.named_parameters())[name]), name

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatoken.errors import ArgumentError, ArtifactError, DivergedError
-from metatoken.model.store.checkpoints import AtomicCheckpointIO
+from metatoken.model.store.checkpointing import AtomicCheckpointIO
 from metatoken.run import Run, train_run
 from metatoken.run.best import BestEpoch, Course
 from metatoken.run.config import load_config
@@ -137,7 +137,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import lightning, metatoken.model.module
-from metatoken.model.store.checkpoints import AtomicCheckpointIO
+from metatoken.model.store.checkpointing import AtomicCheckpointIO
 from metatoken.run.best import BestEpoch
 from metatoken.run.config import load_config
 from metatoken.run import train_run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from metatoken.data.conditions import parse_condition
 from metatoken.data.expressions import names_in
 from metatoken.data.ids import IdMap, encode
 from metatoken.data.parts import PART, last_validates, named_parts, parts_by_ratio, parts_by_time
+from metatoken.data.quick_csv import Kind
 from metatoken.data.ragged import offsets_of
 from metatoken.data.selection import borders, in_window, left_out, select_core, select_where
 from metatoken.data.settings import LogSettings
@@ -41,12 +43,18 @@ def validates_last(settings: LogSettings) -> bool:
     return by_file or (settings.split == "time" and settings.validation_from is None)
 
 
-def wanted_columns(settings: LogSettings) -> list[str]:
-    """Columns that a log is read from, those of its filter included."""
+def wanted_columns(settings: LogSettings) -> dict[str, Kind | None]:
+    """Columns that a log is read from, those of its filter included, and as what text that is a table may be read."""
     if settings.format != "table":
-        return ["user", "item"]
+        return dict.fromkeys(("user", "item"))
     named = [name for argument in NAMED if (name := getattr(settings, argument)) is not None]
-    return list(dict.fromkeys([*named, *(names_in(parse_condition(settings.where)) if settings.where else ())]))
+    kinds: dict[str, Kind | None] = dict.fromkeys(named) | {settings.user: pl.Int64, settings.item: pl.Int64}
+    if settings.time is not None and settings.time_format is None:
+        kinds[settings.time] = pl.Int64
+    if settings.rating is not None and settings.decimal == ".":
+        kinds[settings.rating] = pl.Float64
+    # Filters look at the text of a column for themselves.
+    return kinds | dict.fromkeys(names_in(parse_condition(settings.where)) if settings.where else ())
 
 
 def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
@@ -64,7 +72,7 @@ def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
         notes.append(said)
     users, user = encode(frame["user"], "user")
     items, item = encode(frame["item"], "item")
-    frame = in_order(frame.with_columns(user=user, item=item))
+    frame = in_order(frame.with_columns(user=user, item=item), user)
     frame = frame.with_columns(order=places(frame["user"].to_numpy(), len(users)))
     if settings.split == "ratio":
         frame = frame.with_columns(parts_by_ratio(frame, settings.validation_share, settings.test_share))
@@ -77,7 +85,7 @@ def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
 def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
     """All columns but that of times, with raw ids."""
     user, item = (settings.user, settings.item) if settings.format == "table" else ("user", "item")
-    data = {"user": columns.ids(raw, user, "user"), "item": columns.ids(raw, item, "item")}
+    data = {"user": columns.plain_ids(raw, user, "user"), "item": columns.plain_ids(raw, item, "item")}
     if settings.rating is not None:
         data["rating"] = columns.ratings(raw, settings.rating)
     for name in TEXTS:
@@ -110,19 +118,34 @@ def _dated(raw: RawTable, frame: pl.DataFrame, settings: LogSettings) -> tuple[p
     return kept, [left_out(window, frame.height, kept.height)]
 
 
-def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+def in_order(frame: pl.DataFrame, users: NDArray[np.int32]) -> pl.DataFrame:
     """The rows by user, then by time where there are times; ties stay as they are."""
-    if "timestamp" not in frame.columns:
-        return frame.sort("user", maintain_order=True)
-    user, time = frame["user"], frame["timestamp"]
-    first = int(time.min() or 0) if time.dtype == pl.Int64 else None  # type: ignore[arg-type]
-    if first is None or (span := int(time.max() or 0) - first + 1) * (int(user.max() or 0) + 1) >= 2**63:  # type: ignore[arg-type]
-        return frame.sort("user", "timestamp", maintain_order=True)
-    # Both in one number, which is sorted in a fifth of the time.
-    return frame.sort(pl.col("user").cast(pl.Int64) * span + (pl.col("timestamp") - first), maintain_order=True)
+    rows = None
+    if "timestamp" in frame.columns:
+        rows = ascending(frame["timestamp"].to_numpy())
+    by_user = ascending(users if rows is None else users[rows])
+    rows = by_user if rows is None else rows[by_user]
+    return frame.rechunk().select(pl.all().gather(pl.Series(rows.astype(np.uint32))))
+
+
+def ascending(values: NDArray[Any]) -> NDArray[np.int64]:
+    """The places of values in ascending order, ties as they stand.
+
+    That is `numpy.argsort(kind="stable")`, in a tenth of the time for whole numbers that leave room for their places in
+    63 bits: both in one number are sorted without a second array.
+    """
+    bits = len(values).bit_length()
+    if len(values) == 0 or values.dtype.kind != "i" or (int(values.max()) - int(values.min())) << bits >= 2**63:
+        return np.argsort(values, kind="stable")
+    packed = values.astype(np.int64) - int(values.min())
+    packed <<= bits
+    packed |= np.arange(len(values))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
 
 
 def places(users: NDArray[np.int32], n_users: int) -> pl.Series:
     """Place of each row in its user's history, int32; rows are sorted by user."""
-    begin = offsets_of(np.bincount(users, minlength=n_users))
-    return pl.Series((np.arange(len(users)) - begin[users]).astype(np.int32))
+    lengths = np.bincount(users, minlength=n_users)
+    return pl.Series((np.arange(len(users)) - np.repeat(offsets_of(lengths)[:-1], lengths)).astype(np.int32))

@@ -15,8 +15,10 @@ from typing import Any
 
 import polars as pl
 
+from metatoken.data.conditions import quoted
 from metatoken.errors import DataError
 
+IN_64_BITS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 SUFFIX = r"^-?\d+\.0$"  # of whole numbers that were saved as floats
 
 
@@ -65,8 +67,8 @@ class RawTable:
             return found
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""
-        if len(names) == 1 and (marks := [mark for mark in ";\t|," if mark in names[0]]):
-            hint = f"; if {marks[0]!r} separates them, say separator: {marks[0]!r}"
+        if other := other_separator(names):
+            hint = f"; {other}"
         if quotes := [mark for mark in "\"'" if f"{mark}{name}{mark}" in names]:
             hint = f"; if the marks around names are no part of them, say quote: {quotes[0]!r}"
         if names and (told := re.fullmatch(r"sep=(.?)", names[0])):
@@ -84,6 +86,12 @@ class RawTable:
         )
 
 
+def other_separator(names: list[str]) -> str | None:
+    """What to try where the only name of a header holds what separates the columns of other files; None elsewhere."""
+    marks = [mark for mark in ";\t|," if mark in names[0]] if len(names) == 1 else []
+    return f"if {marks[0]!r} separates them, say separator: {marks[0]!r}" if marks else None
+
+
 def closest(name: str, names: list[str]) -> str | None:
     """The column that was probably meant, or None."""
     lowered = {n.lower(): n for n in reversed(names)}
@@ -94,9 +102,16 @@ def closest(name: str, names: list[str]) -> str | None:
 
 def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     """Raw ids as strings without surrounding blanks; whole numbers that came as floats lose their ".0"."""
+    return plain_ids(table, name, argument).cast(pl.String)
+
+
+def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
+    """The same, as int64 where the column is one of whole numbers: each has one text, which costs time to write."""
     raw = table.column(name, argument)
-    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+    if not has_text(raw.dtype):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
+    if raw.dtype in IN_64_BITS and not raw.has_nulls():
+        return raw.cast(pl.Int64)
     text = raw.cast(pl.String).str.strip_chars()
     if (bad := empty(raw, text)).any():
         said = f"empty {argument} id in column {name!r}; give each row an id, or say where: {quoted(name)} is not null"
@@ -110,6 +125,11 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
     if len(text) and text[0].endswith(".0") and text.str.contains(SUFFIX).all():
         text = text.str.strip_suffix(".0")
     return text
+
+
+def has_text(dtype: Any) -> bool:
+    """Whether each value of a type can be written as one text."""
+    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Duration, pl.Object)
 
 
 def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:
@@ -128,11 +148,6 @@ def refuse(table: RawTable, raw: pl.Series, bad: pl.Series, argument: str, expec
         raise table.error(f"{argument} {raw[row]!r} in column {raw.name!r} is not {expected}", row)
 
 
-def quoted(name: str) -> str:
-    """A column as a filter names it."""
-    return name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`"
-
-
 def as_numbers(text: pl.Series, decimal: str) -> pl.Series:
     """Numbers as float64, null where a value is none; a point is no mark of thousands."""
     if decimal != "." and text.dtype == pl.String:
@@ -146,8 +161,10 @@ def ratings(table: RawTable, name: str) -> pl.Series:
     expected = "a finite number; leave it empty where there is none"
     if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype == pl.Null):
         raise table.error(f"column {name!r} for rating holds {raw.dtype}, expected numbers")
-    text = raw.str.strip_chars().replace("", None) if raw.dtype == pl.String else raw
-    number = as_numbers(text, table.decimal)
+    text, number = raw, as_numbers(raw, table.decimal)
+    if raw.dtype == pl.String and number.null_count() > raw.null_count():
+        text = raw.str.strip_chars().replace("", None)
+        number = as_numbers(text, table.decimal)
     if raw.dtype.is_float():
         number = text = number.fill_nan(None)
     number = number.cast(pl.Float32)  # which larger ones do not fit
@@ -160,7 +177,7 @@ def ratings(table: RawTable, name: str) -> pl.Series:
 def texts(table: RawTable, name: str, argument: str) -> pl.Series:
     """Texts with HTML entities decoded and surrounding blanks removed; a missing text is ""."""
     raw = table.column(name, argument)
-    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+    if not has_text(raw.dtype):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, expected text")
     return unescape(raw.cast(pl.String).fill_null("")).str.strip_chars()
 
@@ -177,6 +194,8 @@ def unescape(text: pl.Series) -> pl.Series:
 def categories(table: RawTable, name: str) -> pl.Series:
     """Categories as list[str]: lists as they are, text split on "|"; blanks and empty names are dropped."""
     raw = table.column(name, "categories")
+    if not has_text(raw.dtype.inner if isinstance(raw.dtype, pl.List | pl.Array) else raw.dtype):
+        raise table.error(f"column {name!r} for categories holds {raw.dtype}, expected text or lists of texts")
     if raw.dtype.is_nested():
         parts = raw.cast(pl.List(pl.String))
     else:

@@ -9,7 +9,7 @@ A language of its own, parsed here and never handed to `eval`:
              | column ["not"] "in" "[" [value ("," value)*] "]"
              | column ["not"] "contains" text
              | column "is" ["not"] "null"
-    column  := a name, or any characters between backquotes
+    column  := a name, or any characters between backquotes, of which one inside is written twice
     value   := number | "text" | 'text' | true | false
 
 Logic has two values. A missing value (null, NaN, an empty text or list) equals nothing, is less than nothing and
@@ -38,7 +38,7 @@ HINTS = {"=": "; equality is written ==", "&": "; write `and`", "|": "; write `o
 TOKEN = re.compile(
     r"""(?P<number>-?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+)(?![\w.])
     |(?P<name>[^\W\d]\w*)
-    |`(?P<column>[^`]+)`
+    |`(?P<column>(?:[^`]|``)++)`
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
     |(?P<mark>==|!=|<=|>=|<|>|\(|\)|\[|\]|,)""",
     re.VERBOSE | re.DOTALL,
@@ -237,7 +237,13 @@ def _token(kind: str, word: str, at: int) -> _Token:
         if abs(number) >= 2**63 or not math.isfinite(number):
             raise ConditionError(f"the number {word[:20]} is too large", at)
         return _Token(kind, number, at)
-    return _Token(kind, word, at)
+    return _Token(kind, word.replace("``", "`") if kind == "column" else word, at)
+
+
+def quoted(column: str) -> str:
+    """A column as a filter names it."""
+    bare = re.fullmatch(r"[^\W\d]\w*", column) and column.lower() not in KEYWORDS
+    return column if bare else f"`{column.replace('`', '``')}`"
 
 
 def _unescape(body: str, at: int) -> str:

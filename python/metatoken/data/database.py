@@ -21,8 +21,12 @@ from metatoken.data.columns import RawTable
 from metatoken.data.frames import from_arrow
 from metatoken.errors import ArgumentError, DataError
 
+SQLITE = b"SQLite format 3\0"  # the first bytes of each of its files
 BATCH = 50_000  # rows that are Python objects at once
 KINDS = {"sqlite": "sqlite", "duckdb": "duckdb", "postgresql": "postgresql", "postgres": "postgresql"}
+# Passwords stand between a user and a host, or are a parameter of a connection, which a query may open, too.
+SECRET = re.compile(r"://[^@]*:[^@]*@|password=", flags=re.IGNORECASE)
+SECRET_IN_QUERY = re.compile(r"://[^@\s'\"]*:[^@\s'\"]*@|\b(?:ssl)?password\s*=", flags=re.IGNORECASE)
 DRIVERS = ("sqlite3", "duckdb", "_duckdb", "adbc_driver_manager", "pyarrow")
 TYPES: dict[Any, str] = {pl.String: "TEXT", pl.Int64: "BIGINT", pl.Float64: "DOUBLE PRECISION"}
 
@@ -35,6 +39,10 @@ def read_query(uri: str, query: str) -> RawTable:
         DataError: The database refuses the connection or the query, or there are no rows, or two columns of a name.
     """
     kind, place = parse_uri(uri)
+    if SECRET_IN_QUERY.search(query):
+        raise ArgumentError(
+            "query", "holds a password, which would be saved with the run; name its own database as uri"
+        )
     if kind != "postgresql" and not Path(place).is_file():
         raise DataError("no such database file; check the path of uri", place)
     with _told(uri):
@@ -48,13 +56,13 @@ def parse_uri(uri: str) -> tuple[str, str]:
     """Kind of a database, and its file or, of PostgreSQL, the URI itself; `ArgumentError` for another one."""
     try:
         parts = urlsplit(uri)
-        kind, secret = KINDS.get(parts.scheme), re.search(r"://[^@]*:[^@]*@|password=", uri, flags=re.IGNORECASE)
+        kind = KINDS.get(parts.scheme)
     except ValueError as error:
         raise ArgumentError("uri", "is no URI such as sqlite:///shop.db") from error
     if kind is None:
         expected = "sqlite:///FILE, duckdb:///FILE or postgresql://USER@HOST/DATABASE"
         raise ArgumentError("uri", f"expected {expected}, got one that begins with {parts.scheme[:20]!r}")
-    if secret:
+    if kind == "postgresql" and SECRET.search(unquote(uri)):
         said = "holds a password, which would be saved with the run; leave it out and set PGPASSWORD or ~/.pgpass"
         raise ArgumentError("uri", said)
     if kind == "postgresql":
@@ -88,6 +96,7 @@ def _sqlite(place: str, query: str) -> pl.DataFrame:
     import sqlite3
 
     with closing(sqlite3.connect(f"{Path(place).resolve().as_uri()}?mode=ro", uri=True)) as base:
+        base.set_authorizer(_no_other_file)
         cursor = base.execute(query)
         names = [column[0] for column in cursor.description or ()]
         _check_names(names, place)
@@ -98,6 +107,13 @@ def _sqlite(place: str, query: str) -> pl.DataFrame:
     if not names:
         raise DataError("the query gives no table; expected SELECT ...", place)
     return pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+
+def _no_other_file(action: int, *_: str | None) -> int:
+    """Refuses to attach files, and so to write them: only the one that is open is open for reading alone."""
+    import sqlite3
+
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def _column(name: str, values: tuple[Any, ...]) -> pl.Series:
@@ -111,12 +127,24 @@ def _column(name: str, values: tuple[Any, ...]) -> pl.Series:
 def _duckdb(place: str, query: str) -> pl.DataFrame:
     import duckdb
 
+    _check_no_sqlite(place)
     with closing(duckdb.connect(place, read_only=True)) as base:
+        # A database that is open for reading alone still lets COPY, EXPORT and ATTACH write other files.
+        kinds = [statement.type.name for statement in base.extract_statements(query)]
+        if kinds not in (["SELECT"], ["MULTI"]):  # several for one, such as PIVOT
+            raise DataError("the query gives no table; expected one SELECT ...", place)
         found = base.sql(query)
-        if found is None:
-            raise DataError("the query gives no table; expected SELECT ...", place)
         _check_names(found.columns, place)
         return from_arrow(found.to_arrow_table())
+
+
+def _check_no_sqlite(place: str) -> None:
+    """Refuses a file of SQLite, for which DuckDB would look for an extension on the network, without an end."""
+    path = Path(place)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(SQLITE)) == SQLITE:
+                raise DataError("is a SQLite database; its uri begins with sqlite:///", place)
 
 
 def _postgresql(place: str, query: str) -> pl.DataFrame:
@@ -226,6 +254,7 @@ def _connect(kind: str, place: str) -> Any:
     if kind == "duckdb":
         import duckdb
 
+        _check_no_sqlite(place)
         return duckdb.connect(place)
     from adbc_driver_postgresql import dbapi
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from metatoken.data.columns import RawTable, empty, quoted, ratings
+from metatoken.data.columns import RawTable, empty, ratings
+from metatoken.data.conditions import quoted
 from metatoken.data.files import find_files, suffix_of
 from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items
@@ -84,7 +85,7 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
         elif role not in ("user", "item") or name != role:
             found.add(role, name, "by its name")
     if "time" not in found.settings:
-        dates = [name for name in names if name not in taken and are_dates(table, name)]
+        dates = [name for name in names if name not in taken and names.count(name) == 1 and are_dates(table, name)]
         if len(dates) == 1:
             found.add("time", dates[0], "its values are dates")
 

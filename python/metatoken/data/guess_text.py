@@ -132,12 +132,13 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
     mark = found.settings.get("separator") or SEPARATORS[suffix]
     rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
     first = [name.strip() for name in rows[0]]
-    if mark == "\t" and all(re.fullmatch('".*"', cell) for cell in lines[0].split(mark)):
-        found.add("quote", '"', "names of columns stand in quotation marks")
+    if mark == "\t" and "quote" not in found.settings:
+        _guess_quote(found, lines)
     # pandas gives its index no name.
     values = any(_is_number(one) or re.fullmatch(ISO, one) for one in first)
-    is_header = len(set(first)) == len(first) and all(first[1:]) and not values
-    if is_header or "columns" in found.settings:
+    # A name that stands twice is told when it is read, if it is used.
+    named = all(of_role(role, first) for role in ("user", "item")) or len(set(first)) == len(first)
+    if (named and all(first[1:]) and not values) or "columns" in found.settings:
         return
     names = [f"column{at}" for at in range(1, len(first) + 1)]
     dates = [
@@ -155,6 +156,17 @@ def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
         elif numbers and min(numbers) >= 0 and 0 < max(numbers) <= 100 and "rating" not in names:
             names[at] = "rating"
     found.add("columns", names, "the first line holds values, so it is no header; check the names")
+
+
+def _guess_quote(found: Guess, lines: list[str]) -> None:
+    """Says that marks stand around fields of a TSV, where they are parts of the text by default."""
+    if all(re.fullmatch('".*"', cell) for cell in lines[0].split("\t")):
+        found.add("quote", '"', "names of columns stand in quotation marks")
+        return
+    marked = [cell.strip("\r") for line in lines for cell in line.split("\t") if '"' in cell]
+    whole = all(re.fullmatch('"(?:[^"]|"")*"', cell) for cell in marked)
+    if whole and any('""' in cell[1:-1] for cell in marked):
+        found.add("quote", '"', "texts that hold such marks stand in marks, and have theirs twice")
 
 
 def _is_number(text: str) -> bool:

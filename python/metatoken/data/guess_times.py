@@ -42,12 +42,13 @@ def guess_time(found: Guess, table: RawTable, name: str) -> bool:
             unit = next(unit for unit, least in UNITS.items() if middle >= least)
             found.reasons["time"] = f"numbers of the size of {unit} since 1970"
             return True
-        if not text.str.contains(r"^(19|20)\d{6}$").all():
-            return whole
+        if whole and not text.str.contains(r"^(19|20)\d{6}$").all():
+            return True
     fits = [form for form in FORMS if _fits(text, form)]
     if not fits:
-        said = f"{name} could hold times, but not every value can be read ({text[0]!r}); say --time and --time-format"
-        found.warnings.append(said)
+        bad = _unread(text)
+        said = f"{name} could hold times, but {len(bad):,} of {len(text):,} values cannot be read, e.g. {bad[0]!r}"
+        found.warnings.append(f"{said}; mend them, leave them out (--where), or say --time and --time-format")
         return False
     found.add("time_format", fits[0], f"reads every value, such as {text[0]}")
     if len(fits) > 1:
@@ -63,15 +64,23 @@ def are_dates(table: RawTable, name: str) -> bool:
 
 
 def _fits(text: pl.Series, form: str) -> bool:
-    head = text.head(LINES)
-    for part in (head, text):  # most forms fail at once
-        try:
-            if "%H" in form or "%I" in form:
-                years = part.str.to_datetime(form, strict=False).dt.year()
-            else:
-                years = part.str.to_date(form, strict=False).dt.year()
-        except pl.exceptions.PolarsError:
-            return False
-        if years.null_count() or not years.is_between(*SENSIBLE).all():
-            return False
-    return True
+    return all(_reads(part, form).all() for part in (text.head(LINES), text))  # most forms fail at once
+
+
+def _reads(text: pl.Series, form: str) -> pl.Series:
+    """Which texts are dates of this form, in a year that a log may have."""
+    try:
+        if "%H" in form or "%I" in form:
+            years = text.str.to_datetime(form, strict=False).dt.year()
+        else:
+            years = text.str.to_date(form, strict=False).dt.year()
+    except pl.exceptions.PolarsError:
+        return pl.Series([False]).new_from_index(0, len(text))
+    return years.is_between(*SENSIBLE).fill_null(value=False)
+
+
+def _unread(text: pl.Series) -> pl.Series:
+    """The values that cannot be read as most of the others are, be it as numbers, ISO dates or of another form."""
+    best = max(FORMS, key=lambda form: _reads(text.head(LINES), form).sum())
+    ways = [text.str.contains(ISO), text.cast(pl.Float64, strict=False).is_finite().fill_null(value=False)]
+    return text.filter(~max([*ways, _reads(text, best)], key=lambda reads: int(reads.sum())))

@@ -27,16 +27,17 @@ class IdMap:
     def __init__(self, raw: Iterable[str], kind: str = "id") -> None:
         self.raw: tuple[str, ...] = tuple(raw)
         self.kind = kind
-        for row, name in enumerate(self.raw):
-            if not isinstance(name, str) or not name:
-                raise ArgumentError("raw", f"ids are non-empty strings, row {row} is {name!r}")
+        if not set(map(type, self.raw)) <= {str} or "" in self._rows:
+            for row, name in enumerate(self.raw):
+                if not isinstance(name, str) or not name:
+                    raise ArgumentError("raw", f"ids are non-empty strings, row {row} is {name!r}")
         if len(self._rows) < len(self.raw):
             twice = next(name for row, name in enumerate(self.raw) if self._rows[name] != row)
             raise ArgumentError("raw", f"the {kind} id {twice!r} appears twice; each id has one row")
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.raw)}
+        return dict(zip(self.raw, range(len(self.raw)), strict=True))
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -89,8 +90,8 @@ class IdMap:
 
 
 def encode(raw: pl.Series, kind: str) -> tuple[IdMap, NDArray[np.int32]]:
-    """The ids of a column, sorted, and the row of each of its entries, int32 `[len(raw)]`."""
-    known, rows = _whole_numbers(raw) or _texts(raw)
+    """The ids of a column of text or int64, sorted as text, and the row of each of its entries, int32 `[len(raw)]`."""
+    known, rows = _whole_numbers(raw) or _texts(raw.cast(pl.String))
     return IdMap(known.to_list(), kind), rows
 
 
@@ -104,11 +105,12 @@ def _whole_numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]] | None
     """The same by a table in place of hashes; None where some are not plain whole numbers, or they lie far apart."""
     if raw.head(1).cast(pl.Int64, strict=False).has_nulls() or (number := raw.cast(pl.Int64, strict=False)).has_nulls():
         return None
-    low = int(number.to_numpy().min(initial=0))
-    span = int(number.to_numpy().max(initial=0)) - low + 1
+    at = number.to_numpy()
+    low = int(at.min(initial=2**63 - 1))
+    span = int(at.max(initial=low)) - low + 1
     if span > 4 * len(raw) + 1000:
         return None
-    at = (number - low).to_numpy()
+    at = at - low
     rows = np.zeros(span, dtype=np.int32)
     rows[at] = 1
     present = np.flatnonzero(rows)
@@ -117,8 +119,8 @@ def _whole_numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]] | None
     rows[present[order]] = np.arange(len(order), dtype=np.int32)
     known, found = known.gather(order), rows[at]
     # A text that is no plain number, such as 007 or +1, is longer than its number.
-    alike = known.str.len_bytes().gather(found) == raw.str.len_bytes()
-    return (known, found) if alike.all() else None
+    lossless = raw.dtype.is_integer() or (known.str.len_bytes().gather(found) == raw.str.len_bytes()).all()
+    return (known, found) if lossless else None
 
 
 def warn_of_missing(known: IdMap, given: Sequence[str] | pl.Series, rows: NDArray[np.int32], source: object) -> None:

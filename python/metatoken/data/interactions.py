@@ -20,6 +20,7 @@ from metatoken.data.frames import as_frame
 from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.parts import PART, TEST, TRAIN, VALIDATION
+from metatoken.data.quick_csv import Wanted
 from metatoken.data.ragged import Sequences, offsets_of
 from metatoken.data.readers import joined, read_raw, read_table
 from metatoken.data.settings import Format, LogSettings
@@ -109,7 +110,7 @@ class Interactions:
         about = LogSettings.read({"path": here, "items": None if items is None else here, **settings})
         if about.split == "files":
             raise ArgumentError("split", "files names files; of a table in memory, a column may say it (split part)")
-        raw = RawTable(as_frame(frame, "frame", wanted_columns(about)), decimal=about.decimal)
+        raw = RawTable(as_frame(frame, "frame", list(wanted_columns(about))), decimal=about.decimal)
         if raw.frame.height == 0:
             raise DataError("the table has no rows")
         log = cls.of(assemble(raw, about))
@@ -249,7 +250,7 @@ def read_log(about: LogSettings) -> Interactions:
     return read_texts(log, **vars(about.texts), dialect=about.beside(about.texts.path))
 
 
-def _read_files(about: LogSettings, wanted: list[str]) -> RawTable:
+def _read_files(about: LogSettings, wanted: Wanted) -> RawTable:
     """The table of a log, or of several files that are parts of one."""
     given = {TRAIN: about.path, VALIDATION: about.validation_path, TEST: about.test_path}
     tables = {part: read_raw(path, about.format, wanted, about) for part, path in given.items() if path is not None}

@@ -109,10 +109,10 @@ def attribute(raw: pl.Series, decimal: str = ".") -> pl.Series | None:
     """
     dtype, column = raw.dtype, None
     if dtype.is_nested():
-        return _lists(raw) if isinstance(dtype, pl.List) and not dtype.inner.is_nested() else None
+        return _lists(raw) if isinstance(dtype, pl.List) and columns.has_text(dtype.inner) else None
     if dtype == pl.Boolean:
         column = raw
-    elif dtype.is_integer() and dtype != pl.UInt64:
+    elif dtype in columns.IN_64_BITS:
         column = raw.cast(pl.Int64)
     elif dtype.is_numeric():
         column = raw.cast(pl.Float64).fill_nan(None)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
-if TYPE_CHECKING:
-    from metatoken.data.columns import RawTable
+from metatoken.data.columns import RawTable, has_text
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 NAMES = {"train": TRAIN, "training": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
@@ -19,6 +16,8 @@ SHORTEST = 3  # one item to train on, one to validate, one to test
 def named_parts(table: RawTable, name: str) -> pl.Series:
     """Parts as a column of a table says; `DataError` for a value that names none."""
     raw = table.column(name, "part")
+    if not has_text(raw.dtype):
+        raise table.error(f"column {name!r} for part holds {raw.dtype}, expected {', '.join(PARTS)}")
     found = raw.cast(pl.String).str.strip_chars().str.to_lowercase().replace_strict(NAMES, default=None)
     if found.has_nulls():
         row = int(found.is_null().arg_max() or 0)

@@ -1,16 +1,16 @@
 """Read files as raw tables. Every failure is a `DataError` that names the file and, where known, the line.
 
-polars reads text that leaves no doubt. Where a quotation mark stands in a place of its own, a line is blank or a row
-has too many fields, Python's reader goes over the whole file: it knows the line of each row, and so what to say.
+polars reads text that leaves no doubt (`data.quick_csv`). Where a quotation mark stands in a place of its own, a line
+is blank or a row has too many fields, Python's reader goes over the whole file: it knows the line of each row, and so
+what to say.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, islice
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from metatoken.artifacts.formats import table_size
 from metatoken.config import beyond_memory
-from metatoken.data.columns import RawTable
+from metatoken.data.columns import RawTable, other_separator
 from metatoken.data.files import (
     BYTE_ORDER_MARK,
     check_text,
@@ -35,6 +35,7 @@ from metatoken.data.files import (
 )  # fmt: skip
 from metatoken.data.frames import from_arrow
 from metatoken.data.json_lines import read_json_lines
+from metatoken.data.quick_csv import Wanted, quick_csv
 from metatoken.data.settings import Dialect
 from metatoken.errors import DataError
 
@@ -46,10 +47,11 @@ BATCH = 50_000  # rows that are Python objects at once
 UNITS = "\x1f\x1e\x1d\x1c"  # one that is not in the text takes the place of a separator of several characters
 
 
-def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect | None = None) -> RawTable:
+def read_table(path: str | Path, wanted: Wanted | None, dialect: Dialect | None = None) -> RawTable:
     """Read CSV, TSV, Parquet or JSON lines, plain or compressed, by the name of the file; of several, all in a row.
 
-    Columns that are not wanted may be left out of the frame. None takes all (of JSON lines, those that the first
+    Columns that are not wanted may be left out of the frame; those that a mapping says a kind for may come as numbers,
+    where no text is lost by it. None takes all (of JSON lines, those that the first
     thousand objects have). Folders such as `day=2024-05-31` around a file give it a column.
     """
     files, how = find_files(path, TABLES), dialect or Dialect()
@@ -60,12 +62,12 @@ def read_table(path: str | Path, wanted: Sequence[str] | None, dialect: Dialect 
     return replace(table, decimal=how.decimal)
 
 
-def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTable:
+def _read_one(path: Path, wanted: Wanted | None, how: Dialect) -> RawTable:
     suffix, data = suffix_of(path), read_bytes(path)
     if suffix in PARQUET:
         return _read_parquet(path, data, wanted)
     if suffix in JSON_LINES:
-        return read_json_lines(path, decode(path, data, how.encoding), wanted)
+        return read_json_lines(path, decode(path, data, how.encoding), None if wanted is None else list(wanted))
     separator = how.separator or SEPARATORS.get(suffix)
     if separator is None:
         known = " ".join(TABLES)
@@ -83,7 +85,9 @@ def _read_one(path: Path, wanted: Sequence[str] | None, how: Dialect) -> RawTabl
         data = data.replace(separator.encode(), mark.encode())
     table = _read_csv(path, data, mark, quote, how.columns, wanted)
     if mark != separator and quote:  # inside of quotation marks it is text
-        table = replace(table, frame=table.frame.with_columns(pl.all().str.replace_all(mark, separator, literal=True)))
+        table = replace(
+            table, frame=table.frame.with_columns(pl.col(pl.String).str.replace_all(mark, separator, literal=True))
+        )
     return table
 
 
@@ -122,15 +126,16 @@ def joined(path: Path, parts: list[RawTable]) -> RawTable:
 
 
 def _read_csv(
-    path: Path, data: bytes, separator: str, quote: str, columns: Sequence[str] | None, wanted: Sequence[str] | None
+    path: Path, data: bytes, separator: str, quote: str, columns: Sequence[str] | None, wanted: Wanted | None
 ) -> RawTable:
     """A table of text in UTF-8 without a byte order mark."""
     rows = _csv_rows(path, data, separator, quote)
     header, names = (0, list(columns)) if columns else next(rows, (1, [""]))
     names = [name.strip() for name in names]
-    kept = [name for name in dict.fromkeys(names) if wanted is None or name in wanted]
+    kinds = wanted if isinstance(wanted, Mapping) else {}
+    kept = {name: kinds.get(name) for name in names if wanted is None or name in wanted}
     if header < 2 and not any(set(name) & set("\r\n") for name in names):
-        frame = _quick_csv(data, separator, quote, names, kept, header)
+        frame = quick_csv(data, separator, quote, names, kept, header)
         if frame is not None:
             return RawTable(frame, path, lambda row: (path, row + 1 + header), names)
     decode(path, data)  # says where it is not UTF-8
@@ -139,7 +144,7 @@ def _read_csv(
         for line, fields in batch:
             if len(fields) > len(names):
                 said = f"{len(fields)} fields, but {'the header has' if header else 'columns names'} {len(names)}; "
-                alone = "is the first line a remark? Remove it"
+                alone = other_separator(names) or "is the first line a remark? Remove it"
                 said += alone if len(names) == 1 else "quote fields that hold the separator"
                 raise DataError(said, path, line)
             lines.append(line)
@@ -148,36 +153,6 @@ def _read_csv(
         frames.append(pl.DataFrame(columns_of, schema=dict.fromkeys(kept, pl.String)))
     frame = pl.concat(frames[1:] or [pl.DataFrame(schema=dict.fromkeys(kept, pl.String))])
     return RawTable(frame, path, lambda row: (path, lines[row]), names)
-
-
-def _quick_csv(
-    data: bytes, separator: str, quote: str, names: list[str], kept: list[str], header: int
-) -> pl.DataFrame | None:
-    """The columns that are kept as polars reads them, None where it may not agree with the rules of the format."""
-    unique = [name if name not in names[:at] else f"{name}\0{at}" for at, name in enumerate(names)]
-    if data.startswith((b"x^", b"x\1")):
-        return None  # polars takes such a text for a compressed one
-    try:
-        if quote and quote.encode() in data and not _plain(data, separator, quote):
-            return None
-        scan = pl.scan_csv(
-            data, has_header=False, skip_lines=header, separator=separator, quote_char=quote or None,
-            schema=dict.fromkeys(unique, pl.String),
-        )  # fmt: skip
-        blank = pl.all_horizontal(pl.all().is_null()).alias("\0blank")
-        frame = scan.select(*kept, blank).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return None
-    return None if frame.height == 0 or frame["\0blank"].any() else frame.drop("\0blank")
-
-
-def _plain(data: bytes, separator: str, quote: str) -> bool:
-    """Whether every line alone is a row whose quotation marks stand around fields or twice inside."""
-    sep, mark = re.escape(separator), re.escape(quote)
-    one = f"(?:[^{sep}{mark}]*|{mark}(?:[^{mark}]|{mark}{mark})*{mark})"
-    lines = pl.scan_csv(data, has_header=False, separator="\1", quote_char=None, schema={"line": pl.String})
-    fits = pl.col("line").str.contains(rf"^{one}(?:{sep}{one})*\r?$").fill_null(value=True)
-    return bool(lines.select(fits.all()).collect().item())
 
 
 def _csv_rows(path: Path, data: bytes, separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
@@ -198,7 +173,7 @@ def _csv_rows(path: Path, data: bytes, separator: str, quote: str) -> Iterator[t
         csv.field_size_limit(limit)
 
 
-def _read_parquet(path: Path, data: bytes, wanted: Sequence[str] | None) -> RawTable:
+def _read_parquet(path: Path, data: bytes, wanted: Wanted | None) -> RawTable:
     if not data.startswith(b"PAR1"):
         raise DataError("the name says Parquet, but the content is not; rename or convert it", path)
     try:
@@ -268,6 +243,6 @@ def _reject(path: Path, frame: pl.DataFrame, bad: pl.Series, expected: str) -> N
         raise DataError(f"{expected}, got {text[:60]!r}; for tables with a header use format='table'", path, int(line))
 
 
-def read_raw(path: str | Path, form: str, wanted: Sequence[str], dialect: Dialect | None = None) -> RawTable:
+def read_raw(path: str | Path, form: str, wanted: Wanted, dialect: Dialect | None = None) -> RawTable:
     """Read a log in one of the formats of `data.settings.Format`."""
     return read_table(path, wanted, dialect) if form == "table" else read_lines(path, form, dialect)

@@ -44,8 +44,9 @@ def times(table: RawTable, name: str, form: str | None = None, zone: str | None 
     if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype in (pl.Date, pl.Datetime)):
         raise table.error(f"column {name!r} for time holds {raw.dtype}, expected {expected}")
     if form is None and raw.dtype.is_integer():
-        refuse(table, raw, raw.is_null(), "time", expected)
-        return raw.cast(pl.Int64)
+        number = raw.cast(pl.Int64, strict=False)
+        refuse(table, raw, number.is_null(), "time", expected)
+        return number
     if raw.dtype in (pl.Date, pl.Datetime):
         return _seconds(table, raw, _zoned(table, raw, raw.cast(_typed(raw.dtype)), zone), expected)
     if form is not None:

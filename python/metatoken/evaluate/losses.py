@@ -21,13 +21,13 @@ from metatoken.tasks.task import find_task
 if TYPE_CHECKING:
     from metatoken.data import Split
     from metatoken.data.split import Part
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.tasks.batch import Batch
 
 
 @torch.no_grad()
 def held_out_losses(
-    module: MetaTokenModule,
+    module: MetaTokenModel,
     split: Split,
     part: Part = "validation",
     *,
@@ -67,7 +67,7 @@ def held_out_losses(
     return {name: total / counts[name] for name, total in sums.items() if counts.get(name)}
 
 
-def _batch(module: MetaTokenModule, histories: list[np.ndarray], items: np.ndarray) -> Batch:
+def _batch(module: MetaTokenModel, histories: list[np.ndarray], items: np.ndarray) -> Batch:
     builder, template = module.builder, find_task("sequential").templates[0]
     examples = []
     for history, target in zip(histories, items.tolist(), strict=True):
@@ -79,7 +79,7 @@ def _batch(module: MetaTokenModule, histories: list[np.ndarray], items: np.ndarr
     return collate(examples, builder.encoder.pad_id)
 
 
-def _totals(module: MetaTokenModule, batch: Batch, seen: list[np.ndarray]) -> dict[str, tuple[float, int]]:
+def _totals(module: MetaTokenModel, batch: Batch, seen: list[np.ndarray]) -> dict[str, tuple[float, int]]:
     """Sum and count of every number over a batch."""
     network, n = module.network, len(batch.targets)
     item_vectors = network.items()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
     from metatoken.predict.ranker import Lists, Ranker
     from metatoken.predict.rater import Rater
@@ -83,7 +83,7 @@ class Runner:
 
     def __init__(
         self,
-        module: MetaTokenModule,
+        module: MetaTokenModel,
         split: Split,
         part: Part = "test",
         settings: EvaluateSettings | None = None,

@@ -1,99 +1,42 @@
-"""`MetaTokenModule`: a thin Lightning shell around `Network`.
+"""`MetaTokenModule`: a thin Lightning shell around `MetaTokenModel`.
 
 It hands batches to the network, logs, and decides what a checkpoint holds.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 
-from metatoken.config import expect
-from metatoken.errors import ArgumentError
-from metatoken.model.build import build_model
+from metatoken.model.model import PARTS, MetaTokenModel
 from metatoken.model.objective import loss_parts
 from metatoken.model.schedule import make_optimizer, rate
-from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import check_weights, random_state, set_random_state, trainable_names
 from metatoken.model.validation import VALIDATION
-from metatoken.tasks.reader import Reader
 from metatoken.tasks.task import find_task
-from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from metatoken.tasks.batch import Batch
-    from metatoken.tasks.biases import RatingBase
-    from metatoken.tasks.recipe import Recipe
-    from metatoken.tokens.vectors.cold import FeatureMap
 
 
-class MetaTokenModule(L.LightningModule):
-    """Fine-tunes a language model to recommend with OOV tokens.
+class MetaTokenModule(MetaTokenModel, L.LightningModule):
+    """Fine-tunes a language model to recommend with OOV tokens; arguments and errors are those of `MetaTokenModel`."""
 
-    Args:
-        vocabulary: Tokens of users and items.
-        settings: A ready `ModelSettings`; or give its fields as keyword arguments.
-        features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
-        texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
-        tokenizer: The one that was saved with a model, in place of training or loading one.
-        ratings: Meaning of the rating head's values; rating tasks need it.
-        **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
+    strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
+    _random_state: dict[str, Any] | None = None
 
-    Raises:
-        ConfigError: A setting cannot be used.
-        ArgumentError: The vocabulary has no items.
-    """
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        settings: ModelSettings | None = None,
-        *,
-        features: np.ndarray | None = None,
-        texts: Sequence[str] = (),
-        tokenizer: Any = None,
-        ratings: RatingBase | None = None,
-        **fields: Any,
-    ) -> None:
-        super().__init__()
-        expect("vocabulary", vocabulary, Vocabulary)
-        if settings is not None and fields:
-            raise ArgumentError("settings", "give either ready settings or single fields, not both")
-        self.strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
-        self._random_state: dict[str, Any] | None = None
-        self.vocabulary, self.ratings = vocabulary, ratings
-        self.newcomers: FeatureMap | None = None  # of an extension, see metatoken.model.growth
-        asked = ModelSettings.of(None, fields) if settings is None else settings
-        parts = build_model(vocabulary, asked, features=features, texts=texts, tokenizer=tokenizer)
-        # What was left to a default is saved as what it came to, since a later version may have another default.
-        self.settings, self.network, self.builder, self.tokenizer, self.item_features = parts
-        self.train()  # a pretrained backbone comes in evaluation mode, and Lightning keeps modes
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the model's tasks."""
-        return self.settings.tasks
-
-    @property
-    def user_tokens(self) -> str:
-        """How sequential prompts use user tokens."""
-        return self.settings.user_tokens
-
-    @property
-    def recipe(self) -> Recipe:
-        """How to train it on the log of its vocabulary, where nobody says otherwise; `max_epochs` is for a trainer."""
-        return self.settings.recipe(self.vocabulary.n_targets)
-
-    @property
-    def reader(self) -> Reader:
-        """How the model reads prompts, for everything that makes them."""
-        return Reader(self.builder, self.tokenizer, self.user_tokens, self.settings.max_text, self.ratings)
+    @classmethod
+    def of(cls, model: MetaTokenModel) -> Self:
+        """A model as one that Lightning trains; the two share all parts, weights too."""
+        found = cls.__new__(cls)
+        L.LightningModule.__init__(found)
+        for name in PARTS:
+            setattr(found, name, getattr(model, name))
+        return found.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Seeds dropout by epoch and batch, as batches are, so that a resumed run repeats an uninterrupted one."""

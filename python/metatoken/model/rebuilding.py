@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from metatoken.model.heads.items import ItemVectors
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.tokens.vocabulary import Vocabulary
 
 REMADE = ("table.", "items.residual", "items.projection.")  # weights that belong to tokens and entity vectors
 
 
 @torch.no_grad()
-def started_from(old: MetaTokenModule, vocabulary: Vocabulary) -> MetaTokenModule:
+def started_from(old: MetaTokenModel, vocabulary: Vocabulary) -> MetaTokenModel:
     """An untrained model over new tokens for the same users and items, with the item vectors of an old one.
 
     Args:
         old: The model.
         vocabulary: New tokens, in the rows of the old ones.
     """
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
 
-    new = MetaTokenModule(
+    new = MetaTokenModel(
         vocabulary, old.settings, features=old.item_features, tokenizer=old.tokenizer, ratings=old.ratings
     )
     known = dict(old.network.named_parameters())

@@ -35,7 +35,7 @@ from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from metatoken.data.split import Part, Split
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
 
 LEAST = 0.1  # weight below which the model as good as does not count
 CHANCE = 0.01  # of all items together, in q
@@ -138,7 +138,7 @@ def opinion(prior: Tensor) -> Tensor:
 
 @torch.no_grad()
 def choose_fusion(
-    module: MetaTokenModule,
+    module: MetaTokenModel,
     split: Split,
     part: Part = "validation",
     *,

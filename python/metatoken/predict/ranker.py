@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.model.network import Network
     from metatoken.predict.fusion import Fusion
     from metatoken.tasks.batch import Batch
@@ -164,7 +164,7 @@ class ModelRanker:
         batch_size: Prompts that are read at once.
     """
 
-    def __init__(self, module: MetaTokenModule, prior: Ranker, fusion: Fusion, *, batch_size: int = 256) -> None:
+    def __init__(self, module: MetaTokenModel, prior: Ranker, fusion: Fusion, *, batch_size: int = 256) -> None:
         self.module, self.prior, self.fusion, self.batch_size = module.eval(), prior, fusion, batch_size
 
     @torch.no_grad()

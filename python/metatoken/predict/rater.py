@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from metatoken.data import Split
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.tasks.task import Template
 
     Float64 = NDArray[np.float64]
@@ -44,7 +44,7 @@ class ModelRater:
         ArgumentError: The model has no `ratings`.
     """
 
-    def __init__(self, module: MetaTokenModule, template: Template | None = None) -> None:
+    def __init__(self, module: MetaTokenModel, template: Template | None = None) -> None:
         if module.ratings is None:
             raise ArgumentError("module", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
         self.module, self.template, self.base = module, template, module.ratings
@@ -83,7 +83,7 @@ class ModelRater:
         return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
 
 
-def choose_shares(module: MetaTokenModule, split: Split) -> None:
+def choose_shares(module: MetaTokenModel, split: Split) -> None:
     """Chooses the share of the head's part for every task that rates, on validation ratings."""
     if split.pairs is None or module.ratings is None:
         return

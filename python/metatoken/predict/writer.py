@@ -12,7 +12,7 @@ from metatoken.decode.text import write
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
 
 if TYPE_CHECKING:
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.tasks.task import Template
 
 BATCH = 64  # questions
@@ -37,7 +37,7 @@ class ModelWriter:
 
     def __init__(
         self,
-        module: MetaTokenModule,
+        module: MetaTokenModel,
         template: Template | None = None,
         options: TextOptions | None = None,
         *,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from metatoken.decode.settings import TextOptions
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.tasks.task import Kind
 
 
@@ -34,7 +34,7 @@ class Answerer:
         seed: Seed of the draws.
     """
 
-    def __init__(self, module: MetaTokenModule, options: TextOptions | None = None, *, seed: int = 0) -> None:
+    def __init__(self, module: MetaTokenModel, options: TextOptions | None = None, *, seed: int = 0) -> None:
         self.module, self.options, self.seed = module.eval(), options, seed
 
     @classmethod

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.ranker import Lists
     from metatoken.tasks.batch import Batch
 
@@ -45,7 +45,7 @@ class Recommender:
 
     def __init__(
         self,
-        module: MetaTokenModule,
+        module: MetaTokenModel,
         history: Interactions,
         fusion: Fusion | None = None,
         catalogue: Catalogue | None = None,

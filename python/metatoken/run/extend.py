@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from metatoken.data import IdMap, Interactions, Split
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.run.addition import Addition
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -142,7 +142,7 @@ def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray
 
 def _grown_model(
     at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
-) -> MetaTokenModule:
+) -> MetaTokenModel:
     """The model of the parent over all items; `features` of all of them where it reads some."""
     from metatoken.model.growth import Growth
     from metatoken.model.store.saving import load_model

@@ -29,7 +29,7 @@ from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from metatoken.data.settings import LogSettings
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
 
 KEPT = ("rating", "review", "summary", "explanation")  # columns that answers are told or made from
@@ -195,7 +195,7 @@ class Run:
     folder: Path
     config: Config
     split: Split
-    module: MetaTokenModule
+    module: MetaTokenModel
     fusion: Fusion
     catalogue: Catalogue
 

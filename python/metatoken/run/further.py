@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from metatoken.data import Split
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
     from metatoken.run.config import Config
     from metatoken.run.folder import RunFolder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def train_further(
-    module: MetaTokenModule,
+    model: MetaTokenModel,
     split: Split,
     config: Config,
     chosen: ExtendSettings,
@@ -37,7 +37,7 @@ def train_further(
     """Trains a module where it stands, and chooses the weights of the fused list anew where something is held out.
 
     Args:
-        module: The model of the extended run.
+        model: The model of the extended run.
         split: Its log.
         config: Of the run.
         chosen: How long, and on what.
@@ -54,6 +54,7 @@ def train_further(
     """
     import torch
 
+    from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import choose_fusion
     from metatoken.run.threads import default_threads
     from metatoken.tasks.datamodule import TaskDataModule
@@ -62,21 +63,21 @@ def train_further(
     torch.set_num_threads(config.threads or default_threads())
     replay = Replay.of(split.train, known, chosen.replay, replayed_since(split, config, chosen.since))
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
-    data = TaskDataModule(split, module.vocabulary, tasks=module.tasks, seed=config.seed, replay=replay, **mixture)
+    data = TaskDataModule(split, model.vocabulary, tasks=model.tasks, seed=config.seed, replay=replay, **mixture)
     say(f"{replay.new.sum():,} new targets, {chosen.replay:g} of {replay.again.sum():,} old ones in each pass")
     # Nothing decides among so few passes, so the last one is kept and none is validated.
     options = config.trainer.options | {"limit_val_batches": 0}
     settings = replace(config.trainer, max_epochs=chosen.epochs, patience=None, logger="none", options=options)
-    fit(make_trainer(settings, folder, say), module.train(), data, None)
+    fit(make_trainer(settings, folder, say), MetaTokenModule.of(model), data, None)
     shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
-    module.to("cpu").eval()
-    module.newcomers = None  # of weights that were others
-    if len(split.validation) == 0 or not tasks_of(module.tasks, "rank"):
+    model.to("cpu").eval()
+    model.newcomers = None  # of weights that were others
+    if len(split.validation) == 0 or not tasks_of(model.tasks, "rank"):
         return None
     about = config.evaluate
     with (bar or no_bar)("choosing fusion weights") as progress:
         return choose_fusion(
-            module, split, limit=about.fusion_users, batch_size=about.batch_size, seed=config.seed, progress=progress
+            model, split, limit=about.fusion_users, batch_size=about.batch_size, seed=config.seed, progress=progress
         )
 
 

@@ -26,7 +26,7 @@ from metatoken.errors import ArtifactError, MetatokenWarning
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.run.config import Config
     from metatoken.run.folder import RunFolder
 
@@ -108,7 +108,7 @@ def check_begun(folder: RunFolder) -> None:
         read_manifest(folder.path, KIND, SCHEMA, BEGUN[:2])
 
 
-def check_backbone(module: MetaTokenModule, manifest: dict[str, Any] | None, folder: Path) -> None:
+def check_backbone(module: MetaTokenModel, manifest: dict[str, Any] | None, folder: Path) -> None:
     """Compares the weights of a frozen backbone with those that a run was trained on.
 
     Raises:
@@ -176,7 +176,7 @@ def identity(folder: RunFolder, config: Config) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def backbone_checksum(module: MetaTokenModule) -> str | None:
+def backbone_checksum(module: MetaTokenModel) -> str | None:
     """Checksum of the weights that are neither trained nor saved with a model; None where there are none."""
     import torch
 

@@ -20,7 +20,7 @@ from metatoken.run.settings import ExtendSettings
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
 
 SCHEMA = 1
@@ -104,7 +104,7 @@ def _model(
     into: RunFolder,
     say: Say,
     bar: Bar | None,
-) -> tuple[MetaTokenModule, Fusion]:
+) -> tuple[MetaTokenModel, Fusion]:
     """The model that goes on from that of the parent, and the weights of the fused list."""
     from metatoken.model.rebuilding import started_from
     from metatoken.model.store.saving import load_model

@@ -53,7 +53,7 @@ def make_trainer(
     """
     import lightning as L
 
-    from metatoken.model.store.checkpoints import AtomicCheckpointIO
+    from metatoken.model.store.checkpointing import AtomicCheckpointIO
 
     # Strategies that shard a model write it in their own way.
     sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
@@ -86,7 +86,7 @@ def _callbacks(settings: TrainerSettings, folder: RunFolder, say: Callable[[str]
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     from metatoken.model.averaging import WeightAverage
-    from metatoken.model.store.checkpoints import StepCheckpoints
+    from metatoken.model.store.checkpointing import StepCheckpoints
     from metatoken.model.store.reporting import EpochLines
     from metatoken.run.epoch_table import EpochTable
 

@@ -15,8 +15,8 @@ from metatoken import TaskDataModule
 from metatoken.errors import ConfigError, DivergedError
 from metatoken.model.objective import TargetScores, loss_parts
 from metatoken.model.settings import Weights
+from metatoken.model.store.checkpointing import AtomicCheckpointIO
 from metatoken.model.store.checkpoints import (
-    AtomicCheckpointIO,
     check_weights,
     owner_of,
     random_state,
@@ -152,7 +152,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from metatoken.model.store.checkpoints import AtomicCheckpointIO
+from metatoken.model.store.checkpointing import AtomicCheckpointIO
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

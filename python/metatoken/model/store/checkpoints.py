@@ -1,4 +1,4 @@
-"""Checkpoints that can be resumed from: what is in them, how they get to disk, how they are checked.
+"""Checkpoints that can be resumed from: what is in them, how they are checked.
 
 A checkpoint holds the trainable weights, the optimizer and its schedule, the place in the data
 (`metatoken.tasks.sampling.ResumableLoader`), Lightning's counters and the random state; never a frozen backbone, which
@@ -8,58 +8,21 @@ is on disk already.
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from metatoken.artifacts import atomic_file
 from metatoken.errors import REMEDY, ConfigError, DivergedError
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import nn
 
 
 OWNER = "run"  # key of a checkpoint: what it belongs to
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint as every artifact is written: whatever kills the process, a whole one is left.
-
-    Lightning's own goes through a temporary folder that may lie on another disk, where a rename is a copy.
-    Give it to a trainer of your own as `Trainer(plugins=[AtomicCheckpointIO()])`.
-
-    Args:
-        owner: Gives what the checkpoints belong to, which each then says.
-    """
-
-    def __init__(self, owner: Callable[[], str] | None = None) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: Any = None,  # noqa: ARG002
-    ) -> None:
-        """Saves `checkpoint` under the local `path`.
-
-        Raises:
-            ArtifactError: It cannot be written.
-            DivergedError: A weight is not finite; the older checkpoint stays.
-        """
-        check_finite(checkpoint)
-        if self._owner is not None:
-            checkpoint = checkpoint | {OWNER: self._owner()}
-        with atomic_file(path) as work, work.open("wb") as file:
-            torch.save(checkpoint, file)
 
 
 def owner_of(path: Path) -> str | None:
@@ -74,22 +37,6 @@ def check_finite(checkpoint: Mapping[str, Any]) -> None:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
             place = f"epoch {checkpoint.get('epoch', 0) + 1}, step {checkpoint.get('global_step', 0)}"
             raise DivergedError(f"training diverged: {name} holds values that are no numbers in {place}; {REMEDY}")
-
-
-class StepCheckpoints(L.Callback):
-    """Saves within epochs, every so many optimizer steps, always to one file."""
-
-    def __init__(self, path: str | Path, every: int) -> None:
-        self.path, self.every = Path(path), every
-        self._saved = -1
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Saves every so many steps, but for the last of an epoch, which the end of the epoch saves."""
-        step = trainer.global_step
-        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if step % self.every == 0 and step != self._saved and not last:
-            self._saved = step
-            trainer.save_checkpoint(self.path)
 
 
 def trainable_names(module: nn.Module) -> set[str]:

@@ -28,7 +28,7 @@ from metatoken.tokens.trie import Trie
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from metatoken.model.module import MetaTokenModule
+    from metatoken.model.model import MetaTokenModel
     from metatoken.model.network import Network
     from metatoken.tokens.vocabulary import Vocabulary
 
@@ -36,7 +36,7 @@ KIND, SCHEMA = "export", 1
 CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
 
 
-def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool = False) -> None:
+def export_model(module: MetaTokenModel, folder: str | Path, *, inplace: bool = False) -> None:
     """Writes a plain Hugging Face folder, whole or not at all, after checking that it scores as the module does.
 
     Args:
@@ -74,7 +74,7 @@ def export_model(module: MetaTokenModule, folder: str | Path, *, inplace: bool =
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
 
-def _tokenizer(module: MetaTokenModule) -> Any:
+def _tokenizer(module: MetaTokenModel) -> Any:
     """The tokenizer with the OOV tokens added, in the order of their ids."""
     from tokenizers import AddedToken
 
@@ -87,7 +87,7 @@ def _tokenizer(module: MetaTokenModule) -> Any:
     return tokenizer
 
 
-def _meta(module: MetaTokenModule) -> dict[str, Any]:
+def _meta(module: MetaTokenModel) -> dict[str, Any]:
     builder, network = module.builder, module.network
     template, encoder = find_task("sequential").templates[0], builder.encoder
     meta: dict[str, Any] = {
@@ -113,7 +113,7 @@ def _meta(module: MetaTokenModule) -> dict[str, Any]:
     return meta
 
 
-def _prefix(trie: Trie, module: MetaTokenModule) -> dict[str, np.ndarray]:
+def _prefix(trie: Trie, module: MetaTokenModel) -> dict[str, np.ndarray]:
     """The trie with token ids in place of codes, int64."""
     names = ("first_child", "leaf_begin", "leaf_end", "leaf_items")
     token, network = np.full(trie.n_nodes, -1), module.network
@@ -134,7 +134,7 @@ def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
 
 
-def _items(module: MetaTokenModule) -> Iterable[dict[str, Any]]:
+def _items(module: MetaTokenModel) -> Iterable[dict[str, Any]]:
     """One line per item row; `prompt` holds the ids that stand for it in a history, where these are not its tokens."""
     vocabulary, encoder = module.vocabulary, module.builder.encoder
     titles = vocabulary.titles or [""] * vocabulary.n_items
@@ -168,7 +168,7 @@ def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     return text
 
 
-def _probe(module: MetaTokenModule) -> tuple[dict[str, Tensor], Tensor]:
+def _probe(module: MetaTokenModel) -> tuple[dict[str, Tensor], Tensor]:
     """Inputs of a few prompts, and the logits `[4, n_tokens]` that a folded model must give behind each."""
     network, builder, rng = module.network, module.builder, np.random.default_rng(0)
     template = find_task("sequential").templates[0]

@@ -30,7 +30,7 @@ from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError
 from metatoken.model.backbone.presets import PRESETS, PresetSize
 from metatoken.model.growth import begin
-from metatoken.model.module import MetaTokenModule
+from metatoken.model.model import MetaTokenModel
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
 from metatoken.tasks.biases import RatingBase
@@ -49,7 +49,7 @@ KIND, SCHEMA, TOKENIZER, WEIGHTS = "model", 1, "tokenizer", "weights.safetensors
 FEATURES, RATINGS, NEWCOMERS = "features.safetensors", "ratings.safetensors", "newcomers.safetensors"
 
 
-def save_model(module: MetaTokenModule, folder: str | Path) -> None:
+def save_model(module: MetaTokenModel, folder: str | Path) -> None:
     """Writes a model folder, whole or not at all; an older model there is replaced."""
     from safetensors.torch import save_file
 
@@ -71,7 +71,7 @@ def save_model(module: MetaTokenModule, folder: str | Path) -> None:
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
 
 
-def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None = None) -> MetaTokenModule:
+def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None = None) -> MetaTokenModel:
     """Reads a model folder.
 
     Args:
@@ -80,7 +80,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None
         growth: What the rows of new items and tokens begin with; given if and only if it was extended.
 
     Returns:
-        The model, in evaluation mode.
+        The model, in evaluation mode; `MetaTokenModule.of` makes it one that Lightning trains.
 
     Raises:
         ArtifactError: A file is missing or altered, or the weights belong to another vocabulary.
@@ -91,7 +91,7 @@ def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None
         return _load(folder, vocabulary, growth)
 
 
-def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTokenModule:
+def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTokenModel:
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
@@ -106,7 +106,7 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
     tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
-    module = MetaTokenModule(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
+    module = MetaTokenModel(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     module.newcomers = load_newcomers(folder)
     weights, own = load_file(folder / WEIGHTS), _own_weights(module)
     if growth is not None:
@@ -168,7 +168,7 @@ def _load_adapter(model: Any, folder: Path) -> None:
     set_peft_model_state_dict(model, weights)
 
 
-def _own_weights(module: MetaTokenModule) -> dict[str, torch.Tensor]:
+def _own_weights(module: MetaTokenModel) -> dict[str, torch.Tensor]:
     """Weights that are saved as tensors, each storage once: all but an untrained backbone and its adapter."""
     whole = module.settings.tuned == "full"
     return {

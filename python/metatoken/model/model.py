@@ -1,0 +1,88 @@
+"""`MetaTokenModel`: a network with all that it takes to ask it: its vocabulary, settings, tokenizer and prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from metatoken.config import expect
+from metatoken.errors import ArgumentError
+from metatoken.model.build import build_model
+from metatoken.model.settings import ModelSettings
+from metatoken.tasks.reader import Reader
+from metatoken.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.recipe import Recipe
+    from metatoken.tokens.vectors.cold import FeatureMap
+
+PARTS = (
+    "vocabulary", "settings", "network", "builder", "tokenizer", "item_features", "ratings", "newcomers",
+)  # fmt: skip
+
+
+class MetaTokenModel(nn.Module):
+    """A language model that knows OOV tokens. `MetaTokenModule` is one that Lightning trains.
+
+    Args:
+        vocabulary: Tokens of users and items.
+        settings: A ready `ModelSettings`; or give its fields as keyword arguments.
+        features: float `[n_items, f]` item features, in place of reading `settings.item_features`.
+        texts: Training texts (train only) that the tokenizer of a preset learns from, beside prompts and titles.
+        tokenizer: The one that was saved with a model, in place of training or loading one.
+        ratings: Meaning of the rating head's values; rating tasks need it.
+        **fields: Fields of `ModelSettings`, e.g. `backbone="path/or/name", lora={"r": 16}, tasks=["sequential"]`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+        ArgumentError: The vocabulary has no items.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: ModelSettings | None = None,
+        *,
+        features: np.ndarray | None = None,
+        texts: Sequence[str] = (),
+        tokenizer: Any = None,
+        ratings: RatingBase | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__()
+        expect("vocabulary", vocabulary, Vocabulary)
+        if settings is not None and fields:
+            raise ArgumentError("settings", "give either ready settings or single fields, not both")
+        self.vocabulary, self.ratings = vocabulary, ratings
+        self.newcomers: FeatureMap | None = None  # of an extension, see metatoken.model.growth
+        asked = ModelSettings.of(None, fields) if settings is None else settings
+        parts = build_model(vocabulary, asked, features=features, texts=texts, tokenizer=tokenizer)
+        # What was left to a default is saved as what it came to, since a later version may have another default.
+        self.settings, self.network, self.builder, self.tokenizer, self.item_features = parts
+        self.train()  # a pretrained backbone comes in evaluation mode
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the model's tasks."""
+        return self.settings.tasks
+
+    @property
+    def user_tokens(self) -> str:
+        """How sequential prompts use user tokens."""
+        return self.settings.user_tokens
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to train it on the log of its vocabulary, where nobody says otherwise; `max_epochs` is for a trainer."""
+        return self.settings.recipe(self.vocabulary.n_targets)
+
+    @property
+    def reader(self) -> Reader:
+        """How the model reads prompts, for everything that makes them."""
+        return Reader(self.builder, self.tokenizer, self.user_tokens, self.settings.max_text, self.ratings)
