@@ -41,6 +41,11 @@ class Command:
     keeps: str = ""
 
 
+def anew(*argv: object, keeps: str = "") -> Command:
+    """A command whose last argument is a new place; killed when that was whole, it asks for `--overwrite`."""
+    return Command(argv, Path(str(argv[-1])).name, (*argv, "--overwrite"), keeps)
+
+
 def commands(base: Path) -> dict[str, Command]:
     """The commands that write, in a folder."""
     config, run, log, items = base / "config.yaml", base / "run", base / "world" / "interactions.csv", items_of(base)
@@ -60,10 +65,10 @@ def commands(base: Path) -> dict[str, Command]:
         "train --overwrite, then --resume": Command((*train, run, "--overwrite"), "run", (*train, run, "--resume")),
         "train --resume": Command((*train, run, "--resume", *two), "run", (*train, run, "--resume", *two)),
         "train --seeds": Command(seeds, "several/seed-1", (*seeds, "--overwrite")),
-        "tokenize": Command((*tokenize, base / "fresh"), "fresh"),
+        "tokenize": anew(*tokenize, base / "fresh"),
         "tokenize --overwrite": Command((*tokenize, base / "vocabulary", "--overwrite"), "vocabulary"),
         "export": Command(("export", run, base / "exported", "--overwrite"), "exported"),
-        "extend": Command((*extend, base / "grown"), "grown", keeps="run"),
+        "extend": anew(*extend, base / "grown", keeps="run"),
         "extend --epochs": Command(
             (*extend, base / "other", "--epochs", 1, "--overwrite"), "other", keeps="run"
         ),
@@ -73,9 +78,9 @@ def commands(base: Path) -> dict[str, Command]:
         "baseline": Command(("baseline", run, "item_knn"), "run"),
         "recommend": Command((*lists, "-o", base / "out.csv"), "out.csv"),
         "recommend --to-uri": Command(table, "lists.db"),
-        "split": Command((*split, base / "cut"), "cut"),
+        "split": anew(*split, base / "cut"),
         "split --overwrite": Command((*split, base / "parts", "--overwrite"), "parts"),
-        "rebuild": Command((*rebuild, base / "rebuilt"), "rebuilt", keeps="run"),
+        "rebuild": anew(*rebuild, base / "rebuilt", keeps="run"),
         "rebuild --overwrite": Command((*rebuild, base / "other", "--overwrite"), "other", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
