@@ -17,7 +17,7 @@ class TrainerSettings(Settings):
         None, "Passes over the training data; by default by the size of the log, 10 for a pretrained backbone.", ge=1
     )
     patience: int | None = setting(
-        10, "Validations without a better one until training stops, and the best is kept; none keeps the last.", ge=1
+        20, "Validations without a better one until training stops, and the best is kept; none keeps the last.", ge=1
     )
     ema: float | None = setting(
         None,
