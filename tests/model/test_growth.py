@@ -124,3 +124,17 @@ def test_one_item_says_nothing_of_others(vocabularies: list[Vocabulary], logs: l
     trained[0] = 3
     assert begin(items, counts(logs[0]), None, trained) is None
     assert torch.equal(items.residual, before)
+
+
+def test_what_nobody_took_yet_counts_as_the_average_item(
+    vocabularies: list[Vocabulary], logs: list[Interactions]
+) -> None:
+    items, n = taught(vocabularies[0], logs[0]).network.items, vocabularies[0].n_items
+    trained, average = counts(logs[0])[: n - 4], np.expm1(np.log1p(counts(logs[0])[: n - 4]).mean())
+    found = {}
+    for count in (0, average, 50):
+        begin(items, np.concatenate([trained, np.full(4, count)]), None, trained)
+        with torch.no_grad():
+            found[count] = items()[n - 4 :]
+    torch.testing.assert_close(found[0], found[average], atol=1e-4, rtol=0)
+    assert (found[0] - found[50]).abs().max() > 0.1

@@ -96,7 +96,10 @@ def begin(items: ItemVectors, counts: np.ndarray, found: FeatureMap | None, trai
         found = FeatureMap.fit(_traits(items.entities[known], trained[known]), y.numpy())
     if found is not None and n < len(counts):
         rows = torch.arange(n, len(counts))
-        wanted = torch.from_numpy(found(_traits(items.entities[n:], counts[n:]))) + items.of_features(rows)
+        x = _traits(items.entities[n:], counts[n:])
+        # What nobody could take yet is not thereby seldom: it counts as the average item.
+        x[counts[n:] == 0, -1] = found.centre[-1]
+        wanted = torch.from_numpy(found(x)) + items.of_features(rows)
         items.residual[n:] += wanted - items(rows)
     return found
 
