@@ -108,6 +108,8 @@ def number(pattern: str | bytes, text: Any, otherwise: str) -> int:
 @contextmanager
 def server(run: Path, *options: str) -> Iterator[tuple[int, int]]:
     """A server in a process of its own: its process id and port."""
+    # A background job of a shell ignores Ctrl-C, and so would a server that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "metatoken", "serve", str(run), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline() if process.stdout else ""
