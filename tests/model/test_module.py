@@ -6,6 +6,7 @@ import torch
 
 from metatoken import MetaTokenModule
 from metatoken.errors import ArgumentError, ConfigError
+from metatoken.model.model import PARTS
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.datamodule import TaskDataModule
 
@@ -120,6 +121,7 @@ def test_a_loaded_model_is_trained_as_the_one_that_was_saved(make_module, split,
     save_model(module, tmp_path / "model")
     loaded = load_model(tmp_path / "model", module.vocabulary)
     assert not isinstance(loaded, L.LightningModule)
+    assert set(PARTS) == {"network"} | (vars(loaded).keys() - vars(torch.nn.Module()).keys())
     _fit(module.train(), split, limit_train_batches=3)
     _fit(MetaTokenModule.of(loaded), split, limit_train_batches=3)
     assert len(dict(module.named_parameters())) == len(dict(loaded.named_parameters()))

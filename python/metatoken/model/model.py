@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.recipe import Recipe
     from metatoken.tokens.vectors.cold import FeatureMap
 
+# All that a model is made of, for another one that shares it.
 PARTS = (
     "vocabulary", "settings", "network", "builder", "tokenizer", "item_features", "ratings", "newcomers",
 )  # fmt: skip
