@@ -32,6 +32,7 @@ LAYERS = (
     "run",
     "recommend",
     "serve",
+    "report",
     "cli",
     "__main__",
 )

@@ -47,3 +47,4 @@ def quickstart(
         for one in recommender.recommend(user, k=5):
             print(f"  {one.rank}. {one.title} ({one.item}, {one.score:.3f})")
     print(f"\nthe same by hand:\n  metatoken evaluate {run}\n  metatoken recommend {run} --user {user} -k 10")
+    print(f"a page about it:\n  metatoken report {run} -o report.html")
