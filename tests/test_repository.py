@@ -49,6 +49,8 @@ def test_addresses_are_documents_not_registries() -> None:
         "www.apache.org",
         "doi.org",
         "github.com",
+        "www.w3.org",  # the name of SVG
+        "metatoken.example",  # stands for the address of the project, in pyproject.toml alone
         "127.0.0.1",  # the reader's own machine
     )
     hosts = "|".join(re.escape(host) for host in documents)
