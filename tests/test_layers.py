@@ -33,6 +33,7 @@ LAYERS = (
     "run",
     "recommend",
     "serve",
+    "report",
     "cli",
     "__main__",
 )

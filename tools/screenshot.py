@@ -1,6 +1,8 @@
 """Photographs the page of `metatoken serve` for README, as docs/images/page.png.
 
-    python tools/screenshot.py run/ 260,1196 'categories == "Adventure"'
+    python tools/screenshot.py run/ "Star Wars: Episode IV|Star Wars: Episode V -" 'categories == "Sci-Fi"'
+
+A history is words of titles, each of which finds its item first.
 
 The run's server must not be running; a free port is taken. Needs the extra `dev` and a Chromium.
 """
@@ -52,7 +54,7 @@ def main(run: str, history: str, where: str = "") -> None:
         assert server.stdout is not None  # noqa: S101
         address = next(word for line in server.stdout for word in line.split() if word.startswith("http"))
         with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as tab:
-            photograph(tab, address.rstrip(".,"), history.split(","), where)
+            photograph(tab, address.rstrip(".,"), history.split("|"), where)
     finally:
         server.terminate()
         server.wait(30)
