@@ -1,8 +1,8 @@
 """Photographs the page of `metatoken serve` for README, as docs/images/page.png.
 
-    python tools/screenshot.py run/ "Star Wars: Episode IV|Star Wars: Episode V -" 'categories == "Sci-Fi"'
+    python tools/screenshot.py run/ "Star Wars: Episode IV|Empire Strikes Back" 'categories == "Sci-Fi"'
 
-A history is words of titles, each of which finds its item first.
+A history is words of titles; the first item that they find is added.
 
 The run's server must not be running; a free port is taken. Needs the extra `dev` and a Chromium.
 """
@@ -32,7 +32,7 @@ def photograph(tab: Tab, address: str, history: list[str], where: str) -> None:
     for item in history:
         held = tab.js("document.querySelectorAll('#history li').length")
         tab.type("#search", item)
-        tab.until(f"[...document.querySelectorAll('#found li')].some(li => li.innerText.includes({item!r}))")
+        tab.until(f"document.querySelector('#found li')?.innerText.includes({item!r})")
         tab.press("ArrowDown")
         tab.press("Enter")
         tab.until(f"document.querySelectorAll('#history li').length > {held}")
