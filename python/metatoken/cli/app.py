@@ -13,6 +13,7 @@ from metatoken.cli.answer import answer
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
 from metatoken.cli.config import config
+from metatoken.cli.docs import docs
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
@@ -33,7 +34,7 @@ from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
     quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate, compare,
-    report, recommend, answer, serve, export, doctor,
+    report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
