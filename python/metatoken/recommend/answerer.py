@@ -182,11 +182,11 @@ class Answerer:
         for name in sorted(known.columns - {known.column} - set(own)):
             raise DataError(f"has no column {name!r}, which the task {task!r} needs", path)
         fields = {name: columns.texts(table, name, name).to_list() for name in own}
-        asked = users.to_list(), items.to_list()
+        pair = users.to_list(), items.to_list()
         if interval is None:
-            answers = self.answer(task, *asked, fields, template=template)
+            answers = self.answer(task, *pair, fields, template=template)
             return pl.DataFrame({"user": users, "item": items, "answer": answers})
-        within = self.rate_within(task, *asked, interval, fields, template=template)
+        within = self.rate_within(task, *pair, interval, fields, template=template)
         schema = dict.fromkeys(("answer", "low", "high"), pl.Float64())
         found = pl.DataFrame(within, schema=schema, orient="row")
         return pl.DataFrame({"user": users, "item": items, **found.to_dict()})

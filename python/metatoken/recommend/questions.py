@@ -113,7 +113,9 @@ class Answering:
         fields = {name: [one.fields[name] for one in part] for name in first.fields}
         users, items = [one.user for one in part], [one.item for one in part]
         if first.interval is None:
-            answers = self.answerer.answer(first.task, users, items, fields, template=first.template)
+            answers: Sequence[float | str] = self.answerer.answer(
+                first.task, users, items, fields, template=first.template
+            )
             return [Answered(one.task, one.user, one.item, said) for one, said in zip(part, answers, strict=True)]
         within = self.answerer.rate_within(first.task, users, items, first.interval, fields, template=first.template)
         return [Answered(one.task, one.user, one.item, *said) for one, said in zip(part, within, strict=True)]

@@ -85,8 +85,8 @@ class Collaborative:
 
     def grown(self, n_users: int, n_items: int) -> Self:
         """The same for more users and items, of whom it says nothing."""
-        left = self.left.copy()
-        left.resize((n_users, n_items))
+        offsets = np.pad(self.left.indptr, (0, n_users + 1 - len(self.left.indptr)), mode="edge")
+        left = sparse.csr_array((self.left.data, self.left.indices, offsets), shape=(n_users, n_items))
         return type(self)(left, self.factors.grown(n_users, n_items), self.regularization, self.weights)
 
     def tensors(self) -> dict[str, np.ndarray]:

@@ -146,9 +146,8 @@ class RatingBase:
         user, item = (
             np.pad(rows, (0, n - len(rows))) for rows, n in ((self.biases.user, n_users), (self.biases.item, n_items))
         )
-        collaborative, errors = (
-            None if part is None else part.grown(n_users, n_items) for part in (self.collaborative, self.errors)
-        )
+        collaborative = None if self.collaborative is None else self.collaborative.grown(n_users, n_items)
+        errors = None if self.errors is None else self.errors.grown(n_users, n_items)
         biases = replace(self.biases, user=user, item=item)
         return replace(self, biases=biases, collaborative=collaborative, errors=errors, kept=None)
 
