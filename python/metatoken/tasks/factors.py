@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 FACTORS, SWEEPS = 32, 8
+ROWS = 1 << 14  # ratings that are solved together
 START = 0.1  # standard deviation of the first factors of items
 
 
@@ -68,11 +69,22 @@ class RatingFactors:
 
 
 def _solved(left: sparse.csr_array, other: Float64, regularization: float) -> Float64:
-    """The best factors of the rows of `left`, the factors of its columns `[columns, k]` being given."""
-    found = np.zeros((left.shape[0], other.shape[1]))
-    eye = np.eye(other.shape[1])
-    for row in np.flatnonzero(np.diff(left.indptr)):
-        here = slice(left.indptr[row], left.indptr[row + 1])
-        x = other[left.indices[here]]
-        found[row] = np.linalg.solve(x.T @ x + regularization * len(x) * eye, x.T @ left.data[here])
+    """The best factors of the rows of `left`, the factors of its columns `[columns, k]` being given.
+
+    With `X` the factors of what a row rated, `n` of them, `(X^T X + r I)^-1 X^T e = X^T (X X^T + r I)^-1 e`. The second
+    is the smaller system where `n <= k`, as in most rows of most logs, and rows of one length are solved together.
+    """
+    n_factors = other.shape[1]
+    found, lengths = np.zeros((left.shape[0], n_factors)), np.diff(left.indptr)
+    for n in np.unique(lengths[lengths > 0]).tolist():
+        rows = np.flatnonzero(lengths == n)
+        for part in np.array_split(rows, -(-len(rows) * n // ROWS)):
+            at = left.indptr[part][:, None] + np.arange(n)
+            x, e = other[left.indices[at]], left.data[at][:, :, None]
+            turned, penalty = x.transpose(0, 2, 1), regularization * n
+            if n <= n_factors:
+                solved = turned @ np.linalg.solve(x @ turned + penalty * np.eye(n), e)
+            else:
+                solved = np.linalg.solve(turned @ x + penalty * np.eye(n_factors), turned @ e)
+            found[part] = solved[:, :, 0]
     return found
