@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -135,6 +137,22 @@ def test_the_rest_is_what_the_base_leaves_over(split: RowSplit, base: RatingBase
     )
     assert trained.std() == pytest.approx(1.0, abs=1e-4)
     assert not np.allclose(rest_of(split.train, base, fold_seed=1), trained)
+
+
+def test_a_log_that_is_too_wide_has_no_neighbours(
+    split: RowSplit, base: RatingBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are fewer items than users here, so that near items stay where near users are left out."""
+    own, rows = base.collaborative, rows_of(split.test)
+    assert own is not None
+    own = replace(own, weights=np.ones(3))
+    whole = own.parts(*rows)
+    monkeypatch.setattr("metatoken.tasks.collaborative.WIDEST", split.train.n_users - 1)
+    narrow = own.parts(*rows)
+    np.testing.assert_array_equal(narrow[:, :2], whole[:, :2])
+    assert not narrow[:, 2].any()
+    monkeypatch.setattr("metatoken.tasks.collaborative.MOST", len(split.train) - 1)
+    assert not own.parts(*rows)[:, 1:].any()
 
 
 def test_it_comes_back_from_its_arrays(split: RowSplit, base: RatingBase) -> None:

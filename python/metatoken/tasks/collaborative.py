@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 REGULARIZATIONS = (0.1, 0.2, 0.4)  # that are tried for the factors
 RIDGE = 10.0  # of the weights, in ratings
-MOST = 5_000_000  # ratings, above which comparing neighbours takes too long
+MOST, WIDEST = 2_000_000, 50_000  # ratings, and items or users, above which comparing neighbours takes too long
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Collaborative:
         found = np.zeros((len(users), 3))
         found[:, 0] = self.factors.predict(users, items)
         if self.left.nnz <= MOST:
-            for column, (near, rows, columns) in enumerate(
-                ((self.near_items, users, items), (self.near_users, items, users)), 1
-            ):
-                if self.weights[column] > 0:
+            sides = ((self.near_items, users, items), (self.near_users, items, users))
+            for column, (near, rows, columns) in enumerate(sides, 1):
+                if self.weights[column] > 0 and near.left.shape[1] <= WIDEST:
                     found[:, column] = near.predict(rows, columns)
         return found
 

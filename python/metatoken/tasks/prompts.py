@@ -156,6 +156,12 @@ class PromptEncoder:
             return first[:-1], first[-1:], False
         return first, np.concatenate([self.head[:0], *after]), True
 
+    def words_alone(self, template: Template) -> tuple[Ids, Ids]:
+        """The words that every question of a template has, with nothing that they ask about, and -1 for each."""
+        words = [self.words(name.rstrip()) for kind, name in template.pieces(template.required) if kind == "words"]
+        ids = np.concatenate([self.head, *words]).astype(np.int64)
+        return ids, np.full(len(ids), -1, dtype=np.int64)
+
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""
         if text not in self._words:
