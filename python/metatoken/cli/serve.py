@@ -146,9 +146,10 @@ def _check_extra() -> None:
     from importlib.util import find_spec
 
     from metatoken.errors import MetatokenError
+    from metatoken.extras import install_extra
 
     if absent := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
-        raise MetatokenError(f"serving needs {' and '.join(absent)}: pip install 'metatoken[serve]'")
+        raise MetatokenError(f"serving needs {' and '.join(absent)}: {install_extra('serve')}")
 
 
 def _address(listener: socket.socket, host: str) -> str:

@@ -20,6 +20,7 @@ import polars as pl
 from metatoken.data.columns import RawTable
 from metatoken.data.frames import EXACT, from_arrow, stacked
 from metatoken.errors import ArgumentError, DataError
+from metatoken.extras import install_extra
 
 SQLITE = b"SQLite format 3\0"  # the first bytes of each of its files
 BATCH = 50_000  # rows that are Python objects at once
@@ -81,7 +82,7 @@ def _told(uri: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ArgumentError("uri", "needs a driver; install it: pip install 'metatoken[sql]'") from error
+        raise ArgumentError("uri", f"needs a driver: {install_extra('sql')}") from error
     except pl.exceptions.PolarsError as error:
         said = f"a column is of a type that cannot be read ({str(error).splitlines()[0][:80]}); cast it in the query"
         raise DataError(said, uri) from error
