@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 field_option = panel("What the question may use")
 
@@ -27,19 +28,17 @@ def answer(
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
 ) -> None:
     """Rate, explain or summarize: answers of the rating and text tasks."""
-    from metatoken.cli.kinds import table
-    from metatoken.cli.output import check_output_file, say
-    from metatoken.errors import ArgumentError
-    from metatoken.recommend.answerer import Answerer, check_suffix, write_answers
+    with starting():
+        from metatoken.cli.output import say
+        from metatoken.errors import ArgumentError
+        from metatoken.recommend.answerer import Answerer, write_answers
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
     if out is not None:
-        if questions is None:
-            raise ArgumentError("--out", "is for --questions; a single answer is printed")
-        check_suffix(out)
-        check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
-    answerer = Answerer.load(run)
+        _check_out(out, questions)
+    with starting():
+        answerer = Answerer.load(run)
     if questions is not None:
         found = answerer.answer_table(task, questions, template=template)
         if out is not None:
@@ -52,6 +51,19 @@ def answer(
     given = {"review": review, "summary": summary, "rating": rating}
     fields = {name: [text] for name, text in given.items() if text is not None}
     say(_readable(answerer.answer(task, [str(user)], [str(item)], fields, template=template)[0]))
+
+
+def _check_out(out: Path, questions: Path | None) -> None:
+    """Refuses a file for a single answer, and to write onto what must stay."""
+    from metatoken.cli.kinds import table
+    from metatoken.cli.output import check_output_file
+    from metatoken.errors import ArgumentError
+    from metatoken.recommend.answerer import check_suffix
+
+    if questions is None:
+        raise ArgumentError("--out", "is for --questions; a single answer is printed")
+    check_suffix(out)
+    check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
 
 
 def _readable(value: float | str) -> str:

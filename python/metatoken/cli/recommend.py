@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,16 +71,18 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommend items that the user has not seen, with titles."""
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend import Recommender, Request
-    from metatoken.recommend.streaming import stream
-    from metatoken.tokens.files import read_ids
+    with starting():
+        from metatoken.cli.output import progress_bar
+        from metatoken.recommend import Recommender, Request
+        from metatoken.recommend.streaming import stream
+        from metatoken.tokens.files import read_ids
 
     _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     only = None if allow is None else tuple(read_ids(allow))
     never = () if deny is None else tuple(read_ids(deny))
     pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
-    source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+    with starting():
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     with _target(out, to_uri, table) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)
     source.report(counts)

@@ -24,10 +24,10 @@ from metatoken.evaluate.ratings import rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
+from metatoken.model.heads.top import TOLERANCE, top_k
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import ModelRater
-from metatoken.predict.top import TOLERANCE, top_k
 from metatoken.predict.transitions import Popularity
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.biases import RatingBias, rated, ratings_of

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metatoken.artifacts import read_json
 from metatoken.data.ragged import Ragged, offsets_of
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from metatoken.tasks.task import Template
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 ENDS = ("\n", ";", ".")  # what closes a title: the first that the tokenizer knows; a T5 has no line end
+PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # classes that read tokenizer.json and add nothing
 REPEATS = 4  # prompts are few beside the texts of a log, and every one of them is read
 
 
@@ -61,6 +64,21 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
     )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """A tokenizer that `save_pretrained` has written.
+
+    Most need no class of their own, so that they are read without `AutoTokenizer`, which imports the configuration of
+    every architecture: almost a second of processor time.
+    """
+    if read_json(folder / "tokenizer_config.json").get("tokenizer_class") in PLAIN:
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
 
 
 class PromptEncoder:

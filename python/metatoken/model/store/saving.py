@@ -34,6 +34,7 @@ from metatoken.model.model import MetaTokenModel
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
 from metatoken.tasks.biases import RatingBase
+from metatoken.tasks.prompts import load_tokenizer
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.vectors.cold import FeatureMap
 
@@ -93,7 +94,6 @@ def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None
 
 def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTokenModel:
     from safetensors.torch import load_file
-    from transformers import AutoTokenizer
 
     features = load_features(folder)
     settings = _as_saved(ModelSettings.of(None, read_json(folder / "settings.json")))
@@ -105,7 +105,7 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
-    tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
+    tokenizer = load_tokenizer(saved) if saved.is_dir() else None
     module = MetaTokenModel(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
     module.newcomers = load_newcomers(folder)
     weights, own = load_file(folder / WEIGHTS), _own_weights(module)
