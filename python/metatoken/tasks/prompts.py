@@ -48,7 +48,6 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
         A `transformers.PreTrainedTokenizerFast`; any text can be encoded, as bytes in the worst case.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -61,6 +60,19 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
     )
     prompts = [text for task in tasks for text in find_task(task).corpus()]
     tokenizer.train_from_iterator([*prompts * REPEATS, *texts], trainer)
+    return _of_preset(tokenizer)
+
+
+def preset_tokenizer(text: str) -> Any:
+    """The tokenizer of `train_tokenizer`, out of what `tokenizer.backend_tokenizer.to_str()` gave."""
+    from tokenizers import Tokenizer
+
+    return _of_preset(Tokenizer.from_str(text))
+
+
+def _of_preset(tokenizer: Any) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
     )
