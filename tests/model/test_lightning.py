@@ -220,12 +220,14 @@ def llama() -> tuple[Any, Any]:
     return LlamaForCausalLM(config), tokenizer
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # what transformers or PEFT are about to give up
 @pytest.mark.parametrize("tuning", ["full", "lora", "frozen"])
 def test_a_model_object_as_backbone(
     llama: tuple[Any, Any], tuning: Any, split: Any, vocabulary: Any, tmp_path: Path
 ) -> None:
     backbone, tokenizer = copy.deepcopy(llama[0]), llama[1]
     about: dict[str, Any] = {"tokenizer": tokenizer, "tuning": tuning, "tasks": ["sequential"], "max_history": 10}
+    about["gradient_checkpointing"] = tuning == "lora"
     model = mt.MetaTokenModule(vocabulary, backbone=backbone, **about)
     assert model.hparams["backbone"] == "object:LlamaForCausalLM"
     data = mt.TaskDataModule(split, vocabulary, tasks=model.tasks, batch_size=32, validation_users=20)

@@ -5,6 +5,7 @@ The OOV rows, their projection and the item vectors live outside the backbone an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,9 @@ def adapt(
     """
     if gradient_checkpointing:
         # Not re-entrant: a re-entrant one drops gradients where no input of a block needs one.
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers has called it activation checkpointing in its newer versions, and warns of the older name.
+        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        getattr(model, f"{name}_checkpointing_enable")(**{f"{name}_checkpointing_kwargs": {"use_reentrant": False}})
     if tuning == "lora":
         return _with_lora(model, {**LORA, **(lora or {})})
     trained: nn.Module = model.requires_grad_(tuning == "full")
@@ -58,7 +61,9 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     options.setdefault("fan_in_fan_out", any(isinstance(part, Conv1D) for part in model.modules()))
     _check_targets(model, options.get("target_modules"))
     try:
-        adapted = get_peft_model(model, LoraConfig(**options))
+        with warnings.catch_warnings():  # PEFT asks by a name that transformers has given up
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+            adapted = get_peft_model(model, LoraConfig(**options))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
     # PEFT's wrappers pass an embedding subclass by, so the OOV rows would not be seen.
