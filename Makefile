@@ -12,7 +12,11 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.tom
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
-.PHONY: help install demo test test-slow faults check bench wheel clean
+# Small environments, so that neither a wheel nor the site needs torch.
+PACKING := .venv-packing
+SITE := .venv-site
+
+.PHONY: help install demo test test-slow faults check bench docs notebooks wheel packaging clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +50,11 @@ check: $(BUILT)  ## formatting, lints and types of both languages
 	$(BIN)/python -m mypy.stubtest metatoken._core
 	cargo fmt --check
 	cargo clippy --all-targets --features python -- -D warnings
+	$(BIN)/python tools/licenses.py --check
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 # Two workers, each a file at a time, whose tests share fixtures.
 test: check  ## all checks, then the tests of both languages, without the slow ones
@@ -65,8 +74,28 @@ bench: $(BUILT)  ## us against named peers, in the same run
 	  item_softmax "item_softmax --sampled" training token_rows serving smollm2 reading; do set -- $$run; name=$$1; shift; echo "== $$run"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@"; done
 
-wheel: $(INSTALLED)  ## one wheel for every Python >= 3.11, in dist/
-	$(BIN)/maturin build --release --out dist
+$(SITE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet -c constraints.txt $$($(PYTHON) tools/extra.py docs)
+	@touch $@
+
+docs: $(SITE)/.installed  ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
+
+notebooks:  ## docs/tutorials/*.ipynb from the scripts beside them
+	$(PYTHON) tools/notebooks.py
+
+$(PACKING)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PACKING)
+	$(PACKING)/bin/python -m pip install --quiet -c constraints.txt $$($(PYTHON) tools/extra.py packaging)
+	@touch $@
+
+wheel: $(PACKING)/.installed  ## a source distribution, and from it one wheel for every Python >= 3.11, in dist/
+	rm -rf dist
+	$(PACKING)/bin/maturin build --sdist --release --locked --out dist
+
+packaging: $(PACKING)/.installed  ## checks what make wheel made, and installs it with each extra (EXTRAS="serve text")
+	BIN=$(PACKING)/bin sh tests/packaging.sh $(EXTRAS)
 
 clean:  ## removes what make made
-	rm -rf $(VENV) target dist python/metatoken/_core*.so
+	rm -rf $(VENV) $(PACKING) $(SITE) site target dist python/metatoken/_core*.so

@@ -8,8 +8,17 @@
 
 A variant is a name and overrides of keys of the configuration. What is held out for the tasks of any variant is held
 out for all of them, so a model of one task learns from the same rows as one of five. A seed changes the split's random
-rows, the tokens, the weights and the order; all variants of a seed share the first two. Every run is one line of the
-output, written when it is done. The table has mean and standard deviation (n - 1) over the seeds.
+rows, the tokens, the weights and the order; variants of a seed share the first, and the tokens where no key of `tokens`
+tells them apart. Every run keeps its best epoch and is one line of the output, written when it is done. The table has
+mean and standard deviation (n - 1) over the seeds.
+
+What the tokens are worth, one part taken away at a time (vectors that are never trained are random ones;
+N: as many as there are users or items):
+
+    python benchmarks/variants.py CONFIG --part test --variant all \
+        --variant "no walks" tokens.learning_rate=1e-9 tokens.min_learning_rate=0 \
+        --variant "no shared tokens" 'tokens.levels=[N]' \
+        --variant "no projection" model.alpha=0 --variant "users apart" tokens.kinds=apart
 """
 
 from __future__ import annotations
@@ -30,9 +39,11 @@ from metatoken.evaluate.runner import Runner
 from metatoken.predict.fusion import choose_fusion
 from metatoken.predict.rater import choose_shares
 from metatoken.run import RunFolder, read_log
+from metatoken.run.best import BestEpoch
 from metatoken.run.config import Config, load_config
 from metatoken.run.train import build
 from metatoken.run.trainer import fit, make_trainer
+from metatoken.run.validation import watched
 from metatoken.tokens.files import attribute_links
 
 LABELS = ("task", "template", "model")
@@ -42,17 +53,23 @@ SHOWN = ("hr@10", "ndcg@10", "rmse", "mae", "bleu4", "rouge1", "rouge2", "rougeL
 def run_one(config: Config, split: Split, vocabulary: mt.Vocabulary, part: Any) -> dict[str, Any]:
     """Trains and scores one variant."""
     began = time.perf_counter()
+    config = config.resolved(split.train.sequences().n_targets).reading(vocabulary.item_tokens)
     module, data = build(config, split, vocabulary)
     with tempfile.TemporaryDirectory() as folder:
-        fit(make_trainer(config.trainer, RunFolder(folder).checkpoint, lambda _: None), module, data, None)
+        place = RunFolder(folder)
+        monitor, also, measures = watched(config.model.tasks, split)
+        best = BestEpoch(monitor, place.best, also=also, patience=config.trainer.patience)
+        trainer = make_trainer(config.trainer, place, lambda _: None, [*measures, best])
+        fit(trainer, module, data, None)
     trained = time.perf_counter() - began
     module.to("cpu").eval()
     search = {"batch_size": config.evaluate.batch_size, "seed": config.seed}
-    fusion = choose_fusion(module, split, part, limit=config.evaluate.fusion_users, **search)
+    fusion = choose_fusion(module, split, limit=config.evaluate.fusion_users, **search)
     choose_shares(module, split)
     runner = Runner(module, split, part, config.evaluate, seed=config.seed)
     rows = runner.run(fusion, unseen=False).rows
-    return {"train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
+    kept = best.record(trainer).kept_epoch
+    return {"kept_epoch": kept, "train_seconds": trained, "seconds": time.perf_counter() - began, "rows": rows}
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -61,19 +78,22 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     for seed in args.seeds:
         common = [f"seed={seed}", f"threads={args.threads}", *args.set]
         configs = {name: load_config(args.config, common + overrides) for name, *overrides in args.variant}
-        first = next(iter(configs.values()))
-        log = read_log(first)
+        log = read_log(next(iter(configs.values())))
         needs = {name: columns for config in configs.values() for name, columns in config.needs.items()}
         split = hold_out(log, needs, seed)
-        about = first.data
-        links = attribute_links(first.tokens, log, about)
-        vocabulary = mt.Vocabulary.fit(split.train, first.tokens, attributes=links, seed=seed, threads=args.threads)
+        tokens: dict[str, mt.Vocabulary] = {}
         for name, config in configs.items():
             if args.only and name not in args.only:
                 continue
             torch.set_num_threads(args.threads)
+            key = repr(config.tokens)
+            if key not in tokens:
+                links = attribute_links(config.tokens, log, config.data)
+                tokens[key] = mt.Vocabulary.fit(
+                    split.train, config.tokens, attributes=links, seed=seed, threads=args.threads
+                )
             record = {"variant": name, "seed": seed, "part": args.part, "config": args.config.name}
-            record |= run_one(config, split, vocabulary, args.part)
+            record |= run_one(config, split, tokens[key], args.part)
             records.append(record)
             print(f"{name}, seed {seed}: {record['seconds']:.0f} s", flush=True)
             if args.output:

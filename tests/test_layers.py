@@ -19,6 +19,7 @@ PACKAGE = ROOT / "python" / "metatoken"
 LAYERS = (
     "_core",
     "errors",
+    "extras",
     "config",
     "artifacts",
     "data",
@@ -32,6 +33,7 @@ LAYERS = (
     "run",
     "recommend",
     "serve",
+    "report",
     "cli",
     "__main__",
 )
@@ -136,6 +138,7 @@ def test_the_command_line_imports_nothing_heavy_before_a_command_runs() -> None:
     light = (
         "metatoken.cli",
         "metatoken.errors",
+        "metatoken.extras",
         "metatoken.config",
         "metatoken.data.settings",
         "metatoken.tokens.settings",

@@ -49,6 +49,8 @@ def test_addresses_are_documents_not_registries() -> None:
         "www.apache.org",
         "doi.org",
         "github.com",
+        "www.w3.org",  # the name of SVG
+        "metatoken.example",  # stands for the address of the project, in pyproject.toml alone
         "127.0.0.1",  # the reader's own machine
     )
     hosts = "|".join(re.escape(host) for host in documents)
@@ -136,3 +138,12 @@ def test_unsafe_code_stays_in_the_kernels() -> None:
         path for path in text_files() if path.suffix == ".rs" and re.search(r"\bunsafe\b", path.read_text("utf-8"))
     ]
     assert {path.relative_to(ROOT).as_posix() for path in files} <= kernels
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == version
+    assert (
+        cited["license"] == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    )

@@ -192,10 +192,8 @@ def check_memory(argument: str, size: int) -> None:
 
 def beyond_memory(size: int) -> str | None:
     """What to say of so many bytes where the machine has fewer, or does not tell; None where it has them."""
-    whole = memory()
-    if 0 < whole < size:
-        return f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}"
-    return None
+    said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {memory() / 1e9:,.1f}"
+    return said if 0 < memory() < size else None
 
 
 def memory() -> int:
@@ -230,7 +228,9 @@ def _plain(value: Any) -> Any:
 def _converted(value: Any, kind: Any, spec: Spec, path: tuple[str, ...]) -> Any:
     """A value as the type that a field declares; `SettingError` if it is none, or out of bounds."""
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any or (value is None and NoneType in inner):
+    if kind is Any and isinstance(value, float):
+        kind = float  # which is finite
+    elif kind is Any or (value is None and NoneType in inner):
         return value
     if spec.parse is not None:
         try:

@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from metatoken.cli import doctor
+from metatoken.extras import Package, check_package
 from tests.cli.conftest import Refuse, Run, flip_byte
 
 
@@ -34,16 +35,16 @@ def test_json_holds_every_requirement(run: Run) -> None:
     [("numpy>=1", True), ("numpy<1", False), ("no-such-package-of-ours>=1", False)],
 )
 def test_a_requirement_is_met_or_not(requirement: str, ok: bool) -> None:
-    package = doctor.check_package(Requirement(requirement), None)
+    package = check_package(Requirement(requirement), None)
     assert package.ok is ok
     assert (package.installed is None) is requirement.startswith("no-such")
 
 
 def test_what_is_missing_comes_with_one_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = [
-        doctor.Package("peft", "peft<1,>=0.17", None, ok=False, extra=None),
-        doctor.Package("typer", "typer>=0.15", "0.1", ok=False, extra=None),
-        doctor.Package("gensim", "gensim>=4", None, ok=False, extra="bench"),
+        Package("peft", "peft<1,>=0.17", None, ok=False, extra=None),
+        Package("typer", "typer>=0.15", "0.1", ok=False, extra=None),
+        Package("gensim", "gensim>=4", None, ok=False, extra="bench"),
     ]
     monkeypatch.setattr(doctor, "check_packages", lambda: packages)
     monkeypatch.setattr(doctor, "check_core", lambda: (None, "no such library"))
@@ -57,7 +58,7 @@ def test_what_is_missing_comes_with_one_command(run: Run, monkeypatch: pytest.Mo
 
 
 def test_a_missing_optional_part_is_no_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = doctor.Package("gensim", "gensim>=4", None, ok=False, extra="bench")
+    missing = Package("gensim", "gensim>=4", None, ok=False, extra="bench")
     monkeypatch.setattr(doctor, "check_packages", lambda: [missing])
     assert run("doctor").code == 0
 

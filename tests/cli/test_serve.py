@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from metatoken.extras import install_extra
 from metatoken.run.folder import RunFolder
 from metatoken.run.manifest import version_of
 from tests.cli.conftest import Refuse
@@ -144,7 +145,7 @@ def test_without_the_extra(refuse: Refuse, folder: Path, monkeypatch: pytest.Mon
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else find(name))
-    assert refuse("serve", folder) == "serving needs fastapi: pip install 'metatoken[serve]'"
+    assert refuse("serve", folder) == f"serving needs fastapi: {install_extra('serve')}"
 
 
 def test_what_cannot_be_served(refuse: Refuse, tmp_path: Path, folder: Path) -> None:

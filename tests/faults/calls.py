@@ -103,6 +103,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
         "baseline": [run, "item_knn"],
         "evaluate": [run, "--no-unseen"],
         "compare": [run, base / "other", "--resamples", 10],
+        "report": [run, base / "other", "--resamples", 10, "-o", here / "c-report.html"],
         "recommend": [run, "--history", "", "-k", 3],
         "answer": [run, "rating", "--user", "u", "--item", "i"],
         "serve": [base / "none", "--port", 0],

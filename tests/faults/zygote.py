@@ -122,6 +122,7 @@ def _read(pipe: tuple[int, int]) -> str:
 
 def serve() -> None:
     """Imports what every command needs, before any of it has started a thread, and answers until there is no more."""
+    sys.dont_write_bytecode = True  # the first import of a module would be a change that no later run makes again
     import lightning  # noqa: F401
     import transformers  # noqa: F401
 

@@ -26,6 +26,7 @@ from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.evaluate.significance import paired_bootstrap
 from metatoken.run import RunFolder, compare_runs, evaluate_run, load_run
 from metatoken.run.config import Config, dump_config
+from metatoken.run.evaluation import sealed
 from tests.conftest import TrainedRun
 from tests.oracles import evaluate as oracle
 
@@ -342,6 +343,8 @@ def test_pairs_that_differ_between_seeds_are_averaged_but_not_tested(answering_r
     at.config.write_text(dump_config(replace(answering_run.run.config, seed=1)))
     answers = read_table(at.answers, ANSWERS).with_columns(user=pl.col("user") + "x")
     write_table(answers, at.answers)
+    document = {name: value for name, value in read_json(at.metrics).items() if name != "checksum"}
+    write_json(at.metrics, sealed(document, at, [at.predictions, at.answers]))
     document = compare_runs([answering_run.run.folder, at.path])
     assert len(document["groups"]) == 1
     rated = [row for row in document["rows"] if row["task"] == "rating"]

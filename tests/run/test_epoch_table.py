@@ -15,7 +15,7 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.record import TrainingRecord
 from tests.files import write_run_config
 
-MOVING = ("seconds",)
+MOVING = ("seconds", "processor_seconds", "peak_memory_mb")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,8 @@ def table(run: Path) -> pl.DataFrame:
 
 def test_it_has_what_the_lines_and_the_record_say(whole: Path) -> None:
     found, record = pl.read_csv(whole / "training.csv"), TrainingRecord.load(whole / "training.json")
-    assert found.columns[:5] == ["epoch", "step", "seconds", "learning_rate", "train/loss"]
+    assert found.columns[:7] == ["epoch", "step", *MOVING, "learning_rate", "train/loss"]
+    assert (found["peak_memory_mb"] > 50).all()
     assert {"train/item", "train/generation", "train/shared", "val/sequential/hr@10"} <= set(found.columns)
     assert found["epoch"].to_list() == [1, 2, 3]
     assert found["step"].to_list() == [one.step for one in record.values]

@@ -11,18 +11,21 @@ class Graph:
     """Typed nodes and edges; see `metatoken.tokens.graph.walks.Graph`. Immutable.
 
     Node ids count all nodes, type after type; rows count those of one type.
-
-    Args:
-        types: Name and number of nodes of each type.
-        edges: Two types, the rows of each edge in them int32 `[edges]`, and weights float64 `[edges]` above 0 or None.
-            From a type to itself: steps in time from the first row to the second.
     """
 
     def __new__(
         cls,
         types: Sequence[tuple[str, int]],
         edges: Sequence[tuple[str, str, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]],
-    ) -> Graph: ...
+    ) -> Graph:
+        """Takes the nodes and edges.
+
+        Args:
+            types: Name and number of nodes of each type.
+            edges: Two types, the rows of each edge in them int32 `[edges]`, and weights float64 `[edges]` above 0 or
+                None. From a type to itself: steps in time from the first row to the second.
+        """
+
     def n_edges(self, source: str, target: str) -> int:
         """Edges from one type to another (from a type to itself: steps in time), 0 where they are not linked."""
 

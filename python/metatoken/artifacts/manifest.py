@@ -38,7 +38,7 @@ def write_manifest(
         names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     sums = {name: sha256(folder / name) for name in sorted(names) if name != MANIFEST}
     manifest = {"format": FORMAT, "kind": kind, "schema": schema, **fields, "files": sums}
-    write_json(place or folder / MANIFEST, {**manifest, OWN_SUM: _own_sum(manifest)})
+    write_json(place or folder / MANIFEST, {**manifest, OWN_SUM: own_sum(manifest)})
 
 
 def read_manifest(folder: str | Path, kind: str, schema: int, needed: Iterable[str] = ()) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def read_manifest(folder: str | Path, kind: str, schema: int, needed: Iterable[s
             f"{folder}: schema {found} was written by a newer metatoken (this one reads up to {schema}); "
             "upgrade metatoken or save the artifact again"
         )
-    if manifest.pop(OWN_SUM, None) != _own_sum(manifest):
+    if manifest.pop(OWN_SUM, None) != own_sum(manifest):
         raise _altered(folder / MANIFEST)
     if unlisted := sorted(set(needed) - set(manifest["files"])):
         raise ArtifactError(f"{folder / MANIFEST}: does not list {unlisted[0]}, without which this is no {kind}")
@@ -113,7 +113,7 @@ def _altered(file: Path) -> ArtifactError:
     return ArtifactError(f"{file}: altered or damaged since it was saved (checksum differs)")
 
 
-def _own_sum(manifest: Mapping[str, Any]) -> str:
+def own_sum(manifest: Mapping[str, Any]) -> str:
     """Checksum of a manifest without its own checksum, whatever the layout of the JSON."""
     return hashlib.sha256(json.dumps(dict(manifest), sort_keys=True).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from metatoken.cli.answer import answer
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
 from metatoken.cli.config import config
+from metatoken.cli.docs import docs
 from metatoken.cli.doctor import doctor
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
@@ -23,6 +24,7 @@ from metatoken.cli.interrupts import interruptible
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.rebuild import rebuild
 from metatoken.cli.recommend import recommend
+from metatoken.cli.report import report
 from metatoken.cli.serve import serve
 from metatoken.cli.split import split
 from metatoken.cli.starting import leave
@@ -33,7 +35,7 @@ from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
     quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate, compare,
-    recommend, answer, serve, export, doctor,
+    report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

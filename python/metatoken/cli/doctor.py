@@ -5,66 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from metatoken.cli.output import print_facts
 from metatoken.cli.waiting import wait_policy
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
+from metatoken.extras import check_packages, install_command
 
 # Instruction sets that a kernel of ours or of torch dispatches on.
 CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
-
-
-@dataclass(frozen=True)
-class Package:
-    """One requirement of metatoken, met or not.
-
-    Attributes:
-        name: Name of the distribution.
-        required: The requirement as pip reads it, e.g. `numpy<3,>=2`.
-        installed: Version found, `None` if there is none.
-        ok: Whether the version found satisfies the requirement.
-        extra: Name of the optional part that asks for it, `None` if metatoken always needs it.
-    """
-
-    name: str
-    required: str
-    installed: str | None
-    ok: bool
-    extra: str | None
-
-
-def check_package(requirement: Requirement, extra: str | None) -> Package:
-    """Compares one requirement with what is installed."""
-    try:
-        found = metadata.version(requirement.name)
-    except metadata.PackageNotFoundError:
-        found = None
-    ok = found is not None and requirement.specifier.contains(found, prereleases=True)
-    return Package(requirement.name, f"{requirement.name}{requirement.specifier}", found, ok, extra)
-
-
-def check_packages() -> list[Package]:
-    """Every requirement that metatoken declares, extras included, in the order of its metadata."""
-    from packaging.requirements import Requirement
-
-    extras = metadata.metadata("metatoken").get_all("Provides-Extra") or []
-    packages = []
-    for text in metadata.requires("metatoken") or []:
-        requirement = Requirement(text)
-        marker = requirement.marker
-        if marker is None or marker.evaluate({"extra": ""}):
-            packages.append(check_package(requirement, None))
-        else:
-            packages += [check_package(requirement, extra) for extra in extras if marker.evaluate({"extra": extra})]
-    return packages
 
 
 def cpu_features() -> list[str]:
@@ -100,11 +53,6 @@ def check_torch() -> dict[str, Any] | None:
     if torch.backends.mps.is_available():
         names.append("Apple GPU")
     return {"threads": torch.get_num_threads(), "accelerator": ", ".join(names) or "no accelerator"}
-
-
-def install_command(packages: list[Package]) -> str:
-    """The one command that brings these packages to versions that fit."""
-    return " ".join(["python -m pip install", *(f'"{p.required}"' for p in packages)])
 
 
 def examine() -> dict[str, Any]:

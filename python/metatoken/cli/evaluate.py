@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from metatoken.cli.csv_files import check_csv, csv_option, write_csv
 from metatoken.errors import ArgumentError
 
 
@@ -28,6 +30,7 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print metrics.json instead of a table; of several runs, by folder.")
     ] = False,
+    csv: Annotated[Path | None, csv_option("the rows, of several runs with their folder,")] = None,
 ) -> None:
     """Score runs against baselines: every held-out user, the full catalogue, seen items removed."""
     import json
@@ -37,6 +40,7 @@ def evaluate(
 
     if export is not None and len(runs) > 1:
         raise ArgumentError("--export", f"expected one run, got {len(runs)}; give each a folder of its own")
+    check_csv(csv, {}, ("task", "template", "model", "users"))
     for run in runs:
         RunFolder(run).check_finished()
     documents = {}
@@ -46,12 +50,23 @@ def evaluate(
             if len(runs) > 1:
                 print(f"{run}:")
             print_metrics(document["rows"])
+    if csv is not None:
+        write_csv(csv, [row for run, one in documents.items() for row in _rows(one, run if len(runs) > 1 else None)])
     if as_json:
         print(json.dumps(documents if len(runs) > 1 else document, indent=2))
     elif export is not None:
         print(f"plain files written to {export}")
     elif len(runs) > 1:
         print(f"next: metatoken compare {' '.join(documents)}")
+
+
+def _rows(document: dict[str, Any], run: str | None) -> Iterator[dict[str, Any]]:
+    """The rows of a document for a table, with what they are set against in columns of their own."""
+    for row in document["rows"]:
+        versus = {f"vs_best_baseline.{name}": value for name, value in row.get("vs_best_baseline", {}).items()}
+        labels = {name: row[name] for name in ("task", "template", "model", "users")}
+        metrics = {name: value for name, value in row.items() if name not in labels and name != "vs_best_baseline"}
+        yield ({} if run is None else {"run": run}) | labels | metrics | versus
 
 
 def _evaluate(run: Path, part: Literal["validation", "test"], unseen: bool, export: Path | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from metatoken.cli import options
+from metatoken.cli.csv_files import check_csv, csv_option, flat, write_csv
 from metatoken.cli.health import healths, print_health
 from metatoken.cli.look import look
 from metatoken.cli.output import print_facts, say, warn
@@ -59,6 +60,7 @@ def inspect(
     groups: Groups = None,
     seed: options.Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    csv: Annotated[Path | None, csv_option("facts, scores or neighbors")] = None,
     **fields: Any,
 ) -> None:
     """Look at a log before anything is built, score a vocabulary or that of a run, or list the neighbours of an id.
@@ -71,6 +73,7 @@ def inspect(
     from metatoken.tokens.vocabulary import Vocabulary
 
     given = options.log_fields(fields)
+    check_csv(csv, {"WHAT": what, "--log": log}, ("name", "value") if near is None else NEIGHBOURS)
     vocabulary = None if what is None else vocabulary_in(what)
     if vocabulary is None:
         about = {"--id": near, "--log": log, "--heldout": heldout, "--negatives": negatives, "--groups": groups}
@@ -83,13 +86,14 @@ def inspect(
             write,
             overwrite,
             as_json,
+            csv,
         )
         return
     if write is not None:
         raise ArgumentError("--write", f"is about a log, and {what} is a vocabulary or a run")
     loaded = Vocabulary.load(vocabulary)
     if near is not None:
-        print_neighbours(loaded, kind, near, k, as_json)
+        print_neighbours(loaded, kind, near, k, as_json, csv)
         return
     part = options.read_split(log, given)[0] if log is not None else None
     facts = size(loaded)
@@ -100,9 +104,12 @@ def inspect(
     found = saved.get("representation") == representation
     scores = saved if found else compute_scores(loaded, None if part is None else part.train, representation)
     grown = healths(loaded)
+    document = facts | scores
+    document |= {"health": {kind: rounded(one.to_dict()) for kind, one in grown.items()}} if grown else {}
+    if csv is not None:
+        write_csv(csv, list(flat(document)))
     if as_json:
-        health = {"health": {kind: rounded(one.to_dict()) for kind, one in grown.items()}} if grown else {}
-        print(json.dumps(facts | scores | health, indent=2))
+        print(json.dumps(document, indent=2))
     else:
         print_scores(facts, scores)
         print_health(grown)
@@ -216,8 +223,13 @@ def held_out_rows(
     return users[known].astype(np.int64), items[known].astype(np.int64)
 
 
-def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool) -> None:
-    """Prints an id with its tokens, then one neighbor per line."""
+NEIGHBOURS = ("id", "title", "tokens", "similarity", "origin")
+
+
+def print_neighbours(
+    vocabulary: Vocabulary, kind: str, raw: str, k: int, as_json: bool, csv: Path | None = None
+) -> None:
+    """Prints an id with its tokens, then one neighbor per line, and writes them as CSV where a file is named."""
     from metatoken.tokens.neighbours import nearest
     from metatoken.tokens.vectors.cold import ORIGINS
 
@@ -228,6 +240,8 @@ def print_neighbours(vocabulary: Vocabulary, kind: str, raw: str, k: int, as_jso
     origin = ORIGINS[vocabulary.origins[first + ids.row(raw)]]
     if origin == "none":
         warn(f"{kind} {raw} has no interaction in train; its vector is the mean of all")
+    if csv is not None:
+        write_csv(csv, [asdict(n) for n in found], NEIGHBOURS)
     if as_json:
         report = {"id": raw, "kind": kind, "tokens": tokens, "origin": origin}
         print(json.dumps(report | {"neighbours": [asdict(n) for n in found]}, indent=2))

@@ -139,7 +139,8 @@ def make_console() -> Console:
 
 
 def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the table of metrics; in a terminal that is too narrow for all columns, the main ones."""
+    """Prints the table of metrics and what its rows are; in a terminal too narrow for all columns, the main ones."""
+    from metatoken.evaluate.legend import legend
     from metatoken.evaluate.metrics import LABELS, VERSUS, metrics_table
 
     console = make_console()
@@ -154,6 +155,7 @@ def print_metrics(rows: Sequence[Mapping[str, Any]]) -> None:
         kinds.setdefault(next(name for name in row if name not in LABELS), []).append(row)
     for part in kinds.values():
         console.print(metrics_table(part))
+        print_facts(legend(part))
 
 
 def readable(value: object) -> str:

@@ -46,4 +46,5 @@ def quickstart(
         print(f"\n{user} took, last: {', '.join(titles[item] for item in seen[-3:])}")
         for one in recommender.recommend(user, k=5):
             print(f"  {one.rank}. {one.title} ({one.item}, {one.score:.3f})")
-    print(f"\nthe same by hand:\n  metatoken evaluate {run}\n  metatoken recommend {run} --user {user} -k 10")
+    print(f"\na page about it:\n  metatoken report {run} -o report.html")
+    print(f"the same by hand:\n  metatoken evaluate {run}\n  metatoken recommend {run} --user {user} -k 10")

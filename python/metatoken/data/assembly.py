@@ -86,6 +86,8 @@ def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
     """All columns but that of times, with raw ids."""
     user, item = (settings.user, settings.item) if settings.format == "table" else ("user", "item")
     data = {"user": columns.plain_ids(raw, user, "user"), "item": columns.plain_ids(raw, item, "item")}
+    if settings.format == "table":
+        columns.refuse_headers(raw, data["user"], data["item"], names=(user, item))
     if settings.rating is not None:
         data["rating"] = columns.ratings(raw, settings.rating)
     for name in TEXTS:

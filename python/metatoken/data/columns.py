@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from metatoken.data.conditions import quoted
 from metatoken.errors import DataError
 
 IN_64_BITS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
-SUFFIX = r"^-?\d+\.0$"  # of whole numbers that were saved as floats
+WHOLE = r"^-?(0|[1-9]\d*)(\.0)?$"  # of which some were saved as floats
+RULE = r"^:?[-=+]{2,}:?$"
+YEARS = (-62_135_596_800, 253_402_300_799)  # 1 to 9999, in seconds since 1970
+A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class RawTable:
         names: Columns that the source has, doubles included; the frame may hold fewer.
         value_of: Of JSON lines, the value of a row and column before it became text.
         decimal: Mark of fractions in text.
+        parts: The tables of several files, where it is made of such: each has every column that is asked for. Objects
+            of JSON lines leave out what is empty, so that those may lack it.
     """
 
     frame: pl.DataFrame
@@ -41,6 +46,7 @@ class RawTable:
     names: list[str] = field(default_factory=list)
     value_of: Callable[[int, str], Any] | None = None
     decimal: str = "."
+    parts: Sequence[RawTable] = ()
 
     def error(self, message: str, row: int | None = None) -> DataError:
         """The error of this table, at a row where one is given."""
@@ -61,10 +67,13 @@ class RawTable:
                 f"column {name!r} for {argument} stands in the header {names.count(name)} times; rename one"
             )
         if name in self.frame.columns:
+            for part in self.parts:
+                if part.value_of is None:
+                    part.column(name, argument)
             found = self.frame[name]
             if found.dtype == pl.Object:
                 raise self.error(f"column {name!r} for {argument} holds Python objects, expected text or numbers")
-            return found
+            return self.dated(found, argument)
         guess = closest(name, names)
         hint = f"; did you mean {guess!r}?" if guess else ""
         if other := other_separator(names):
@@ -74,6 +83,13 @@ class RawTable:
         if names and (told := re.fullmatch(r"sep=(.?)", names[0])):
             hint = f"; the first line is Excel's: remove it, and say separator: {told[1] or ','!r}"
         raise self.error(f"no column {name!r} for {argument}; the columns are {', '.join(map(repr, names))}{hint}")
+
+    def dated(self, column: pl.Series, argument: str) -> pl.Series:
+        """A column whose dates, where it has some, are of a calendar; `DataError` for the infinity of databases."""
+        if (beyond := beyond_years(column)).any():
+            said = f"{argument} in column {column.name!r} is beyond the years 1 to 9999"
+            raise self.error(f"{said}; leave it empty where there is none", int(beyond.arg_max() or 0))
+        return column
 
     def filter(self, mask: pl.Series) -> RawTable:
         """The rows where a mask is true."""
@@ -122,9 +138,32 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
                 kind = "a list" if isinstance(value, list) else "an object"
                 raise table.error(f"{argument} {text[row][:60]} in column {name!r} is {kind}; write one id a row", row)
     # A column of whole numbers that once held a gap is written as 12.0 by other tools; the catalogue says 12.
-    if len(text) and text[0].endswith(".0") and text.str.contains(SUFFIX).all():
+    if len(text) and re.match(WHOLE, text[0]) and text.str.ends_with(".0").any() and text.str.contains(WHOLE).all():
         text = text.str.strip_suffix(".0")
     return text
+
+
+def refuse_headers(table: RawTable, user: pl.Series, item: pl.Series, names: tuple[str, str]) -> None:
+    """Refuses rows that are no data: the header again, where files were put together, or the rule of a drawn table."""
+    if user.dtype != pl.String or item.dtype != pl.String:
+        return
+    again = (user == names[0]) & (item == names[1])
+    rule = user.str.contains(RULE) & item.str.contains(RULE)
+    if (bad := again | rule).any():
+        row = int(bad.arg_max() or 0)
+        said = "the header again" if again[row] else "a line of a drawn table"
+        raise table.error(f"is {said}; remove it, or say where: {quoted(names[0])} != {user[row]!r}", row)
+
+
+def beyond_years(dates: pl.Series) -> pl.Series:
+    """Which dates no calendar has, such as the infinity of databases; polars panics where it is to show one."""
+    if isinstance(dates.dtype, pl.Date):
+        low, high = (one // 86_400 for one in YEARS)
+    elif isinstance(dates.dtype, pl.Datetime):
+        low, high = (one * A_SECOND[dates.dtype.time_unit] for one in YEARS)
+    else:
+        return pl.Series([False])
+    return ~dates.to_physical().is_between(max(low, -(2**63)), min(high, 2**63 - 1)).fill_null(value=True)
 
 
 def has_text(dtype: Any) -> bool:

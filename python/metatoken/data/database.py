@@ -18,8 +18,9 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from metatoken.data.columns import RawTable
-from metatoken.data.frames import from_arrow
+from metatoken.data.frames import EXACT, from_arrow, stacked
 from metatoken.errors import ArgumentError, DataError
+from metatoken.extras import install_extra
 
 SQLITE = b"SQLite format 3\0"  # the first bytes of each of its files
 BATCH = 50_000  # rows that are Python objects at once
@@ -27,6 +28,7 @@ KINDS = {"sqlite": "sqlite", "duckdb": "duckdb", "postgresql": "postgresql", "po
 # Passwords stand between a user and a host, or are a parameter of a connection, which a query may open, too.
 SECRET = re.compile(r"://[^@]*:[^@]*@|password=", flags=re.IGNORECASE)
 SECRET_IN_QUERY = re.compile(r"://[^@\s'\"]*:[^@\s'\"]*@|\b(?:ssl)?password\s*=", flags=re.IGNORECASE)
+AS_TEXT = {"UHUGEINT", "BIGNUM", "VARINT", "BIT", "INTERVAL", "TIME WITH TIME ZONE"}  # of DuckDB
 DRIVERS = ("sqlite3", "duckdb", "_duckdb", "adbc_driver_manager", "pyarrow")
 TYPES: dict[Any, str] = {pl.String: "TEXT", pl.Int64: "BIGINT", pl.Float64: "DOUBLE PRECISION"}
 
@@ -80,7 +82,7 @@ def _told(uri: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ArgumentError("uri", "needs a driver; install it: pip install 'metatoken[sql]'") from error
+        raise ArgumentError("uri", f"needs a driver: {install_extra('sql')}") from error
     except pl.exceptions.PolarsError as error:
         said = f"a column is of a type that cannot be read ({str(error).splitlines()[0][:80]}); cast it in the query"
         raise DataError(said, uri) from error
@@ -106,7 +108,7 @@ def _sqlite(place: str, query: str) -> pl.DataFrame:
             parts.append(pl.DataFrame([_column(name, values) for name, values in zip(names, columns, strict=True)]))
     if not names:
         raise DataError("the query gives no table; expected SELECT ...", place)
-    return pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    return stacked(parts) if parts else pl.DataFrame(schema=dict.fromkeys(names, pl.String))
 
 
 def _no_other_file(action: int, *_: str | None) -> int:
@@ -119,7 +121,8 @@ def _no_other_file(action: int, *_: str | None) -> int:
 def _column(name: str, values: tuple[Any, ...]) -> pl.Series:
     """A column of SQLite, where each value has a type of its own; of several types it becomes text."""
     kinds = {type(value) for value in values} - {type(None)}
-    if len(kinds) > 1 and kinds != {int, float}:
+    large = kinds == {int, float} and any(isinstance(one, int) and abs(one) >= EXACT for one in values)
+    if large or (len(kinds) > 1 and kinds != {int, float}):
         return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
     return pl.Series(name, values, dtype=pl.Null if not kinds else None, strict=False)
 
@@ -135,7 +138,16 @@ def _duckdb(place: str, query: str) -> pl.DataFrame:
             raise DataError("the query gives no table; expected one SELECT ...", place)
         found = base.sql(query)
         _check_names(found.columns, place)
-        return from_arrow(found.to_arrow_table())
+        # Arrow has no such types: the driver gives other numbers or bytes, without a word.
+        columns = ", ".join(
+            f"{name}::VARCHAR AS {name}" if str(kind) in AS_TEXT else name
+            for name, kind in zip(map(_identifier, found.columns), found.types, strict=True)
+        )
+        return from_arrow(found.project(columns).to_arrow_table())
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _check_no_sqlite(place: str) -> None:

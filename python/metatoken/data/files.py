@@ -18,6 +18,7 @@ from metatoken.errors import DataError
 
 CHUNK = 1 << 24  # bytes that are decompressed at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # as Hive, Spark and Arrow name a folder of rows without a value
 MANY = 100_000  # files of a folder: so many are no log, but a disk
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 # First bytes of files that people rename by accident.
@@ -28,6 +29,8 @@ MAGIC = {
     b"PK\x03\x04": "a zip archive or spreadsheet",
     b"BZh": "bzip2",
     b"SQLite format 3": "a SQLite database, which is read with uri and query",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
 }
 
 
@@ -76,11 +79,11 @@ def _inside(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def partition_of(file: Path, path: str | Path) -> dict[str, str]:
-    """The columns that folders between a path and a file of it name, such as `day=2024-05-31`."""
+def partition_of(file: Path, path: str | Path) -> dict[str, str | None]:
+    """Columns and values that folders between a path and a file of it name, such as `day=2024-05-31`; None is none."""
     root = len(Path(path).parts) if Path(path).is_dir() else 0
     pairs = (part.split("=", 1) for part in file.parts[root:-1] if "=" in part)
-    return {name: unquote(value) for name, value in pairs if name and value != "__HIVE_DEFAULT_PARTITION__"}
+    return {name: None if value == NO_VALUE else unquote(value) for name, value in pairs if name and value}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -91,7 +94,8 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path) from error
     if kind is not None and data:
-        if not any(data.startswith(magic) for magic, name in MAGIC.items() if name.startswith(kind[:2])):
+        skipped = kind == "zstd" and data[1:4] == b"\x2a\x4d\x18"  # a frame that says something about the others
+        if not skipped and not any(data.startswith(one) for one, name in MAGIC.items() if name.startswith(kind[:2])):
             said = f"the name ends in {path.suffix}, but the content is not {kind}; rename or compress it"
             raise DataError(said, path)
         try:
@@ -128,10 +132,19 @@ def decode(path: Path, data: bytes, encoding: str = "utf-8") -> str:
     """Bytes as text without a byte order mark."""
     check_text(path, data, encoding)
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        return data.decode(encoding).lstrip("\ufeff").replace("\n\ufeff", "\n")
     except LookupError as error:
         raise DataError(f"unknown encoding {encoding[:40]!r}; say one such as utf-8 or latin-1", path) from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         said = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; save the file with UTF-8 encoding, or say "
         raise DataError(f"{said}encoding: with the name of its own, such as latin-1", path, line) from error
+    except UnicodeError as error:  # of codecs that are no encodings of files
+        raise DataError(f"is not {encoding.upper()}: {str(error)[:80]}; say the encoding of its own", path) from error
+
+
+def without_marks(data: bytes) -> bytes:
+    """Text in UTF-8 without byte order marks: one stands before each of several files that were put together, too."""
+    while data.startswith(BYTE_ORDER_MARK):
+        data = data.removeprefix(BYTE_ORDER_MARK)
+    return data.replace(b"\n" + BYTE_ORDER_MARK, b"\n") if BYTE_ORDER_MARK in data else data

@@ -12,6 +12,7 @@ from metatoken.errors import ArgumentError
 
 # What libraries raise for a table that they cannot give; a lazy one may read files.
 VALUES = (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError)
+EXACT = 2**53  # from here on a float does not tell whole numbers apart
 UNREADABLE = (*VALUES, pa.ArrowException, AttributeError, OSError)
 
 
@@ -80,8 +81,51 @@ def from_arrow(table: Any) -> pl.DataFrame:
                 uuids.append(field.name)
             chunks = [chunk.storage for chunk in table.column(place).chunks]
             table = table.set_column(place, field.name, pa.chunked_array(chunks, field.type.storage_type))
+        elif pa.types.is_timestamp(field.type) and str(field.type.tz or "").startswith(("+", "-")):
+            # An hour that clocks are shifted by is no zone to polars; the moments stay.
+            table = table.set_column(place, field.name, table[place].cast(pa.timestamp(field.type.unit, "UTC")))
     frame: pl.DataFrame = pl.DataFrame(table)
     return frame.with_columns(_uuid(frame[name]) for name in uuids)
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames of several sources as one, the columns that one lacks empty, each value as it was.
+
+    Raises:
+        ValueError: A column holds numbers in one frame and dates or truth values in another, or whole numbers beyond
+            those of a float beside floats.
+        PolarsError: Its types have nothing in common.
+    """
+    columns: dict[str, list[pl.Series]] = {}
+    for frame in frames:
+        for column in frame:
+            columns.setdefault(column.name, []).append(column)
+    kinds = {name: kind for name, parts in columns.items() if (kind := _common(name, parts)) is not None}
+    return pl.concat(
+        [frame.cast({name: kinds[name] for name in frame.columns if name in kinds}) for frame in frames],
+        how="diagonal_relaxed",
+    )
+
+
+def _common(name: str, parts: Sequence[pl.Series]) -> Any:
+    """The type that columns of several have to become; None where the one that polars chooses loses nothing."""
+    types = list(dict.fromkeys(part.dtype for part in parts if part.dtype != pl.Null))
+    if len(types) < 2 or pl.String in types:
+        return None
+    if all(isinstance(one, pl.Date | pl.Datetime) for one in types):
+        moments = [one for one in types if isinstance(one, pl.Datetime)]
+        unit: Any = "ns" if any(one.time_unit == "ns" for one in moments) else "us"
+        zones = {one.time_zone for one in moments}
+        return pl.Datetime(unit, zones.pop()) if len(zones) == 1 and len(moments) == len(types) else None
+    if all(one.is_integer() for one in types):
+        return pl.String if any(one in (pl.UInt64, pl.Int128) for one in types) else None
+    numbers = [one.is_numeric() for one in types]
+    if any(numbers) and not all(numbers):
+        raise ValueError(f"column {name!r} holds {' and '.join(map(str, types))}")
+    whole = [part for part in parts if part.dtype.is_integer()]
+    if any(one.is_float() for one in types) and any((part.abs() >= EXACT).any() for part in whole if len(part)):
+        raise ValueError(f"column {name!r} holds floats and whole numbers beyond those that a float tells apart")
+    return None
 
 
 def _uuid(values: pl.Series) -> pl.Series:

@@ -75,7 +75,9 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             "name one of them with title= or categories="
         )
     used = {key, names.title, names.categories, *table.columns}
-    others = [attribute(raw.frame[name], raw.decimal) for name in raw.frame.columns if name not in used]
+    others = [
+        attribute(raw.dated(raw.frame[name], "value"), raw.decimal) for name in raw.frame.columns if name not in used
+    ]
     table = table.with_columns(column for column in others if column is not None)
     table = table.filter(pl.col("item") >= 0).sort("item")
     if table.height == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,5 @@ def _json_text(value: Any) -> str | None:
     """A value as polars makes it text."""
     if value is None or isinstance(value, str) or value != value:  # noqa: PLR0124 (NaN is no value)
         return value if isinstance(value, str) else None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value, ensure_ascii=False)
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{Decimal(repr(value)):f}".removesuffix(".0") if whole else json.dumps(value, ensure_ascii=False)

@@ -25,15 +25,15 @@ from metatoken.artifacts.formats import table_size
 from metatoken.config import beyond_memory
 from metatoken.data.columns import RawTable, other_separator
 from metatoken.data.files import (
-    BYTE_ORDER_MARK,
     check_text,
     decode,
     find_files,
     partition_of,
     read_bytes,
     suffix_of,
+    without_marks,
 )  # fmt: skip
-from metatoken.data.frames import from_arrow
+from metatoken.data.frames import from_arrow, stacked
 from metatoken.data.json_lines import read_json_lines
 from metatoken.data.quick_csv import Wanted, quick_csv
 from metatoken.data.settings import Dialect
@@ -79,7 +79,7 @@ def _read_one(path: Path, wanted: Wanted | None, how: Dialect) -> RawTable:
     check_text(path, data, how.encoding)
     if how.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
         data = decode(path, data, how.encoding).encode()
-    data, mark = data.removeprefix(BYTE_ORDER_MARK), separator
+    data, mark = without_marks(data), separator
     if len(separator.encode()) > 1:
         mark = next((one for one in UNITS if one.encode() not in data), UNITS[0])
         data = data.replace(separator.encode(), mark.encode())
@@ -91,8 +91,8 @@ def _read_one(path: Path, wanted: Wanted | None, how: Dialect) -> RawTable:
     return table
 
 
-def _with_partition(table: RawTable, values: dict[str, str]) -> RawTable:
-    added = {name: pl.lit(value) for name, value in values.items() if name not in table.frame.columns}
+def _with_partition(table: RawTable, values: dict[str, str | None]) -> RawTable:
+    added = {name: pl.lit(value, pl.String) for name, value in values.items() if name not in table.frame.columns}
     return replace(table, frame=table.frame.with_columns(**added), names=[*table.names, *added]) if added else table
 
 
@@ -115,14 +115,14 @@ def joined(path: Path, parts: list[RawTable]) -> RawTable:
         return part.frame[name][inside] if part.value_of is None else part.value_of(inside, name)
 
     try:
-        frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
-    except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"its files have columns of types that do not fit: {str(error).splitlines()[0]}", path
-        ) from error
+        frame = stacked([part.frame for part in parts])
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        said = f"its files have columns of types that do not fit: {str(error).splitlines()[0]}"
+        raise DataError(said, path) from error
     names = max((part.names for part in parts), key=len)
     names = [*names, *dict.fromkeys(name for part in parts for name in part.names if name not in names)]
-    return RawTable(frame, path, place, names, value_of if any(part.value_of for part in parts) else None)
+    value_of_any = value_of if any(part.value_of for part in parts) else None
+    return RawTable(frame, path, place, names, value_of_any, parts=parts)
 
 
 def _read_csv(

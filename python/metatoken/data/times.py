@@ -16,7 +16,8 @@ from metatoken.errors import ArgumentError
 EXACT = 2.0**53
 EXPECTED = "a number (unix time) or an ISO 8601 date such as 2024-05-31T12:00:00Z; say time_format for another date"
 # Date, hours and minutes, seconds, fraction, zone; each with all of its digits, so that 31-01-24 is no year 31.
-ISO = r"^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([zZ]|UTC|[+-]\d\d(?::?\d\d)?)?)?$"
+OFFSET = r"[zZ]|UTC|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?"
+ISO = rf"^(\d{{4}}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{{1,9}}))?)?\s?({OFFSET})?)?$"
 YEAR = "a year of four digits; say %y in time_format for two"
 FIRST_YEAR = 1000  # below it, a year of four digits was two digits
 # Seconds since 1970 have ten digits, finer units three more each.
@@ -222,7 +223,13 @@ def _iso(table: RawTable, raw: pl.Series, zone: str | None) -> pl.Series:
 
 
 def _formatted(table: RawTable, raw: pl.Series, form: str, zone: str | None) -> pl.Series:
+    form = form.replace(".%f", "%.f")
+    if "%f" in form or "%Z" in form:
+        said = "fractions stand behind a point, .%f" if "%f" in form else "names of zones are not read; say time_zone"
+        raise ArgumentError("time_format", f"{said}; got {form!r}")
     offset = "%z" in form or "%:z" in form
+    if offset:
+        raw = raw.str.strip_chars().str.replace(r"[zZ]$", "+00:00")
     try:
         when = raw.str.strip_chars().str.to_datetime(
             form, strict=False, time_unit="ns" if "f" in form else "us", time_zone="UTC" if offset else None
@@ -233,6 +240,6 @@ def _formatted(table: RawTable, raw: pl.Series, form: str, zone: str | None) -> 
             when = raw.str.strip_chars().str.to_date(form, strict=False).cast(pl.Datetime("us"))
         except pl.exceptions.PolarsError:
             raise ArgumentError("time_format", f"expected a form such as %d.%m.%Y %H:%M, got {form!r}") from error
-    if "%Y" in form:
-        refuse(table, raw, (when.dt.year() < FIRST_YEAR).fill_null(False), "time", YEAR)
+    early = (when.dt.year() < FIRST_YEAR).fill_null(False)
+    refuse(table, raw, early, "time", YEAR if "%Y" in form else "a date: time_format has no year")
     return when if offset else _zoned(table, raw, when, zone)

@@ -10,6 +10,7 @@ import polars as pl
 
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.ratings import rating_metrics
+from metatoken.extras import install_extra
 from metatoken.tasks.biases import rated
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Factorization:
             from lenskit.data import from_interactions_df
             from lenskit.training import TrainingOptions
         except ImportError as error:
-            said = "matrix factorisation needs lenskit and pandas; install them: pip install 'metatoken[rating]'"
+            said = f"matrix factorisation needs lenskit and pandas: {install_extra('rating')}"
             raise ArgumentError("train", said) from error
         if "rating" not in train.frame.columns:
             raise ArgumentError("train", "expected interactions with ratings; read the log with rating=<its column>")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metatoken.errors import ArgumentError
+from metatoken.extras import install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +49,8 @@ def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str,
         from rouge_score.rouge_scorer import RougeScorer
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
-        raise ArgumentError(
-            "written", "text metrics need sacrebleu and rouge-score; install them with pip install 'metatoken[text]'"
-        ) from error
+        said = f"text metrics need sacrebleu and rouge-score: {install_extra('text')}"
+        raise ArgumentError("written", said) from error
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     scores = [scorer.score(reference, text) for text, reference in zip(written, references, strict=True)]
     split = [words(text) for text in written]

@@ -68,7 +68,7 @@ class MetaTokenModel(nn.Module):
         given = fields.pop("backbone") if isinstance(fields.get("backbone"), nn.Module) else None
         if settings is not None and fields:
             raise ArgumentError("settings", "give either ready settings or single fields, not both")
-        named = {} if given is None else {"backbone": name_of(given)}
+        named: dict[str, Any] = {} if given is None else {"backbone": name_of(given)}
         self.vocabulary, self.ratings = vocabulary, ratings
         self.newcomers: FeatureMap | None = None  # of an extension, see metatoken.model.growth
         asked = ModelSettings.of(None, fields | named) if settings is None else replace(settings, **named)

@@ -163,7 +163,8 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         seen, k = Sequences.of(batch.seen), self.list_length
         items, logs = top_k(item_scores(self.network, batch.batch), seen, k, tolerance=TOLERANCE, log=True)
         kept = items != NOTHING
-        users = self.vocabulary.users if self.vocabulary.n_users else self.trainer.datamodule.split.log.users
+        trainer: Any = self.trainer
+        users = self.vocabulary.users if self.vocabulary.n_users else trainer.datamodule.split.log.users
         columns = {
             "user": users.column(np.repeat(batch.users, kept.sum(axis=1))),
             "rank": np.broadcast_to(np.arange(1, k + 1), items.shape)[kept],

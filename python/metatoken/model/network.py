@@ -69,8 +69,9 @@ class Network(nn.Module):
         install(backbone.bare(), self.table, base)
         tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
         further = None if features is None else torch.from_numpy(features)
-        beta = 1.0 if settings.beta is None else settings.beta
-        self.items = ItemVectors(self.table, tokens, entities, further, beta=beta)
+        if settings.beta is None:
+            raise AssertionError("a model's own settings leave nothing open")
+        self.items = ItemVectors(self.table, tokens, entities, further, beta=settings.beta)
         self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
         self.item_head = ItemHead(settings.temperature)
         self.samples = settings.samples_of(self.index.n_items)

@@ -34,7 +34,7 @@ from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
-    from metatoken.data.split import Part, Split
+    from metatoken.data.split import Split
     from metatoken.model.model import MetaTokenModel
 
 LEAST = 0.1  # weight below which the model as good as does not count
@@ -140,19 +140,17 @@ def opinion(prior: Tensor) -> Tensor:
 def choose_fusion(
     module: MetaTokenModel,
     split: Split,
-    part: Part = "validation",
     *,
     limit: int = 5000,
     batch_size: int = 256,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fusion:
-    """Weights for a model from held-out items; needs the task sequential, without which the item head is alone.
+    """Weights for a model from validation items; needs the task sequential, without which the item head is alone.
 
     Args:
         module: The model; it is put into evaluation mode.
         split: The log, split.
-        part: Which held-out items.
         limit: Users at most, drawn once.
         batch_size: Prompts in a batch.
         seed: Seed of the draw.
@@ -160,13 +158,13 @@ def choose_fusion(
     """
     if "sequential" not in module.tasks:
         return Fusion(1.0, 0.0, 0.0)
-    targets, _ = split.by_length(part)
+    targets, _ = split.by_length("validation")
     if len(targets) == 0:
         return Fusion()
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    history, prior = split.history(part), Prior.chosen(split, part)
+    history, prior = split.history("validation"), Prior.chosen(split)
     template = find_task("sequential").templates[0]
     users, items = targets.users[chosen], targets.items[chosen]
     data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from metatoken.data.interactions import Interactions
     from metatoken.data.ragged import Sequences
-    from metatoken.data.split import Part, Split
+    from metatoken.data.split import Split
 
     Float32 = NDArray[np.float32]
 
@@ -44,17 +44,16 @@ class Prior:
         return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share)
 
     @classmethod
-    def chosen(cls, split: Split, part: Part = "validation", *, limit: int = 2000, seed: int = 0) -> Prior:
-        """The prior of a split's train whose share has the best NDCG@10 on held-out users, the least among equals.
+    def chosen(cls, split: Split, *, limit: int = 2000, seed: int = 0) -> Prior:
+        """The prior of a split's train whose share has the best NDCG@10 on validation users, the least among equals.
 
         Args:
             split: The log, split.
-            part: Which held-out items.
             limit: Users at most, drawn once.
             seed: Seed of the draw.
         """
         whole = cls.fit(split.train, 1.0)
-        targets, history = split.targets(part), split.history(part)
+        targets, history = split.targets("validation"), split.history("validation")
         if whole.content is None or len(targets) == 0:
             return cls(whole.transitions, None, 0.0)
         drawn = np.arange(len(targets))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,22 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from metatoken.artifacts import read_json
 from metatoken.artifacts.writing import resolved
 from metatoken.data.checksum import content_checksum
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
+from metatoken.run.evaluation import NOT_ITS_OWN, metrics_of, read_metrics
 from metatoken.run.folder import RunFolder
-from metatoken.run.manifest import version_of
 
 if TYPE_CHECKING:
     from metatoken.data.split import Part
     from metatoken.evaluate.comparison import Group, Labels, Scored
 
-SCHEMA, METRICS_SCHEMA = 1, 1
-RANKED, RATED = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "mrr@10", "ndcg@10"), ("mae", "rmse")  # the last names the kind
-NOT_ITS_OWN = "is not what metrics.json was computed from; run `metatoken evaluate` again"
+SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +103,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     if not at.metrics.is_file():
         state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else "is not a run folder"
         raise ArtifactError(f"{at.path}: {state}")
-    document, log = read_json(at.metrics), at.read_log()
-    if not _is_sound(document):
-        raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
-    if (run := document.get("run")) is not None and run != version_of(at):  # older versions did not say it
-        said = "was computed from another run, or before this one was trained further"
-        raise ArtifactError(f"{at.metrics}: {said}; run `metatoken evaluate` again")
+    document, log = read_metrics(at), at.read_log()
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
     config = at.load_config()
     targets = split_log(log, config.data.split).targets(part)
@@ -124,26 +115,6 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
     return Evaluated(at.path, config, about, {labels: scored[labels] for labels in rows})
-
-
-def _is_sound(document: Any) -> bool:
-    """Whether a document has all that is read of it here, each of its type: no checksum says so."""
-    if not isinstance(document, dict) or document.get("schema") != METRICS_SCHEMA:
-        return False
-    dataset, rows = document.get("dataset"), document.get("rows")
-    counted = isinstance(dataset, dict) and all(type(dataset.get(name)) is int for name in ("users", "items"))
-    listed = isinstance(rows, list) and len(rows) > 0 and all(map(_is_row, rows))
-    return isinstance(document.get("split"), str) and counted and listed
-
-
-def _is_row(row: Any) -> bool:
-    if not isinstance(row, dict) or type(row.get("users")) is not int:
-        return False
-    labels = [row.get(name) for name in ("task", "template", "model")]
-    named = all(isinstance(name, str) and name.isprintable() for name in (*labels, *row))
-    metrics = _metrics(row).values()
-    kind = next((names for names in (RANKED, RATED) if names[-1] in row), ())
-    return named and all(map(math.isfinite, metrics)) and all(isinstance(row.get(name), float) for name in kind)
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:
@@ -163,7 +134,7 @@ def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.D
         hit, ranks = parts.get(labels), np.zeros(len(truth), dtype=np.int32)
         if hit is not None:
             ranks[hit["place"].to_numpy()] = hit["rank"].to_numpy()
-        values, metrics = user_metrics(ranks), _metrics(row)
+        values, metrics = user_metrics(ranks), metrics_of(row)
         for name, users in values.items():
             if row["users"] != len(truth) or not abs(users.mean() - metrics[name]) <= 1e-9:
                 raise ArtifactError(f"{at.predictions}: {NOT_ITS_OWN}")
@@ -182,7 +153,7 @@ def _answered(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]]) -> dict[L
     parts = read_table(at.answers, ANSWERS).partition_by(NAMES, as_dict=True)
     found = {}
     for labels, row in rows.items():
-        metrics, values, pairs = _metrics(row), {}, parts.get(labels)
+        metrics, values, pairs = metrics_of(row), {}, parts.get(labels)
         if pairs is None or len(pairs) != row["users"] or len(pairs.drop_nulls()) < len(pairs):
             raise ArtifactError(f"{at.answers}: {NOT_ITS_OWN}")
         if "rmse" in metrics:
@@ -198,10 +169,6 @@ def _answered(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]]) -> dict[L
 
 def _labels(row: Mapping[str, Any]) -> Labels:
     return row["task"], row["template"], row["model"]
-
-
-def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if isinstance(value, float)}
 
 
 def _check_alike(runs: Sequence[Evaluated]) -> None:

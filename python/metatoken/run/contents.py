@@ -45,16 +45,24 @@ def check_replaceable_run(folder: Path, inputs: Iterable[Path] = ()) -> None:
         raise ConfigError(str(error)) from error
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is a file, not a run folder, {REMEDY}")
-    files = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()}
+    files = _files(folder)
     if not files.issuperset(BEGUN) or not _is_resolved(folder / "config.yaml"):
         raise ConfigError(f"{folder}: is not a run folder, {REMEDY}")
-    ours = _of_artifacts(folder)
-    strange = [name for name in sorted(files - ours) if not FILES.fullmatch(name) and not _is_waste(name)]
-    if strange:
+    if strange := strange_files(folder):
         raise ConfigError(f"{folder}: also holds {strange[0]}, which is not part of a run, {REMEDY}")
     for one in inputs:
         if folder in resolved(one).parents or resolved(one) == folder:
             raise ConfigError(f"{folder}: holds {one}, which this training reads, {REMEDY}")
+
+
+def strange_files(folder: Path) -> list[str]:
+    """Names of the files in the folder of a run that no version of metatoken has put there."""
+    others = _files(folder) - _of_artifacts(folder)
+    return [name for name in sorted(others) if not FILES.fullmatch(name) and not _is_waste(name)]
+
+
+def _files(folder: Path) -> set[str]:
+    return {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()}
 
 
 def _is_resolved(config: Path) -> bool:

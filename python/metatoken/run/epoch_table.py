@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class EpochTable(L.Callback):
-    """Writes epoch, step, seconds, learning rate, means of the parts of the loss, and what validation found.
+    """Writes a row after each epoch: its steps and costs, means of the parts of the loss, and what validation found.
+
+    Processor time is that of all threads of this process in the epoch, memory the most that the process had until its
+    end, both empty where the system does not say.
 
     A run that goes on adds to the table; rows of epochs that it repeats, since they were cut short, are replaced. Means
     are those of this process, over the batches since the epoch began or was gone on with.
@@ -29,7 +33,7 @@ class EpochTable(L.Callback):
         self._begin()
 
     def _begin(self) -> None:
-        self._began, self._batches = time.monotonic(), 0
+        self._began, self._worked, self._batches = time.monotonic(), time.process_time(), 0
         self._sums: dict[str, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002, D102
@@ -50,6 +54,8 @@ class EpochTable(L.Callback):
             "epoch": str(trainer.current_epoch + 1),
             "step": str(trainer.global_step),
             "seconds": f"{time.monotonic() - self._began:.1f}",
+            "processor_seconds": f"{time.process_time() - self._worked:.1f}",
+            "peak_memory_mb": peak_memory_mb(),
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.4g}",
         }
         row |= {f"train/{name}": f"{float(value) / self._batches:.6g}" for name, value in self._sums.items()}
@@ -68,3 +74,13 @@ class EpochTable(L.Callback):
             return []
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
             return [row for row in csv.DictReader(file, restkey="", restval="") if row.get("epoch", "").isdecimal()]
+
+
+def peak_memory_mb() -> str:
+    """The most memory that this process has had, in units of 10^6 bytes; empty where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{most * (1 if sys.platform == 'darwin' else 1024) / 1e6:.0f}"

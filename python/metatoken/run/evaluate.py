@@ -9,8 +9,8 @@ from metatoken.artifacts import atomic_file, write_json
 from metatoken.config import expect
 from metatoken.data.cuts import of_new_items
 from metatoken.errors import ConfigError
+from metatoken.run.evaluation import sealed
 from metatoken.run.folder import Run, RunFolder
-from metatoken.run.manifest import version_of
 from metatoken.run.progress import Bar, no_bar
 
 if TYPE_CHECKING:
@@ -66,10 +66,11 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         repeated_targets=run.split.repeated_targets(part),
         new_targets=int(of_new_items(run.split, run.split.targets(part)).sum()),
     )
-    document["run"] = version_of(folder)
     write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:
         write_table(result.answers, folder.answers)
+    answered = [] if run.split.pairs is None else [folder.answers]
+    document = sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
     run.fusion.warn()

@@ -39,7 +39,7 @@ BEGUN = (
 )  # do not change while it is trained
 NEEDED = (*BEGUN[:2], "config.yaml", "fusion.json", "model/manifest.json")  # of a finished run
 PARTS = (*NEEDED, *BEGUN[2:], "training.json", "lineage.json", "rebuilt.json", "mapping.parquet")
-DIGITS = 12  # of a version
+DIGITS, FEW = 12, 5  # of a version; names of files that a warning has
 ALTERED = "altered or damaged since it was saved; train again with --overwrite"
 State = Literal["begun", "finished"]
 
@@ -68,13 +68,17 @@ def check_run(folder: RunFolder) -> dict[str, Any] | None:
         MetatokenWarning: There is none.
 
     Raises:
-        ArtifactError: A part is missing or altered.
+        ArtifactError: A part is missing, altered, or was added.
     """
     if not (folder.path / MANIFEST).exists():
         said = "has no manifest, as older versions left it, so nothing says that its parts belong together"
         warnings.warn(f"{folder.path}: {said}", MetatokenWarning, stacklevel=3)
         return None
-    return read_manifest(folder.path, KIND, SCHEMA, NEEDED)
+    manifest = read_manifest(folder.path, KIND, SCHEMA, NEEDED)
+    if added := [name for name in PARTS if name not in manifest["files"] and (folder.path / name).is_file()]:
+        said = "is of another run: the manifest of this one, which is written last, does not name it"
+        raise ArtifactError(f"{folder.path / added[0]}: {said}; remove it")
+    return manifest
 
 
 def version_of(folder: RunFolder) -> str:
@@ -123,14 +127,21 @@ def check_backbone(module: MetaTokenModel, manifest: dict[str, Any] | None, fold
 def check_bytes(folder: RunFolder) -> list[str]:
     """Reads every file of a run and compares it with its checksum; names of what was checked.
 
+    Warns:
+        MetatokenWarning: The folder also holds files that no version writes.
+
     Raises:
         ArtifactError: Something is missing or altered, or the run is not finished.
     """
     from metatoken.artifacts.manifest import artifact_folders
+    from metatoken.run.contents import strange_files
+    from metatoken.run.evaluation import read_metrics
 
     folder.check_finished()
     manifest = check_run(folder)
     found = [] if manifest is None else [*manifest["files"]]
+    if folder.metrics.exists():
+        found += [folder.metrics.name, *read_metrics(folder).get("files", ())]
     for one in artifact_folders(folder.path):
         header = read_header(one)
         read_manifest(one, header["kind"], header["schema"])
@@ -140,6 +151,9 @@ def check_bytes(folder: RunFolder) -> list[str]:
         if path.is_file():
             check_checkpoint(path, owner)
             found.append(path.relative_to(folder.path).as_posix())
+    if strange := strange_files(folder.path):
+        said = f"also holds {', '.join(strange[:FEW])}{' and more' if len(strange) > FEW else ''}"
+        warnings.warn(f"{folder.path}: {said}, which is no part of a run", MetatokenWarning, stacklevel=2)
     return sorted(set(found))
 
 

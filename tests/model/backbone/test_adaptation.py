@@ -136,7 +136,14 @@ def test_options_go_to_peft(vocabulary, backbones):
         ({"lora": {"modules_to_save": ["embed_tokens"]}}, "cannot be adapted"),
         ({"lora": {"trainable_token_indices": [3]}}, "trainable_token_indices: leave it out"),
         ({"lora": {"rank": 3}}, "model.lora: .*rank"),
-        ({"lora": {"target_modules": ["no_such_layer"]}}, "model.lora.target_modules: .*no_such_layer"),
+        ({"lora": {"target_modules": "q_proj"}}, r"a text is a regular expression of whole names; say \[q_proj\]"),
+        ({"lora": {"target_modules": "*.q_proj"}}, "is no regular expression"),
+        ({"lora": {"target_modules": [3]}}, r"expected names of layers such as \[q_proj, v_proj\], got \[3\]"),
+        ({"lora": {"target_modules": ["self_attn"]}}, "model.lora: .* is not supported.*; the model has .*q_proj"),
+        ({"lora": {"layers_to_transform": [9], "target_modules": ["q_proj"]}}, "not found.*; the model has .*q_proj"),
+        ({"lora": {"modules_to_save": "norm"}}, "modules_to_save: expected names of layers"),
+        ({"lora": {"bias": "some"}}, "model.lora: .*bias: some"),
+        ({"lora": {"lora_alpha": float("nan")}}, "model.lora.lora_alpha: expected a value that is finite, got nan"),
         ({"tuning": "frozen", "lora": {"r": 4}}, "only for tuning lora"),
         ({"tuning": "half"}, "expected one of lora, full, frozen"),
     ],
@@ -144,6 +151,32 @@ def test_options_go_to_peft(vocabulary, backbones):
 def test_options_are_checked(vocabulary, backbones, fields, message):
     with pytest.raises(ConfigError, match=message):
         _module(vocabulary, backbones["llama-untied"], **fields)
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {"target_modules": ["q_prj"]},
+        {"target_modules": {"q_prj"}},
+        {"target_modules": r".*\.q_prj"},
+        {"target_modules": "all_linear"},
+        {"exclude_modules": ["q_prj"]},
+        {"modules_to_save": ["q_prj"]},
+        {"rank_pattern": {"q_prj": 4}},
+        {"alpha_pattern": {"q_prj": 4}},
+        {"target_parameters": ["q_prj.weight"]},
+    ],
+    ids=str,
+)
+def test_a_layer_that_is_not_there_is_an_error_that_lists_those_that_are(vocabulary, architecture, backbones, lora):
+    bare = _module(vocabulary, backbones[architecture], tuning="frozen").network.backbone.bare()
+    linear = {n.rsplit(".", 1)[-1] for n, part in bare.named_modules() if isinstance(part, torch.nn.Linear | Conv1D)}
+    with pytest.raises(ConfigError, match=rf"^model\.lora\.{next(iter(lora))}: no layer is called ") as caught:
+        _module(vocabulary, backbones[architecture], lora=lora)
+    listed = set(str(caught.value).rpartition("the model has ")[2].split(", "))
+    assert listed >= linear - {"lm_head"}
+    assert "lm_head" not in listed
+    assert len(listed & linear) >= 3
 
 
 class _Largest(TorchDispatchMode):

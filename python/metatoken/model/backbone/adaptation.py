@@ -5,12 +5,14 @@ The OOV rows, their projection and the item vectors live outside the backbone an
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from metatoken.config import shown
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.norm import final_norm
 from metatoken.model.embedding import readers
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 # Every linear layer of the blocks, whatever the architecture calls them; never the language-model head.
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+NAMING = ("target_modules", "exclude_modules", "modules_to_save", "rank_pattern", "alpha_pattern", "target_parameters")
 
 
 def adapt(
@@ -59,13 +62,15 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     if options.get("trainable_token_indices"):
         raise ConfigError("model.lora.trainable_token_indices: leave it out; new tokens have a table of their own")
     options.setdefault("fan_in_fan_out", any(isinstance(part, Conv1D) for part in model.modules()))
-    _check_targets(model, options.get("target_modules"))
+    _check_names(model, options)
+    known = _layers_of(model)
     try:
         with warnings.catch_warnings():  # PEFT asks by a name that transformers has given up
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
             adapted = get_peft_model(model, LoraConfig(**options))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.lora: {str(error).splitlines()[0]}") from error
+    except (TypeError, ValueError, NotImplementedError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise ConfigError(f"model.lora: {said}" + (f"; {known}" if "odule" in said else "")) from error
     # PEFT's wrappers pass an embedding subclass by, so the OOV rows would not be seen.
     base: Any = adapted.get_base_model()
     tables = [*readers(base), base.get_output_embeddings()]
@@ -77,15 +82,48 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     return adapted
 
 
-def _check_targets(model: Any, targets: Any) -> None:
-    """Refuses names of layers that the model has not; PEFT does so only where none of them is there."""
-    if not isinstance(targets, list | tuple):
-        return
-    layers = [name for name, part in model.named_modules() if name and not list(part.children())]
-    for target in targets:
-        if not any(name == target or name.endswith(f".{target}") for name, _ in model.named_modules()):
-            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers}))
-            raise ConfigError(f"model.lora.target_modules: no layer is called {target!r}; the model has {known}")
+def _check_names(model: Any, options: Mapping[str, Any]) -> None:
+    """Refuses names of layers that the model has not; PEFT passes over most of them, or says nothing of what there is.
+
+    PEFT reads a text as a regular expression of whole names, a list as last parts of names, and the keys of a mapping
+    as regular expressions of such parts.
+    """
+    layers = [name for name, _ in model.named_modules() if name]
+    for option in NAMING:
+        given = options.get(option)
+        if given is None or (option == "target_modules" and given == "all-linear"):
+            continue
+        known = [name for name, _ in model.named_parameters()] if option == "target_parameters" else layers
+        asked = [given] if isinstance(given, str) else given
+        sound = isinstance(given, list | tuple | set | dict) or (isinstance(given, str) and option in NAMING[:2])
+        if not sound or not all(isinstance(one, str) for one in asked):
+            said = f"expected names of layers such as [q_proj, v_proj], got {shown(given)}"
+            raise ConfigError(f"model.lora.{option}: {said}")
+        for name in asked:
+            last = rf"(.*\.)?({name if isinstance(given, dict) else re.escape(name)})"
+            if not _finds(name if isinstance(given, str) else last, known, option):
+                said = f"no layer is called {name!r}; {_layers_of(model, every=option == 'modules_to_save')}"
+                if isinstance(given, str) and _finds(last, known, option):
+                    said = f"a text is a regular expression of whole names; say [{name}]"
+                raise ConfigError(f"model.lora.{option}: {said}")
+
+
+def _finds(pattern: str, names: list[str], option: str) -> bool:
+    """Whether a regular expression fits one of the names."""
+    try:
+        return any(map(re.compile(pattern).fullmatch, names))
+    except re.error as error:
+        raise ConfigError(f"model.lora.{option}: {pattern!r} is no regular expression ({error})") from error
+
+
+def _layers_of(model: Any, *, every: bool = False) -> str:
+    """The layers that can be adapted, or every layer, by the last parts of their names."""
+    from transformers.pytorch_utils import Conv1D
+
+    head, kind = model.get_output_embeddings(), nn.Module if every else nn.Linear | Conv1D
+    found = [name for name, part in model.named_modules() if isinstance(part, kind) and not list(part.children())]
+    names = {name.rsplit(".", 1)[-1] for name in found if model.get_submodule(name) is not head}
+    return f"the model has {', '.join(sorted(names))}"
 
 
 def is_tied(model: Any) -> bool:

@@ -30,7 +30,8 @@ def taken(model: Any, tokenizer: Any) -> nn.Module:
     """
     from transformers import PreTrainedModel
 
-    if not isinstance(model, PreTrainedModel) or model.get_output_embeddings() is None:
+    plain: Any = PreTrainedModel  # whose methods have no types
+    if not isinstance(model, plain) or model.get_output_embeddings() is None:
         said = f"expected a language model of transformers, such as LlamaForCausalLM, got {type(model).__name__}"
         raise ArgumentError("backbone", said)
     if tokenizer is None:

@@ -52,7 +52,7 @@ def load_saved(folder: Path) -> nn.Module:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     config = AutoConfig.from_pretrained(folder)
-    loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    loader: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if not any(folder.glob("*.safetensors")):
         return untied(loader.from_config(config, dtype=torch.float32))
     with _no_bar():

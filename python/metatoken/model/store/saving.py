@@ -113,7 +113,7 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
     tokenizer = load_tokenizer(saved) if saved.is_dir() else None
-    given = {"backbone": load_saved(folder / BACKBONE)} if settings.backbone.startswith(OBJECT) else {}
+    given: dict[str, Any] = {"backbone": load_saved(folder / BACKBONE)} if settings.backbone.startswith(OBJECT) else {}
     module = MetaTokenModel(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings, **given)
     module.newcomers = load_newcomers(folder)
     weights, own = load_file(folder / WEIGHTS), _own_weights(module)

@@ -1,0 +1,80 @@
+"""What an evaluation leaves in a run: `metrics.json`, tied to the lists and answers that it was computed from.
+
+It has the version of the run, the checksums of `predictions.parquet` and `answers.parquet`, and one of its own. It is
+written last, and not named by the manifest of the run, since an evaluation changes nothing of what a run is. Those of
+older versions have no checksums; they are read for what they may hold.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from metatoken.artifacts import OWN_SUM, read_json, sha256
+from metatoken.artifacts.manifest import own_sum
+from metatoken.errors import ArtifactError
+from metatoken.run.manifest import ALTERED, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from metatoken.run.folder import RunFolder
+
+SCHEMA = 1
+RANKED, RATED = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "mrr@10", "ndcg@10"), ("mae", "rmse")  # the last names the kind
+AGAIN = "run `metatoken evaluate` again"
+NOT_ITS_OWN = f"is not what metrics.json was computed from; {AGAIN}"
+
+
+def sealed(document: Mapping[str, Any], at: RunFolder, files: Sequence[Path]) -> dict[str, Any]:
+    """The content of `metrics.json` with what ties it to a run, and to the files beside it, which are written."""
+    tied = {**document, "run": version_of(at), "files": {one.name: sha256(one) for one in files}}
+    return {**tied, OWN_SUM: own_sum(tied)}
+
+
+def read_metrics(at: RunFolder) -> dict[str, Any]:
+    """Reads `metrics.json` and checks the files that it was computed from.
+
+    Raises:
+        ArtifactError: It is damaged, of another run, or of other files.
+    """
+    document = read_json(at.metrics)
+    if not _is_sound(document):
+        raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
+    own, run, files = document.pop(OWN_SUM, None), document.get("run"), document.get("files")
+    if run is not None and run != version_of(at):  # older versions did not say it
+        said = "was computed from another run, or before this one was trained further"
+        raise ArtifactError(f"{at.metrics}: {said}; {AGAIN}")
+    if own != (None if files is None else own_sum(document)):
+        raise ArtifactError(f"{at.metrics}: {ALTERED.partition(';')[0]}; {AGAIN}")
+    for one in (at.predictions, at.answers) if files is not None else ():
+        found = sha256(one) if one.is_file() else None
+        if found != files.get(one.name):
+            raise ArtifactError(f"{one}: {NOT_ITS_OWN}")
+    return dict(document)
+
+
+def _is_sound(document: Any) -> bool:
+    """Whether a document has all that is read of it, each of its type."""
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        return False
+    dataset, rows = document.get("dataset"), document.get("rows")
+    counted = isinstance(dataset, dict) and all(type(dataset.get(name)) is int for name in ("users", "items"))
+    listed = isinstance(rows, list) and len(rows) > 0 and all(map(_is_row, rows))
+    return isinstance(document.get("split"), str) and counted and listed and isinstance(document.get("files", {}), dict)
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or type(row.get("users")) is not int:
+        return False
+    labels = [row.get(name) for name in ("task", "template", "model")]
+    named = all(isinstance(name, str) and name.isprintable() for name in (*labels, *row))
+    kind = next((names for names in (RANKED, RATED) if names[-1] in row), ())
+    finite = all(map(math.isfinite, metrics_of(row).values()))
+    return named and finite and all(isinstance(row.get(name), float) for name in kind)
+
+
+def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a row, by name."""
+    return {name: value for name, value in row.items() if isinstance(value, float)}

@@ -1,0 +1,135 @@
+"""A hook of mkdocs: which pages the site has besides those of docs/, and in which order.
+
+README is the first page; a reference page for each folder of the package is made of its docstrings; the tutorials are
+their scripts. A page of docs/ that no group below names stands under "More", so that none can be forgotten.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mkdocs.structure.files import File
+from notebooks import as_page  # beside this file
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "python" / "metatoken"
+GROUPS = {
+    "Start": ("concepts", "running", "data"),
+    "Tokens": ("vocabulary", "walks", "skipgram", "clustering", "scores"),
+    "Model": ("tasks", "model", "decoding", "training", "lightning", "backbones", "smollm2"),
+    "Use": ("serving", "growth", "report", "reliability"),
+    "Quality": ("evaluation", "reproduction", "lab", "performance"),
+}
+DESIGN = ("design", "contributing", "changelog")
+# Folders of the package, and of single modules, in the order of the stages; commands have --help.
+REFERENCE = (
+    "data", "tokens", "tasks", "model", "decode", "predict", "baselines", "evaluate", "run", "recommend", "serve",
+    "artifacts", "errors", "_core",
+)  # fmt: skip
+
+
+def repository() -> str:
+    """The address of the project, which pyproject.toml alone holds."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["urls"]["Repository"])
+
+
+def generated() -> dict[str, str]:
+    """Pages that are made from other files, by their path within the site."""
+    pages = {f"api/{name.strip('_')}.md": reference(name) for name in REFERENCE}
+    pages["api/index.md"] = "# Reference\n\n" + opening(PACKAGE / "__init__.py") + "\n\n" + public_names()
+    for name, source in (("index", "README"), ("contributing", "CONTRIBUTING"), ("changelog", "CHANGELOG")):
+        pages[f"{name}.md"] = moved((ROOT / f"{source}.md").read_text(encoding="utf-8"))
+    for script in tutorials():
+        pages[f"tutorials/{script.stem}.md"] = as_page(script.read_text(encoding="utf-8"))
+    return pages
+
+
+def tutorials() -> list[Path]:
+    """Scripts of the tutorials, in their order."""
+    return sorted((ROOT / "docs" / "tutorials").glob("*.py"))
+
+
+def moved(page: str) -> str:
+    """Links of a page of the root as they are from docs/: to the site where it has the page, else to the repository."""
+    page = page.replace("](docs/", "](").replace('src="docs/', 'src="')
+    for source in ("README", "CONTRIBUTING", "CHANGELOG"):
+        page = page.replace(f"]({source}.md", f"]({'index' if source == 'README' else source.lower()}.md")
+    return page
+
+
+def opening(path: Path) -> str:
+    """The docstring of a module."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def public_names() -> str:
+    """Names of `metatoken` itself, with the place of each in the reference."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    places = next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PLACES"
+    )
+    lines = [
+        f"- `metatoken.{name}`: [{home}]({home.split('.')[1]}.md)" for name, home in ast.literal_eval(places).items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def reference(name: str) -> str:
+    """One page: what each public module of a folder has."""
+    place = PACKAGE / name
+    if not place.is_dir():
+        return f"# {name}\n\n::: metatoken.{name}\n"
+    found = sorted(path for path in place.rglob("*.py*") if path.suffix in {".py", ".pyi"})
+    modules = [module_name(path) for path in found if not path.stem.startswith("_") or path.stem == "__init__"]
+    return f"# {name}\n\n" + "\n\n".join(f"::: {module}" for module in modules) + "\n"
+
+
+def module_name(path: Path) -> str:
+    """How a file is imported."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Sets the navigation: the groups, what no group names, tutorials, reference."""
+    there = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    named = {page for pages in GROUPS.values() for page in pages} | set(DESIGN)
+    groups: list[Any] = [{"metatoken": "index.md"}]
+    groups += [{title: [f"{page}.md" for page in pages if page in there]} for title, pages in GROUPS.items()]
+    groups.append({"Tutorials": [f"tutorials/{script.stem}.md" for script in tutorials()]})
+    groups.append({"Reference": ["api/index.md", *(f"api/{name.strip('_')}.md" for name in REFERENCE)]})
+    groups.append({"Project": [f"{page}.md" for page in DESIGN]})
+    if left := sorted(there - named):
+        groups.append({"More": [f"{page}.md" for page in left]})
+    config.nav = [group for group in groups if all(group.values())]
+    config.repo_url = repository()
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the generated pages, and leaves out the scripts and notebooks that some of them are made of."""
+    for file in list(files):
+        if file.src_uri.startswith("tutorials/"):
+            files.remove(file)
+    for path, content in generated().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Leads links that leave docs/ to the page of the site, or to the repository."""
+    markdown = markdown.replace("](../README.md", "](index.md")
+    if "/" in page.file.src_uri:
+        return markdown
+    markdown = re.sub(r"\]\(\.\./", f"]({config.repo_url}/", markdown)
+    beside = "|".join(re.escape(name) for name in ("LICENSE", "SECURITY.md", "configs/", "python/", "benchmarks/"))
+    return re.sub(rf"\]\(({beside})", rf"]({config.repo_url}/\1", markdown)
