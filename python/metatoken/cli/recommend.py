@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,16 +78,18 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommend items that the user has not seen, with titles."""
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend import Recommender, Request
-    from metatoken.recommend.columns import Columns
-    from metatoken.recommend.streaming import stream
+    with starting():
+        from metatoken.cli.output import progress_bar
+        from metatoken.recommend import Recommender, Request
+        from metatoken.recommend.columns import Columns
+        from metatoken.recommend.streaming import stream
 
     _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     items = _ids("--history", history) if history else None
     only, never = _listed(allow), _listed(deny) or ()
     pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
-    source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+    with starting():
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
     with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)

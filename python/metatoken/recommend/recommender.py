@@ -181,8 +181,8 @@ class Recommender(Answering):
         """Answers prepared requests, those that need the same search in one pass through the model.
 
         An answer does not depend on what else is in the batch: the same items come in the same order, where scores that
-        differ by less than `metatoken.predict.top.TOLERANCE` of them are ties, in the order of the catalogue; scores
-        agree within that tolerance.
+        differ by less than `metatoken.model.heads.top.TOLERANCE` of them are ties, in the order of the catalogue;
+        scores agree within that tolerance.
         """
         groups: dict[tuple[Model, int], list[int]] = {}
         for place, one in enumerate(prepared):
