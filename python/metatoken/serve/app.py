@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
-from metatoken.recommend.requests import Answer, Model, Prepared
+from metatoken.recommend.requests import Model, Prepared
 from metatoken.serve.batching import Batcher
+from metatoken.serve.details import Details, explains
 from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
 from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse, parse_reload
@@ -42,6 +43,7 @@ def create_app(
     hosts: Collection[str] = (),
     token: str | None = None,
     reload_token: str | None = None,
+    people: bool = False,
 ) -> Guard:
     """The application over a loaded recommender, for any ASGI server.
 
@@ -51,9 +53,10 @@ def create_app(
         hosts: Names under which it may be asked; none allows all.
         token: What clients must show as `Authorization: Bearer ...`; only `/health` is open to all.
         reload_token: What must be shown instead to have another version served; None allows it to nobody.
+        people: Whether clients may complete ids of users and see their histories, which are personal.
     """
     limits = limits or Limits()
-    service = Service(served if isinstance(served, Versions) else Versions(served), limits)
+    service = Service(served if isinstance(served, Versions) else Versions(served), limits, people=people)
     app = FastAPI(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
@@ -68,13 +71,16 @@ def create_app(
     }
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"])
+    details = service.details.endpoints()
+    for path, (method, endpoint) in details.items():
+        app.add_api_route(path, endpoint, methods=[method])
     if reload_token is not None:
         app.add_api_route(RELOAD, service.reload, methods=["POST"])
     for path in PAGE:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
         app.add_exception_handler(kind, service.error)
-    paths = {*PAGE, "/recommend", *shown, RELOAD}
+    paths = {*PAGE, "/recommend", *shown, *details, RELOAD}
     doors = Doors(frozenset(host.lower() for host in hosts), token, reload_token)
     return Guard(app, limits, service.metrics, paths, doors)
 
@@ -82,9 +88,10 @@ def create_app(
 class Service:
     """The endpoints and what they share."""
 
-    def __init__(self, versions: Versions, limits: Limits) -> None:
+    def __init__(self, versions: Versions, limits: Limits, *, people: bool = False) -> None:
         self.versions, self.limits, self.metrics = versions, limits, Metrics()
-        self.batcher: Batcher[Job, Answer] = Batcher(answer, limits, self.metrics.batches.add)
+        self.batcher: Batcher[Job, Any] = Batcher(answer, limits, self.metrics.batches.add)
+        self.details = Details(self.batcher, limits, self._taken, people)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -137,6 +144,7 @@ class Service:
             "status": self.batcher.state, "version": recommender.version,
             "users": len(recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
             "models": list(get_args(Model)), "limits": self.limits.shown(),
+            "shows_users": self.details.people, "explains": explains(recommender),
         }  # fmt: skip
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 

@@ -14,7 +14,8 @@ from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
 from metatoken.serve.versions import RefusedError, ReloadingError
 
-Id = Annotated[str, Field(min_length=1, max_length=1000)]
+LONGEST_ID = 1000  # characters
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
 FAULT = "something went wrong here; the log of the server says what"
 
@@ -66,6 +67,15 @@ class Reload(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: Id | None = None
+
+
+class AskWhy(BaseModel):
+    """Why an item suits a user."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: Id
+    item: Id
 
 
 class ApiError(Exception):
@@ -123,6 +133,14 @@ def parse_reload(body: bytes) -> Reload:
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error
+
+
+def parse_why(body: bytes) -> AskWhy:
+    """What a body asks; `ApiError` where it is not of the form."""
+    try:
+        return AskWhy.model_validate_json(body)
+    except ValidationError as error:
+        raise ApiError(422, "invalid_request", 'expected {"user": ID, "item": ID}') from error
 
 
 def check_json(content_type: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.recommender import Recommender
 
 FAULT = "the new version could not be loaded; the log of the server says why"
+EXPLANATION = "explanation"  # the task that answers why
 FEW = 3  # items of the history that a new version is tried with
 
 
@@ -35,11 +36,19 @@ class RefusedError(MetatokenError):
 
 
 @dataclass(frozen=True)
+class Why:
+    """The question why an item suits a user, both known by their raw ids."""
+
+    user: str
+    item: str
+
+
+@dataclass(frozen=True)
 class Job:
     """A request with the version that answers it."""
 
     recommender: Recommender
-    prepared: Prepared
+    asked: Prepared | Why
 
 
 class Versions:
@@ -158,14 +167,23 @@ def tried(run: Path) -> Recommender:
     return recommender
 
 
-def answer(jobs: list[Job]) -> list[Answer]:
+def answer(jobs: list[Job]) -> list[Answer | str]:
     """Answers jobs in their order; those of one version pass through its model together."""
-    found: dict[int, Answer] = {}
-    by_version: dict[int, list[int]] = {}
+    found: dict[int, Answer | str] = {}
+    by_version: dict[tuple[int, bool], list[int]] = {}
     for place, job in enumerate(jobs):
-        by_version.setdefault(id(job.recommender), []).append(place)
+        by_version.setdefault((id(job.recommender), isinstance(job.asked, Why)), []).append(place)
     for places in by_version.values():
         recommender = jobs[places[0]].recommender
-        answers = recommender.run([jobs[place].prepared for place in places])
+        whys = [one.asked for one in (jobs[place] for place in places) if isinstance(one.asked, Why)]
+        lists = [one.asked for one in (jobs[place] for place in places) if isinstance(one.asked, Prepared)]
+        answers = _explained(recommender, whys) if whys else recommender.run(lists)
         found |= dict(zip(places, answers, strict=True))
     return [found[place] for place in range(len(jobs))]
+
+
+def _explained(recommender: Recommender, whys: list[Why]) -> list[str]:
+    from metatoken.recommend.answerer import Answerer
+
+    users, items = [one.user for one in whys], [one.item for one in whys]
+    return [str(text) for text in Answerer(recommender.module).answer(EXPLANATION, users, items)]
