@@ -46,6 +46,7 @@ History = Annotated[
 ToUri = Annotated[
     str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
 ]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
 Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
@@ -60,9 +61,7 @@ def recommend(
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
-    ] = None,
+    out: Out = None,
     to_uri: ToUri = None,
     table: Table = None,
     columns: Shown = None,
