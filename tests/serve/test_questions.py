@@ -38,7 +38,8 @@ def test_answers_are_those_of_python(client: TestClient, answering: Recommender)
     found = client.post("/answer", json=body).json()
     assert found["answer"] == pytest.approx(answering.rate(user, [item])[0], abs=1e-5)
     assert found["version"] == answering.version
-    why = client.post("/explain", json={"user": user, "item": item}).json()
+    why = client.post("/answer", json={"task": "explanation", "user": user, "item": item}).json()
+    assert client.post("/why", json={"user": user, "item": item}).json()["text"] == why["answer"]
     assert (
         why["answer"]
         == answering.explain(user, [item])[0]
@@ -113,7 +114,8 @@ def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
     with pytest.raises(ArgumentError, match="a list of item ids"):
         recommender.rate(user, item)
     with TestClient(create_app(recommender, LIMITS), raise_server_exceptions=False) as client:
-        error_of(client.post("/explain", json={"user": user, "item": item}), 422, "invalid_request")
+        body = {"task": "explanation", "user": user, "item": item}
+        error_of(client.post("/answer", json=body), 422, "invalid_request")
 
 
 def test_strangers_are_named(answering: Recommender) -> None:

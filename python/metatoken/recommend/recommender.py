@@ -132,6 +132,10 @@ class Recommender(Answering):
         parts = (prepared[at : at + batch_size] for at in range(0, len(prepared), batch_size))
         return {str(answer.user): answer.items for part in parts for answer in self.run(part)}
 
+    def history_of(self, user: int) -> NDArray[np.int32]:
+        """Item rows of a user row, oldest first, int32 `[any]`."""
+        return self._sequences[user]
+
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers any mixture of requests in one batch; unknown items of histories and lists are reported.
 

@@ -42,6 +42,7 @@ MIXTURE = (
     "batch_size",
     "direct_share",
     "walk_share",
+    "word_noise",
     "validation_users",
     "shares",
     "mixing_temperature",

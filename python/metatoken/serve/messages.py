@@ -17,7 +17,8 @@ from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
 from metatoken.serve.versions import RefusedError, ReloadingError
 
-Id = Annotated[str, Field(min_length=1, max_length=1000)]
+LONGEST_ID = 1000  # characters
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
 LONGEST_TEXT = 10_000  # characters of a field; of a longer one the model would not read the end
 FAULT = "something went wrong here; the log of the server says what"
@@ -64,17 +65,21 @@ class Asks(BaseModel):
         return value
 
 
+class Reload(BaseModel):
+    """Which version to take up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: Id | None = None
+
+
 class AskWhy(BaseModel):
-    """Why a user would like an item."""
+    """Why an item suits a user."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     user: Id
     item: Id
-
-    def question(self) -> Question:
-        """The same for the recommender."""
-        return Question("explanation", self.user, self.item)
 
 
 class AskPair(AskWhy):
@@ -88,14 +93,6 @@ class AskPair(AskWhy):
     def question(self) -> Question:
         """The same for the recommender."""
         return Question(self.task, self.user, self.item, self.fields, self.template, self.interval)
-
-
-class Reload(BaseModel):
-    """Which version to take up."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    run: Id | None = None
 
 
 class ApiError(Exception):
@@ -135,11 +132,11 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
         return [Ask.model_validate(value, context=context)], False
 
 
-def parse_question(body: bytes, kind: type[AskWhy]) -> Question:
-    """The question in a body of that kind; errors as in `parse`."""
+def parse_question(body: bytes) -> Question:
+    """The question in a body; errors as in `parse`."""
     value = _json(body)
     with _named_fields():
-        return kind.model_validate(value).question()
+        return AskPair.model_validate(value).question()
 
 
 def _json(body: bytes) -> Any:
@@ -170,6 +167,14 @@ def parse_reload(body: bytes) -> Reload:
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error
+
+
+def parse_why(body: bytes) -> AskWhy:
+    """What a body asks; `ApiError` where it is not of the form."""
+    try:
+        return AskWhy.model_validate_json(body)
+    except ValidationError as error:
+        raise ApiError(422, "invalid_request", 'expected {"user": ID, "item": ID}') from error
 
 
 def check_json(content_type: str) -> None:
