@@ -100,11 +100,9 @@ def test_what_cannot_be_answered_is_refused(
 
 
 def test_no_json_is_refused(client: TestClient) -> None:
-    for path in ("/answer", "/explain"):
-        error_of(client.post(path, content=b"{", headers={"content-type": "application/json"}), 400, "invalid_json")
-        error_of(
-            client.post(path, content=b"{}", headers={"content-type": "text/plain"}), 415, "unsupported_media_type"
-        )
+    json, text = ({"content-type": kind} for kind in ("application/json", "text/plain"))
+    error_of(client.post("/answer", content=b"{", headers=json), 400, "invalid_json")
+    error_of(client.post("/answer", content=b"{}", headers=text), 415, "unsupported_media_type")
 
 
 def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
