@@ -14,10 +14,10 @@ from metatoken.data import Sequences
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.baselines import GlobalMean, ItemNeighbors, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
+from metatoken.model.heads.top import TOLERANCE
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import ModelRanker, Ranker
 from metatoken.predict.rater import BaseRater, ModelRater, Rater
-from metatoken.predict.top import TOLERANCE
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.predict.writer import ModelWriter, Writer
 from metatoken.tasks.biases import RatingBias

@@ -38,8 +38,7 @@ def test_answers_are_those_of_python(client: TestClient, answering: Recommender)
     found = client.post("/answer", json=body).json()
     assert found["answer"] == pytest.approx(answering.rate(user, [item])[0], abs=1e-5)
     assert found["version"] == answering.version
-    why = client.post("/answer", json={"task": "explanation", "user": user, "item": item}).json()
-    assert client.post("/why", json={"user": user, "item": item}).json()["text"] == why["answer"]
+    why = client.post("/explain", json={"user": user, "item": item}).json()
     assert (
         why["answer"]
         == answering.explain(user, [item])[0]
@@ -100,9 +99,11 @@ def test_what_cannot_be_answered_is_refused(
 
 
 def test_no_json_is_refused(client: TestClient) -> None:
-    json, text = ({"content-type": kind} for kind in ("application/json", "text/plain"))
-    error_of(client.post("/answer", content=b"{", headers=json), 400, "invalid_json")
-    error_of(client.post("/answer", content=b"{}", headers=text), 415, "unsupported_media_type")
+    for path in ("/answer", "/explain"):
+        error_of(client.post(path, content=b"{", headers={"content-type": "application/json"}), 400, "invalid_json")
+        error_of(
+            client.post(path, content=b"{}", headers={"content-type": "text/plain"}), 415, "unsupported_media_type"
+        )
 
 
 def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
@@ -112,8 +113,7 @@ def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
     with pytest.raises(ArgumentError, match="a list of item ids"):
         recommender.rate(user, item)
     with TestClient(create_app(recommender, LIMITS), raise_server_exceptions=False) as client:
-        body = {"task": "explanation", "user": user, "item": item}
-        error_of(client.post("/answer", json=body), 422, "invalid_request")
+        error_of(client.post("/explain", json={"user": user, "item": item}), 422, "invalid_request")
 
 
 def test_strangers_are_named(answering: Recommender) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,20 +34,18 @@ def answer(
     ] = None,
 ) -> None:
     """Rate, explain or summarize: answers of the rating and text tasks."""
-    from metatoken.cli.kinds import table
-    from metatoken.cli.output import check_output_file, say
-    from metatoken.errors import ArgumentError
-    from metatoken.recommend.answerer import Answerer, check_suffix
-    from metatoken.recommend.questions import Answering, Question
+    with starting():
+        from metatoken.cli.output import say
+        from metatoken.errors import ArgumentError
+        from metatoken.recommend.answerer import Answerer
+        from metatoken.recommend.questions import Answering, Question
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
     if out is not None:
-        if questions is None:
-            raise ArgumentError("--out", "is for --questions; a single answer is printed")
-        check_suffix(out)
-        check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
-    answerer = Answerer.load(run)
+        _check_out(out, questions)
+    with starting():
+        answerer = Answerer.load(run)
     if questions is not None:
         _give(answerer.answer_table(task, questions, template=template, interval=interval), out)
         return
@@ -54,6 +53,19 @@ def answer(
     fields = {name: text for name, text in given.items() if text is not None}
     (answered,) = Answering.over(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
     say(_readable(answered.answer, answered.low, answered.high))
+
+
+def _check_out(out: Path, questions: Path | None) -> None:
+    """Refuses a file for a single answer, and to write onto what must stay."""
+    from metatoken.cli.kinds import table
+    from metatoken.cli.output import check_output_file
+    from metatoken.errors import ArgumentError
+    from metatoken.recommend.answerer import check_suffix
+
+    if questions is None:
+        raise ArgumentError("--out", "is for --questions; a single answer is printed")
+    check_suffix(out)
+    check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
 
 
 def _give(answers: pl.DataFrame, out: Path | None) -> None:

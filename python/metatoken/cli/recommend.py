@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts, Write
 
-filter_option = panel("Which items may come")
+filter_option = panel("Which items are eligible")
 
 
 class Model(StrEnum):
@@ -45,6 +46,7 @@ History = Annotated[
 ToUri = Annotated[
     str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
 ]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
 Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
@@ -59,17 +61,13 @@ def recommend(
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
-    ] = None,
+    out: Out = None,
     to_uri: ToUri = None,
     table: Table = None,
     columns: Shown = None,
     where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
-    allow: Annotated[
-        Path | None, filter_option(help="File with the only item ids that may come, one per line.")
-    ] = None,
-    deny: Annotated[Path | None, filter_option(help="File with item ids that must not come.")] = None,
+    allow: Annotated[Path | None, filter_option(help="File with the only eligible item ids, one per line.")] = None,
+    deny: Annotated[Path | None, filter_option(help="File with item ids that are excluded.")] = None,
     include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
@@ -77,16 +75,18 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommend items that the user has not seen, with titles."""
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend import Recommender, Request
-    from metatoken.recommend.columns import Columns
-    from metatoken.recommend.streaming import stream
+    with starting():
+        from metatoken.cli.output import progress_bar
+        from metatoken.recommend import Recommender, Request
+        from metatoken.recommend.columns import Columns
+        from metatoken.recommend.streaming import stream
 
     _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     items = _ids("--history", history) if history else None
     only, never = _listed(allow), _listed(deny) or ()
     pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
-    source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+    with starting():
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
     shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
     with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)

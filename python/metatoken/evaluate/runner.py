@@ -25,10 +25,10 @@ from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
 from metatoken.evaluate.text_features import FeatureWords
+from metatoken.model.heads.top import TOLERANCE, top_k
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import BaseRater, ModelRater
-from metatoken.predict.top import TOLERANCE, top_k
 from metatoken.predict.transitions import Popularity
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.biases import RatingBias, rated, ratings_of

@@ -15,7 +15,7 @@ import torch
 from metatoken.data.ragged import Sequences, check_rows
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.top import NOTHING, TOLERANCE, settle, top_k
+from metatoken.model.heads.top import NOTHING, TOLERANCE, settle, top_k
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 
@@ -61,7 +61,7 @@ class Reading:
     Args:
         network: In evaluation mode.
         batch: Prompts.
-        gone: For each prompt the item rows that must not come back.
+        gone: For each prompt the excluded item rows.
         only: For each prompt the only item rows that may, or None for all; None where no prompt has such a list.
         width: Beams at least.
         depth: Items to generate.

@@ -181,8 +181,8 @@ class Recommender(Answering):
         """Answers prepared requests, those that need the same search in one pass through the model.
 
         An answer does not depend on what else is in the batch: the same items come in the same order, where scores that
-        differ by less than `metatoken.predict.top.TOLERANCE` of them are ties, in the order of the catalogue; scores
-        agree within that tolerance.
+        differ by less than `metatoken.model.heads.top.TOLERANCE` of them are ties, in the order of the catalogue;
+        scores agree within that tolerance.
         """
         groups: dict[tuple[Model, int], list[int]] = {}
         for place, one in enumerate(prepared):
@@ -212,7 +212,7 @@ class Recommender(Answering):
         return reading.fused(self.fusion, prior, k)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
-        """Item rows that must not come back, and the only ones that may, or None where no filter says so."""
+        """Excluded item rows, and the only eligible ones, or None where no filter says so."""
         gone = np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]])
         if one.allow is None and one.request.where is None:
             return gone.astype(np.int32), None

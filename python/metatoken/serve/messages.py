@@ -65,21 +65,17 @@ class Asks(BaseModel):
         return value
 
 
-class Reload(BaseModel):
-    """Which version to take up."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    run: Id | None = None
-
-
 class AskWhy(BaseModel):
-    """Why an item suits a user."""
+    """Why a user would like an item."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     user: Id
     item: Id
+
+    def question(self) -> Question:
+        """The same for the recommender."""
+        return Question("explanation", self.user, self.item)
 
 
 class AskPair(AskWhy):
@@ -93,6 +89,14 @@ class AskPair(AskWhy):
     def question(self) -> Question:
         """The same for the recommender."""
         return Question(self.task, self.user, self.item, self.fields, self.template, self.interval)
+
+
+class Reload(BaseModel):
+    """Which version to take up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: Id | None = None
 
 
 class ApiError(Exception):
@@ -132,11 +136,11 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
         return [Ask.model_validate(value, context=context)], False
 
 
-def parse_question(body: bytes) -> Question:
-    """The question in a body; errors as in `parse`."""
+def parse_question(body: bytes, kind: type[AskWhy]) -> Question:
+    """The question in a body of that kind; errors as in `parse`."""
     value = _json(body)
     with _named_fields():
-        return AskPair.model_validate(value).question()
+        return kind.model_validate(value).question()
 
 
 def _json(body: bytes) -> Any:
@@ -167,14 +171,6 @@ def parse_reload(body: bytes) -> Reload:
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error
-
-
-def parse_why(body: bytes) -> AskWhy:
-    """What a body asks; `ApiError` where it is not of the form."""
-    try:
-        return AskWhy.model_validate_json(body)
-    except ValidationError as error:
-        raise ApiError(422, "invalid_request", 'expected {"user": ID, "item": ID}') from error
 
 
 def check_json(content_type: str) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from metatoken.recommend.recommender import Recommender
 
 FAULT = "the new version could not be loaded; the log of the server says why"
-EXPLANATION = "explanation"  # the task that answers why
 FEW = 3  # items of the history that a new version is tried with
 
 
