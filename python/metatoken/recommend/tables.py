@@ -19,12 +19,12 @@ def database_writer(uri: str, table: str) -> Iterator[Write]:
 
     Args:
         uri: Of the database, as `data.uri` has it.
-        table: Its name; the table that is there is replaced when all is written, and kept if something fails.
+        table: Its name; older lists under it are replaced when all is written, and kept if something fails.
 
     Yields:
         A function that appends answers.
     """
-    with table_writer(uri, table) as write:
+    with table_writer(uri, table, list(SCHEMA)) as write:
         yield lambda answers: write(
             pl.DataFrame(
                 [(one.user, each.rank, each.item, each.title, each.score) for one in answers for each in one.items],
