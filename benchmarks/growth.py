@@ -129,7 +129,7 @@ class Later:
     def of_scores(self, scores: Callable[[Any, Any], np.ndarray], items: Any) -> dict[str, float]:
         """The same for a ranker over `items`."""
         from metatoken.data import Sequences
-        from metatoken.predict.top import top_k
+        from metatoken.model.heads.top import top_k
 
         hits = []
         for at in range(0, len(self.asked), 128):

@@ -13,7 +13,7 @@ source=$(ls dist/*.tar.gz)
 [ "$(echo "$wheel" "$source" | wc -w)" -eq 2 ] || { echo "dist/ holds more than one build: make wheel" >&2; exit 1; }
 
 "$bin/twine" check --strict "$wheel" "$source"
-"$bin/abi3audit" --strict --assume-minimum-abi3 3.11 "$wheel"
+"$bin/abi3audit" --strict --summary --assume-minimum-abi3 3.11 "$wheel"
 "$bin/check-wheel-contents" --toplevel metatoken "$wheel"
 "$bin/python" tests/packaging.py "$wheel" "$source"
 [ "${*:-}" = none ] && exit 0

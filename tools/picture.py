@@ -39,7 +39,7 @@ ITEMS = (
 )
 LOG = (("12", 0), ("12", 1), ("57", 2), ("57", 3))  # user, place in ITEMS
 PROMPT = ("Purchases, oldest first;", "name the next item:")
-LIST = ("Return of the Jedi", "Raiders of the Lost Ark", "Back to the Future")
+LIST = (("Raiders of the Lost Ark", SPACE), ("Return of the Jedi", SPACE), ("The Matrix", ""))  # with their audience
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
@@ -93,7 +93,7 @@ def prompt() -> list[str]:
 def ranking() -> list[str]:
     """The list that comes back."""
     rows = [text(0, 24, "for user 12", "soft")]
-    return rows + [text(0, 54 + place * 30, f"{place + 1}.  {title}", "one") for place, title in enumerate(LIST)]
+    return rows + [text(0, 54 + at * 30, f"{at + 1}.  {title}", kind) for at, (title, kind) in enumerate(LIST)]
 
 
 def picture() -> str:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from metatoken.model.settings import ModelSettings
     from metatoken.recommend import Recommendation, Recommender
     from metatoken.tasks.datamodule import TaskDataModule
+    from metatoken.tasks.log_datamodule import LogDataModule
     from metatoken.tokens.vocabulary import Vocabulary
 
 _PLACES = {
     "Interactions": "metatoken.data",
+    "LogDataModule": "metatoken.tasks.log_datamodule",
     "MetaTokenModule": "metatoken.model.module",
     "ModelSettings": "metatoken.model.settings",
     "Recommendation": "metatoken.recommend",
@@ -34,6 +36,7 @@ _PLACES = {
 
 __all__ = [
     "Interactions",
+    "LogDataModule",
     "MetaTokenModule",
     "ModelSettings",
     "Recommendation",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,35 @@ def test_a_file_with_histories_and_filters(
     assert {i["item"] for i in answers[1]["items"]} == set(items[2:30]) - {items[5]}
     seen = run("recommend", folder, "--history", items[0], "-k", 30, *arguments, "--include-seen").out
     assert items[0] in {line.split()[2] for line in seen.splitlines()[1:]}
+
+
+def test_columns_of_the_item_table_go_with_each_item(
+    run: Run, refuse: Refuse, folder: Path, users: tuple[str, ...], tmp_path: Path
+) -> None:
+    catalogue = Recommender.load(folder).catalogue
+    known = dict(zip(catalogue.items.raw, catalogue.frame["categories"].to_list(), strict=True))
+    asked = ("recommend", folder, "--user", users[0], "-k", 2, "--columns", "categories")
+    lines = run(*asked).out.splitlines()[1:]
+    for line in lines:
+        assert line.endswith(f"  (categories {json.dumps(known[line.split()[2]])})")
+    for name in ("out.parquet", "out.csv", "out.jsonl"):
+        assert run(*asked, "-o", tmp_path / name).code == 0
+    assert run(*asked, "--to-uri", f"sqlite:///{tmp_path / 'out.db'}", "--table", "t").code == 0
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns == ["user", "rank", "item", "title", "score", "categories"]
+    assert found["categories"].to_list() == [known[item] for item in found["item"].to_list()]
+    plain = pl.read_csv(tmp_path / "out.csv")
+    assert [json.loads(text) for text in plain["categories"]] == found["categories"].to_list()
+    document = json.loads((tmp_path / "out.jsonl").read_text())
+    assert [one["categories"] for one in document["items"]] == found["categories"].to_list()
+    with sqlite3.connect(tmp_path / "out.db") as database:
+        assert [json.loads(row[0]) for row in database.execute("select categories from t")] == [
+            known[item] for item in found["item"].to_list()
+        ]
+    said = refuse("recommend", folder, "--user", users[0], "--columns", "categoris")
+    assert "no column 'categoris'" in said
+    assert "categories" in said
+    assert "every result has 'title' already" in refuse("recommend", folder, "--user", users[0], "--columns", "title")
 
 
 def test_unknown_users_of_a_file(

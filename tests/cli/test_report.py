@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metatoken.artifacts import read_json, write_json
+from metatoken.extras import install_extra
 from metatoken.report.page import SIGN
 from metatoken.run import RunFolder, load_config
 from metatoken.run.config import dump_config
@@ -65,4 +66,4 @@ def test_the_extra_is_named_where_it_is_missing(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else find(name))
-    assert f"a report needs {absent}: pip install 'metatoken[report]'" in refuse("report", trained_run.run.folder)
+    assert f"a report needs {absent}: {install_extra('report')}" in refuse("report", trained_run.run.folder)

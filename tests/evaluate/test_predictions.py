@@ -14,7 +14,7 @@ from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError, ArtifactError, DataError
 from metatoken.evaluate.predictions import SCHEMA, export_plain, predictions_frame, read_table, write_table
 from metatoken.evaluate.ranking import ranking_metrics
-from metatoken.predict.top import top_k
+from metatoken.model.heads.top import top_k
 from metatoken.predict.transitions import TransitionGraph
 
 LABELS = {"task": "sequential", "template": "seen-0", "split": "test", "model": "fused"}

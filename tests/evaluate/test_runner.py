@@ -17,10 +17,10 @@ from metatoken.evaluate.runner import Result, Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import paired_bootstrap
 from metatoken.model.heads.ranking import item_scores
+from metatoken.model.heads.top import TOLERANCE, settle, top_k
 from metatoken.predict.fusion import Fusion, choose_fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
-from metatoken.predict.top import TOLERANCE, settle, top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_template

@@ -8,10 +8,10 @@ import pytest
 from metatoken.data.split import Split, leave_last_out
 from metatoken.data.world.world import generate_world
 from metatoken.evaluate.ranking import ranking_metrics
+from metatoken.model.heads.top import top_k
 from metatoken.predict.choice import STEPS
 from metatoken.predict.content import ContentGraph
 from metatoken.predict.prior import Prior, mixed
-from metatoken.predict.top import top_k
 from metatoken.predict.transitions import TransitionGraph
 
 

@@ -11,8 +11,8 @@ from metatoken.data.interactions import Interactions, Sequences
 from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.ranking import possible, ranking_metrics
+from metatoken.model.heads.top import top_k
 from metatoken.predict import transitions
-from metatoken.predict.top import top_k
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from tests.oracles import evaluate as oracle
 

@@ -13,10 +13,10 @@ from metatoken import Vocabulary
 from metatoken.data import Interactions, Sequences, generate_world
 from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
 from metatoken.evaluate.predictions import read_table
+from metatoken.model.heads.top import TOLERANCE
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, Reading
-from metatoken.predict.top import TOLERANCE
 from metatoken.recommend import Model, Recommendation, Recommender, Request
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_template

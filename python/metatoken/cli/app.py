@@ -27,6 +27,7 @@ from metatoken.cli.recommend import recommend
 from metatoken.cli.report import report
 from metatoken.cli.serve import serve
 from metatoken.cli.split import split
+from metatoken.cli.starting import leave
 from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe or file of Windows, or of the locale C, knows few letters
             stream.reconfigure(errors="backslashreplace")
-    arguments = sys.argv[1:] if arguments is None else arguments
+    alone, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
     with interruptible(), clean_errors(), clean_warnings():
         try:
             code = app(arguments or ["--help"], prog_name="metatoken", standalone_mode=False)
@@ -107,4 +108,6 @@ def main(arguments: list[str] | None = None) -> None:
             command = error.ctx.command_path if error.ctx else "metatoken"
             message = error.format_message().replace("Value error, ", "").rstrip(".")
             fail(f"{message} (see {command} --help)")
+    if alone:  # nobody has called who would go on
+        leave(code)
     raise SystemExit(code)

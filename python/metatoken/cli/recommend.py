@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metatoken.cli.options import panel
+from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from metatoken.recommend import Answer, Prepared, Recommender, Request
+    from metatoken.recommend.columns import Columns
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts, Write
 
@@ -43,6 +46,10 @@ History = Annotated[
 ToUri = Annotated[
     str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
 ]
+Shown = Annotated[
+    str | None,
+    typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
+]
 Table = Annotated[str | None, typer.Option("--table", help="The table of --to-uri; replaced when all is written.")]
 
 
@@ -58,6 +65,7 @@ def recommend(
     ] = None,
     to_uri: ToUri = None,
     table: Table = None,
+    columns: Shown = None,
     where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
     allow: Annotated[
         Path | None, filter_option(help="File with the only item ids that may come, one per line.")
@@ -70,35 +78,45 @@ def recommend(
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
 ) -> None:
     """Recommend items that the user has not seen, with titles."""
-    from metatoken.cli.output import progress_bar
-    from metatoken.recommend import Recommender, Request
-    from metatoken.recommend.streaming import stream
-    from metatoken.tokens.files import read_ids
+    with starting():
+        from metatoken.cli.output import progress_bar
+        from metatoken.recommend import Recommender, Request
+        from metatoken.recommend.columns import Columns
+        from metatoken.recommend.streaming import stream
 
     _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
-    only = None if allow is None else tuple(read_ids(allow))
-    never = () if deny is None else tuple(read_ids(deny))
-    pattern = Request(None, _ids(history) if history else None, k, model.value, not include_seen, where, only, never)
-    source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
-    with _target(out, to_uri, table) as write, progress_bar("recommending") as source.progress:
+    items = _ids("--history", history) if history else None
+    only, never = _listed(allow), _listed(deny) or ()
+    pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
+    with starting():
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+    shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
+    with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)
     source.report(counts)
     if place := out or table:
         print(f"{counts.items} recommendations for {counts.users} users written to {place}")
 
 
-def _ids(lines: list[str]) -> list[str]:
-    """The ids of some lines of CSV."""
+def _listed(path: Path | None) -> tuple[str, ...] | None:
+    """The ids in a file."""
+    from metatoken.tokens.files import read_ids
+
+    return None if path is None else tuple(read_ids(path))
+
+
+def _ids(option: str, lines: list[str]) -> list[str]:
+    """The ids or names in some lines of CSV."""
     from metatoken.errors import ArgumentError
 
     try:
         fields = [one for line in lines for one in next(csv.reader([line], skipinitialspace=True, strict=True), [])]
     except csv.Error as error:
-        raise ArgumentError("--history", f'expected a line of CSV such as a,"b,c" ({error})') from error
+        raise ArgumentError(option, f'expected a line of CSV such as a,"b,c" ({error})') from error
     return [one.strip() for one in fields if one.strip()]
 
 
-def _target(out: Path | None, to_uri: str | None, table: str | None) -> AbstractContextManager[Write]:
+def _target(out: Path | None, to_uri: str | None, table: str | None, columns: Columns) -> AbstractContextManager[Write]:
     """Where the answers go: a file, a table of a database, or the screen."""
     from metatoken.errors import ArgumentError
 
@@ -109,10 +127,10 @@ def _target(out: Path | None, to_uri: str | None, table: str | None) -> Abstract
 
         if out is not None:
             raise ArgumentError("--to-uri", f"expected a file or a database, got both ({out})")
-        return database_writer(to_uri, table)
+        return database_writer(to_uri, table, columns)
     from metatoken.recommend.streaming import writer
 
-    return nullcontext(_print) if out is None else writer(out)
+    return nullcontext(partial(_print, columns)) if out is None else writer(out, columns)
 
 
 def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path | None]) -> None:
@@ -183,10 +201,13 @@ class _Source:
             warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
 
 
-def _print(answers: Iterable[Answer]) -> None:
+def _print(columns: Columns, answers: Iterable[Answer]) -> None:
     from metatoken.cli.output import printable
 
     for answer in answers:
         print(f"{printable(answer.user or '(history)')}:")
         for one in answer.items:
-            print(printable(f"  {one.rank:>3}  {one.score:.4f}  {one.item}  {one.title}".rstrip()))
+            told = zip(columns.names, columns.texts(one.item), strict=True)
+            more = ", ".join(f"{name} {value}" for name, value in told if value is not None)
+            line = f"  {one.rank:>3}  {one.score:.4f}  {one.item}  {one.title}".rstrip()
+            print(printable(f"{line}  ({more})" if more else line))

@@ -35,6 +35,7 @@ def _check_extra() -> None:
     from importlib.util import find_spec
 
     from metatoken.errors import MetatokenError
+    from metatoken.extras import install_extra
 
     if absent := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
-        raise MetatokenError(f"a report needs {' and '.join(absent)}: pip install 'metatoken[report]'")
+        raise MetatokenError(f"a report needs {' and '.join(absent)}: {install_extra('report')}")

@@ -29,6 +29,11 @@ AllowHost = Annotated[
 TokenFile = Annotated[
     Path | None, door_option(help="File with a token that clients must send as Authorization: Bearer TOKEN.")
 ]
+ShowUsers = Annotated[
+    bool,
+    door_option("--show-users", help="Let whoever may ask complete user ids and see what a user had. Off by default: "
+                                     "both are personal."),
+]  # fmt: skip
 Reload = Annotated[
     bool,
     version_option("--reload", help="On SIGHUP load what is at RUN by then, and serve it from then on; a run that "
@@ -61,6 +66,7 @@ def serve(
     connections: Annotated[int, limit_option(min=1, help="Open connections; one more gets 503.")] = 1000,
     allow_host: AllowHost = None,
     token_file: TokenFile = None,
+    show_users: ShowUsers = False,
     reload: Reload = False,
     reload_token_file: ReloadTokenFile = None,
 ) -> None:
@@ -79,7 +85,7 @@ def serve(
     listener = _listen(host, port)
     _use_threads(threads)
     versions = Versions.of_run(run)
-    app = create_app(versions, limits, hosts=hosts, token=token, reload_token=reload_token)
+    app = create_app(versions, limits, hosts=hosts, token=token, reload_token=reload_token, people=show_users)
     line = f"serving {run} at {_address(listener, host)} (stop with Ctrl-C){_served(versions.current)}"
     with listener:
         _run(app, limits, connections, listener, line, versions if reload else None)

@@ -181,15 +181,16 @@ def table_writer(uri: str, table: str, columns: Collection[str] = ()) -> Iterato
 
     Args:
         uri: As for `read_query`.
-        table: Its name, perhaps with a schema (`shop.lists`); one with the same columns is replaced.
-        columns: Those that will be written, where they are known: another table is refused before there is any work.
+        table: Its name, perhaps with a schema (`shop.lists`).
+        columns: Those by which an older table is known to be one that may be replaced; another one is refused before
+            there is any work. By default those of the first frame.
 
     Yields:
         A function that appends a frame, always of the same columns of text, whole numbers and numbers.
 
     Raises:
         ArgumentError: See `read_query`; or the name cannot be one of a table.
-        DataError: The database refuses the connection or the table, or the table that is there has other columns.
+        DataError: The database refuses the connection or the table, or the table that is there lacks columns.
     """
     kind, place = parse_uri(uri)
     if not re.fullmatch(r"\w+(\.\w+)?", table):
@@ -205,7 +206,7 @@ def table_writer(uri: str, table: str, columns: Collection[str] = ()) -> Iterato
         def write(frame: pl.DataFrame) -> None:
             nonlocal made
             if not made:
-                _check_replaceable(kind, cursor, table, frame.columns, uri)
+                _check_replaceable(kind, cursor, table, columns or frame.columns, uri)
                 _create(cursor, table, frame.schema)
                 made = True
             _insert(kind, cursor, table, frame)
@@ -245,7 +246,7 @@ def _quoted(name: str) -> str:
 
 
 def _check_replaceable(kind: str, cursor: Any, table: str, columns: Collection[str], uri: str) -> None:
-    """Refuses to replace a table with other columns, which is somebody's own."""
+    """Refuses to replace a table that lacks some of these columns, which is somebody's own."""
     *schema, name = table.split(".")
     if kind == "sqlite":
         cursor.execute(f"PRAGMA {''.join(f'{one}.' for one in schema)}table_info({name})")
@@ -256,7 +257,7 @@ def _check_replaceable(kind: str, cursor: Any, table: str, columns: Collection[s
         where = f"{fold}(table_name) = {fold}('{name}') AND table_schema = {place}"
         cursor.execute(f"SELECT column_name FROM information_schema.columns WHERE {where}")  # noqa: S608 (a checked name)
         found = [row[0] for row in cursor.fetchall()]
-    if found and set(found) != set(columns):
+    if found and not set(columns) <= set(found):
         said = f"the table {table} holds something else ({', '.join(map(str, found[:10]))}), so it is not replaced"
         raise DataError(f"{said}; give another name", uri)
 

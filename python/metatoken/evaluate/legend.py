@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MEANING = {
-    "fused": "item_head and transition_graph multiplied, with weights chosen on validation; what `recommend` returns",
+    "fused": "item_head and transition_graph multiplied, with weights chosen on validation; what recommend returns",
     "item_head": "the language model's state after the history, compared with the vector of every item",
     "generation": "the language model writes the tokens of items: beam search over the trie of existing items",
     "generation_leaf_off": "the same with the shared tokens alone, as published; for comparison",

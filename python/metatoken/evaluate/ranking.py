@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metatoken.errors import ArgumentError
-from metatoken.predict.top import NOTHING
+from metatoken.model.heads.top import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

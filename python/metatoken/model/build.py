@@ -12,6 +12,7 @@ from torch import nn
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.adaptation import adapt, freeze_unread
 from metatoken.model.backbone.backbone import Backbone
+from metatoken.model.backbone.given import taken
 from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
@@ -55,8 +56,9 @@ def build_model(
     features: np.ndarray | None = None,
     texts: Sequence[str] = (),
     tokenizer: Any = None,
+    given: nn.Module | None = None,
 ) -> Model:
-    """Builds the parts; arguments as in `metatoken.MetaTokenModule`.
+    """Builds the parts; arguments as in `metatoken.MetaTokenModule`, `given` a backbone that is an object.
 
     Raises:
         ConfigError: A setting cannot be used.
@@ -69,7 +71,7 @@ def build_model(
     titles = _titles(settings, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer)
+        bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer, given)
         backbone = Backbone(bare)
         if backbone.is_encoder_decoder and (pairs := tasks_of(settings.tasks, "rate", "write")):
             raise ConfigError(
@@ -114,7 +116,9 @@ def _builder(
     return builder
 
 
-def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None) -> tuple[nn.Module, Any]:
+def build_backbone(
+    settings: ModelSettings, texts: Sequence[str] = (), tokenizer: Any = None, given: nn.Module | None = None
+) -> tuple[nn.Module, Any]:
     """The language model, with what trains of it marked, and its tokenizer, which a preset learns unless given."""
     if settings.backbone in PRESETS:
         if tokenizer is None:
@@ -123,8 +127,11 @@ def build_backbone(settings: ModelSettings, texts: Sequence[str] = (), tokenizer
     else:
         if settings.preset:
             raise ConfigError(f"model.preset: only for presets ({', '.join(PRESETS)}), not for {settings.backbone!r}")
-        model, own = load_pretrained(settings.backbone)
-        tokenizer = own if tokenizer is None else tokenizer
+        if given is None:
+            model, own = load_pretrained(settings.backbone)
+            tokenizer = own if tokenizer is None else tokenizer
+        else:
+            model = taken(given, tokenizer)
         if settings.layers is not None:
             keep_layers(model, settings.layers)
     checkpointing = settings.gradient_checkpointing

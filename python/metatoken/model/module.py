@@ -1,33 +1,117 @@
 """`MetaTokenModule`: a thin Lightning shell around `MetaTokenModel`.
 
-It hands batches to the network, logs, and decides what a checkpoint holds.
+It hands batches to the network, logs, decides what a checkpoint holds, and makes a model of one.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import lightning as L
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
+from metatoken.data.ragged import Sequences
+from metatoken.errors import ArgumentError
+from metatoken.model.heads.ranking import item_scores
+from metatoken.model.heads.top import NOTHING, TOLERANCE, top_k
 from metatoken.model.model import PARTS, MetaTokenModel
 from metatoken.model.objective import loss_parts
 from metatoken.model.schedule import make_optimizer, rate
-from metatoken.model.store.checkpoints import check_weights, random_state, set_random_state, trainable_names
+from metatoken.model.store.checkpoints import (
+    check_weights,
+    model_state,
+    random_state,
+    saved_arguments,
+    set_random_state,
+    trainable_names,
+)
 from metatoken.model.validation import VALIDATION
 from metatoken.tasks.task import find_task
+from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from metatoken.model.settings import ModelSettings
     from metatoken.tasks.batch import Batch
+    from metatoken.tasks.ranking import Evaluation
+
+
+class Hyperparameters(dict[str, Any]):
+    """Plain values by name. Lightning compares them with each argument of the model, which arrays cannot stand."""
+
+    __array_ufunc__ = None
+
+
+def keep_hyperparameters(module: MetaTokenModule, place: dict[str, str]) -> None:
+    """Saves the settings of a module as its hyperparameters, with where its vocabulary lies, if that is known."""
+    settings = module.settings
+    module.save_hyperparameters(Hyperparameters(place | settings.plain() | {"seed": settings.seed}))
 
 
 class MetaTokenModule(MetaTokenModel, L.LightningModule):
-    """Fine-tunes a language model to recommend with OOV tokens; arguments and errors are those of `MetaTokenModel`."""
+    """Fine-tunes a language model to recommend with OOV tokens; arguments and errors are those of `MetaTokenModel`.
 
+    Its hyperparameters are the fields of `ModelSettings` as they came to be, and the folder of the vocabulary where one
+    was named.
+
+    Attributes:
+        list_length: How many items `predict_step` lists for a user.
+    """
+
+    list_length: int = 10
     strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
     _random_state: dict[str, Any] | None = None
+
+    def __init__(self, vocabulary: Vocabulary | str | Path, settings: ModelSettings | None = None, **rest: Any) -> None:
+        super().__init__(vocabulary, settings, **rest)
+        keep_hyperparameters(self, {} if isinstance(vocabulary, Vocabulary) else {"vocabulary": str(vocabulary)})
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,  # noqa: ARG003
+        **arguments: Any,
+    ) -> Self:
+        """A trained model from a checkpoint of any trainer, in evaluation mode.
+
+        Settings, the tokenizer of a preset and what ratings mean come from the checkpoint. What is no plain value does
+        not: give `vocabulary` unless its folder was named, and `features`, or a `backbone` object with its `tokenizer`,
+        where the model was made with them. Checkpoints of before 0.3 hold no settings; give them, too.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: As in `torch.load`.
+            hparams_file: YAML of a logger, in place of the settings in the checkpoint.
+            strict: As Lightning has it; every trainable weight must be there in any case, and no other.
+            weights_only: Nothing but tensors and plain values is ever read, whatever is said here.
+            **arguments: Arguments of the model that go over those of the checkpoint.
+
+        Raises:
+            ArtifactError: It cannot be read, or is no checkpoint.
+            ArgumentError: There is no vocabulary.
+            ConfigError: The weights are those of another model.
+        """
+        known = saved_arguments(checkpoint_path)
+        if "vocabulary" not in known | arguments and hparams_file is None:
+            said = "the checkpoint names no folder of it; give load_from_checkpoint(..., vocabulary=...)"
+            raise ArgumentError("vocabulary", said)
+        parts = {name: known[name] for name in ("tokenizer", "ratings") if name in known}
+        with warnings.catch_warnings():
+            # It warns of what a checkpoint leaves out on purpose; `check_weights` refuses what must not be missing.
+            warnings.filterwarnings("ignore", message="Found keys that are in the model")
+            made: Self = super().load_from_checkpoint(
+                checkpoint_path, map_location, hparams_file, strict, weights_only=True, **(parts | arguments)
+            )
+        return made.eval()
 
     @classmethod
     def of(cls, model: MetaTokenModel) -> Self:
@@ -36,6 +120,7 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         L.LightningModule.__init__(found)
         for name in PARTS:
             setattr(found, name, getattr(model, name))
+        keep_hyperparameters(found, {})
         return found.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
@@ -55,11 +140,38 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002
         """Logs what is measured; gives the item head's scores to callbacks, so that none computes them again."""
+        return self._measure("val", batch, dataloader_idx)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002
+        """The same for test data, as `test/...`."""
+        return self._measure("test", batch, dataloader_idx)
+
+    def _measure(self, stage: str, batch: Any, dataloader_idx: int) -> Tensor | None:
         task = find_task(self.tasks[dataloader_idx])
         found = VALIDATION[task.kind](self.network, batch, self.settings.weights)
-        named = {f"val/{task.name}/{name}": value for name, value in found.values.items()}
+        named = {f"{stage}/{task.name}/{name}": value for name, value in found.values.items()}
         self.log_dict(named, batch_size=found.size, add_dataloader_idx=False, prog_bar=True, sync_dist=True)
         return found.scores
+
+    def predict_step(self, batch: Evaluation, batch_idx: int, dataloader_idx: int = 0) -> pl.DataFrame:  # noqa: ARG002
+        """The items that a batch of users is most likely to take next, by the item head.
+
+        Returns:
+            Columns `user`, `rank` from 1, `item`, `score` (its probability), in raw ids; `list_length` rows for each
+            user, less where fewer items are unseen. `polars.concat` makes one table of what `Trainer.predict` gives.
+        """
+        seen, k = Sequences.of(batch.seen), self.list_length
+        items, logs = top_k(item_scores(self.network, batch.batch), seen, k, tolerance=TOLERANCE, log=True)
+        kept = items != NOTHING
+        trainer: Any = self.trainer
+        users = self.vocabulary.users if self.vocabulary.n_users else trainer.datamodule.split.log.users
+        columns = {
+            "user": users.column(np.repeat(batch.users, kept.sum(axis=1))),
+            "rank": np.broadcast_to(np.arange(1, k + 1), items.shape)[kept],
+            "item": self.vocabulary.items.column(items[kept]),
+            "score": np.exp(logs[kept]),
+        }
+        return pl.DataFrame(columns)
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.
@@ -85,6 +197,7 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         keep = trainable_names(self)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
         checkpoint["random_state"] = random_state()
+        checkpoint |= model_state(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks that every trainable weight is there and no other, since loading is not strict."""

@@ -157,6 +157,12 @@ class Network(nn.Module):
         states, text_loss = self._states(batch, item_vectors, text=text)
         return self._levels(batch, states), text_loss
 
+    def text_log_probabilities(self, batch: Batch) -> Tensor:
+        """Log-probability of each text token of a batch, `[T]`, of a causal backbone."""
+        _states, hidden = self.backbone.read(self.passage(batch, self.items()))
+        at = hidden[batch.text_row, batch.text_position]
+        return self.backbone.text_log_probabilities(at, batch.text_ids, columns=self.base)
+
     def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
         if not self.training or not self.samples or len(batch.targets) == 0:

@@ -15,7 +15,7 @@ import torch
 from metatoken.data.ragged import Sequences, check_rows
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.top import NOTHING, TOLERANCE, settle, top_k
+from metatoken.model.heads.top import NOTHING, TOLERANCE, settle, top_k
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 

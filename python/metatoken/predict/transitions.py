@@ -1,7 +1,7 @@
 """Rankers that are counted, not trained: what is popular, and what tends to come next.
 
 Both give each user a probability distribution over the catalogue, so that they can be printed beside a model and also
-be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are removed later, by `predict.top`.
+be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are removed later, by `model.heads.top`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
+from metatoken.recommend.answerer import Answerer
+from metatoken.recommend.questions import Answering
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from metatoken.tasks.batch import Batch
 
 
-class Recommender:
-    """Recommends with a trained model.
+class Recommender(Answering):
+    """Recommends with a trained model, and answers questions where it has tasks that rate or write.
 
     Args:
         module: The model.
@@ -38,6 +40,7 @@ class Recommender:
         fusion: Weights of `model="fused"`; the stored ones of a run when it was loaded.
         catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
         version: A name for all of this, see `run.manifest.version_of`.
+        answerer: Answers questions; by default with the same model, as `Answerer` does.
 
     Raises:
         ArgumentError: The history's items are not those of the vocabulary.
@@ -50,11 +53,12 @@ class Recommender:
         fusion: Fusion | None = None,
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
+        answerer: Answerer | None = None,
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
         self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
-        self.version = version
+        self.version, self.answerer = version, answerer or Answerer(module)
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = Prior.fit(history, self.fusion.content)
@@ -76,7 +80,8 @@ class Recommender:
         loaded = load_run(run)
         if version_of(RunFolder(run)) != version:
             raise ArtifactError(f"{run}: was replaced while it was read; load it again")
-        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version)
+        answerer = Answerer(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer)
 
     def recommend(
         self,
@@ -127,6 +132,10 @@ class Recommender:
         parts = (prepared[at : at + batch_size] for at in range(0, len(prepared), batch_size))
         return {str(answer.user): answer.items for part in parts for answer in self.run(part)}
 
+    def history_of(self, user: int) -> NDArray[np.int32]:
+        """Item rows of a user row, oldest first, int32 `[any]`."""
+        return self._sequences[user]
+
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers any mixture of requests in one batch; unknown items of histories and lists are reported.
 
@@ -172,8 +181,8 @@ class Recommender:
         """Answers prepared requests, those that need the same search in one pass through the model.
 
         An answer does not depend on what else is in the batch: the same items come in the same order, where scores that
-        differ by less than `metatoken.predict.top.TOLERANCE` of them are ties, in the order of the catalogue; scores
-        agree within that tolerance.
+        differ by less than `metatoken.model.heads.top.TOLERANCE` of them are ties, in the order of the catalogue;
+        scores agree within that tolerance.
         """
         groups: dict[tuple[Model, int], list[int]] = {}
         for place, one in enumerate(prepared):

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from metatoken.artifacts import atomic_file
 from metatoken.errors import ArgumentError
+from metatoken.recommend.columns import NOTHING, Columns
 
 if TYPE_CHECKING:
     from metatoken.recommend.recommender import Recommender
@@ -79,12 +80,13 @@ def stream(recommender: Recommender, prepared: Iterable[Prepared], write: Write,
 
 
 @contextmanager
-def writer(path: str | Path) -> Iterator[Write]:
+def writer(path: str | Path, columns: Columns = NOTHING) -> Iterator[Write]:
     """A file of answers that appears under its name only when it is complete.
 
     Args:
         path: `.parquet`, `.csv` and `.tsv` hold a row for each recommendation: user (null without one), rank, item,
             title, score. `.jsonl` holds an object for each user, which names unknown items, too.
+        columns: What each recommendation gets besides.
 
     Yields:
         A function that appends answers.
@@ -93,13 +95,13 @@ def writer(path: str | Path) -> Iterator[Write]:
         ArgumentError: The name ends in something else.
         ArtifactError: The file cannot be written there.
     """
-    kinds: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
+    kinds: dict[str, Callable[[Path, Columns], AbstractContextManager[Write]]] = {
         ".parquet": _parquet, ".jsonl": _json_lines, ".csv": _csv, ".tsv": _csv,
     }  # fmt: skip
     kind = kinds.get(Path(path).suffix.lower())
     if kind is None:
         raise ArgumentError("out", f"expected a name that ends in {', '.join(kinds)}; got {path}")
-    with atomic_file(path) as work, kind(work) as write:
+    with atomic_file(path) as work, kind(work, columns) as write:
         yield write
 
 
@@ -110,18 +112,19 @@ def _rows(answers: Iterable[Answer]) -> Iterator[tuple[str | None, int, str, str
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as file:
+def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
+    schema = pa.schema([*SCHEMA, *columns.frame.head(0).to_arrow().schema])
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
         waiting: list[tuple[Any, ...]] = []
 
         def flush() -> None:
             if waiting:
-                columns = zip(*waiting, strict=True)
-                file.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
+                values = zip(*waiting, strict=True)
+                file.write_table(pa.table(dict(zip(schema.names, values, strict=True)), schema=schema))
                 waiting.clear()
 
         def write(answers: Iterable[Answer]) -> None:
-            waiting.extend(_rows(answers))
+            waiting.extend((*row, *columns.row(row[2])) for row in _rows(answers))
             if len(waiting) >= GROUP:
                 flush()
 
@@ -130,24 +133,29 @@ def _parquet(path: Path) -> Iterator[Write]:
 
 
 @contextmanager
-def _json_lines(path: Path) -> Iterator[Write]:
+def _json_lines(path: Path, columns: Columns) -> Iterator[Write]:
+    def line(answer: Answer) -> str:
+        document = asdict(answer)
+        for one in document["items"]:
+            one |= dict(zip(columns.names, columns.row(one["item"]), strict=True))
+        return json.dumps(document, ensure_ascii=False) + "\n"
+
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        yield lambda answers: file.writelines(
-            json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers
-        )
+        yield lambda answers: file.writelines(map(line, answers))
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Write]:
+def _csv(path: Path, columns: Columns) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
         form: dict[str, Any] = {"delimiter": "\t" if path.suffix.lower() == ".tsv" else ",", "lineterminator": "\n"}
         table = csv.writer(file, **form)
         # Readers take a carriage return for the end of a line, which the writer leaves without quotation marks.
         quoted = csv.writer(file, quoting=csv.QUOTE_ALL, **form)
-        table.writerow(SCHEMA.names)
+        table.writerow([*SCHEMA.names, *columns.names])
 
         def write(answers: Iterable[Answer]) -> None:
-            for row in _rows(answers):
+            for plain in _rows(answers):
+                row = (*plain, *columns.texts(plain[2]))
                 broken = any(isinstance(value, str) and "\r" in value for value in row)
                 (quoted if broken else table).writerow(row)
 

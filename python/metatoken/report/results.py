@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from metatoken.evaluate.legend import MEANING
 from metatoken.evaluate.metrics import BASELINE, LABELS, as_p
 from metatoken.evaluate.significance import JUDGED
 from metatoken.report.drawing import INK, SERIES, SOFT, Picture, draw
@@ -22,25 +23,6 @@ if TYPE_CHECKING:
 RATED = "rmse"
 FAR = 0.25  # share of the best baseline that a row may lose and still be drawn
 SHOWN = {JUDGED: ("hr@10", JUDGED), RATED: ("mae", RATED)}  # columns, the tested one last
-MEANING = {
-    "fused": "the item head and counted transitions together; this is what recommend and serve answer with",
-    "item_head": "every item scored at once, from the state after the history",
-    "generation": "tokens written one after the other, by a beam search over the tokens that exist",
-    "generation_leaf_off": "the same with tokens that items share alone, as published; for comparison",
-    "popularity": "what is taken most, the same list for everybody",
-    "transition_graph": "what others took next, counted",
-    "graph_and_categories": "the same mixed with likeness by categories",
-    "sasrec": "a transformer over item ids with a full cross-entropy",
-    "item_knn": "items whose users are alike",
-    "ease": "a linear autoencoder in closed form",
-    "rating_head": "ratings read off the state of the model",
-    "written": "what the model writes",
-    "global_mean": "the mean rating, the same for everybody",
-    "biases": "mean, user and item bias",
-    "matrix_factorization": "factors of users and items",
-    "nearest_pair": "what stands beside the nearest training pair",
-    "nearest_text": "what stands beside the most similar training text",
-}
 
 
 def result_tables(rows: Sequence[Row], main: Row | None = None) -> list[dict[str, Any]]:

@@ -27,10 +27,7 @@ def parse_yaml(text: str, place: str | Path) -> Any:
         ConfigError: It is none, a key stands twice in one section, or references make it larger than any configuration.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None:
-            _check(node, place)
-        return yaml.safe_load(text)
+        return _checked(yaml.SafeLoader(text), place)
     except yaml.YAMLError as error:
         mark, option = getattr(error, "problem_mark", None), str(place).startswith("--set")
         if option:
@@ -46,6 +43,18 @@ def parse_yaml(text: str, place: str | Path) -> Any:
 def shortened(text: str) -> str:
     """A text as a message shows it."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _checked(loader: yaml.SafeLoader, place: str | Path) -> Any:
+    """The value of the one document; its nodes are checked before anything is made of them."""
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, place)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _check(root: yaml.Node, place: str | Path) -> None:

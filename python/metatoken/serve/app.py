@@ -1,4 +1,4 @@
-"""The application: `/recommend`, `/items`, `/health`, `/metrics`, perhaps `/reload`, and a page."""
+"""The application: items, answers and explanations, what is known of the server, perhaps `/reload`, and a page."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi import FastAPI, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
+from metatoken.recommend.questions import Answered
 from metatoken.recommend.requests import Answer, Model, Prepared
 from metatoken.serve.batching import Batcher
+from metatoken.serve.details import Details
 from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
-from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse, parse_reload
+from metatoken.serve.messages import (
+    ApiError,
+    Ask,
+    AskPair,
+    Asks,
+    AskWhy,
+    as_api_error,
+    check_json,
+    parse,
+    parse_question,
+    parse_reload,
+)
 from metatoken.serve.metrics import TYPE, Metrics
 from metatoken.serve.versions import Job, Versions, answer
 
@@ -42,6 +56,7 @@ def create_app(
     hosts: Collection[str] = (),
     token: str | None = None,
     reload_token: str | None = None,
+    people: bool = False,
 ) -> Guard:
     """The application over a loaded recommender, for any ASGI server.
 
@@ -51,20 +66,28 @@ def create_app(
         hosts: Names under which it may be asked; none allows all.
         token: What clients must show as `Authorization: Bearer ...`; only `/health` is open to all.
         reload_token: What must be shown instead to have another version served; None allows it to nobody.
+        people: Whether clients may complete ids of users and see their histories, which are personal.
     """
     limits = limits or Limits()
-    service = Service(served if isinstance(served, Versions) else Versions(served), limits)
+    service = Service(served if isinstance(served, Versions) else Versions(served), limits, people=people)
     app = FastAPI(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
     )  # fmt: skip
-    body = {"application/json": {"schema": {"oneOf": [Ask.model_json_schema(), Asks.model_json_schema()]}}}
-    extra = {"requestBody": {"required": True, "content": body}}
-    app.add_api_route("/recommend", service.recommend, methods=["POST"], openapi_extra=extra)
+    asked: dict[str, tuple[Callable[..., Any], tuple[type[BaseModel], ...]]] = {
+        "/recommend": (service.recommend, (Ask, Asks)),
+        "/answer": (service.answer, (AskPair,)),
+        "/explain": (service.explain, (AskWhy,)),
+    }
+    for path, (endpoint, kinds) in asked.items():
+        body = {"application/json": {"schema": {"oneOf": [kind.model_json_schema() for kind in kinds]}}}
+        extra = {"requestBody": {"required": True, "content": body}}
+        app.add_api_route(path, endpoint, methods=["POST"], openapi_extra=extra)
     shown: dict[str, Callable[..., Any]] = {
         "/items": service.items,
         "/health": service.health,
         "/metrics": service.show_metrics,
+        **service.details.endpoints(),
     }
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"])
@@ -74,7 +97,7 @@ def create_app(
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
         app.add_exception_handler(kind, service.error)
-    paths = {*PAGE, "/recommend", *shown, RELOAD}
+    paths = {*PAGE, *asked, *shown, RELOAD}
     doors = Doors(frozenset(host.lower() for host in hosts), token, reload_token)
     return Guard(app, limits, service.metrics, paths, doors)
 
@@ -82,9 +105,10 @@ def create_app(
 class Service:
     """The endpoints and what they share."""
 
-    def __init__(self, versions: Versions, limits: Limits) -> None:
+    def __init__(self, versions: Versions, limits: Limits, *, people: bool = False) -> None:
         self.versions, self.limits, self.metrics = versions, limits, Metrics()
-        self.batcher: Batcher[Job, Answer] = Batcher(answer, limits, self.metrics.batches.add)
+        self.batcher: Batcher[Job, Answer | Answered] = Batcher(answer, limits, self.metrics.batches.add)
+        self.details = Details(limits, self._taken, people)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -116,6 +140,27 @@ class Service:
         found = {"results": results} if several else results[0]
         return _named(JSONResponse({**found, "version": recommender.version}), recommender.version)
 
+    async def answer(self, request: Request) -> Response:
+        """A rating or a text about a pair, by one of the run's tasks."""
+        return await self._asked(request, AskPair)
+
+    async def explain(self, request: Request) -> Response:
+        """Why a user would like an item."""
+        return await self._asked(request, AskWhy)
+
+    async def _asked(self, request: Request, kind: type[AskWhy]) -> Response:
+        recommender = self._taken(request)
+        check_json(request.headers.get("content-type", ""))
+        question = parse_question(await request.body(), kind)
+        recommender.answerer.check(question.task, question.fields, template=question.template)
+        vocabulary = recommender.module.vocabulary
+        for name, raw, known in (("user", question.user, vocabulary.users), ("item", question.item, vocabulary.items)):
+            if raw not in known:
+                said = f"unknown {name} {raw[:100]!r}; the run knows {len(known):,} {name}s"
+                raise ApiError(404, f"unknown_{name}", said, {"field": name})
+        (found,) = await self.batcher.submit([Job(recommender, question)])
+        return _named(JSONResponse({**asdict(found), "version": recommender.version}), recommender.version)
+
     async def items(self, request: Request, q: str = "", limit: str = "20") -> Response:
         """Items whose titles or ids contain the words of `q`, best first."""
         if len(q) > LONGEST_SEARCH:
@@ -136,7 +181,8 @@ class Service:
         state = {
             "status": self.batcher.state, "version": recommender.version,
             "users": len(recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
-            "models": list(get_args(Model)), "limits": self.limits.shown(),
+            "models": list(get_args(Model)), "tasks": list(recommender.answerer.tasks), "limits": self.limits.shown(),
+            "shows_users": self.details.people,
         }  # fmt: skip
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 

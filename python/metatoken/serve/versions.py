@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, get_args
 from starlette.concurrency import run_in_threadpool
 
 from metatoken.errors import ArgumentError, MetatokenError
+from metatoken.recommend.questions import Answered, Question
 from metatoken.recommend.requests import Answer, Model, Prepared, Request
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ class RefusedError(MetatokenError):
 
 @dataclass(frozen=True)
 class Job:
-    """A request with the version that answers it."""
+    """A request, or a question about a pair, with the version that answers it."""
 
     recommender: Recommender
-    prepared: Prepared
+    asked: Prepared | Question
 
 
 class Versions:
@@ -158,14 +159,17 @@ def tried(run: Path) -> Recommender:
     return recommender
 
 
-def answer(jobs: list[Job]) -> list[Answer]:
-    """Answers jobs in their order; those of one version pass through its model together."""
-    found: dict[int, Answer] = {}
-    by_version: dict[int, list[int]] = {}
+def answer(jobs: list[Job]) -> list[Answer | Answered]:
+    """Answers jobs in their order; those of one version and kind pass through its model together."""
+    found: dict[int, Answer | Answered] = {}
+    groups: dict[tuple[int, bool], list[int]] = {}
     for place, job in enumerate(jobs):
-        by_version.setdefault(id(job.recommender), []).append(place)
-    for places in by_version.values():
-        recommender = jobs[places[0]].recommender
-        answers = recommender.run([jobs[place].prepared for place in places])
+        groups.setdefault((id(job.recommender), isinstance(job.asked, Question)), []).append(place)
+    for places in groups.values():
+        recommender, asked = jobs[places[0]].recommender, [jobs[place].asked for place in places]
+        requests = [one for one in asked if isinstance(one, Prepared)]
+        questions = [one for one in asked if isinstance(one, Question)]
+        # One of the two is empty.
+        answers: list[Answer | Answered] = [*recommender.run(requests), *recommender.ask(questions)]
         found |= dict(zip(places, answers, strict=True))
     return [found[place] for place in range(len(jobs))]

@@ -21,12 +21,14 @@ from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSam
 from metatoken.tasks.task import Task, find_task, tasks_of
 from metatoken.tasks.text import WritingRows
 from metatoken.tasks.user_tokens import UserTokens
+from metatoken.tasks.wording import Rewording
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from metatoken.data import Split
+    from metatoken.data.ragged import Sequences
+    from metatoken.data.split import Part
     from metatoken.tasks.batch import Batch
     from metatoken.tasks.reader import Reader
     from metatoken.tasks.replay import Replay
@@ -36,7 +38,7 @@ VALIDATION_BATCH = 256  # prompts
 
 
 class TaskDataModule(L.LightningDataModule):
-    """Train and validation batches for `MetaTokenModule`, which says how it reads when it is fitted.
+    """Batches to train, validate, test and predict for `MetaTokenModule`, which says how it reads when it is fitted.
 
     Args:
         split: The log, split; with held-out pairs (`Split.with_pairs`) where a task rates or writes.
@@ -48,6 +50,7 @@ class TaskDataModule(L.LightningDataModule):
         direct_share: Share of the users who give a row of the direct task per epoch, see
             `metatoken.tasks.mixture.rows_of_ranking`.
         walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`.
+        word_noise: Chance that a word of a template is replaced in a step, see `metatoken.tasks.wording`.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
             write take as many held-out rows.
         shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
@@ -65,6 +68,7 @@ class TaskDataModule(L.LightningDataModule):
         seed: int = 0,
         direct_share: float = 0.1,
         walk_share: float = 0.0,
+        word_noise: float = 0.0,
         validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
@@ -81,10 +85,12 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
-        if not 0 <= walk_share < 1:
-            raise ArgumentError("walk_share", f"expected a share of at least 0 and below 1, got {walk_share}")
+        for name, share in (("walk_share", walk_share), ("word_noise", word_noise)):
+            if not 0 <= share < 1:
+                raise ArgumentError(name, f"expected a share of at least 0 and below 1, got {share}")
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
         self.batch_size, self.seed, self.direct_share, self.walk_share = batch_size, seed, direct_share, walk_share
+        self.word_noise = word_noise
         self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
         self.replay = replay
         about_pairs = tasks_of(tasks, "rate", "write")
@@ -145,6 +151,7 @@ class TaskDataModule(L.LightningDataModule):
             parts=parts,
             walks=LabelWalks(histories, self.vocabulary.n_items) if self.walk_share > 0 and ranking else None,
             walk_share=self.walk_share,
+            rewording=Rewording(self.word_noise, builder.encoder) if self.word_noise > 0 else None,
         )
 
     def _wanted(self, tables: Mapping[str, TaskRows]) -> dict[str, int]:
@@ -180,7 +187,8 @@ class TaskDataModule(L.LightningDataModule):
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": ranks, "accumulate_grad_batches": accumulate,
-        } | ({"walk_share": self.walk_share} if self.walk_share else {})  # older versions knew none  # fmt: skip
+            # Older versions knew no others, so a 0 is as good as nothing.
+        } | {name: value for name in ("walk_share", "word_noise") if (value := getattr(self, name))}  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:
             self._loader.load_state_dict(self._place_to_load)
@@ -200,28 +208,60 @@ class TaskDataModule(L.LightningDataModule):
         self._place_to_load = state_dict
 
     def val_dataloader(self) -> list[DataLoader[Any]]:  # noqa: D102
+        return self._held_out("validation")
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Held-out test data of each task: all of it, whatever `validation_users` says."""
+        return self._held_out("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """A prompt for each user with a history, of the whole log; what each has seen is left out of the list.
+
+        Raises:
+            ArgumentError: No task ranks items.
+        """
         self.connect(self._trainer().lightning_module.reader)
-        found = [VALIDATION[task.kind](self, task) for task in self.tasks]
-        return [DataLoader(data, batch_size=None, sampler=EvaluationSampler(len(data))) for data in found]
+        ranked = {task.name: task for task in self.tasks if task.kind == "rank"}
+        if not ranked:
+            raise ArgumentError(
+                "tasks", "none of them ranks items, so nothing is listed; see metatoken.recommend.Answerer"
+            )
+        task, histories = ranked.get("sequential") or next(iter(ranked.values())), self.split.log.sequences()
+        users = self._share(np.flatnonzero(histories.lengths))
+        return _loader(self._prompts(task, users, np.zeros_like(users), histories))
 
-    def held_out_items(self, task: Task) -> EvaluationBatches:
-        """Prompts of the validation items, of this process's share of the users that are scored."""
-        trainer, targets, reader = self._trainer(), self.split.validation, self.reader
+    def _held_out(self, part: Part) -> list[DataLoader[Any]]:
+        self.connect(self._trainer().lightning_module.reader)
+        return [_loader(VALIDATION[task.kind](self, task, part)) for task in self.tasks]
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        """What this process scores of some rows."""
+        trainer = self._trainer()
+        return rows[trainer.global_rank :: trainer.world_size] if len(rows) >= trainer.world_size else rows
+
+    def _prompts(self, task: Task, users: np.ndarray, items: np.ndarray, histories: Sequences) -> EvaluationBatches:
+        return EvaluationBatches(self.reader, task.templates[0], users, items, histories, batch_size=VALIDATION_BATCH)
+
+    def held_out_items(self, task: Task, part: Part = "validation") -> EvaluationBatches:
+        """Prompts of held-out items, of this process's share of the users that are scored."""
+        targets = self.split.targets(part)
         chosen = np.arange(len(targets.users))
-        if self.validation_users is not None and len(chosen) > self.validation_users:
+        if part == "validation" and self.validation_users is not None and len(chosen) > self.validation_users:
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
-        if len(chosen) >= trainer.world_size:
-            chosen = chosen[trainer.global_rank :: trainer.world_size]
-        users, items, histories = targets.users[chosen], targets.items[chosen], self.split.history("validation")
-        return EvaluationBatches(reader, task.templates[0], users, items, histories, batch_size=VALIDATION_BATCH)
+        chosen = self._share(chosen)
+        return self._prompts(task, targets.users[chosen], targets.items[chosen], self.split.history(part))
 
-    def held_out_pairs(self, task: Task) -> HeldOutPairs:
-        """Questions about validation pairs."""
-        rows = self.pair_rows(task, "validation")
-        return HeldOutPairs(rows, self.reader.builder.encoder.pad_id, limit=self.validation_users, seed=self.seed)
+    def held_out_pairs(self, task: Task, part: Part = "validation") -> HeldOutPairs:
+        """Questions about held-out pairs."""
+        limit = self.validation_users if part == "validation" else None
+        return HeldOutPairs(self.pair_rows(task, part), self.reader.builder.encoder.pad_id, limit=limit, seed=self.seed)
 
 
-VALIDATION: dict[Kind, Callable[[TaskDataModule, Task], EvaluationBatches | HeldOutPairs]] = {
+def _loader(data: EvaluationBatches | HeldOutPairs) -> DataLoader[Any]:
+    return DataLoader(data, batch_size=None, sampler=EvaluationSampler(len(data)))
+
+
+VALIDATION: dict[Kind, Callable[[TaskDataModule, Task, Part], EvaluationBatches | HeldOutPairs]] = {
     "rank": TaskDataModule.held_out_items,
     "rate": TaskDataModule.held_out_pairs,
     "write": TaskDataModule.held_out_pairs,

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metatoken.artifacts import read_json
 from metatoken.data.ragged import Ragged, offsets_of
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from metatoken.tasks.task import Template
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 ENDS = ("\n", ";", ".")  # what closes a title: the first that the tokenizer knows; a T5 has no line end
+PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # classes that read tokenizer.json and add nothing
 REPEATS = 4  # prompts are few beside the texts of a log, and every one of them is read
 
 
@@ -45,7 +48,6 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
         A `transformers.PreTrainedTokenizerFast`; any text can be encoded, as bytes in the worst case.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -58,9 +60,37 @@ def train_tokenizer(tasks: Iterable[str], texts: Iterable[str] = (), vocabulary_
     )
     prompts = [text for task in tasks for text in find_task(task).corpus()]
     tokenizer.train_from_iterator([*prompts * REPEATS, *texts], trainer)
+    return _of_preset(tokenizer)
+
+
+def preset_tokenizer(text: str) -> Any:
+    """The tokenizer of `train_tokenizer`, out of what `tokenizer.backend_tokenizer.to_str()` gave."""
+    from tokenizers import Tokenizer
+
+    return _of_preset(Tokenizer.from_str(text))
+
+
+def _of_preset(tokenizer: Any) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
     )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """A tokenizer that `save_pretrained` has written.
+
+    Most need no class of their own, so that they are read without `AutoTokenizer`, which imports the configuration of
+    every architecture: almost a second of processor time.
+    """
+    if read_json(folder / "tokenizer_config.json").get("tokenizer_class") in PLAIN:
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
 
 
 class PromptEncoder:
@@ -90,6 +120,7 @@ class PromptEncoder:
         forms: Where histories are compact, `read` of each item row, then what each is written as in an answer.
         form_lead: OOV tokens that each of them stands for, int64 `[2 n_items]`.
         users: Token ids of each user row.
+        word_ids: int64 `[any]`, ids of the tokenizer's words in order: all but its special ones.
     """
 
     def __init__(
@@ -109,6 +140,7 @@ class PromptEncoder:
         self.end_id = int(tokenizer.eos_token_id)
         self.encoder_decoder = encoder_decoder
         self._tokenizer = tokenizer
+        self.word_ids = np.setdiff1d(np.arange(base), np.array(tokenizer.all_special_ids, dtype=np.int64))
         empty = list(tokenizer("")["input_ids"])
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
         self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
@@ -155,6 +187,12 @@ class PromptEncoder:
         if slot == len(pieces):
             return first[:-1], first[-1:], False
         return first, np.concatenate([self.head[:0], *after]), True
+
+    def words_alone(self, template: Template) -> tuple[Ids, Ids]:
+        """The words that every question of a template has, with nothing that they ask about, and -1 for each."""
+        words = [self.words(name.rstrip()) for kind, name in template.pieces(template.required) if kind == "words"]
+        ids = np.concatenate([self.head, *words]).astype(np.int64)
+        return ids, np.full(len(ids), -1, dtype=np.int64)
 
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""

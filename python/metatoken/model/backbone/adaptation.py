@@ -6,6 +6,7 @@ The OOV rows, their projection and the item vectors live outside the backbone an
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,9 @@ def adapt(
     """
     if gradient_checkpointing:
         # Not re-entrant: a re-entrant one drops gradients where no input of a block needs one.
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers has called it activation checkpointing in its newer versions, and warns of the older name.
+        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        getattr(model, f"{name}_checkpointing_enable")(**{f"{name}_checkpointing_kwargs": {"use_reentrant": False}})
     if tuning == "lora":
         return _with_lora(model, {**LORA, **(lora or {})})
     trained: nn.Module = model.requires_grad_(tuning == "full")
@@ -62,7 +65,9 @@ def _with_lora(model: Any, options: dict[str, Any]) -> nn.Module:
     _check_names(model, options)
     known = _layers_of(model)
     try:
-        adapted = get_peft_model(model, LoraConfig(**options))
+        with warnings.catch_warnings():  # PEFT asks by a name that transformers has given up
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+            adapted = get_peft_model(model, LoraConfig(**options))
     except (TypeError, ValueError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:160]
         raise ConfigError(f"model.lora: {said}" + (f"; {known}" if "odule" in said else "")) from error

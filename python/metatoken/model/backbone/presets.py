@@ -41,11 +41,11 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
     Raises:
         SettingError: A field is unknown or cannot be used.
     """
-    from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
-
     size = PresetSize.of(PRESETS[name], overrides)
     dropout = recipe(None).dropout if size.dropout is None else size.dropout
     if name == "t5-preset":
+        from transformers import T5Config, T5ForConditionalGeneration
+
         config = T5Config(
             vocab_size=vocabulary_size,
             d_model=size.dim,
@@ -59,6 +59,8 @@ def build_preset(name: str, vocabulary_size: int, overrides: Mapping[str, Any]) 
         )
         config.decoder_start_token_id = 0
         return quicken(T5ForConditionalGeneration(config))
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=vocabulary_size, n_positions=size.positions, n_embd=size.dim, n_layer=size.layers,

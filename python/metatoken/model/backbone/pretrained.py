@@ -15,6 +15,7 @@ from metatoken.model.backbone.adaptation import is_tied
 from metatoken.model.backbone.presets import PRESETS
 from metatoken.model.backbone.smollm2 import resolve
 
+OBJECT = "object:"  # what the name of a backbone begins with that was given as an object
 STACKS = ("layers", "h")  # names of the list of blocks: Llama, Qwen, Gemma, Mistral, Phi, GPT-NeoX; GPT-2
 
 
@@ -26,6 +27,9 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+    if name_or_path.startswith(OBJECT):
+        kind = name_or_path.removeprefix(OBJECT)
+        raise ConfigError(f"model.backbone: the model was made with a {kind} object; give such an object again")
     local = Path(resolve(name_or_path)).expanduser()
     source = str(local) if local.exists() else name_or_path
     try:
@@ -40,11 +44,31 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
             f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
             f"{name_or_path!r} cannot be loaded ({reason})"
         ) from error
+    return untied(model), tokenizer
+
+
+def load_saved(folder: Path) -> nn.Module:
+    """The float32 model of a folder in a saved one; its weights are random where only its configuration is there."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.from_pretrained(folder)
+    loader: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    if not any(folder.glob("*.safetensors")):
+        return untied(loader.from_config(config, dtype=torch.float32))
+    with _no_bar():
+        return untied(loader.from_pretrained(folder, dtype=torch.float32))
+
+
+def untied(model: Any) -> nn.Module:
+    """The model, whose configuration now says whether its head has weights of its own.
+
+    transformers 5 forces the tie for every T5, and the next `tie_weights` (a resize calls it) would throw a separate
+    head away.
+    """
     if not is_tied(model):
-        # transformers 5 forces this to true for every T5, and the next `tie_weights` (a resize calls it) would throw
-        # a separate head away.
         model.config.tie_word_embeddings = False
-    return model, tokenizer
+    found: nn.Module = model
+    return found
 
 
 def keep_layers(model: nn.Module, n: int) -> None:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from metatoken.errors import REMEDY, ConfigError, DivergedError
+from metatoken.artifacts.formats import told
+from metatoken.errors import REMEDY, ArtifactError, ConfigError, DivergedError
+from metatoken.model.backbone.presets import PRESETS
+from metatoken.tasks.prompts import preset_tokenizer
+from metatoken.tasks.rating_base import RatingBase
+from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from metatoken.model.model import MetaTokenModel
 
 OWNER = "run"  # key of a checkpoint: what it belongs to
 
@@ -68,6 +74,35 @@ def find_misfit(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torc
         if weights[name].shape != expected[name].shape:
             return f"{name} has shape {list(weights[name].shape)}, the model {list(expected[name].shape)}"
     return None
+
+
+def model_state(model: MetaTokenModel) -> dict[str, Any]:
+    """What a model is made of beside settings and weights, as tensors and plain values; `saved_arguments` reads it."""
+    found: dict[str, Any] = {}
+    if model.settings.backbone in PRESETS:  # others have their tokenizer where their weights are
+        found["tokenizer"] = model.tokenizer.backend_tokenizer.to_str()
+    if model.ratings is not None:
+        found["ratings"] = {name: torch.from_numpy(value) for name, value in model.ratings.tensors().items()}
+    return found
+
+
+def saved_arguments(path: str | Path) -> dict[str, Any]:
+    """Arguments that a checkpoint knows of the model whose weights it holds; few, where it is of an older version.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        known: dict[str, Any] = dict(found.get("hyper_parameters", {}))
+    except Exception as error:  # torch has many words for what is none of its files
+        raise ArtifactError(f"{path}: is no checkpoint that can be read ({told(error)})") from error
+    if "tokenizer" in found:
+        known["tokenizer"] = preset_tokenizer(found["tokenizer"])
+    if "ratings" in found:
+        arrays = {name: value.numpy() for name, value in found["ratings"].items()}
+        known["ratings"] = RatingBase.from_tensors(arrays, [task.name for task in tasks_of(known["tasks"], "rate")])
+    return known
 
 
 def random_state() -> dict[str, Any]:

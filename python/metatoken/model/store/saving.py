@@ -3,6 +3,7 @@
 model/  settings.json  tokenizer/  weights.safetensors  adapter/ (PEFT layout, LoRA only)  manifest.json
         features.safetensors (where the model has item features)  ratings.safetensors (where it has a rating head)
         newcomers.safetensors (where it was extended, and not trained since)
+        backbone/ (where it was given as an object, which has no other place)
 
 After full fine-tuning the weights hold the backbone, too; its architecture still comes from where it came.
 """
@@ -28,12 +29,15 @@ from metatoken.artifacts import (
 )
 from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError
+from metatoken.model.backbone.given import save_given
 from metatoken.model.backbone.presets import PRESETS, PresetSize
+from metatoken.model.backbone.pretrained import OBJECT, load_saved
 from metatoken.model.growth import begin
 from metatoken.model.model import MetaTokenModel
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
-from metatoken.tasks.biases import RatingBase
+from metatoken.tasks.prompts import load_tokenizer
+from metatoken.tasks.rating_base import RatingBase
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.vectors.cold import FeatureMap
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA, TOKENIZER, WEIGHTS = "model", 1, "tokenizer", "weights.safetensors"
+BACKBONE = "backbone"
 FEATURES, RATINGS, NEWCOMERS = "features.safetensors", "ratings.safetensors", "newcomers.safetensors"
 
 
@@ -56,6 +61,9 @@ def save_model(module: MetaTokenModel, folder: str | Path) -> None:
     with atomic_folder(folder, kind=KIND) as work:
         write_json(work / "settings.json", asdict(module.settings))
         module.tokenizer.save_pretrained(work / TOKENIZER)
+        if module.settings.backbone.startswith(OBJECT):
+            whole = module.settings.tuned == "full"
+            save_given(module.network.backbone.bare(), work / BACKBONE, whole=whole)
         if module.settings.tuned == "lora":
             model: Any = module.network.backbone.model
             # Not "auto", which looks the backbone up to compare its number of tokens.
@@ -93,7 +101,6 @@ def load_model(folder: str | Path, vocabulary: Vocabulary, growth: Growth | None
 
 def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTokenModel:
     from safetensors.torch import load_file
-    from transformers import AutoTokenizer
 
     features = load_features(folder)
     settings = _as_saved(ModelSettings.of(None, read_json(folder / "settings.json")))
@@ -105,8 +112,9 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
     # The weights belong to the tokens that were saved: templates, and the folder of a backbone, may have changed since.
     # A folder without them gets them as a new model does.
     saved = folder / TOKENIZER
-    tokenizer = AutoTokenizer.from_pretrained(saved) if saved.is_dir() else None
-    module = MetaTokenModel(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings)
+    tokenizer = load_tokenizer(saved) if saved.is_dir() else None
+    given: dict[str, Any] = {"backbone": load_saved(folder / BACKBONE)} if settings.backbone.startswith(OBJECT) else {}
+    module = MetaTokenModel(vocabulary, settings, features=features, tokenizer=tokenizer, ratings=ratings, **given)
     module.newcomers = load_newcomers(folder)
     weights, own = load_file(folder / WEIGHTS), _own_weights(module)
     if growth is not None:

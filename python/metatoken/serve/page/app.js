@@ -5,6 +5,9 @@ let active = -1;
 let searches = 0; // only the answer to the latest search is shown
 let asks = 0;
 let timer;
+let completing;
+let state = { shows_users: false, tasks: [] };
+let asked = ""; // the known user of the list that is shown, "" for a stranger
 
 function element(name, text, className) {
   const one = document.createElement(name);
@@ -35,7 +38,7 @@ async function ask(path, options) {
 /* What the run holds */
 
 async function about() {
-  const state = await ask("health");
+  state = await ask("health");
   $("about").textContent =
     `${state.items.toLocaleString("en")} items, ${state.users.toLocaleString("en")} known users. ` +
     "Pick what somebody has had, oldest first, and see what comes next.";
@@ -137,6 +140,83 @@ function complain(error) {
   }
 }
 
+function facts(pairs) {
+  const list = element("dl");
+  for (const [name, value] of pairs) {
+    const text = Array.isArray(value) ? value.join(", ") : String(value);
+    list.append(element("dt", name), element("dd", text));
+  }
+  return list;
+}
+
+/* Columns and tokens of an item, asked for when they are opened */
+
+function details(one) {
+  const box = element("details", undefined, "about");
+  box.append(element("summary", "Details"));
+  const body = element("div", "Asking …");
+  box.append(body);
+  box.querySelector("summary").setAttribute("aria-label", `Details of ${label(one)}`);
+  const user = asked;
+  box.addEventListener("toggle", async () => {
+    if (!box.open || box.dataset.read) return;
+    box.dataset.read = "yes";
+    try {
+      const known = await ask(`item?id=${encodeURIComponent(one.item)}`);
+      const columns = Object.entries(known.columns).filter(([, value]) => value !== null);
+      body.replaceChildren(facts([["item", known.item], ["tokens", known.tokens], ...columns]));
+      if (user && state.tasks.includes("explanation")) body.append(why(user, one));
+    } catch (error) {
+      delete box.dataset.read;
+      body.replaceChildren(element("p", error.message));
+    }
+  });
+  return box;
+}
+
+function why(user, one) {
+  const button = element("button", `Why for ${user}?`, "plain");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    const said = element("p", "Asking …", "why");
+    button.replaceWith(said);
+    const body = JSON.stringify({ user, item: one.item });
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body };
+    try {
+      said.textContent = (await ask("explain", options)).answer;
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  });
+  return button;
+}
+
+/* Known users, where the server shows them */
+
+async function complete() {
+  const text = $("user").value.trim();
+  if (!state.shows_users || !text) return $("users").replaceChildren();
+  const { users } = await ask(`users?q=${encodeURIComponent(text.slice(0, 200))}`);
+  $("users").replaceChildren(...users.map((id) => Object.assign(element("option"), { value: id })));
+}
+
+async function taken() {
+  const user = $("user").value.trim();
+  $("taken").hidden = true;
+  if (!state.shows_users || !user) return;
+  let known;
+  try {
+    known = await ask(`history?user=${encodeURIComponent(user)}`);
+  } catch {
+    return; // no such user: asking for recommendations says so
+  }
+  if (user !== $("user").value.trim()) return;
+  const last = known.items.slice(-8);
+  $("taken-title").textContent = last.length < known.total ? `The last ${last.length} of ${known.total} items:` : "Had:";
+  $("took").replaceChildren(...last.map((one) => element("li", label(one))));
+  $("taken").hidden = false;
+}
+
 function entry(one, best) {
   const row = element("li");
   const title = element("span", label(one), "title");
@@ -147,7 +227,7 @@ function entry(one, best) {
   bar.setAttribute("aria-hidden", "true");
   bar.append(part);
   const score = one.score >= 0.001 || one.score === 0 ? one.score.toFixed(4) : one.score.toExponential(1);
-  row.append(element("span", `${one.rank}.`, "rank"), title, element("span", score, "score"), bar);
+  row.append(element("span", `${one.rank}.`, "rank"), title, element("span", score, "score"), bar, details(one));
   return row;
 }
 
@@ -167,6 +247,7 @@ async function recommend() {
     const answer = await ask("recommend", options);
     if (mine !== asks) return;
     const items = answer.items;
+    asked = chosen.length ? "" : user;
     $("list").replaceChildren(...items.map((one) => entry(one, items[0].score)));
     const few = items.length < body.k ? "; no more are allowed" : "";
     $("status").textContent = items.length ? `${items.length} items${few}.` : "No item is allowed by this filter.";
@@ -204,6 +285,11 @@ $("clear").addEventListener("click", () => {
   show();
   $("search").focus();
 });
+$("user").addEventListener("input", () => {
+  clearTimeout(completing);
+  completing = setTimeout(() => complete().catch(() => {}), 120);
+});
+$("user").addEventListener("change", taken);
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   recommend();

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metatoken import artifacts
 from metatoken._core import codes as _codes
 from metatoken.config import check_words
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.tokens.settings import Method, Metric
 from metatoken.tokens.vectors.matrix import Matrix, read_matrix
+
+KIND, SCHEMA, CENTROIDS = "codebook", 1, "centroids.safetensors"
 
 Progress = Callable[[int, int], None]
 Vectors = ArrayLike | str | os.PathLike[str] | Matrix
@@ -141,6 +145,18 @@ class Codebook:
             code = codes[:, level]
             out += np.where(code[:, None] >= 0, centroids[code], np.float32(0))
         return out
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a folder with a manifest, whole or not at all; an older codebook there is replaced."""
+        with artifacts.atomic_folder(folder, kind=KIND) as work:
+            artifacts.write_tensors(work / CENTROIDS, self.tensors(), self.meta())
+            artifacts.write_manifest(work, KIND, SCHEMA, levels=list(self.levels), dim=self.dim)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Codebook:
+        """Reads what `save` wrote; `ArtifactError` if a file is missing or altered."""
+        artifacts.read_manifest(folder := Path(folder), KIND, SCHEMA, (CENTROIDS,))
+        return cls.from_tensors(*artifacts.read_tensors(folder / CENTROIDS))
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays to save, by name."""

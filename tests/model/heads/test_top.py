@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from metatoken.data.ragged import Sequences
 from metatoken.errors import ArgumentError
-from metatoken.predict import top
+from metatoken.model.heads import top
 from tests.oracles import evaluate as oracle
 
 
