@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts, Write
 
-filter_option = panel("Which items may come")
+filter_option = panel("Which items are eligible")
 
 
 class Model(StrEnum):
@@ -46,6 +46,7 @@ History = Annotated[
 ToUri = Annotated[
     str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
 ]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
 Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
@@ -60,17 +61,13 @@ def recommend(
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
-    ] = None,
+    out: Out = None,
     to_uri: ToUri = None,
     table: Table = None,
     columns: Shown = None,
     where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
-    allow: Annotated[
-        Path | None, filter_option(help="File with the only item ids that may come, one per line.")
-    ] = None,
-    deny: Annotated[Path | None, filter_option(help="File with item ids that must not come.")] = None,
+    allow: Annotated[Path | None, filter_option(help="File with the only eligible item ids, one per line.")] = None,
+    deny: Annotated[Path | None, filter_option(help="File with item ids that are excluded.")] = None,
     include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")

@@ -114,7 +114,7 @@ class Network(nn.Module):
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
-        """What the backbone reads of a batch, users folded from what they took; arguments as in `embed`."""
+        """What the backbone reads of a batch, users folded from their items; arguments as in `embed`."""
         vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
         if len(batch.taken) > 0:
             rows = batch.taken if place is None else place(batch.taken)

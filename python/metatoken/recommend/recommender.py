@@ -212,7 +212,7 @@ class Recommender(Answering):
         return reading.fused(self.fusion, prior, k)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
-        """Item rows that must not come back, and the only ones that may, or None where no filter says so."""
+        """Excluded item rows, and the only eligible ones, or None where no filter says so."""
         gone = np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]])
         if one.allow is None and one.request.where is None:
             return gone.astype(np.int32), None

@@ -28,13 +28,7 @@ class TrainerSettings(Settings):
     batch_size: int | None = setting(None, "Rows in a step of the optimizer; by default by the size of the log.", ge=1)
     direct_share: float = setting(0.1, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     walk_share: float = setting(
-        0.0, "Part of each target's weight that goes to an item drawn by a walk over what others took next.", ge=0, lt=1
-    )
-    word_noise: float = setting(
-        0.0,
-        "Chance that a word of a template is replaced by any other, so that unseen ones work.",
-        ge=0,
-        lt=1,
+        0.0, "Part of each target's weight that goes to an item drawn by a walk over others' transitions.", ge=0, lt=1
     )
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)

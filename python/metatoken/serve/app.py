@@ -84,11 +84,9 @@ def create_app(
         extra = {"requestBody": {"required": True, "content": body}}
         app.add_api_route(path, endpoint, methods=["POST"], openapi_extra=extra)
     shown: dict[str, Callable[..., Any]] = {
-        "/items": service.items,
-        "/health": service.health,
-        "/metrics": service.show_metrics,
+        "/items": service.items, "/health": service.health, "/metrics": service.show_metrics,
         **service.details.endpoints(),
-    }
+    }  # fmt: skip
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"])
     if reload_token is not None:

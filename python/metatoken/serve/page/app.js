@@ -213,6 +213,7 @@ async function taken() {
   if (user !== $("user").value.trim()) return;
   const last = known.items.slice(-8);
   $("taken-title").textContent = last.length < known.total ? `The last ${last.length} of ${known.total} items:` : "Had:";
+  $("took").start = known.total - last.length + 1;
   $("took").replaceChildren(...last.map((one) => element("li", label(one))));
   $("taken").hidden = false;
 }
