@@ -50,6 +50,7 @@ Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
 ]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
 Table = Annotated[str | None, typer.Option("--table", help="The table of --to-uri; replaced when all is written.")]
 
 
@@ -60,9 +61,7 @@ def recommend(
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")
-    ] = None,
+    out: Out = None,
     to_uri: ToUri = None,
     table: Table = None,
     columns: Shown = None,

@@ -15,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
 from metatoken.recommend.requests import Model, Prepared
+from metatoken.serve.answers import described
 from metatoken.serve.batching import Batcher
 from metatoken.serve.details import Details, explains
 from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
-from metatoken.serve.messages import ApiError, Ask, Asks, as_api_error, check_json, parse, parse_reload
+from metatoken.serve.messages import ApiError, Ask, as_api_error, check_json, parse, parse_reload
 from metatoken.serve.metrics import TYPE, Metrics
 from metatoken.serve.versions import Job, Versions, answer
 
@@ -61,21 +62,19 @@ def create_app(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
     )  # fmt: skip
-    body = {"application/json": {"schema": {"oneOf": [Ask.model_json_schema(), Asks.model_json_schema()]}}}
-    extra = {"requestBody": {"required": True, "content": body}}
-    app.add_api_route("/recommend", service.recommend, methods=["POST"], openapi_extra=extra)
+    app.add_api_route("/recommend", service.recommend, methods=["POST"], **described("/recommend"))
     shown: dict[str, Callable[..., Any]] = {
         "/items": service.items,
         "/health": service.health,
         "/metrics": service.show_metrics,
     }
     for path, endpoint in shown.items():
-        app.add_api_route(path, endpoint, methods=["GET"])
+        app.add_api_route(path, endpoint, methods=["GET"], **described(path))
     details = service.details.endpoints()
     for path, (method, endpoint) in details.items():
-        app.add_api_route(path, endpoint, methods=[method])
+        app.add_api_route(path, endpoint, methods=[method], **described(path))
     if reload_token is not None:
-        app.add_api_route(RELOAD, service.reload, methods=["POST"])
+        app.add_api_route(RELOAD, service.reload, methods=["POST"], **described(RELOAD))
     for path in PAGE:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
@@ -90,7 +89,8 @@ class Service:
 
     def __init__(self, versions: Versions, limits: Limits, *, people: bool = False) -> None:
         self.versions, self.limits, self.metrics = versions, limits, Metrics()
-        self.batcher: Batcher[Job, Any] = Batcher(answer, limits, self.metrics.batches.add)
+        self.batcher: Batcher[Job, Any] = Batcher(answer, limits, self.metrics.batches.observe)
+        self.metrics.watch(lambda: self.batcher.waiting, versions)
         self.details = Details(self.batcher, limits, self._taken, people)
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ class Service:
         results = []
         for ask, one in zip(asks, prepared, strict=True):
             if isinstance(one, ApiError):
-                self.metrics.errors[one.code] += 1
+                self.metrics.error(one.code)
                 results.append({"user": ask.user, "error": one.document})
             else:
                 results.append(asdict(next(answers)))
@@ -158,7 +158,7 @@ class Service:
 
     async def show_metrics(self) -> Response:
         """Counters and histograms in the text format of Prometheus."""
-        return Response(self.metrics.text(self.batcher.waiting, self.versions), media_type=TYPE)
+        return Response(self.metrics.text(), media_type=TYPE)
 
     async def error(self, request: Request, error: Exception) -> Response:
         """The answer to a request that fails, in the one shape; a fault of ours goes on to the server's log."""
@@ -167,7 +167,7 @@ class Service:
             said = ApiError(error.status_code, code, error.detail.lower(), headers=dict(error.headers or {}))
         else:
             said = as_api_error(error)
-        self.metrics.errors[said.code] += 1
+        self.metrics.error(said.code)
         return _named(said.response(), getattr(request.state, "version", None))
 
     def _taken(self, request: Request) -> Recommender:
