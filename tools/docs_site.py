@@ -29,6 +29,7 @@ GROUPS = {
     "Use": ("serving", "growth", "report", "reliability"),
     "Quality": ("evaluation", "reproduction", "lab", "performance"),
 }
+OWN = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 DESIGN = ("design", "contributing", "changelog")
 # Folders of the package, and of single modules, in the order of the stages; commands have --help.
 REFERENCE = (
@@ -47,8 +48,8 @@ def generated() -> dict[str, str]:
     """Pages that are made from other files, by their path within the site."""
     pages = {f"api/{name.strip('_')}.md": reference(name) for name in REFERENCE}
     pages["api/index.md"] = "# Reference\n\n" + opening(PACKAGE / "__init__.py") + "\n\n" + public_names()
-    for name, source in (("index", "README"), ("contributing", "CONTRIBUTING"), ("changelog", "CHANGELOG")):
-        pages[f"{name}.md"] = moved((ROOT / f"{source}.md").read_text(encoding="utf-8"))
+    for source, name in OWN.items():
+        pages[name] = moved((ROOT / source).read_text(encoding="utf-8"))
     for script in tutorials():
         pages[f"tutorials/{script.stem}.md"] = as_page(script.read_text(encoding="utf-8"))
     return pages
@@ -59,12 +60,25 @@ def tutorials() -> list[Path]:
     return sorted((ROOT / "docs" / "tutorials").glob("*.py"))
 
 
-def moved(page: str) -> str:
-    """Links of a page of the root as they are from docs/: to the site where it has the page, else to the repository."""
-    page = page.replace("](docs/", "](").replace('src="docs/', 'src="')
-    for source in ("README", "CONTRIBUTING", "CHANGELOG"):
-        page = page.replace(f"]({source}.md", f"]({'index' if source == 'README' else source.lower()}.md")
-    return page
+def moved(page: str, inside: str = "") -> str:
+    """Links of a page as they are in the site: to its page where there is one, else to the repository.
+
+    Args:
+        page: Markdown.
+        inside: `docs/` for a page of that folder, whose other links are relative to it.
+    """
+
+    def place(found: re.Match[str]) -> str:
+        target, anchor = found[1], found[2] or ""
+        if inside and not target.startswith("../"):
+            return found[0]
+        target = target.removeprefix("../")
+        if target.startswith("docs/"):
+            return f"]({target.removeprefix('docs/').replace('.ipynb', '.md')}{anchor})"
+        return f"]({OWN.get(target, f'{repository()}/{target}')}{anchor})"
+
+    page = page.replace('src="docs/', 'src="')
+    return re.sub(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)]*)?\)", place, page)
 
 
 def opening(path: Path) -> str:
@@ -111,7 +125,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     if left := sorted(there - named):
         groups.append({"More": [f"{page}.md" for page in left]})
     config.nav = [group for group in groups if all(group.values())]
-    config.repo_url = repository()
+    config.repo_url, config.repo_name = repository(), "Repository"
     return config
 
 
@@ -127,9 +141,4 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Leads links that leave docs/ to the page of the site, or to the repository."""
-    markdown = markdown.replace("](../README.md", "](index.md")
-    if "/" in page.file.src_uri:
-        return markdown
-    markdown = re.sub(r"\]\(\.\./", f"]({config.repo_url}/", markdown)
-    beside = "|".join(re.escape(name) for name in ("LICENSE", "SECURITY.md", "configs/", "python/", "benchmarks/"))
-    return re.sub(rf"\]\(({beside})", rf"]({config.repo_url}/\1", markdown)
+    return moved(markdown, "docs/") if page.file.generated_by is None else markdown

@@ -37,8 +37,9 @@ def named(log: Interactions, targets: Any) -> list[str]:
 
 
 def test_rows_without_a_rating_stay_in_the_log() -> None:
-    from metatoken.tasks.biases import RatingBase, RatingBias
+    from metatoken.tasks.biases import RatingBias
     from metatoken.tasks.rating import rest_of
+    from metatoken.tasks.rating_base import RatingBase
 
     log = Interactions.from_frame(FRAME, rating="stars")
     assert log.frame["rating"].to_list() == FRAME["stars"].to_list()

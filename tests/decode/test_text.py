@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metatoken.config import SettingError
 from metatoken.decode.settings import TextOptions
-from metatoken.decode.text import write
+from metatoken.decode.text import log_probabilities, write
 from metatoken.errors import ArgumentError
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
 from metatoken.tasks.task import find_task
 from tests.conftest import TrainedRun
@@ -34,6 +37,55 @@ def test_a_batch_writes_what_each_prompt_writes_alone(answering_run: TrainedRun,
     together = write(module.network, module.tokenizer, prompts, options)
     assert len({len(ids) for ids, _ in prompts}) > 1
     assert together == [write(module.network, module.tokenizer, [prompt], options)[0] for prompt in prompts]
+
+
+def test_a_text_is_as_likely_as_the_loss_says(answering_run: TrainedRun, prompts: Prompts) -> None:
+    network = answering_run.run.module.network
+    texts = [[7, 9, 11], [5], [12, 8]]
+    found = log_probabilities(network, prompts[:3], texts)
+    for (ids, items), text, own in zip(prompts, texts, found.tolist(), strict=False):
+        where = np.arange(len(ids), len(ids) + len(text))
+        rows = np.concatenate([items, np.full(len(text), -1)])
+        batch = collate([Example(np.concatenate([ids, text]), rows, text=where)], 0)
+        loss = network.read(batch, network.items())[1]
+        assert own == pytest.approx(-float(loss) * len(text), rel=1e-4)
+
+
+@pytest.mark.parametrize("novelty", [0.25, 1.0])
+def test_novelty_gives_the_beam_that_says_most_of_its_question(
+    answering_run: TrainedRun, prompts: Prompts, novelty: float
+) -> None:
+    """By hand: every beam of each prompt, scored alone."""
+    module = answering_run.run.module
+    network, tokenizer = module.network, module.tokenizer
+    alone = module.builder.encoder.words_alone(find_task("review_summary").templates[0])
+    # What must not come first is found by how a tokenizer spells, and `Spelled` spells otherwise: so nothing is.
+    options = TextOptions(max_new_tokens=6, min_new_tokens=0, num_beams=4, novelty=novelty)
+    found = write(network, tokenizer, prompts, options, alone=alone)
+    for prompt, text in zip(prompts, found, strict=True):
+        ids = Spelled(tokenizer, lambda token: f"{token} ")
+        beams = [[int(token) for token in row.split()] for row in every_beam(network, ids, prompt, options)]
+        beams = [
+            row[: row.index(tokenizer.eos_token_id) + 1] if tokenizer.eos_token_id in row else row for row in beams
+        ]
+        scores = [
+            float(log_probabilities(network, [prompt], [row]) - novelty * log_probabilities(network, [alone], [row]))
+            / len(row)
+            for row in beams
+        ]
+        best = beams[int(np.argmax(scores))]
+        assert text == tokenizer.decode(best, skip_special_tokens=True).strip()
+    assert found == [write(network, tokenizer, [prompt], options, alone=alone)[0] for prompt in prompts]
+
+
+def every_beam(network: Any, ids: Any, prompt: tuple[np.ndarray, np.ndarray], options: TextOptions) -> list[str]:
+    """All beams of a prompt: without `alone` none is chosen."""
+    return write(network, ids, [prompt], options)
+
+
+def test_novelty_needs_beams() -> None:
+    with pytest.raises(SettingError, match="set num_beams above 1"):
+        TextOptions(novelty=0.5)
 
 
 class Spelled:

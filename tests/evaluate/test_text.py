@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.text import text_metrics, words
+from metatoken.evaluate.text import text_metrics
+from metatoken.evaluate.text_features import FeatureWords
+from metatoken.evaluate.words import words
 
 WORDS = st.lists(st.sampled_from(["good", "bad", "tone", "string", "чай", "a"]), max_size=8).map(" ".join)
 
@@ -51,6 +53,37 @@ def test_one_sentence_for_everybody_is_not_distinct():
     found = text_metrics(["it is good"] * 50, ["x"] * 50)
     assert found["distinct1"] == 3 / 150
     assert text_metrics(["", "..."], ["x", "y"])["empty"] == 1.0
+
+
+def test_how_often_texts_are_the_same():
+    """Three of four are alike but for a comma: -(3/4 log2 3/4 + 1/4 log2 1/4) = .8113 bits."""
+    found = text_metrics(["It is good", "it is good", "It is, good", "bad"], ["x"] * 4)
+    assert found["unique"] == 0.5
+    assert found["entropy"] == pytest.approx(0.8112781, abs=1e-6)
+    alike = text_metrics(["good"] * 3, ["x"] * 3)
+    assert (alike["unique"], alike["entropy"]) == (1 / 3, 0.0)
+    assert text_metrics(["a", "b", "c", "d"], ["x"] * 4)["entropy"] == pytest.approx(2.0)
+
+
+def test_features_are_words_that_tell_texts_apart():
+    """Of 40 texts: "staff" is in 4, "pasta" in 3, "rare" in 2 (too few), "place" in 5 (too many), "bar" too short."""
+    texts = ["staff pasta bar"] * 3 + ["staff rare bar"] + ["rare bar"] + ["place"] * 5 + ["x"] * 30
+    known = FeatureWords.of(texts)
+    assert known.texts == {"pasta": 3, "staff": 4}
+    assert known.of_pair("Staff, pasta and a place") == "pasta"
+    assert known.of_pair("a rare place") is None
+
+
+def test_feature_metrics_by_hand():
+    """The definitions of PETER over the features pasta, staff, teas and wine."""
+    known = FeatureWords({"pasta": 3, "staff": 4, "teas": 3, "wine": 5})
+    written = ["good pasta and staff", "the staff", "the staff, pasta, wine", "good"]
+    true = ["pasta", "pasta", "wine and staff", "nothing"]  # features: pasta, pasta, staff (rarer than wine), none
+    found = known.metrics(written, true)
+    assert found["fmr"] == 2 / 3  # the second misses its pasta
+    assert found["fcr"] == 3 / 4  # no tea
+    assert found["div"] == (1 + 2 + 1) / 6  # texts 1 and 2, 1 and 3, 2 and 3 share 1, 2 and 1; all others none
+    assert FeatureWords({}).metrics(["a"], ["b"]) == {"fmr": 0.0, "fcr": 0.0, "div": 0.0}
 
 
 def test_words_of_any_script():

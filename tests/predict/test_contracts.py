@@ -12,12 +12,12 @@ from metatoken.baselines import BASELINES
 from metatoken.baselines.settings import BaselineSettings
 from metatoken.data import Sequences
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
+from metatoken.evaluate.baselines import GlobalMean, ItemNeighbors, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.model.heads.top import TOLERANCE
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.ranker import ModelRanker, Ranker
-from metatoken.predict.rater import ModelRater, Rater
+from metatoken.predict.rater import BaseRater, ModelRater, Rater
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from metatoken.predict.writer import ModelWriter, Writer
 from metatoken.tasks.biases import RatingBias
@@ -130,6 +130,20 @@ class TestRatingBias(RaterContract):
     @pytest.fixture
     def rater(self, answering_run: TrainedRun) -> Rater:
         return RatingBias.fit(answering_run.run.split.train)
+
+
+class TestItemNeighbors(RaterContract):
+    @pytest.fixture
+    def rater(self, answering_run: TrainedRun) -> Rater:
+        pairs = answering_run.run.split.pairs
+        assert pairs is not None
+        return ItemNeighbors.fit(pairs.train, pairs.validation)
+
+
+class TestBaseRater(RaterContract):
+    @pytest.fixture
+    def rater(self, answering_run: TrainedRun) -> Rater:
+        return BaseRater(answering_run.run.module)
 
 
 class TestFactorization(RaterContract):

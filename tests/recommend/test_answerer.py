@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,33 @@ def test_written_ratings_are_scored_as_numbers_beside_the_same_baselines(run: Ru
     assert 0 <= found["written"]["no_number"] <= 1
     assert np.isfinite(found["written"]["rmse"])
     assert "bleu4" not in found["written"]
+
+
+def test_intervals_lie_around_ratings(run: Run, answerer: Answerer, tmp_path: Path) -> None:
+    log = run.split.log
+    users, items = list(log.users.raw[:6]), list(log.items.raw[:6])
+    found = answerer.rate_within("rating", users, items, 0.8)
+    wide = answerer.rate_within("rating", users, items, 0.99)
+    assert [rated for rated, _, _ in found] == answerer.answer("rating", users, items)
+    assert all(low <= rated <= high for rated, low, high in found)
+    assert all(a[1] <= b[1] and b[2] <= a[2] for a, b in zip(wide, found, strict=True))
+    pl.DataFrame({"user": users, "item": items}).write_csv(tmp_path / "asked.csv")
+    table = answerer.answer_table("rating", tmp_path / "asked.csv", interval=0.8)
+    assert table.columns == ["user", "item", "answer", "low", "high"]
+    assert table["low"].to_list() == [low for _, low, _ in found]
+    assert answerer.rate_within("rating", [], [], 0.8) == []
+    with pytest.raises(ArgumentError, match="'explanation' writes"):
+        answerer.rate_within("explanation", users, items, 0.8)
+    with pytest.raises(ArgumentError, match=r"e\.g\. 0\.8; got 80"):
+        answerer.rate_within("rating", users, items, 80)
+
+
+def test_a_run_of_an_older_version_has_no_intervals(run: Run) -> None:
+    ratings = run.module.ratings
+    assert ratings is not None
+    older = replace(ratings, collaborative=None, errors=None)
+    rater = ModelRater(run.module)
+    rater.base = older
+    held = Runner(run.module, run.split).held(find_task("rating"))
+    with pytest.raises(ArgumentError, match="knew no intervals; train it again"):
+        rater.interval(held, 0.8, rater.rate(held))

@@ -164,7 +164,7 @@ def test_ratings_and_texts_learn_from_all_pairs(answering_run: TrainedRun, tmp_p
     assert before is not None
     assert after is not None
     assert after.share == before.share
-    expected = RatingBias.fit(log, before.biases.damping)
+    expected = RatingBias.fit(log, before.biases.damping, before.biases.item_damping)
     assert after.biases.damping == before.biases.damping
     np.testing.assert_array_equal(after.biases.item, expected.item)
     user, item = log.users.raw[0], log.items.raw[0]

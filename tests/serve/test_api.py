@@ -177,7 +177,7 @@ def test_paths_and_methods(client: TestClient) -> None:
     error_of(client.post("/items"), 405, "method_not_allowed")
     assert client.get("/docs").status_code == 404  # it would load scripts from elsewhere
     schema = client.get("/openapi.json").json()
-    assert set(schema["paths"]) == {"/recommend", "/items", "/item", "/why", "/health", "/metrics"}
+    assert set(schema["paths"]) == {"/recommend", "/answer", "/explain", "/items", "/item", "/health", "/metrics"}
 
 
 def test_answers_are_as_they_are_described(client: TestClient, recommender: Recommender) -> None:

@@ -8,23 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from metatoken.recommend import Recommender
-from metatoken.recommend.answerer import Answerer
 from metatoken.serve.app import create_app
-from tests.conftest import TrainedRun
 from tests.serve.conftest import LIMITS
 
 
 @pytest.fixture
 def people(recommender: Recommender) -> Iterator[TestClient]:
     with TestClient(create_app(recommender, LIMITS, people=True)) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def explaining(answering_run: TrainedRun) -> Iterator[TestClient]:
-    run = answering_run.run
-    served = Recommender(run.module, run.split.log, run.fusion, run.catalogue)
-    with TestClient(create_app(served, LIMITS)) as client:
         yield client
 
 
@@ -78,25 +68,3 @@ def test_a_known_history(people: TestClient, recommender: Recommender) -> None:
     assert [one["item"] for one in found["items"]] == [names[row] for row in rows[-LIMITS.history :]]
     assert found["total"] == len(rows)
     assert people.get("/history", params={"user": "nobody"}).json()["error"]["code"] == "unknown_user"
-
-
-def test_why_an_item_suits_a_user(explaining: TestClient, answering_run: TrainedRun) -> None:
-    log = answering_run.run.split.log
-    user, item = log.users.raw[2], log.items.raw[5]
-    found = explaining.post("/why", json={"user": user, "item": item})
-    assert found.status_code == 200
-    expected = Answerer(answering_run.run.module).answer("explanation", [user], [item])
-    assert found.json()["text"] == expected[0]
-    assert explaining.get("/health").json()["explains"] is True
-    unknown = explaining.post("/why", json={"user": user, "item": "nothing"})
-    assert unknown.json()["error"]["code"] == "unknown_item"
-    assert explaining.post("/why", json={"user": user}).json()["error"]["code"] == "invalid_request"
-    assert explaining.post("/why", content="{}").status_code == 415
-    lists = explaining.post("/recommend", json={"user": user, "k": 2})
-    assert len(lists.json()["items"]) == 2
-
-
-def test_a_run_without_explanations_says_so(client: TestClient, recommender: Recommender) -> None:
-    found = client.post("/why", json={"user": recommender.history.users.raw[0], "item": "x"})
-    assert found.status_code == 422
-    assert found.json()["error"]["code"] == "no_explanations"

@@ -37,7 +37,7 @@ def shop(trained_run: TrainedRun) -> Recommender:
 
 @pytest.fixture(scope="module")
 def address(shop: Recommender) -> Iterator[str]:
-    config = uvicorn.Config(create_app(shop, LIMITS), port=0, log_level="error")
+    config = uvicorn.Config(create_app(shop, LIMITS, people=True), port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -107,6 +107,28 @@ def test_from_titles_to_recommendations(tab: Tab, shop: Recommender) -> None:
     go(tab)
     expected = shop.answer([Request(shop.history.users.raw[2], k=4, where="price < 20 or price is null")])[0].items
     assert texts(tab, "#list .title") == [f"{one.title} {one.item}" for one in expected]
+    assert tab.complaints() == []
+
+
+@needs_browser
+def test_what_is_known_of_items_and_users(tab: Tab, shop: Recommender) -> None:
+    user = shop.history.users.raw[2]
+    tab.type("#user", user)
+    tab.until("document.querySelectorAll('#users option').length === 1")
+    tab.press("Tab")
+    tab.until("!document.querySelector('#taken').hidden")
+    titles = [shop.catalogue.titles[row] for row in shop.history.sequences()[2]]
+    assert texts(tab, "#took li") == titles[-8:]
+    go(tab)
+    best = shop.recommend(user, k=1)[0]
+    tab.click("#list summary")
+    tab.until("document.querySelectorAll('#list dt').length > 0")
+    row = shop.catalogue.items.row(best.item)
+    told = dict(zip(texts(tab, "#list dt"), texts(tab, "#list dd"), strict=True))
+    assert told["tokens"] == shop.module.vocabulary.tokens_of(item=best.item)
+    assert told["list price"] == str(row)
+    assert not tab.js("document.querySelector('#list .about button') !== null"), "the run has no explanations"
+    assert tab.js(CONTRAST) == []
     assert tab.complaints() == []
 
 

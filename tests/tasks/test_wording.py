@@ -26,12 +26,12 @@ def test_only_words_of_templates_are_replaced(batches: Any, make_module: Any) ->
             words = np.concatenate([one.words, one.ids]), np.concatenate([other.words, other.ids])
             assert len(words[0]) == len(words[1])
             other_ids = words[0] != words[1]
-            assert np.isin(words[0][other_ids], encoder.words_alone).all()
-            assert np.isin(words[1][other_ids], encoder.words_alone).all()
+            assert np.isin(words[0][other_ids], encoder.word_ids).all()
+            assert np.isin(words[1][other_ids], encoder.word_ids).all()
             for name in ("items", "states", "targets", "answers", "taken"):
                 assert np.array_equal(getattr(one, name), getattr(other, name))
             assert (one.user_at, one.place) == (other.user_at, other.place)
-            n_words = int(np.isin(words[0], encoder.words_alone).sum())
+            n_words = int(np.isin(words[0], encoder.word_ids).sum())
             replaced, kept = replaced + int(other_ids.sum()), kept + n_words - int(other_ids.sum())
     assert 0.4 < replaced / (replaced + kept) < 0.5  # a word may be replaced by itself
 
@@ -39,7 +39,7 @@ def test_only_words_of_templates_are_replaced(batches: Any, make_module: Any) ->
 def test_titles_and_special_tokens_stay(make_module: Any, split: Any) -> None:
     module = make_module(titles=True, history="written", max_history=10)
     encoder = module.builder.encoder
-    assert not set(encoder.words_alone.tolist()) & set(module.tokenizer.all_special_ids)
+    assert not set(encoder.word_ids.tolist()) & set(module.tokenizer.all_special_ids)
     steps = []
     for share in (0.0, 0.9):
         data = TaskDataModule(split, module.vocabulary, batch_size=8, word_noise=share)
@@ -50,7 +50,7 @@ def test_titles_and_special_tokens_stay(make_module: Any, split: Any) -> None:
         changed = np.flatnonzero(one.ids != other.ids)
         first = int(np.flatnonzero(one.items >= 0)[0]) if one.place >= 0 else one.states[0]
         assert (changed <= first).all()
-        titles += int(np.isin(one.ids[first + 1 :], encoder.words_alone).sum())
+        titles += int(np.isin(one.ids[first + 1 :], encoder.word_ids).sum())
     assert titles > 0
 
 

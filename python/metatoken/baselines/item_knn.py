@@ -1,4 +1,4 @@
-"""item_knn: the nearest items of what a user took (Deshpande and Karypis 2004), by a cosine with shrinkage.
+"""item_knn: the nearest items of a user's history (Deshpande and Karypis 2004), by a cosine with shrinkage.
 
     W[i, j] = c_ij / (sqrt(c_i c_j) + shrinkage),
 

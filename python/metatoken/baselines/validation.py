@@ -29,7 +29,7 @@ class Judge:
 
     Attributes:
         targets: The validation items, users with histories of like length side by side.
-        history: What all users took before.
+        history: The earlier items of all users.
 
     Raises:
         ArgumentError: The split holds nothing out.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metatoken.cli.options import panel
 from metatoken.cli.starting import starting
+
+if TYPE_CHECKING:
+    import polars as pl
 
 field_option = panel("What the question may use")
 
@@ -26,12 +29,16 @@ def answer(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(help="Of a rating, also where the true one is with this probability, e.g. 0.8.")
+    ] = None,
 ) -> None:
     """Rate, explain or summarize: answers of the rating and text tasks."""
     with starting():
         from metatoken.cli.output import say
         from metatoken.errors import ArgumentError
-        from metatoken.recommend.answerer import Answerer, write_answers
+        from metatoken.recommend.answerer import Answerer
+        from metatoken.recommend.questions import Answering, Question
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
@@ -40,17 +47,12 @@ def answer(
     with starting():
         answerer = Answerer.load(run)
     if questions is not None:
-        found = answerer.answer_table(task, questions, template=template)
-        if out is not None:
-            write_answers(found, out)
-            print(f"{found.height} answers written to {out}")
-            return
-        for row in found.iter_rows(named=True):
-            say(f"{row['user']}  {row['item']}  {_readable(row['answer'])}")
+        _give(answerer.answer_table(task, questions, template=template, interval=interval), out)
         return
     given = {"review": review, "summary": summary, "rating": rating}
-    fields = {name: [text] for name, text in given.items() if text is not None}
-    say(_readable(answerer.answer(task, [str(user)], [str(item)], fields, template=template)[0]))
+    fields = {name: text for name, text in given.items() if text is not None}
+    (answered,) = Answering.over(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
+    say(_readable(answered.answer, answered.low, answered.high))
 
 
 def _check_out(out: Path, questions: Path | None) -> None:
@@ -66,5 +68,20 @@ def _check_out(out: Path, questions: Path | None) -> None:
     check_output_file("--out", out, {"--questions": questions}, table("answers", ("user", "item", "answer")))
 
 
-def _readable(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}"
+def _give(answers: pl.DataFrame, out: Path | None) -> None:
+    """Writes answers to a file, or prints them."""
+    from metatoken.cli.output import say
+    from metatoken.recommend.answerer import write_answers
+
+    if out is not None:
+        write_answers(answers, out)
+        print(f"{answers.height} answers written to {out}")
+        return
+    for row in answers.iter_rows(named=True):
+        say(f"{row['user']}  {row['item']}  {_readable(row['answer'], row.get('low'), row.get('high'))}")
+
+
+def _readable(value: float | str, low: float | None = None, high: float | None = None) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.2f}" + ("" if low is None or high is None else f"  ({low:.2f} to {high:.2f})")

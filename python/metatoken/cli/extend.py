@@ -13,9 +13,7 @@ training = panel("Training further")
 NewLog = Annotated[
     Path | None, typer.Argument(help="What came later, and nothing else, written as the log of the run.")
 ]
-Items = Annotated[
-    Path | None, typer.Option(help="A table about items; those that nobody has taken yet are added, too.")
-]
+Items = Annotated[Path | None, typer.Option(help="A table about items; items without interactions are added, too.")]
 Features = Annotated[
     str | None, typer.Option(metavar="FOLDER", help="Features of new items, such as `metatoken text-vectors` makes.")
 ]

@@ -43,7 +43,7 @@ def quickstart(
     for user in done.split.log.users.raw[:2]:
         seen = done.split.log.sequences()[done.split.log.users.row(user)]
         titles = done.module.vocabulary.titles or list(done.split.log.items.raw)
-        print(f"\n{user} took, last: {', '.join(titles[item] for item in seen[-3:])}")
+        print(f"\n{user}, last interactions: {', '.join(titles[item] for item in seen[-3:])}")
         for one in recommender.recommend(user, k=5):
             print(f"  {one.rank}. {one.title} ({one.item}, {one.score:.3f})")
     print(f"\na page about it:\n  metatoken report {run} -o report.html")

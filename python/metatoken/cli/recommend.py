@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatoken.recommend.files import UserLine
     from metatoken.recommend.streaming import Counts, Write
 
-filter_option = panel("Which items may come")
+filter_option = panel("Which items are eligible")
 
 
 class Model(StrEnum):
@@ -66,10 +66,8 @@ def recommend(
     table: Table = None,
     columns: Shown = None,
     where: Annotated[str | None, filter_option(help="Filter, e.g. 'price < 20 and brand != \"A\"'.")] = None,
-    allow: Annotated[
-        Path | None, filter_option(help="File with the only item ids that may come, one per line.")
-    ] = None,
-    deny: Annotated[Path | None, filter_option(help="File with item ids that must not come.")] = None,
+    allow: Annotated[Path | None, filter_option(help="File with the only eligible item ids, one per line.")] = None,
+    deny: Annotated[Path | None, filter_option(help="File with item ids that are excluded.")] = None,
     include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")

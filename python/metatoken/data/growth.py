@@ -26,7 +26,7 @@ from metatoken.errors import DataError
 
 
 def read_addition(about: LogSettings, *, log: bool = True) -> Interactions:
-    """New interactions and every item of a table, those that nobody has taken yet among them.
+    """New interactions and every item of a table, those without interactions among them.
 
     Args:
         about: Names the log and the table.

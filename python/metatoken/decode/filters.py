@@ -34,7 +34,7 @@ class ItemFilter:
         index: The trie.
         n_prompts: Prompts in the batch.
         blocked: Item rows to leave out, one array per prompt, in any order, repeats allowed; None for no such lists.
-        allowed: The only item rows that may come back, one array per prompt, or None for all; an empty array allows
+        allowed: The only eligible item rows, one array per prompt, or None for all; an empty array allows
             nothing.
         catalogue: bool `[n_items]`, item rows that any prompt may get.
 

@@ -19,6 +19,12 @@ class TextOptions(Settings):
     do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
     temperature: float = setting(1.0, "Temperature of the draw.", gt=0)
     top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)
+    novelty: float = setting(
+        0.0,
+        "What of the log-probability of a text whoever asks is taken off when one of the beams is chosen.",
+        ge=0,
+        le=1,
+    )
     no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
 
     def check(self) -> None:
@@ -26,10 +32,15 @@ class TextOptions(Settings):
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             said = f"expected at most max_new_tokens, {self.max_new_tokens}, got {self.min_new_tokens}"
             raise SettingError(("min_new_tokens",), said)
+        if self.novelty > 0 and self.num_beams == 1:
+            raise SettingError(("novelty",), "chooses among beams; set num_beams above 1, e.g. 10")
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `generate`; those of drawing only where it draws."""
         given = self.plain() | {"max_new_tokens": self.max_new_tokens or ModelSettings.max_text}
+        del given["novelty"]
+        if self.novelty > 0:
+            given["num_return_sequences"] = self.num_beams
         if not self.do_sample:
             del given["temperature"], given["top_p"]
         if self.no_repeat_ngram_size == 0:

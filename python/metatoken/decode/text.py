@@ -1,6 +1,11 @@
 """Text behind a prompt of words and OOV tokens, by the backbone's own `generate`.
 
 OOV tokens have no column in the backbone's text head (their rows stand beside its table), so none can be written.
+
+The likeliest text is often the same for everybody. With a `novelty` `a` above 0 the text among the beams is given whose
+pointwise information about the question is largest, per token (Li et al., "A diversity-promoting objective function for
+neural conversation models", NAACL 2016): `(log p(text | question) - a log p(text)) / |text|`, where `p(text)` is what
+the model gives it behind the words of the question alone.
 """
 
 from __future__ import annotations
@@ -9,26 +14,33 @@ import warnings
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.decode.settings import TextOptions
+from metatoken.tasks.batch import collate
+from metatoken.tasks.examples import Example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
     from metatoken.model.network import Network
+
+
+ROWS = 256  # texts that are read at once
+Prompt = tuple[np.ndarray, np.ndarray]
+"""Token ids, and the item rows whose last tokens stand there or -1; int64 `[length]` each."""
 
 
 @torch.no_grad()
 def write(
     network: Network,
     tokenizer: Any,
-    prompts: Sequence[tuple[np.ndarray, np.ndarray]],
+    prompts: Sequence[Prompt],
     options: TextOptions | None = None,
     *,
+    alone: Prompt | None = None,
     seed: int = 0,
 ) -> list[str]:
     """Writes on from each prompt.
@@ -36,14 +48,55 @@ def write(
     Args:
         network: In evaluation mode, with a causal backbone.
         tokenizer: The backbone's.
-        prompts: Token ids of each, and the item rows whose last tokens stand there (or -1), int64 `[length]` each.
+        prompts: What is asked.
         options: How to write.
+        alone: The words of the prompts without what they ask about; needed where `options.novelty` is above 0.
         seed: Seed of the draws.
 
     Returns:
         Texts without special tokens and outer blanks.
     """
     options = options or TextOptions()
+    written = _written(network, tokenizer, prompts, options, seed)
+    texts = [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    if options.novelty == 0 or alone is None:
+        return texts
+    beams = options.num_beams
+    tokens = [_ended(row, tokenizer.eos_token_id) for row in written.tolist()]
+    own = log_probabilities(network, [prompt for prompt in prompts for _ in range(beams)], tokens)
+    anybody = log_probabilities(network, [alone] * len(tokens), tokens)
+    lengths = torch.tensor([len(row) for row in tokens])
+    best = ((own - options.novelty * anybody) / lengths).view(len(prompts), beams).argmax(dim=1)
+    return [texts[row * beams + beam] for row, beam in enumerate(best.tolist())]
+
+
+@torch.no_grad()
+def log_probabilities(network: Network, prompts: Sequence[Prompt], texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Log-probability of each text behind its prompt, float32 `[n]`.
+
+    Args:
+        network: In evaluation mode, with a causal backbone.
+        prompts: `[n]`.
+        texts: Token ids of each, at least one, end token included.
+    """
+    found = []
+    for at in range(0, len(texts), ROWS):
+        read, answers = [], texts[at : at + ROWS]
+        for (ids, items), text in zip(prompts[at : at + ROWS], answers, strict=True):
+            where = np.arange(len(ids), len(ids) + len(text))
+            rows = np.concatenate([items, np.full(len(text), -1)])
+            read.append(Example(np.concatenate([ids, np.array(text, dtype=np.int64)]), rows, text=where))
+        batch = collate(read, 0).to(network.items.tokens.device)
+        each = network.text_log_probabilities(batch).float().cpu()
+        owners = torch.repeat_interleave(torch.arange(len(answers)), torch.tensor([len(text) for text in answers]))
+        found.append(torch.zeros(len(answers)).index_add(0, owners, each))
+    return torch.cat(found)
+
+
+def _written(
+    network: Network, tokenizer: Any, prompts: Sequence[Prompt], options: TextOptions, seed: int
+) -> torch.Tensor:
+    """Token ids behind each prompt, int64 `[n, length]`, for all beams where one is to be chosen."""
     device = network.items.tokens.device
     tokens, rows = ([torch.from_numpy(one) for one in column] for column in zip(*prompts, strict=True))
     # On the left, since `generate` writes on from the last column.
@@ -56,7 +109,7 @@ def write(
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
         begin = {"begin_suppress_tokens": blank_tokens(tokenizer)} if options.min_new_tokens > 0 else {}
-        written = network.backbone.bare().generate(
+        written: torch.Tensor = network.backbone.bare().generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
@@ -64,7 +117,12 @@ def write(
             **options.arguments(),
             **begin,
         )
-    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    return written
+
+
+def _ended(row: list[int], end: int) -> list[int]:
+    """A text with its end token, without what fills it up behind."""
+    return row[: row.index(end) + 1] if end in row else row
 
 
 @lru_cache(maxsize=8)

@@ -14,8 +14,10 @@ import numpy as np
 from scipy import sparse
 
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.text import words
-from metatoken.tasks.biases import rated, ratings_of
+from metatoken.evaluate.words import words
+from metatoken.tasks.biases import RatingBias, rated, ratings_of
+from metatoken.tasks.collaborative import left_over
+from metatoken.tasks.neighbourhood import Neighbourhood
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +49,26 @@ class GlobalMean:
     def rate(self, pairs: Pairs) -> Float64:
         """Ratings float64 `[n]`; the pairs are not looked at."""
         return np.full(len(pairs), self.mean)
+
+
+@dataclass(frozen=True)
+class ItemNeighbors:
+    """Biases and what the user gave to the nearest items, see `metatoken.tasks.neighbourhood`."""
+
+    biases: RatingBias
+    near: Neighbourhood
+
+    @classmethod
+    def fit(cls, train: Interactions, validation: Interactions) -> ItemNeighbors:
+        """Of `train`, with the damping of the biases that is best on `validation`."""
+        biases = RatingBias.choose(train, validation)
+        return cls(biases, Neighbourhood(left_over(rated(train), biases)))
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """Predicted ratings float64 `[n]` of pairs, within the range of training."""
+        added = self.near.predict(pairs.users, pairs.items)
+        found: Float64 = np.clip(self.biases.rate(pairs) + added, self.biases.low, self.biases.high)
+        return found
 
 
 @dataclass(frozen=True)

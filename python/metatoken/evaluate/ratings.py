@@ -41,6 +41,20 @@ def rating_metrics(predicted: NDArray[Any], actual: NDArray[Any]) -> dict[str, f
     return {"rmse": float(np.sqrt((error**2).mean())), "mae": float(np.abs(error).mean())}
 
 
+def interval_metrics(low: NDArray[Any], high: NDArray[Any], actual: NDArray[Any]) -> dict[str, float]:
+    """How many ratings lie in their intervals, which should be as many as the level says, and how wide these are.
+
+    Args:
+        low: float `[n]`.
+        high: float `[n]`.
+        actual: float `[n]`.
+
+    Returns:
+        `{"coverage", "width"}`, a share and the mean in units of the rating.
+    """
+    return {"coverage": float(((low <= actual) & (actual <= high)).mean()), "width": float((high - low).mean())}
+
+
 def written_ratings(texts: Sequence[str], known: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """Ratings that texts tell, as the other raters give them: within the range of training, for every pair.
 

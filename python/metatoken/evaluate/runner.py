@@ -15,19 +15,20 @@ import torch
 
 from metatoken.data.cuts import of_new_items
 from metatoken.evaluate.attempts import attempt, attempts
-from metatoken.evaluate.baselines import GlobalMean, NearestPair, NearestText
+from metatoken.evaluate.baselines import GlobalMean, ItemNeighbors, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import by_novelty, ranking_metrics, ranks, user_metrics
-from metatoken.evaluate.ratings import rating_metrics, written_ratings
+from metatoken.evaluate.ratings import interval_metrics, rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
+from metatoken.evaluate.text_features import FeatureWords
 from metatoken.model.heads.top import TOLERANCE, top_k
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
-from metatoken.predict.rater import ModelRater
+from metatoken.predict.rater import BaseRater, ModelRater
 from metatoken.predict.transitions import Popularity
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.biases import RatingBias, rated, ratings_of
@@ -38,7 +39,7 @@ from metatoken.tasks.task import Task, tasks_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from metatoken.data import RowSplit, Split
+    from metatoken.data import Interactions, RowSplit, Split
     from metatoken.data.split import Part
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
+LEVEL = 0.8  # of the intervals around ratings
 IN_TIME = ("time", "part", "files")  # splits whose later parts may have items of their own
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
@@ -199,9 +201,14 @@ class Runner:
         for name, found in self._found(task, held).items():
             answers[BASELINE, name] = found
         known = ratings_of(rated(split.train)) if task.column == "rating" else np.zeros(0)
+        features = None if task.column in (None, "rating") else FeatureWords.of(_texts(split.train, task))
         for (template, model), found in answers.items():
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, known)
+            if model == MODELS["rate"] and isinstance(found, np.ndarray):
+                row |= self._interval(held, found)
+            if features is not None and not isinstance(found, np.ndarray):
+                row |= features.metrics(found, held.known)
             texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
             yield row, answers_frame(split.train, held, texts, split=self.part, **labels)
 
@@ -212,7 +219,10 @@ class Runner:
             raters: dict[str, Callable[[], Rater]] = {
                 "global_mean": lambda: GlobalMean.fit(split.train),
                 "biases": lambda: RatingBias.choose(split.train, split.validation),
+                "item_neighbors": lambda: ItemNeighbors.fit(split.train, split.validation),
             }
+            if self.module.ratings is not None and self.module.ratings.collaborative is not None:
+                raters["rating_base"] = lambda: BaseRater(self.module)
             if find_spec("lenskit") is not None:
                 raters["matrix_factorization"] = lambda: Factorization.choose(split.train, split.validation)
             return attempts({name: lambda make=make: make().rate(held) for name, make in raters.items()})  # type: ignore[misc]
@@ -223,6 +233,14 @@ class Runner:
         if (source := task.source) is not None:
             writers["nearest_text"] = lambda: NearestText.of(source, train)
         return attempts({name: lambda make=make: make().write(held) for name, make in writers.items()})  # type: ignore[misc]
+
+    def _interval(self, held: Pairs, rated: np.ndarray) -> dict[str, float]:
+        """Coverage and width of the intervals of level `LEVEL`; nothing where the run knows none."""
+        rater = ModelRater(self.module)
+        if rater.base.errors is None or held.task.name not in rater.base.errors.quantiles:
+            return {}
+        found = interval_metrics(*rater.interval(held, LEVEL, rated), held.true_ratings())
+        return {f"{name}@{LEVEL:.0%}": value for name, value in found.items()}
 
     def held(self, task: Task) -> Pairs:
         """Held-out pairs of a task; of texts no more than the settings say."""
@@ -262,6 +280,11 @@ def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, known: np.n
         return text_metrics(answers, held.known)
     values, no_number = written_ratings(answers, known)
     return rating_metrics(values, held.true_ratings()) | {"no_number": no_number}
+
+
+def _texts(log: Interactions, task: Task) -> list[str]:
+    """The answers of a task that writes in a part of a log."""
+    return [text for text in log.frame[str(task.column)].to_list() if text]
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

@@ -6,23 +6,17 @@ shares from 0 to 1, so that a table of them reads like the ranking metrics.
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metatoken.errors import ArgumentError
+from metatoken.evaluate.words import words
 from metatoken.extras import install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """Runs of letters, digits and underscores of any script, in lower case."""
-    return _WORD.findall(text.lower())
 
 
 def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -32,6 +26,8 @@ def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str,
     - `rouge1`, `rouge2`, `rougeL`: mean F1 (Lin 2004), with stemming.
     - `distinct1`, `distinct2`: distinct n-grams of all texts over all n-grams (Li et al. 2016); 1 means that nothing
       repeats, and a model that writes one sentence for everybody is near 0.
+    - `unique`: distinct texts over all texts, compared by their words (the unique sentence ratio of PETER).
+    - `entropy`: of the distribution of texts in bits, `log2 n` where all differ and 0 where all are the same.
     - `words`: mean number of words; `empty`: share of texts without a word.
 
     Args:
@@ -59,6 +55,8 @@ def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str,
         **{name: float(np.mean([s[name].fmeasure for s in scores])) for name in ("rouge1", "rouge2", "rougeL")},
         "distinct1": _distinct(split, 1),
         "distinct2": _distinct(split, 2),
+        "unique": len(set(map(tuple, split))) / len(split),
+        "entropy": _entropy(split),
         "words": float(np.mean([len(text) for text in split])),
         "empty": float(np.mean([not text for text in split])),
     }
@@ -67,3 +65,8 @@ def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str,
 def _distinct(texts: Sequence[Sequence[str]], n: int) -> float:
     grams = [tuple(text[at : at + n]) for text in texts for at in range(len(text) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _entropy(texts: Sequence[Sequence[str]]) -> float:
+    shares = np.array(list(Counter(map(tuple, texts)).values())) / len(texts)
+    return float(-(shares * np.log2(shares)).sum()) + 0.0  # no minus zero

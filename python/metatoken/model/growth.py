@@ -11,7 +11,7 @@ The map belongs to the weights: an extension that is not trained on keeps it, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metatoken.model.heads.items import ItemVectors
-    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.rating_base import RatingBase
 
 GROWN = ("items.residual", "table.weight")  # weights with a row for each item, and for each token
 
@@ -60,12 +60,8 @@ class Growth:
         return np.concatenate([known, np.zeros(shape, known.dtype) if self.features is None else self.features])
 
     def rating_base(self, known: RatingBase) -> RatingBase:
-        """Biases of all users and items, 0 for new ones."""
-        biases = known.biases
-        user, item = (
-            np.pad(rows, (0, n - len(rows))) for rows, n in ((biases.user, self.n_users), (biases.item, self.n_items))
-        )
-        return replace(known, biases=replace(biases, user=user, item=item))
+        """The base of all users and items, which says nothing of new ones."""
+        return known.grown(self.n_users, self.n_items)
 
     def weights(self, known: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Saved weights in the shapes of a model that has grown, whose own are `own`."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.rating_base import RatingBase
     from metatoken.tasks.recipe import Recipe
     from metatoken.tokens.vectors.cold import FeatureMap
 

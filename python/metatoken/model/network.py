@@ -114,7 +114,7 @@ class Network(nn.Module):
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
-        """What the backbone reads of a batch, users folded from what they took; arguments as in `embed`."""
+        """What the backbone reads of a batch, users folded from their items; arguments as in `embed`."""
         vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
         if len(batch.taken) > 0:
             rows = batch.taken if place is None else place(batch.taken)
@@ -156,6 +156,12 @@ class Network(nn.Module):
         """
         states, text_loss = self._states(batch, item_vectors, text=text)
         return self._levels(batch, states), text_loss
+
+    def text_log_probabilities(self, batch: Batch) -> Tensor:
+        """Log-probability of each text token of a batch, `[T]`, of a causal backbone."""
+        _states, hidden = self.backbone.read(self.passage(batch, self.items()))
+        at = hidden[batch.text_row, batch.text_position]
+        return self.backbone.text_log_probabilities(at, batch.text_ids, columns=self.base)
 
     def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""

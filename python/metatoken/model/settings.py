@@ -88,8 +88,8 @@ class ModelSettings(Settings):
     )
     user_vectors: Literal["folded", "none"] | None = setting(
         None,
-        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of what the user "
-        "took; none, as the token it is. By default folded where histories are compact.",
+        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of the "
+        "user's items; none, as the token it is. By default folded where histories are compact.",
     )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."

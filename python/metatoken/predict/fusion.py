@@ -3,9 +3,9 @@
     p(i | user) = p_item(i)^w_item q(i)^w_prior / sum_j p_item(j)^w_item q(j)^w_prior,    q = p_prior + .01 / n_items
 
 A product of two opinions: an item that one of them thinks unlikely stays behind, which a sum of probabilities cannot
-say (logarithmic opinion pool, Genest and Zidek 1986). The second term of q leaves a chance to items that nobody has
-taken yet, and the order of the prior as it is. The weights sum to 1, are chosen on validation users by NDCG@10 and are
-stored with the model.
+say (logarithmic opinion pool, Genest and Zidek 1986). The second term of q leaves a chance to items without
+interactions, and the order of the prior as it is. The weights sum to 1, are chosen on validation users by NDCG@10 and
+are stored with the model.
 
 Runs of versions before 0.3 hold weights of a sum, `w_item p_item + w_generation p_generation + w_prior p_prior`, and
 are served as they were.

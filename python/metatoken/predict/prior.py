@@ -26,7 +26,7 @@ BATCH = 256  # users that are scored at once
 
 @dataclass(frozen=True)
 class Prior:
-    """`(1 - share) p_transitions + share p_content`; of the transitions alone where nothing is like what a user took.
+    """`(1 - share) p_transitions + share p_content`; of the transitions alone where no item is like those of the user.
 
     Attributes:
         transitions: Counted.

@@ -61,7 +61,7 @@ class Reading:
     Args:
         network: In evaluation mode.
         batch: Prompts.
-        gone: For each prompt the item rows that must not come back.
+        gone: For each prompt the excluded item rows.
         only: For each prompt the only item rows that may, or None for all; None where no prompt has such a list.
         width: Beams at least.
         depth: Items to generate.

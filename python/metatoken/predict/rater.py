@@ -1,4 +1,4 @@
-"""What rates pairs of a user and an item: a model's head on top of biases, or a baseline."""
+"""What rates pairs of a user and an item: a model's head on top of what other ratings say, or a baseline."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rater(Protocol):
 
 
 class ModelRater:
-    """A trained model as a rater: the biases and the head's part, cut to what can occur.
+    """A trained model as a rater: the base and the head's part, cut to what can occur.
 
     Args:
         module: The model, with `ratings`.
@@ -68,23 +68,60 @@ class ModelRater:
             found.append(network.rating_head(last).float().double().numpy())
         return np.concatenate(found)
 
-    def choose_share(self, pairs: Pairs) -> float:
-        """The share of the head's part that is best on held-out ratings, in 0..1.
+    def interval(self, pairs: Pairs, level: float, rated: Float64) -> tuple[Float64, Float64]:
+        """Where the true ratings are with probability `level`, float64 `[n]` each, cut to what can occur.
 
-        With `e` what the head adds to the biases and `r` what they leave over, `sum (r - w e)^2` is least at
-        `w = sum r e / sum e^2`. So a head that learned nothing cannot make the biases worse.
+        Args:
+            pairs: The pairs.
+            level: Above 0 and below 1.
+            rated: What `rate` gave for them.
+
+        Raises:
+            ArgumentError: The run is of a version that kept nothing to tell it by, or held nothing out.
         """
-        held = pairs.take(np.arange(min(len(pairs), ROWS_OF_CHOICE)))
+        errors, biases = self.base.errors, self.base.biases
+        if errors is None:
+            raise ArgumentError("interval", "the run is of a version that knew no intervals; train it again")
+        low, high = errors.interval(pairs.task.name, level, rated, pairs.users, pairs.items)
+        return np.clip(low, biases.low, biases.high), np.clip(high, biases.low, biases.high)
+
+    def choose_share(self, pairs: Pairs) -> float:
+        """The share of the head's part that is best on held-out ratings, in 0..1; keeps how far these are off, too.
+
+        With `e` what the head adds to the base and `r` what that leaves over, `sum (r - w e)^2` is least at
+        `w = sum r e / sum e^2`. So a head that learned nothing cannot make the base worse.
+        """
+        drawn = np.random.default_rng(self.module.settings.seed).permutation(len(pairs))[:ROWS_OF_CHOICE]
+        held = pairs.take(np.sort(drawn))
         if len(held) == 0:
             return 0.0
-        rest = held.true_ratings() - self.base.biases.predict(held.users, held.items)
-        added = self.values(held) * self.base.spread
+        known, actual = self.base.known(held.users, held.items), held.true_ratings()
+        rest, added = actual - known, self.values(held) * self.base.spread
         power = float(added @ added)
-        return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+        share = float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+        if self.base.errors is not None:
+            said = np.clip(known + share * added, self.base.biases.low, self.base.biases.high)
+            self.base.errors.calibrate(pairs.task.name, said, actual, held.users, held.items)
+        return share
+
+
+class BaseRater:
+    """What a model's rating head adds to, alone: biases, factors and neighbours.
+
+    Args:
+        module: The model, with `ratings`.
+    """
+
+    def __init__(self, module: MetaTokenModel) -> None:
+        self.base = ModelRater(module).base
+
+    def rate(self, pairs: Pairs) -> Float64:
+        """See `Rater`."""
+        return self.base.known(pairs.users, pairs.items)
 
 
 def choose_shares(module: MetaTokenModel, split: Split) -> None:
-    """Chooses the share of the head's part for every task that rates, on validation ratings."""
+    """Chooses the share of the head's part for every task that rates, on validation ratings, and keeps their errors."""
     if split.pairs is None or module.ratings is None:
         return
     rater, log = ModelRater(module), split.pairs.validation

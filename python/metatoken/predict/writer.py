@@ -51,13 +51,15 @@ class ModelWriter:
         """See `Writer`."""
         questions, template = QuestionEncoder(self.module.builder.encoder), self.template or pairs.task.templates[0]
         prompts = [questions.question(pairs, row, template) for row in range(len(pairs))]
+        alone = questions.encoder.words_alone(template)
         # Prompts of like length side by side, for less padding.
         order = np.argsort([len(ids) for ids, _ in prompts], kind="stable")
         found = [""] * len(pairs)
         for at in range(0, len(pairs), BATCH):
             rows = order[at : at + BATCH].tolist()
             asked = [prompts[row] for row in rows]
-            texts = write(self.module.network, self.module.tokenizer, asked, self.options, seed=self.seed)
+            model = self.module.network, self.module.tokenizer
+            texts = write(*model, asked, self.options, alone=alone, seed=self.seed)
             for row, text in zip(rows, texts, strict=True):
                 found[row] = text
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,31 +76,99 @@ class Answerer:
                 that the task needs is empty.
             UnknownIdError: A user or an item is not known to the model.
         """
-        known, asked = self._asked(task, template)
-        given = {name: list(texts) for name, texts in (fields or {}).items()}
-        _check_fields(known, asked, given)
+        pairs, asked = self._pairs(task, users, items, fields or {}, template)
+        return ANSWER[pairs.task.kind](self, pairs, asked) if len(pairs) else []
+
+    def rate_within(
+        self,
+        task: str,
+        users: Sequence[str],
+        items: Sequence[str],
+        level: float,
+        fields: Mapping[str, Sequence[str]] | None = None,
+        *,
+        template: str | None = None,
+    ) -> list[tuple[float, float, float]]:
+        """Ratings, and where the true ones are with probability `level`.
+
+        Args:
+            task: One that rates.
+            users: As in `answer`.
+            items: As in `answer`.
+            level: Above 0 and below 1.
+            fields: As in `answer`.
+            template: As in `answer`.
+
+        Returns:
+            Rating, least and greatest value `[n]`.
+
+        Raises:
+            ArgumentError: The task writes, the level is out of range, or the run is of a version without intervals.
+            UnknownIdError: See `answer`.
+        """
+        pairs, asked = self._pairs(task, users, items, fields or {}, template)
+        if pairs.task.kind != "rate":
+            said = f"only a task that rates has intervals, and {task!r} writes"
+            raise ArgumentError("interval", said)
+        rater = ModelRater(self.module, asked)
+        rated = rater.rate(pairs)
+        low, high = rater.interval(pairs, level, rated)
+        return list(zip(rated.tolist(), low.tolist(), high.tolist(), strict=True))
+
+    def _pairs(
+        self,
+        task: str,
+        users: Sequence[str],
+        items: Sequence[str],
+        fields: Mapping[str, Sequence[str]],
+        template: str | None,
+    ) -> tuple[Pairs, Template]:
+        """What is asked, and in which words; see `answer`."""
+        given = {name: list(texts) for name, texts in fields.items()}
+        known, asked = self.check(task, given, template=template)
         if len(users) != len(items) or any(len(texts) != len(users) for texts in given.values()):
             raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
-        if not users:
-            return []
         vocabulary = self.module.vocabulary
         item_rows = vocabulary.items.rows(items)
         if vocabulary.titles is not None and "title" not in given:
             given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
         user_rows, limit = vocabulary.users.rows(users), self.module.settings.max_text
-        pairs = Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit)
-        return ANSWER[known.kind](self, pairs, asked)
+        return Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit), asked
 
-    def answer_table(self, task: str, path: str | Path, *, template: str | None = None) -> pl.DataFrame:
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that can be asked: those of the run that rate or write."""
+        return tuple(task.name for task in tasks_of(self.module.tasks, "rate", "write"))
+
+    def check(self, task: str, fields: Collection[str] = (), *, template: str | None = None) -> tuple[Task, Template]:
+        """The task and the template of a question, without asking it.
+
+        Args:
+            task: As in `answer`.
+            fields: Names of the fields that are given.
+            template: As in `answer`.
+
+        Raises:
+            ArgumentError: The model was not trained on the task, or the template is none of its or lacks a field.
+        """
+        known, asked = self._asked(task, template)
+        _check_fields(known, asked, fields)
+        return known, asked
+
+    def answer_table(
+        self, task: str, path: str | Path, *, template: str | None = None, interval: float | None = None
+    ) -> pl.DataFrame:
         """Answers every row of a table.
 
         Args:
             task: As in `answer`.
             path: CSV, TSV, Parquet or JSON lines with the columns `user` and `item`, and fields of the template.
             template: As in `answer`.
+            interval: Level of an interval around each rating; None asks for none.
 
         Returns:
-            The columns `user`, `item` and `answer` (float64 or text), in the order of the table.
+            The columns `user`, `item` and `answer` (float64 or text), with an interval `low` and `high`, in the order
+            of the table.
 
         Raises:
             DataError: The table cannot be read, or lacks a column.
@@ -114,8 +182,14 @@ class Answerer:
         for name in sorted(known.columns - {known.column} - set(own)):
             raise DataError(f"has no column {name!r}, which the task {task!r} needs", path)
         fields = {name: columns.texts(table, name, name).to_list() for name in own}
-        found = self.answer(task, users.to_list(), items.to_list(), fields, template=template)
-        return pl.DataFrame({"user": users, "item": items, "answer": found})
+        pair = users.to_list(), items.to_list()
+        if interval is None:
+            answers = self.answer(task, *pair, fields, template=template)
+            return pl.DataFrame({"user": users, "item": items, "answer": answers})
+        within = self.rate_within(task, *pair, interval, fields, template=template)
+        schema = dict.fromkeys(("answer", "low", "high"), pl.Float64())
+        found = pl.DataFrame(within, schema=schema, orient="row")
+        return pl.DataFrame({"user": users, "item": items, **found.to_dict()})
 
     def _asked(self, name: str, template: str | None) -> tuple[Task, Template]:
         tasks = {task.name: task for task in tasks_of(self.module.tasks, "rate", "write")}
@@ -166,7 +240,7 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
             answers.write_ndjson(work)
 
 
-def _check_fields(task: Task, asked: Template, fields: Mapping[str, Sequence[str]]) -> None:
+def _check_fields(task: Task, asked: Template, fields: Collection[str]) -> None:
     for name in sorted(set(fields) & set(FIELDS) - asked.slots):
         others = [template.id for template in task.templates if name in template.slots]
         remedy = f"those that use it: {', '.join(others)}" if others else f"no template of the task {task.name!r} does"

@@ -15,6 +15,8 @@ from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
+from metatoken.recommend.answerer import Answerer
+from metatoken.recommend.questions import Answering
 from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from metatoken.tasks.batch import Batch
 
 
-class Recommender:
-    """Recommends with a trained model.
+class Recommender(Answering):
+    """Recommends with a trained model, and answers questions where it has tasks that rate or write.
 
     Args:
         module: The model.
@@ -38,6 +40,7 @@ class Recommender:
         fusion: Weights of `model="fused"`; the stored ones of a run when it was loaded.
         catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
         version: A name for all of this, see `run.manifest.version_of`.
+        answerer: Answers questions; by default with the same model, as `Answerer` does.
 
     Raises:
         ArgumentError: The history's items are not those of the vocabulary.
@@ -50,11 +53,12 @@ class Recommender:
         fusion: Fusion | None = None,
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
+        answerer: Answerer | None = None,
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
         self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
-        self.version = version
+        self.version, self.answerer = version, answerer or Answerer(module)
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = Prior.fit(history, self.fusion.content)
@@ -76,7 +80,8 @@ class Recommender:
         loaded = load_run(run)
         if version_of(RunFolder(run)) != version:
             raise ArtifactError(f"{run}: was replaced while it was read; load it again")
-        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version)
+        answerer = Answerer(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer)
 
     def recommend(
         self,
@@ -207,7 +212,7 @@ class Recommender:
         return reading.fused(self.fusion, prior, k)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
-        """Item rows that must not come back, and the only ones that may, or None where no filter says so."""
+        """Excluded item rows, and the only eligible ones, or None where no filter says so."""
         gone = np.concatenate([one.deny, one.history if one.request.exclude_seen else one.history[:0]])
         if one.allow is None and one.request.where is None:
             return gone.astype(np.int32), None

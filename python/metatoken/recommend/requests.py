@@ -40,8 +40,8 @@ class Request:
         model: `fused`, `item_head`, or `generation` (beam search over the trie).
         exclude_seen: Leave out items of the history.
         where: Filter over the item table such as `price < 20 and brand != "A"`, see `metatoken.data.conditions`.
-        allow: Raw ids of the only items that may come; None allows all.
-        deny: Raw ids of items that must not come.
+        allow: Raw ids of the only eligible items; None allows all.
+        deny: Raw ids of excluded items.
     """
 
     user: str | None = None

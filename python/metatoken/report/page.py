@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup
 
 from metatoken.artifacts import atomic_file
+from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.significance import JUDGED
 from metatoken.report.costs import cost_section
 from metatoken.report.drawing import printable
@@ -104,7 +105,9 @@ def _comparison(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "groups": tables,
         "picture": forest(document["rows"], "all", names if several else None),
-        "between": [_between(row) for row in document["between"] if JUDGED in row["metrics"]],
+        "between": [
+            _between(row) for row in document["between"] if JUDGED in row["metrics"] and row["template"] != BASELINE
+        ],
     }
 
 

@@ -16,7 +16,7 @@ from metatoken.tasks.task import tasks_of
 if TYPE_CHECKING:
     from metatoken.data.interactions import Interactions
     from metatoken.predict.fusion import Fusion
-    from metatoken.tasks.biases import RatingBase
+    from metatoken.tasks.rating_base import RatingBase
 
 # What may differ from the earlier run: where the log is, and keys of `trainer` that change how, not what is trained.
 FREE_SECTIONS = ("data", "vocabulary", "evaluate", "seed", "threads")
@@ -32,15 +32,15 @@ class Choices:
 
     Attributes:
         fusion: Weights of its fused list.
-        ratings: Meaning of its rating head: damping of the biases, shares by task; None where no task rates.
+        ratings: Meaning of its rating head: dampings and weights of its base, shares by task; None where no task rates.
     """
 
     fusion: Fusion
     ratings: RatingBase | None
 
-    def rating_base(self, train: Interactions) -> RatingBase | None:
-        """The same for the biases of other ratings."""
-        return None if self.ratings is None else self.ratings.refitted(train)
+    def rating_base(self, train: Interactions, seed: int) -> RatingBase | None:
+        """The same for the base of other ratings; `seed` is that of its folds."""
+        return None if self.ratings is None else self.ratings.refitted(train, seed=seed)
 
 
 def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choices | None]:

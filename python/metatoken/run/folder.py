@@ -51,7 +51,7 @@ class RunFolder:
         lineage: The runs that an extended one comes from.
         rebuilt: The run that a rebuilt one comes from.
         mapping: Its old and new tokens by id.
-        history: The log: who took what, and where tasks need it what was said of it.
+        history: The log: who interacted with which item, and the texts where tasks need them.
         checkpoint: What `--resume` goes on from.
         best: Weights of the best epoch.
         training: Which epoch was kept, and what was found after each.

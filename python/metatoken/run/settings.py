@@ -28,7 +28,7 @@ class TrainerSettings(Settings):
     batch_size: int | None = setting(None, "Rows in a step of the optimizer; by default by the size of the log.", ge=1)
     direct_share: float = setting(0.1, "Share of users who give a direct row in an epoch.", gt=0, le=1)
     walk_share: float = setting(
-        0.0, "Part of each target's weight that goes to an item drawn by a walk over what others took next.", ge=0, lt=1
+        0.0, "Part of each target's weight that goes to an item drawn by a walk over others' transitions.", ge=0, lt=1
     )
     word_noise: float = setting(
         0.0,

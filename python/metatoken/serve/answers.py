@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from metatoken.recommend.requests import Model
-from metatoken.serve.messages import Ask, Asks, AskWhy, Reload
+from metatoken.serve.messages import Ask, AskPair, Asks, AskWhy, Reload
 
 
 class Said(BaseModel):
@@ -99,9 +99,9 @@ class Health(Said):
     items: int
     columns: dict[str, str] = Field(description="Columns of the item table that a filter may name.")
     models: list[Model]
+    tasks: list[str] = Field(description="What may be asked about a pair.")
     limits: dict[str, Any]
     shows_users: bool
-    explains: bool
 
 
 class Reloaded(Said):
@@ -121,12 +121,15 @@ class ItemDetails(Said):
     version: str
 
 
-class Explained(Said):
-    """Why an item suits a user."""
+class PairAnswer(Said):
+    """A rating or a text about a pair."""
 
+    task: str
     user: str
     item: str
-    text: str
+    answer: float | str
+    low: float | None = Field(description="Least value of the interval that was asked for.")
+    high: float | None = Field(description="Its greatest value.")
     version: str
 
 
@@ -149,7 +152,7 @@ class History(Said):
 ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Failed, "description": "What went wrong."}}
 ANSWERS: dict[str, Any] = {
     "/recommend": ListedNow | Several, "/items": Found, "/health": Health, "/reload": Reloaded,
-    "/item": ItemDetails, "/why": Explained, "/users": Users, "/history": History,
+    "/item": ItemDetails, "/answer": PairAnswer, "/explain": PairAnswer, "/users": Users, "/history": History,
 }  # fmt: skip
 
 
@@ -172,5 +175,6 @@ def _asked() -> dict[str, Any]:
 
 
 BODIES: dict[str, dict[str, Any]] = {
-    "/recommend": _asked(), "/why": AskWhy.model_json_schema(), "/reload": Reload.model_json_schema(),
+    "/recommend": _asked(), "/answer": AskPair.model_json_schema(), "/explain": AskWhy.model_json_schema(),
+    "/reload": Reload.model_json_schema(),
 }  # fmt: skip

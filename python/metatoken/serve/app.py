@@ -1,4 +1,4 @@
-"""The application: `/recommend`, `/items`, `/health`, `/metrics`, perhaps `/reload`, and a page."""
+"""The application: items, answers and explanations, what is known of the server, perhaps `/reload`, and a page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
-from metatoken.recommend.requests import Model, Prepared
+from metatoken.recommend.questions import Answered
+from metatoken.recommend.requests import Answer, Model, Prepared
 from metatoken.serve.answers import described
 from metatoken.serve.batching import Batcher
-from metatoken.serve.details import Details, explains
+from metatoken.serve.details import Details
 from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
-from metatoken.serve.messages import ApiError, Ask, as_api_error, check_json, parse, parse_reload
+from metatoken.serve.messages import (
+    ApiError,
+    Ask,
+    AskPair,
+    AskWhy,
+    as_api_error,
+    check_json,
+    parse,
+    parse_question,
+    parse_reload,
+)
 from metatoken.serve.metrics import TYPE, Metrics
 from metatoken.serve.versions import Job, Versions, answer
 
@@ -62,24 +73,28 @@ def create_app(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
     )  # fmt: skip
-    app.add_api_route("/recommend", service.recommend, methods=["POST"], **described("/recommend"))
+    asked: dict[str, Callable[..., Any]] = {
+        "/recommend": service.recommend,
+        "/answer": service.answer,
+        "/explain": service.explain,
+    }
+    for path, endpoint in asked.items():
+        app.add_api_route(path, endpoint, methods=["POST"], **described(path))
     shown: dict[str, Callable[..., Any]] = {
         "/items": service.items,
         "/health": service.health,
         "/metrics": service.show_metrics,
+        **service.details.endpoints(),
     }
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"], **described(path))
-    details = service.details.endpoints()
-    for path, (method, endpoint) in details.items():
-        app.add_api_route(path, endpoint, methods=[method], **described(path))
     if reload_token is not None:
         app.add_api_route(RELOAD, service.reload, methods=["POST"], **described(RELOAD))
     for path in PAGE:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
         app.add_exception_handler(kind, service.error)
-    paths = {*PAGE, "/recommend", *shown, *details, RELOAD}
+    paths = {*PAGE, *asked, *shown, RELOAD}
     doors = Doors(frozenset(host.lower() for host in hosts), token, reload_token)
     return Guard(app, limits, service.metrics, paths, doors)
 
@@ -89,9 +104,9 @@ class Service:
 
     def __init__(self, versions: Versions, limits: Limits, *, people: bool = False) -> None:
         self.versions, self.limits, self.metrics = versions, limits, Metrics()
-        self.batcher: Batcher[Job, Any] = Batcher(answer, limits, self.metrics.batches.observe)
+        self.batcher: Batcher[Job, Answer | Answered] = Batcher(answer, limits, self.metrics.batches.observe)
         self.metrics.watch(lambda: self.batcher.waiting, versions)
-        self.details = Details(self.batcher, limits, self._taken, people)
+        self.details = Details(limits, self._taken, people)
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -123,6 +138,27 @@ class Service:
         found = {"results": results} if several else results[0]
         return _named(JSONResponse({**found, "version": recommender.version}), recommender.version)
 
+    async def answer(self, request: Request) -> Response:
+        """A rating or a text about a pair, by one of the run's tasks."""
+        return await self._asked(request, AskPair)
+
+    async def explain(self, request: Request) -> Response:
+        """Why a user would like an item."""
+        return await self._asked(request, AskWhy)
+
+    async def _asked(self, request: Request, kind: type[AskWhy]) -> Response:
+        recommender = self._taken(request)
+        check_json(request.headers.get("content-type", ""))
+        question = parse_question(await request.body(), kind)
+        recommender.answerer.check(question.task, question.fields, template=question.template)
+        vocabulary = recommender.module.vocabulary
+        for name, raw, known in (("user", question.user, vocabulary.users), ("item", question.item, vocabulary.items)):
+            if raw not in known:
+                said = f"unknown {name} {raw[:100]!r}; the run knows {len(known):,} {name}s"
+                raise ApiError(404, f"unknown_{name}", said, {"field": name})
+        (found,) = await self.batcher.submit([Job(recommender, question)])
+        return _named(JSONResponse({**asdict(found), "version": recommender.version}), recommender.version)
+
     async def items(self, request: Request, q: str = "", limit: str = "20") -> Response:
         """Items whose titles or ids contain the words of `q`, best first."""
         if len(q) > LONGEST_SEARCH:
@@ -143,8 +179,8 @@ class Service:
         state = {
             "status": self.batcher.state, "version": recommender.version,
             "users": len(recommender.history.users), "items": len(catalogue.items), "columns": catalogue.columns,
-            "models": list(get_args(Model)), "limits": self.limits.shown(),
-            "shows_users": self.details.people, "explains": explains(recommender),
+            "models": list(get_args(Model)), "tasks": list(recommender.answerer.tasks), "limits": self.limits.shown(),
+            "shows_users": self.details.people,
         }  # fmt: skip
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 

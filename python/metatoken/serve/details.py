@@ -1,4 +1,4 @@
-"""What is known about one item, why it suits a user, and, where that is switched on, who the users are."""
+"""What is known about one item, and, where that is switched on, who the users are."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import UnknownIdError
-from metatoken.serve.messages import LONGEST_ID, ApiError, check_json, parse_why
-from metatoken.serve.versions import EXPLANATION, Job, Why
+from metatoken.serve.messages import LONGEST_ID, ApiError
 
 if TYPE_CHECKING:
     from metatoken.data.ids import IdMap
     from metatoken.recommend.recommender import Recommender
-    from metatoken.serve.batching import Batcher
     from metatoken.serve.limits import Limits
 
 MOST_COMPLETED = 12
@@ -27,27 +25,18 @@ class Details:
     """Endpoints beside recommending.
 
     Args:
-        batcher: Passes questions to the model.
         limits: What is taken on.
         taken: The version that a request is answered by.
         people: Whether clients may see ids of users and their histories.
     """
 
-    def __init__(
-        self,
-        batcher: Batcher[Job, Any],
-        limits: Limits,
-        taken: Callable[[Request], Recommender],
-        people: bool,
-    ) -> None:
-        self.batcher, self.limits, self.taken, self.people = batcher, limits, taken, people
+    def __init__(self, limits: Limits, taken: Callable[[Request], Recommender], people: bool) -> None:
+        self.limits, self.taken, self.people = limits, taken, people
 
-    def endpoints(self) -> dict[str, tuple[str, Callable[..., Any]]]:
-        """Method and function of each path that there is."""
-        found: dict[str, tuple[str, Callable[..., Any]]] = {"/item": ("GET", self.item), "/why": ("POST", self.why)}
-        if self.people:
-            found |= {"/users": ("GET", self.users), "/history": ("GET", self.history)}
-        return found
+    def endpoints(self) -> dict[str, Callable[..., Any]]:
+        """Function of each path that there is, all asked by GET."""
+        people = {"/users": self.users, "/history": self.history} if self.people else {}
+        return {"/item": self.item, **people}
 
     async def item(self, request: Request, id: str = "") -> Response:  # noqa: A002 (its name in the address)
         """Title, tokens and all columns of an item."""
@@ -59,19 +48,6 @@ class Details:
             recommender, item=id, title=recommender.catalogue.titles[row],
             tokens=recommender.module.vocabulary.tokens_of(item=id), columns=columns,
         )  # fmt: skip
-
-    async def why(self, request: Request) -> Response:
-        """A sentence on why an item suits a known user, where the run has learned to explain."""
-        recommender = self.taken(request)
-        check_json(request.headers.get("content-type", ""))
-        if not explains(recommender):
-            said = f"the run has no explanations; train one with {EXPLANATION} among model.tasks"
-            raise ApiError(422, "no_explanations", said)
-        asked = parse_why(await request.body())
-        row_of(recommender.history.users, asked.user)
-        row_of(recommender.catalogue.items, asked.item)
-        (text,) = await self.batcher.submit([Job(recommender, Why(asked.user, asked.item))])
-        return _answer(recommender, user=asked.user, item=asked.item, text=text)
 
     async def users(self, request: Request, q: str = "") -> Response:
         """Ids of users that begin with `q`."""
@@ -91,11 +67,6 @@ class Details:
         rows = recommender.history_of(row)
         items = [{"item": catalogue.items.raw[n], "title": catalogue.titles[n]} for n in rows[-self.limits.history :]]
         return _answer(recommender, user=user, items=items, total=len(rows))
-
-
-def explains(recommender: Recommender) -> bool:
-    """Whether a run has learned to explain."""
-    return EXPLANATION in recommender.module.tasks
 
 
 def row_of(ids: IdMap, raw: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -9,6 +11,7 @@ from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
 from metatoken.errors import ConditionError, CoreError, MetatokenError, UnknownIdError
+from metatoken.recommend.questions import Question
 from metatoken.recommend.requests import Request
 from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
@@ -17,6 +20,7 @@ from metatoken.serve.versions import RefusedError, ReloadingError
 LONGEST_ID = 1000  # characters
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
+LONGEST_TEXT = 10_000  # characters of a field; of a longer one the model would not read the end
 FAULT = "something went wrong here; the log of the server says what"
 
 
@@ -61,21 +65,38 @@ class Asks(BaseModel):
         return value
 
 
+class AskWhy(BaseModel):
+    """Why a user would like an item."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: Id
+    item: Id
+
+    def question(self) -> Question:
+        """The same for the recommender."""
+        return Question("explanation", self.user, self.item)
+
+
+class AskPair(AskWhy):
+    """A question about a pair; the fields are those of `metatoken.recommend.Question`."""
+
+    task: Id
+    fields: dict[Id, Annotated[str, Field(max_length=LONGEST_TEXT)]] = {}
+    template: Id | None = None
+    interval: float | None = Field(default=None, gt=0, lt=1)
+
+    def question(self) -> Question:
+        """The same for the recommender."""
+        return Question(self.task, self.user, self.item, self.fields, self.template, self.interval)
+
+
 class Reload(BaseModel):
     """Which version to take up."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: Id | None = None
-
-
-class AskWhy(BaseModel):
-    """Why an item suits a user."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    user: Id
-    item: Id
 
 
 class ApiError(Exception):
@@ -108,15 +129,32 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
     Raises:
         ApiError: It is not JSON, or not of the form.
     """
-    try:
-        value = from_json(body)
-    except ValueError as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
-    context = {"limits": limits}
-    try:
+    value, context = _json(body), {"limits": limits}
+    with _named_fields():
         if isinstance(value, dict) and "requests" in value:
             return Asks.model_validate(value, context=context).requests, True
         return [Ask.model_validate(value, context=context)], False
+
+
+def parse_question(body: bytes, kind: type[AskWhy]) -> Question:
+    """The question in a body of that kind; errors as in `parse`."""
+    value = _json(body)
+    with _named_fields():
+        return kind.model_validate(value).question()
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError as error:
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {error}") from error
+
+
+@contextmanager
+def _named_fields() -> Iterator[None]:
+    """Turns what a model refuses into an answer that names the fields."""
+    try:
+        yield
     except ValidationError as error:
         fields = [
             {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
@@ -133,14 +171,6 @@ def parse_reload(body: bytes) -> Reload:
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error
-
-
-def parse_why(body: bytes) -> AskWhy:
-    """What a body asks; `ApiError` where it is not of the form."""
-    try:
-        return AskWhy.model_validate_json(body)
-    except ValidationError as error:
-        raise ApiError(422, "invalid_request", 'expected {"user": ID, "item": ID}') from error
 
 
 def check_json(content_type: str) -> None:

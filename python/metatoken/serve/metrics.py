@@ -37,7 +37,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a series for each series, with the time it began
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a series for each series, with the time it began
         self._registry = here = CollectorRegistry()
         labels = ("method", "path", "status")
         self._requests = Counter("metatoken_requests", "Requests by method, path and status.", labels, registry=here)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, get_args
 from starlette.concurrency import run_in_threadpool
 
 from metatoken.errors import ArgumentError, MetatokenError
+from metatoken.recommend.questions import Answered, Question
 from metatoken.recommend.requests import Answer, Model, Prepared, Request
 
 if TYPE_CHECKING:
     from metatoken.recommend.recommender import Recommender
 
 FAULT = "the new version could not be loaded; the log of the server says why"
-EXPLANATION = "explanation"  # the task that answers why
 FEW = 3  # items of the history that a new version is tried with
 
 
@@ -36,19 +36,11 @@ class RefusedError(MetatokenError):
 
 
 @dataclass(frozen=True)
-class Why:
-    """The question why an item suits a user, both known by their raw ids."""
-
-    user: str
-    item: str
-
-
-@dataclass(frozen=True)
 class Job:
-    """A request with the version that answers it."""
+    """A request, or a question about a pair, with the version that answers it."""
 
     recommender: Recommender
-    asked: Prepared | Why
+    asked: Prepared | Question
 
 
 class Versions:
@@ -167,23 +159,17 @@ def tried(run: Path) -> Recommender:
     return recommender
 
 
-def answer(jobs: list[Job]) -> list[Answer | str]:
-    """Answers jobs in their order; those of one version pass through its model together."""
-    found: dict[int, Answer | str] = {}
-    by_version: dict[tuple[int, bool], list[int]] = {}
+def answer(jobs: list[Job]) -> list[Answer | Answered]:
+    """Answers jobs in their order; those of one version and kind pass through its model together."""
+    found: dict[int, Answer | Answered] = {}
+    groups: dict[tuple[int, bool], list[int]] = {}
     for place, job in enumerate(jobs):
-        by_version.setdefault((id(job.recommender), isinstance(job.asked, Why)), []).append(place)
-    for places in by_version.values():
-        recommender = jobs[places[0]].recommender
-        whys = [one.asked for one in (jobs[place] for place in places) if isinstance(one.asked, Why)]
-        lists = [one.asked for one in (jobs[place] for place in places) if isinstance(one.asked, Prepared)]
-        answers = _explained(recommender, whys) if whys else recommender.run(lists)
+        groups.setdefault((id(job.recommender), isinstance(job.asked, Question)), []).append(place)
+    for places in groups.values():
+        recommender, asked = jobs[places[0]].recommender, [jobs[place].asked for place in places]
+        requests = [one for one in asked if isinstance(one, Prepared)]
+        questions = [one for one in asked if isinstance(one, Question)]
+        # One of the two is empty.
+        answers: list[Answer | Answered] = [*recommender.run(requests), *recommender.ask(questions)]
         found |= dict(zip(places, answers, strict=True))
     return [found[place] for place in range(len(jobs))]
-
-
-def _explained(recommender: Recommender, whys: list[Why]) -> list[str]:
-    from metatoken.recommend.answerer import Answerer
-
-    users, items = [one.user for one in whys], [one.item for one in whys]
-    return [str(text) for text in Answerer(recommender.module).answer(EXPLANATION, users, items)]

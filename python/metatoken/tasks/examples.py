@@ -84,7 +84,7 @@ class ExampleBuilder:
         max_history: Longest history in items; older items are dropped.
         answer_at: Position of what follows a history, however long that is; None where it follows from the order.
         fold: Whether the last token of a user, of whom a prompt says nothing else, is read as the mean of the vectors
-            of the items that they took.
+            of their items.
     """
 
     def __init__(

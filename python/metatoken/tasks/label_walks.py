@@ -1,4 +1,4 @@
-"""Labels from walks: what others took next stands beside what the user took next.
+"""Labels from walks: the next items of other users stand beside the user's own next item.
 
 A log shows one continuation of a history, where users of its last item went on in many ways. A part of each target's
 weight therefore goes to an item that a short walk over the log's transitions ends at, drawn afresh every time. From the

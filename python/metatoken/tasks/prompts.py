@@ -120,7 +120,7 @@ class PromptEncoder:
         forms: Where histories are compact, `read` of each item row, then what each is written as in an answer.
         form_lead: OOV tokens that each of them stands for, int64 `[2 n_items]`.
         users: Token ids of each user row.
-        words_alone: int64 `[any]`, ids of the tokenizer's words in order: all but its special ones.
+        word_ids: int64 `[any]`, ids of the tokenizer's words in order: all but its special ones.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class PromptEncoder:
         self.end_id = int(tokenizer.eos_token_id)
         self.encoder_decoder = encoder_decoder
         self._tokenizer = tokenizer
-        self.words_alone = np.setdiff1d(np.arange(base), np.array(tokenizer.all_special_ids, dtype=np.int64))
+        self.word_ids = np.setdiff1d(np.arange(base), np.array(tokenizer.all_special_ids, dtype=np.int64))
         empty = list(tokenizer("")["input_ids"])
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
         self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
@@ -187,6 +187,12 @@ class PromptEncoder:
         if slot == len(pieces):
             return first[:-1], first[-1:], False
         return first, np.concatenate([self.head[:0], *after]), True
+
+    def words_alone(self, template: Template) -> tuple[Ids, Ids]:
+        """The words that every question of a template has, with nothing that they ask about, and -1 for each."""
+        words = [self.words(name.rstrip()) for kind, name in template.pieces(template.required) if kind == "words"]
+        ids = np.concatenate([self.head, *words]).astype(np.int64)
+        return ids, np.full(len(ids), -1, dtype=np.int64)
 
     def words(self, text: str) -> Ids:
         """Ids of plain words, int64 `[length]`, without special tokens."""

@@ -1,6 +1,6 @@
 """Tasks whose answer is an item: what their prompts hold, their training rows, prompts of held-out items.
 
-A user's own tokens know what the user took, so a row with user tokens supervises only what they have not seen;
+A user's own tokens were made from the user's items, so a row with user tokens supervises only what they have not seen;
 `user_tokens` has the rules.
 """
 

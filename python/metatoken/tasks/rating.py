@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metatoken.tasks.biases import RatingBase, RatingBias, rated, ratings_of
+from metatoken.tasks.biases import rated, ratings_of
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import PairRows, Pairs
 
 if TYPE_CHECKING:
     from metatoken.data import Interactions
     from metatoken.tasks.prompts import PromptEncoder
+    from metatoken.tasks.rating_base import RatingBase
 
 
 class RatingRows(PairRows):
@@ -38,23 +39,22 @@ class RatingRows(PairRows):
 
 
 def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:
-    """What biases leave over of the ratings of a log, float32 `[rows]` in spreads; NaN where a row has none.
+    """What the base leaves over of the ratings of a log, float32 `[rows]` in spreads; NaN where a row has none.
 
     Args:
         log: A part of a log with ratings.
-        base: Biases and spread of the training part.
-        fold_seed: Seed of `RatingBias.out_of_fold` for training rows, whose ratings the biases have seen: the head
-            learns what biases leave over that have not, as it meets it on held-out rows; None for these.
+        base: Of the training part.
+        fold_seed: Seed of `RatingBase.unseen` for training rows, whose ratings the base has seen: the head learns what
+            one leaves over that has not, as it meets it on held-out rows; None for these.
     """
     rest = np.full(len(log), np.nan, dtype=np.float32)
     known_rows = log.frame["rating"].is_not_null().to_numpy()
     log = rated(log)
     if len(log) == 0:
         return rest
-    users, items = (log.frame[name].to_numpy() for name in ("user", "item"))
     if fold_seed is None:
-        known = base.biases.predict(users, items)
+        known = base.known(*(log.frame[name].to_numpy() for name in ("user", "item")))
     else:
-        known = RatingBias.out_of_fold(log, base.biases.damping, seed=fold_seed)
+        known = base.unseen(log, fold_seed)
     rest[known_rows] = (ratings_of(log) - known) / base.spread
     return rest

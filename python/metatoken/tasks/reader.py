@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metatoken.tasks.biases import RatingBase
     from metatoken.tasks.examples import ExampleBuilder
+    from metatoken.tasks.rating_base import RatingBase
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Rewording:
     """
 
     def __init__(self, share: float, encoder: PromptEncoder) -> None:
-        self.share, self.words = share, encoder.words_alone
+        self.share, self.words = share, encoder.word_ids
 
     def __call__(self, examples: Sequence[Example], rng: np.random.Generator) -> list[Example]:
         """The examples of a step in other words; those without a target item stay as they are.

@@ -99,8 +99,15 @@ class Backbone(nn.Module):
         cap = getattr(self.bare().config, "final_logit_softcapping", None)
         if type(head) is nn.Linear and getattr(head, "bias", None) is None and cap is None:
             return linear_cross_entropy(hidden, head.weight[:columns], ids)
+        return -self.text_log_probabilities(hidden, ids, columns).mean()
+
+    def text_log_probabilities(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
+        """Log-probability of each of the tokens, float32 `[T]`; arguments as in `text_loss`."""
+        head: Any = self.bare().get_output_embeddings()
+        cap = getattr(self.bare().config, "final_logit_softcapping", None)
         logits = head(hidden)[:, :columns]
-        return nn.functional.cross_entropy((logits if cap is None else torch.tanh(logits / cap) * cap).float(), ids)
+        logits = (logits if cap is None else torch.tanh(logits / cap) * cap).float()
+        return -nn.functional.cross_entropy(logits, ids, reduction="none")
 
     def _run(self, vectors: Tensor, mask: Tensor | None, **kwargs: Any) -> tuple[Tensor, Any]:
         """Unit states and the output of a causal body; text logits are never computed."""

@@ -88,7 +88,7 @@ class ItemVectors(nn.Module):
 
 
 def folded(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
-    """Unit vectors of users, float `[n, d]`: the direction of the mean of the unit vectors of what each took.
+    """Unit vectors of users, float `[n, d]`: the direction of the mean of the unit vectors of their items.
 
     Args:
         vectors: float `[F, d]`, of the items, of any length.

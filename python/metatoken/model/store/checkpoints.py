@@ -16,8 +16,8 @@ import torch
 from metatoken.artifacts.formats import told
 from metatoken.errors import REMEDY, ArtifactError, ConfigError, DivergedError
 from metatoken.model.backbone.presets import PRESETS
-from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.prompts import preset_tokenizer
+from metatoken.tasks.rating_base import RatingBase
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.model.folding import plain_model
+from metatoken.model.store.card import Finding, model_card
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 from metatoken.tokens.trie import Trie
@@ -36,13 +37,16 @@ KIND, SCHEMA = "export", 1
 CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
 
 
-def export_model(module: MetaTokenModel, folder: str | Path, *, inplace: bool = False) -> None:
+def export_model(
+    module: MetaTokenModel, folder: str | Path, *, inplace: bool = False, finding: Finding | None = None
+) -> None:
     """Writes a plain Hugging Face folder, whole or not at all, after checking that it scores as the module does.
 
     Args:
         module: Trained; put into evaluation mode.
         folder: The new folder; an older export there is replaced.
         inplace: Spare a copy of the backbone; the module cannot be used afterwards.
+        finding: How good the lists are, for the model card.
 
     Raises:
         ConfigError: The backbone, or a model without the task `sequential`, cannot be exported.
@@ -66,7 +70,8 @@ def export_model(module: MetaTokenModel, folder: str | Path, *, inplace: bool = 
         write_json(work / "metatoken.json", meta)
         source = resources.files("metatoken.model.store")
         (work / "recommend.py").write_text(source.joinpath("standalone.py").read_text("utf-8"), encoding="utf-8")
-        (work / "README.md").write_text(_readme(meta, vocabulary), encoding="utf-8")
+        card = model_card(_readme(meta, vocabulary), module.settings.backbone, finding)
+        (work / "README.md").write_text(card, encoding="utf-8")
         inputs, logits = _probe(module)
         model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
         _check(model, inputs, logits, network.columns)

@@ -36,8 +36,8 @@ from metatoken.model.growth import begin
 from metatoken.model.model import MetaTokenModel
 from metatoken.model.settings import ModelSettings
 from metatoken.model.store.checkpoints import find_misfit
-from metatoken.tasks.biases import RatingBase
 from metatoken.tasks.prompts import load_tokenizer
+from metatoken.tasks.rating_base import RatingBase
 from metatoken.tasks.task import tasks_of
 from metatoken.tokens.vectors.cold import FeatureMap
 

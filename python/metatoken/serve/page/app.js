@@ -6,7 +6,7 @@ let searches = 0; // only the answer to the latest search is shown
 let asks = 0;
 let timer;
 let completing;
-let state = { shows_users: false, explains: false };
+let state = { shows_users: false, tasks: [] };
 let asked = ""; // the known user of the list that is shown, "" for a stranger
 
 function element(name, text, className) {
@@ -165,7 +165,7 @@ function details(one) {
       const known = await ask(`item?id=${encodeURIComponent(one.item)}`);
       const columns = Object.entries(known.columns).filter(([, value]) => value !== null);
       body.replaceChildren(facts([["item", known.item], ["tokens", known.tokens], ...columns]));
-      if (user && state.explains) body.append(why(user, one));
+      if (user && state.tasks.includes("explanation")) body.append(why(user, one));
     } catch (error) {
       delete box.dataset.read;
       body.replaceChildren(element("p", error.message));
@@ -183,7 +183,7 @@ function why(user, one) {
     const body = JSON.stringify({ user, item: one.item });
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body };
     try {
-      said.textContent = (await ask("why", options)).text;
+      said.textContent = (await ask("explain", options)).answer;
     } catch (error) {
       said.textContent = error.message;
     }
@@ -213,6 +213,7 @@ async function taken() {
   if (user !== $("user").value.trim()) return;
   const last = known.items.slice(-8);
   $("taken-title").textContent = last.length < known.total ? `The last ${last.length} of ${known.total} items:` : "Had:";
+  $("took").start = known.total - last.length + 1;
   $("took").replaceChildren(...last.map((one) => element("li", label(one))));
   $("taken").hidden = false;
 }
