@@ -135,7 +135,7 @@ def test_a_new_field_is_an_argument_a_key_and_an_option() -> None:
         (
             TrainerSettings,
             TaskDataModule,
-            ("batch_size", "direct_share", "walk_share", "word_noise", "validation_users", "mixing_temperature"),
+            ("batch_size", "direct_share", "walk_share", "validation_users", "mixing_temperature"),
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -30,12 +30,6 @@ class TrainerSettings(Settings):
     walk_share: float = setting(
         0.0, "Part of each target's weight that goes to an item drawn by a walk over others' transitions.", ge=0, lt=1
     )
-    word_noise: float = setting(
-        0.0,
-        "Chance that a word of a template is replaced by any other, so that unseen ones work.",
-        ge=0,
-        lt=1,
-    )
     shares: dict[str, float] = setting({}, "Rows of a rating or text task in an epoch, as a share of its rows.", gt=0)
     mixing_temperature: float = setting(1.0, "1 draws tasks by their rows; larger ones even the tasks out.", ge=1)
     gradient_clip_val: float | None = setting(10.0, "Norm of the gradient at most; none or 0 does not clip.", ge=0)

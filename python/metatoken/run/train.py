@@ -39,14 +39,8 @@ NO_USERS = (
     "need users; set model.tasks: [sequential] and model.user_tokens: none"
 )
 MIXTURE = (
-    "batch_size",
-    "direct_share",
-    "walk_share",
-    "word_noise",
-    "validation_users",
-    "shares",
-    "mixing_temperature",
-)  # as TaskDataModule has them
+    "batch_size", "direct_share", "walk_share", "validation_users", "shares", "mixing_temperature",
+)  # as TaskDataModule has them  # fmt: skip
 
 
 def read_log(config: Config) -> Interactions:

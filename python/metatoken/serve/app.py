@@ -81,11 +81,9 @@ def create_app(
     for path, endpoint in asked.items():
         app.add_api_route(path, endpoint, methods=["POST"], **described(path))
     shown: dict[str, Callable[..., Any]] = {
-        "/items": service.items,
-        "/health": service.health,
-        "/metrics": service.show_metrics,
+        "/items": service.items, "/health": service.health, "/metrics": service.show_metrics,
         **service.details.endpoints(),
-    }
+    }  # fmt: skip
     for path, endpoint in shown.items():
         app.add_api_route(path, endpoint, methods=["GET"], **described(path))
     if reload_token is not None:

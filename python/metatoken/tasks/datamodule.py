@@ -21,7 +21,6 @@ from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSam
 from metatoken.tasks.task import Task, find_task, tasks_of
 from metatoken.tasks.text import WritingRows
 from metatoken.tasks.user_tokens import UserTokens
-from metatoken.tasks.wording import Rewording
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ class TaskDataModule(L.LightningDataModule):
         direct_share: Share of the users who give a row of the direct task per epoch, see
             `metatoken.tasks.mixture.rows_of_ranking`.
         walk_share: Part of a target's weight that goes to an item drawn by a walk, see `metatoken.tasks.label_walks`.
-        word_noise: Chance that a word of a template is replaced in a step, see `metatoken.tasks.wording`.
         validation_users: How many users (drawn once) are scored after an epoch; None scores all. Tasks that rate or
             write take as many held-out rows.
         shares: Weights of those tasks per epoch, see `metatoken.tasks.mixture.rows_per_task`.
@@ -68,7 +66,6 @@ class TaskDataModule(L.LightningDataModule):
         seed: int = 0,
         direct_share: float = 0.1,
         walk_share: float = 0.0,
-        word_noise: float = 0.0,
         validation_users: int | None = 5000,
         shares: Mapping[str, float] | None = None,
         mixing_temperature: float = 1.0,
@@ -85,12 +82,10 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("split", "no user has two training interactions, so there is nothing to learn from")
         if not 0 < direct_share <= 1:
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
-        for name, share in (("walk_share", walk_share), ("word_noise", word_noise)):
-            if not 0 <= share < 1:
-                raise ArgumentError(name, f"expected a share of at least 0 and below 1, got {share}")
+        if not 0 <= walk_share < 1:
+            raise ArgumentError("walk_share", f"expected a share of at least 0 and below 1, got {walk_share}")
         self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
         self.batch_size, self.seed, self.direct_share, self.walk_share = batch_size, seed, direct_share, walk_share
-        self.word_noise = word_noise
         self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
         self.replay = replay
         about_pairs = tasks_of(tasks, "rate", "write")
@@ -151,7 +146,6 @@ class TaskDataModule(L.LightningDataModule):
             parts=parts,
             walks=LabelWalks(histories, self.vocabulary.n_items) if self.walk_share > 0 and ranking else None,
             walk_share=self.walk_share,
-            rewording=Rewording(self.word_noise, builder.encoder) if self.word_noise > 0 else None,
         )
 
     def _wanted(self, tables: Mapping[str, TaskRows]) -> dict[str, int]:
@@ -187,8 +181,7 @@ class TaskDataModule(L.LightningDataModule):
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": ranks, "accumulate_grad_batches": accumulate,
-            # Older versions knew no others, so a 0 is as good as nothing.
-        } | {name: value for name in ("walk_share", "word_noise") if (value := getattr(self, name))}  # fmt: skip
+        } | ({"walk_share": self.walk_share} if self.walk_share else {})  # older versions knew none  # fmt: skip
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:
             self._loader.load_state_dict(self._place_to_load)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.label_walks import LabelWalks
     from metatoken.tasks.task import Task
     from metatoken.tasks.user_tokens import UserTokens
-    from metatoken.tasks.wording import Rewording
 
 POOL = 50  # batches that are shuffled together before rows of like length are put side by side
 
@@ -68,7 +67,6 @@ class TrainingBatches(Dataset[Batch]):
         parts: Batches in a step.
         walks: Draws labels beside the targets of a step; None for none.
         walk_share: Part of each target's weight that goes to its label.
-        rewording: Replaces words of a step's templates; None leaves them.
 
     Raises:
         ArgumentError: A step would have fewer rows than parts.
@@ -86,12 +84,10 @@ class TrainingBatches(Dataset[Batch]):
         parts: int = 1,
         walks: LabelWalks | None = None,
         walk_share: float = 0.0,
-        rewording: Rewording | None = None,
     ) -> None:
         self.tables, self.wanted, self.tokens = tuple(tables), tuple(wanted), tokens
         self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
         self.walks, self.walk_share = walks, torch.tensor(walk_share)
-        self.rewording = rewording
         self.steps = math.ceil(sum(self.wanted) / batch_size)
         if sum(self.wanted) // self.steps < parts:
             step = f"a step of {sum(self.wanted) // self.steps} rows"
@@ -118,11 +114,7 @@ class TrainingBatches(Dataset[Batch]):
             rows = plan[step].tolist()
             rng = np.random.default_rng([self.seed, epoch, 1 + step])
             examples = [self.tables[table].example(row, rng) for table, row in rows]
-            if self.walks is not None:
-                examples = labeled(examples, self.walks, rng)
-            if self.rewording is not None:
-                examples = self.rewording(examples, rng)
-            self._drawn = (epoch, step), examples
+            self._drawn = (epoch, step), examples if self.walks is None else labeled(examples, self.walks, rng)
         batch = collate(self._drawn[1][part :: self.parts], self.pad_id)
         # The loss of a step is the mean of its parts' losses.
         batch.normaliser = self._normaliser / self.parts

@@ -120,7 +120,6 @@ class PromptEncoder:
         forms: Where histories are compact, `read` of each item row, then what each is written as in an answer.
         form_lead: OOV tokens that each of them stands for, int64 `[2 n_items]`.
         users: Token ids of each user row.
-        word_ids: int64 `[any]`, ids of the tokenizer's words in order: all but its special ones.
     """
 
     def __init__(
@@ -140,7 +139,6 @@ class PromptEncoder:
         self.end_id = int(tokenizer.eos_token_id)
         self.encoder_decoder = encoder_decoder
         self._tokenizer = tokenizer
-        self.word_ids = np.setdiff1d(np.arange(base), np.array(tokenizer.all_special_ids, dtype=np.int64))
         empty = list(tokenizer("")["input_ids"])
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}
         self.head = np.array([i for i in empty if i not in ends], dtype=np.int64)
