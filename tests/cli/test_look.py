@@ -303,7 +303,7 @@ QUICK = (
     "tokens.dim=8", "tokens.walks_per_node=1", "tokens.walk_length=6", "model.preset.dim=16", "model.preset.heads=1",
     "model.preset.layers=1", "model.max_history=10", "evaluate.fusion_users=50", "evaluate.width=5",
 )  # fmt: skip
-LOGS = {
+REAL = {
     "shop/log.csv": 24379,
     "movielens_small/ratings.csv": 100836,
     "lastfm/user_sequence.txt": 52551,
@@ -322,7 +322,7 @@ LOGS = {
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("name", REAL)
 def test_a_training_takes_what_was_understood_of_a_real_log(name: str, tmp_path: Path, shared_data: Path) -> None:
     """A short one; of the data nothing is changed."""
     assert inspect(shared_data / name, "--write", tmp_path / "c.yaml") == 0
@@ -330,7 +330,7 @@ def test_a_training_takes_what_was_understood_of_a_real_log(name: str, tmp_path:
     with pytest.raises(SystemExit) as left:
         main(["train", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "run"), *shortened])
     assert left.value.code in (None, 0)
-    assert json.loads((tmp_path / "run" / "source.json").read_text())["rows"] == LOGS[name]
+    assert json.loads((tmp_path / "run" / "source.json").read_text())["rows"] == REAL[name]
 
 
 def test_a_log_that_takes_long_says_how_fast_it_was(

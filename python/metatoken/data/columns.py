@@ -175,6 +175,8 @@ def has_text(dtype: Any) -> bool:
 
 def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:
     """Which rows of a column have no value, given its text without surrounding blanks if that is known."""
+    if not has_text(raw.dtype):
+        return raw.is_null()
     if text is None:
         text = raw.cast(pl.String, strict=False).str.strip_chars()
     return text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False)
