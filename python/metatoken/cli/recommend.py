@@ -51,7 +51,6 @@ Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
 ]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
 Table = Annotated[str | None, typer.Option("--table", help="The table of --to-uri; replaced when all is written.")]
 
 
