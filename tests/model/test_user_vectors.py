@@ -1,4 +1,4 @@
-"""Prompts without a history read a user as the mean of what they took, the same in training and inference."""
+"""Prompts without a history read a user as the mean of their items, the same in training and inference."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from metatoken.tasks.examples import ExampleBuilder
 from metatoken.tasks.task import find_task
 
 TINY_T5 = {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}}
+WAYS = ("as_history", "folded")
 TAKEN = [[3, 50, 7], [9], [], [20, 61, 3, 3]]
 
 
@@ -38,10 +39,11 @@ def examples(builder: ExampleBuilder, targets: list[int] | None = None) -> list[
 
 @pytest.mark.parametrize("fields", [{}, TINY_T5], ids=["gpt2", "t5"])
 @pytest.mark.parametrize("trained", [False, True], ids=["prompts", "training rows"])
-def test_a_users_last_token_is_read_as_the_mean_of_their_items(
-    make_module: Any, fields: dict[str, Any], trained: bool
+@pytest.mark.parametrize("way", WAYS)
+def test_a_user_is_read_as_the_mean_of_their_items(
+    make_module: Any, fields: dict[str, Any], trained: bool, way: str
 ) -> None:
-    module = make_module(**fields)
+    module = make_module(user_vectors=way, **fields)
     network, builder = module.network, module.builder
     batch = collate(examples(builder, [1, 2, 3, 4] if trained else None), builder.encoder.pad_id)
     with torch.no_grad():
@@ -50,7 +52,9 @@ def test_a_users_last_token_is_read_as_the_mean_of_their_items(
         plain = network.embed(batch.input_ids, batch.items, vectors)
         for row, taken in enumerate(TAKEN):
             last = builder.encoder.users[row][-1]
-            place = int(torch.nonzero(batch.input_ids[row] == int(last))[0])
+            places = torch.nonzero(batch.input_ids[row] == int(last))[:, 0].tolist()
+            assert len(places) == (2 if taken and way == "as_history" else 1)
+            place = places[-1]
             if taken:
                 mean = torch.stack([F.normalize(vectors[item], dim=0) for item in taken]).mean(0)
                 plain[row, place] = F.normalize(mean, dim=0) * network.input_norm
@@ -58,8 +62,9 @@ def test_a_users_last_token_is_read_as_the_mean_of_their_items(
 
 
 @pytest.mark.parametrize("fields", [{}, TINY_T5], ids=["gpt2", "t5"])
-def test_training_and_inference_read_the_same_user(make_module: Any, fields: dict[str, Any]) -> None:
-    module, targets = make_module(**fields), [1, 2, 3, 4]
+@pytest.mark.parametrize("way", WAYS)
+def test_training_and_inference_read_the_same_user(make_module: Any, fields: dict[str, Any], way: str) -> None:
+    module, targets = make_module(user_vectors=way, **fields), [1, 2, 3, 4]
     network, pad = module.network, module.builder.encoder.pad_id
     with torch.no_grad():
         scores = network(collate(examples(module.builder, targets), pad)).item
@@ -98,14 +103,33 @@ def test_nothing_is_folded_where_no_user_is_shown_or_the_setting_says_so(make_mo
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, "folded"), ({"history": "written"}, "none"), ({"history": "written", "user_vectors": "folded"}, "folded")],
+    [
+        ({}, "as_history"),
+        ({"history": "written"}, "none"),
+        ({"history": "written", "user_vectors": "folded"}, "folded"),
+    ],
 )
 def test_users_are_folded_where_histories_are_compact(make_module: Any, fields: dict[str, Any], expected: str) -> None:
     module = make_module(**fields)
     assert module.settings.user_vectors == expected
-    assert module.builder.fold == (expected == "folded")
+    assert module.builder.user_vectors == expected
 
 
-def test_folded_users_need_items_with_vectors_of_their_own(make_module: Any) -> None:
-    with pytest.raises(ConfigError, match=r"model\.user_vectors: folded .* leaf=true"):
-        make_module(user_vectors="folded", leaf=False)
+def test_a_user_stands_where_the_newest_item_of_a_history_does(make_module: Any) -> None:
+    builder = make_module().builder
+    history, user = np.array(TAKEN[0]), builder.encoder.users[0]
+    sequential = builder.prompt(find_task("sequential").templates[0], None, history)
+    for one in find_task("direct").templates:
+        direct = builder.prompt(one, user, history[:0], taken=history)
+        trained = builder.causal(one, user, np.array([5]), 0, history)
+        assert direct.user_at == trained.user_at == len(direct.ids) - 1 == trained.states[0]
+        assert direct.positions[-1] == sequential.positions[-1] == builder.answer_at - 1
+        assert trained.positions[trained.user_at :].tolist() == [builder.answer_at - 1, builder.answer_at]
+    nothing = builder.prompt(find_task("direct").templates[0], user, history[:0])
+    assert nothing.positions.tolist() == list(range(len(nothing.words), len(nothing.words) + len(nothing.ids)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_folded_users_need_items_with_vectors_of_their_own(make_module: Any, way: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.user_vectors: {way} .* leaf=true"):
+        make_module(user_vectors=way, leaf=False)

@@ -168,7 +168,9 @@ def beyond_years(dates: pl.Series) -> pl.Series:
 
 def has_text(dtype: Any) -> bool:
     """Whether each value of a type can be written as one text."""
-    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Duration, pl.Object)
+    return not (
+        dtype.is_nested() or isinstance(dtype, pl.BaseExtension) or dtype in (pl.Binary, pl.Duration, pl.Object)
+    )
 
 
 def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:

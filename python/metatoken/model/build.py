@@ -109,7 +109,7 @@ def _builder(
         said = "a causal model learns from the items of a history behind the first, so that one item is too few"
         raise ConfigError(f"model.max_history: {said}; use at least 2")
     answer_at = WORDS + settings.max_history * int(encoder.read.lengths.max()) if learned else None
-    builder = ExampleBuilder(encoder, settings.max_history, answer_at, fold=settings.user_vectors == "folded")
+    builder = ExampleBuilder(encoder, settings.max_history, answer_at, user_vectors=settings.user_vectors or "none")
     if backbone.max_positions is not None:
         _check_pair_positions(settings, encoder, backbone.max_positions)
         _check_history_positions(settings, builder, backbone.max_positions)

@@ -86,10 +86,11 @@ class ModelSettings(Settings):
         "written, by all of its tokens, as published. By default compact where items have vectors of their own and "
         "equally many tokens.",
     )
-    user_vectors: Literal["folded", "none"] | None = setting(
+    user_vectors: Literal["as_history", "folded", "none"] | None = setting(
         None,
-        "How a prompt without a history reads a user's last token: folded, as the mean of the vectors of the "
-        "user's items; none, as the token it is. By default folded where histories are compact.",
+        "What a prompt without a history knows of a user: none, their tokens; folded, the mean of the vectors of the "
+        "user's items in place of the last token; as_history, this mean behind the words, where the newest item of a "
+        "history stands. By default as_history where histories are compact.",
     )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
@@ -129,7 +130,9 @@ class ModelSettings(Settings):
             if self.lora is not None or self.tuning not in (None, "full"):
                 name = "tuning" if self.lora is None else "lora"
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
-        own = [name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded")]
+        own = [
+            name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded", "as_history")
+        ]
         if own and not self.leaf:
             said = f"{getattr(self, own[0])} is read by the items' own vectors, so it needs leaf=true"
             raise SettingError((own[0],), said)
@@ -194,7 +197,7 @@ class ModelSettings(Settings):
         compact, beta = history == "compact", self.beta
         if beta is None:
             beta = 0.0 if compact and self.backbone in PRESETS else 1.0
-        user_vectors = self.user_vectors or ("folded" if compact else "none")
+        user_vectors = self.user_vectors or ("as_history" if compact else "none")
         return replace(self, history=history, user_vectors=user_vectors, beta=beta)
 
     @property

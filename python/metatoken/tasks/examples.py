@@ -83,14 +83,16 @@ class ExampleBuilder:
         encoder: Splices ids.
         max_history: Longest history in items; older items are dropped.
         answer_at: Position of what follows a history, however long that is; None where it follows from the order.
-        fold: Whether the last token of a user, of whom a prompt says nothing else, is read as the mean of the vectors
-            of their items.
+        user_vectors: What a prompt says of a user beside their tokens, where there is no history: "none"; "folded", the
+            mean of the vectors of their items in place of their last token; "as_history", this mean behind all words,
+            where the newest item of a history stands, at the place of one more token.
     """
 
     def __init__(
-        self, encoder: PromptEncoder, max_history: int, answer_at: int | None = None, *, fold: bool = False
+        self, encoder: PromptEncoder, max_history: int, answer_at: int | None = None, *, user_vectors: str = "none"
     ) -> None:
-        self.encoder, self.max_history, self.answer_at, self.fold = encoder, max_history, answer_at, fold
+        self.encoder, self.max_history, self.answer_at = encoder, max_history, answer_at
+        self.user_vectors = user_vectors
 
     def causal(
         self,
@@ -109,7 +111,7 @@ class ExampleBuilder:
             first_target: Index into `items` of the first one that is a target.
             taken: Item rows, oldest first, that the user's vector is folded from; nothing leaves the token as it is.
         """
-        words, begin, user_at = self.encoder.prompt_parts(template, user_ids)
+        words, begin, folded = self._begin(template, user_ids, taken)
         compact, titled = self.encoder.compact, self.encoder.titled
         run = self._run(begin, items, answered=compact)
         return Example(
@@ -120,9 +122,9 @@ class ExampleBuilder:
             items[first_target:],
             _ranges(run.tokens_end[first_target:], run.end[first_target:]) if titled else NOTHING,
             words=words,
-            positions=self._positions(len(words), len(begin), len(run.ids), int(run.begin[-1]) - len(begin)),
+            positions=self._positions(len(words), len(begin), len(run.ids), int(run.begin[-1]) - len(begin), folded),
             answers=np.array([len(items) - first_target - 1]) if compact else None,
-            **self._folded(taken, user_at),
+            **folded,
         )
 
     def prompt(
@@ -135,9 +137,9 @@ class ExampleBuilder:
     ) -> Example:
         """A prompt whose one target (or none, -1) is not part of it: inference, and encoder-decoder training."""
         encoder, items = self.encoder, items[max(0, len(items) - self.max_history) :]
-        words, begin, user_at = encoder.prompt_parts(template, user_ids)
+        words, begin, folded = self._begin(template, user_ids, taken)
         if encoder.encoder_decoder:  # an encoder looks forward, too, so its words depend on what follows
-            user_at += len(words) if user_at >= 0 else 0
+            folded = {name: at + len(words) if name == "user_at" else at for name, at in folded.items()}
             words, begin = NOTHING, np.concatenate([words, begin])
         run = self._run(begin, items, encoder.end)
         state = 0 if encoder.encoder_decoder else len(run.ids) - 1
@@ -147,15 +149,23 @@ class ExampleBuilder:
             np.array([state]),
             np.array([target]),
             words=words,
-            positions=self._positions(len(words), len(begin), len(run.ids), len(run.ids) - len(begin)),
-            **self._folded(taken, user_at),
+            positions=self._positions(len(words), len(begin), len(run.ids), len(run.ids) - len(begin), folded),
+            **folded,
         )
 
-    def _folded(self, taken: np.ndarray, user_at: int) -> dict[str, Any]:
-        """The newest items of a user, where a prompt shows the user and there is something to fold."""
-        if not self.fold or user_at < 0 or len(taken) == 0:
-            return {}
-        return {"taken": taken[max(0, len(taken) - self.max_history) :], "user_at": user_at}
+    def _begin(
+        self, template: Template, user_ids: np.ndarray | None, taken: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """First words of a prompt, the ids behind them, and what a user's vector is folded from and where it enters.
+
+        The last of the three is empty where no user is shown or there is nothing to fold.
+        """
+        words, begin, user_at = self.encoder.prompt_parts(template, user_ids)
+        if self.user_vectors == "none" or user_ids is None or user_at < 0 or len(taken) == 0:
+            return words, begin, {}
+        if self.user_vectors == "as_history":
+            begin, user_at = np.concatenate([begin, user_ids[-1:]]), len(begin)
+        return words, begin, {"taken": taken[max(0, len(taken) - self.max_history) :], "user_at": user_at}
 
     def _run(
         self, before: np.ndarray, items: np.ndarray, behind: np.ndarray = NOTHING, *, answered: bool = False
@@ -176,11 +186,13 @@ class ExampleBuilder:
         at_items[tokens_end[:last] - 1] = items[:last]
         return Run(ids, at_items, bounds[:-1], tokens_end, bounds[1:])
 
-    def _positions(self, words: int, begin: int, length: int, history: int) -> np.ndarray:
+    def _positions(self, words: int, begin: int, length: int, history: int, folded: dict[str, Any]) -> np.ndarray:
         """Positions of a row's `length` ids, of which `begin` stand before `history` ids of items, behind `words` ids.
 
-        Without a history an answer follows the words directly.
+        Without a history an answer follows the words directly, unless a folded user stands for one.
         """
+        if folded and self.user_vectors == "as_history":
+            begin, history = begin - 1, history + 1
         behind = words + begin
         # Words that reach into the place of the items push them on.
         first = behind if self.answer_at is None or history == 0 else max(behind, self.answer_at - history)
