@@ -59,7 +59,7 @@ def test_two_groups_stand_side_by_side(run: Run, trained_run: TrainedRun, finish
 def test_ratings_and_texts_have_tables_of_their_own(run: Run, answering_run: TrainedRun) -> None:
     result = run("compare", answering_run.run.folder)
     assert result.code == 0, result.err
-    assert len(cells(result.out, "rating_head", "rating")) == 3 + 2 + 3
+    assert len(cells(result.out, "rating_head", "rating")) == 3 + 4 + 3
     assert "Δ rmse" in result.out
     assert len(cells(result.out, "written", "explanation")) == 3 + 8
 
