@@ -61,7 +61,7 @@ def test_ratings_and_texts_have_tables_of_their_own(run: Run, answering_run: Tra
     assert result.code == 0, result.err
     assert len(cells(result.out, "rating_head", "rating")) == 3 + 4 + 3
     assert "Δ rmse" in result.out
-    assert len(cells(result.out, "written", "explanation")) == 3 + 8
+    assert len(cells(result.out, "written", "explanation")) == 3 + 13
 
 
 def test_a_narrow_terminal_gets_the_main_metrics(
