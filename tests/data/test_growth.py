@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatoken import Interactions
-from metatoken.data.growth import nothing, read_addition
+from metatoken.data import Targets, leave_last_out
+from metatoken.data.growth import keep_learned, nothing, read_addition
 from metatoken.data.settings import LogSettings
 from metatoken.errors import DataError
 from tests.growing import cut, rows_of
@@ -56,6 +57,28 @@ def test_new_ids_come_in_the_order_of_their_first_times_then_of_their_names() ->
     grown = old.append(new)
     assert grown.users.raw == ("a", "b", "c", "d")
     assert grown.items.raw == ("x", "o", "m", "n")
+
+
+def test_what_was_learned_from_is_never_held_out() -> None:
+    # Both rows of `two` train, since there are too few; `one` and `three` have as many as they need.
+    users, items = ["two", "two", "one", *["three"] * 3], ["a", "b", "a", "a", "b", "c"]
+    old = Interactions.from_arrays(users, items, times=range(6))
+    train = leave_last_out(old).train
+    grown = old.append(Interactions.from_arrays(["two", "one", "one"], ["c", "b", "c"], times=[7, 8, 9]))
+    split = leave_last_out(keep_learned(grown, train))
+
+    def of(part: Targets) -> dict[str, str]:
+        return {grown.users.raw[user]: grown.items.raw[item] for user, item in zip(part.users, part.items, strict=True)}
+
+    assert of(split.test) == {"two": "c", "one": "c", "three": "c"}
+    assert of(split.validation) == {"one": "b", "three": "b"}
+    assert split.history("test").lengths.sum() == len(grown) - 3
+    # Once there are two new rows, both are held out, and the mark is gone.
+    further = split.log.append(Interactions.from_arrays(["two"], ["a"], times=[10]))
+    later = leave_last_out(keep_learned(further, split.train))
+    assert "learned" not in later.log.frame.columns
+    assert of(later.validation) == {"one": "b", "two": "c", "three": "b"}
+    assert keep_learned(old, train).frame.equals(old.frame)
 
 
 def test_nothing_changes_nothing() -> None:

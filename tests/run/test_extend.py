@@ -158,6 +158,22 @@ def test_what_is_held_out_is_never_trained_on(grown: Grown) -> None:
     assert len(new.test) > 0
 
 
+def test_rows_that_a_short_history_was_learned_from_stay_in_training(grown: Grown, tmp_path: Path) -> None:
+    last = int(load_run(grown.run).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
+    two = Interactions.from_arrays(["fresh"] * 2, ["p0001", "p0002"], times=[last + 1, last + 2])
+    third = Interactions.from_arrays(["fresh"], ["p0003"], times=[last + 3])
+    extend_run(grown.run, two, tmp_path / "two", say=quiet)
+    extend_run(tmp_path / "two", third, tmp_path / "three", say=quiet)
+    for split in (
+        load_run(tmp_path / "three").split,
+        extend_run(tmp_path / "three", nothing(), tmp_path / "4", say=quiet).split,
+    ):
+        user = split.log.users.row("fresh")
+        assert split.train.items.column(split.train.sequences()[user]).to_list() == ["p0001", "p0002"]
+        assert user in split.test.users
+        assert user not in split.validation.users
+
+
 def test_every_interaction_may_count(grown: Grown, tmp_path: Path) -> None:
     run = extend_run(grown.parent, grown.new, tmp_path / "all", hold_out=False, epochs=1, say=quiet)
     assert run.config.data.split == "none"

@@ -21,6 +21,7 @@ from metatoken.data.interactions import Interactions, read_log
 from metatoken.data.items import item_columns
 from metatoken.data.readers import read_table
 from metatoken.data.settings import LogSettings
+from metatoken.data.split import leave_last_out
 from metatoken.data.times import epoch_unit
 from metatoken.errors import DataError
 
@@ -55,7 +56,7 @@ def append(log: Interactions, new: Interactions) -> Interactions:
     """A log with new interactions, users and items behind its own.
 
     Args:
-        log: The log. Its columns are those of the result, without `part`, since nothing says where new rows belong.
+        log: The log. Its columns are those of the result, without `part` and `learned`, which say nothing of new rows.
         new: What comes later. What its item table says goes over what was known of an item.
 
     Returns:
@@ -68,7 +69,7 @@ def append(log: Interactions, new: Interactions) -> Interactions:
     _check_times(log, new)
     users, user = _grown(log.users, new.users, _first(new, "user"))
     items, item = _grown(log.items, new.items, _first(new, "item"))
-    old = log.frame.drop("part", strict=False)
+    old = log.frame.drop("part", "learned", strict=False)
     moved = new.frame.select(name for name in new.frame.columns if name in old.columns).with_columns(
         user=user[new.frame["user"].to_numpy()], item=item[new.frame["item"].to_numpy()]
     )
@@ -83,6 +84,26 @@ def append(log: Interactions, new: Interactions) -> Interactions:
         notes=new.notes,
         rows_read=new.rows_read,
     )
+
+
+def keep_learned(log: Interactions, train: Interactions) -> Interactions:
+    """A log that has grown, with a mark on rows that were learned from, where the last two of a user are such.
+
+    Args:
+        log: It.
+        train: What was learned from: the first rows of each of its first users.
+
+    Returns:
+        The log with the column `learned`, which `data.split.leave_last_out` never holds out; without it where nothing
+        of that part would be held out anyhow.
+    """
+    log = replace(log, frame=log.frame.drop("learned", strict=False))
+    lengths = np.pad(train.sequences().lengths, (0, log.n_users - train.n_users))
+    held = leave_last_out(log)
+    if (held.train.sequences().lengths >= lengths).all():
+        return log
+    learned = log.frame["order"].to_numpy() < lengths[log.frame["user"].to_numpy()]
+    return replace(log, frame=log.frame.with_columns(learned=learned))
 
 
 def repeats(log: Interactions, new: Interactions) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
 from metatoken.data.auditing import oddities
-from metatoken.data.growth import repeats
+from metatoken.data.growth import keep_learned, repeats
 from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
@@ -103,8 +103,9 @@ def extend_run(
 def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
     """The log with the new rows, split again, and the configuration that says so.
 
-    The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
-    was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
+    The last two items of a user are held out anew where the parent held out such ones, but for rows that it learned
+    from, of users who were too short: nothing that is held out was ever learned from. Parts that rows or random pairs
+    belong to say nothing of new rows, so nothing is held out.
     """
     from metatoken.run.further import replayed_since
 
@@ -115,6 +116,7 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
     for odd in (*repeats(old.split.log, new), *oddities(new)):
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
     again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
+    log = keep_learned(log, old.split.train) if again else log
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
     split = hold_out(log, config.needs, config.seed, config.data.split)
     replayed_since(split, config, chosen.since)  # refused before the work
