@@ -51,7 +51,8 @@ def test_a_table_alone_brings_items_that_nobody_has_taken(place: Path, run: Run)
     )
     done = run("extend", "run", "--items", "more.csv", "-o", "grown")
     assert done.code == 0, done
-    assert "2 new items: 1 at the centre, for want of both, 1 from their features" in done.out
+    assert "2 new items: 1 at the centre, 1 from their features" in done.out
+    assert "1 items at the centre have no row, and nothing else that says" in done.out
     asked = run("recommend", "grown", "--user", "u0004", "--where", "title == 'A New Kettle'")
     assert "A New Kettle" in asked.out
 

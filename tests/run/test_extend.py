@@ -174,6 +174,26 @@ def test_rows_that_a_short_history_was_learned_from_stay_in_training(grown: Grow
         assert user not in split.validation.users
 
 
+def test_items_with_held_out_rows_alone_are_told_of_and_move_when_rows_come(grown: Grown, tmp_path: Path) -> None:
+    last = int(load_run(grown.run).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
+    five = ["p0001", "p0002", "p0003", "held", "held-too"]
+    held = Interactions.from_arrays(["fresh"] * 5, five, times=[last + place for place in range(5)])
+    first: list[str] = []
+    extend_run(grown.run, held, tmp_path / "held", say=first.append)
+    assert "2 new items: 2 at the centre" in first
+    (line,) = (one for one in first if "held-out" in one)
+    assert line.startswith("2 items at the centre have no row but held-out ones")
+    more = Interactions.from_arrays(["fresh"] * 2, ["p0004", "p0005"], times=[last + 6, last + 7])
+    then: list[str] = []
+    extend_run(tmp_path / "held", more, tmp_path / "then", say=then.append)
+    assert "2 items at the centre have their first rows now: the model moves them, their tokens stay" in then
+    before, after = (load_run(tmp_path / name).module for name in ("held", "then"))
+    rows = after.vocabulary.items.rows(["held", "held-too"])
+    assert before.vocabulary.item_vectors[rows].tobytes() == after.vocabulary.item_vectors[rows].tobytes()
+    moved = (before.network.items.residual != after.network.items.residual).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == sorted(rows.tolist())
+
+
 def test_every_interaction_may_count(grown: Grown, tmp_path: Path) -> None:
     run = extend_run(grown.parent, grown.new, tmp_path / "all", hold_out=False, epochs=1, say=quiet)
     assert run.config.data.split == "none"

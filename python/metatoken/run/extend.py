@@ -21,9 +21,11 @@ from metatoken.run.manifest import backbone_checksum, check_backbone, seal
 from metatoken.run.place import check_free, check_new
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
+from metatoken.tokens.vectors.cold import NONE
+from metatoken.tokens.vectors.newcomers import came_late
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from metatoken.data import IdMap, Interactions, Split
     from metatoken.model.model import MetaTokenModel
@@ -81,9 +83,9 @@ def extend_run(
     split, config = _grown_split(at, old, new, chosen)
     features, read = _features(at, split.log.items, chosen.item_features)
     vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
-    for line in report_lines(vocabulary, old):
+    for line in report_lines(vocabulary, old, split):
         say(line)
-    module = _grown_model(at, old, vocabulary, split, features if read else None)
+    module = _grown_model(at, old, vocabulary, split, features if read else None, say)
     with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
         into, fusion = RunFolder(work), Fusion.load(at.fusion)
         training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
@@ -143,7 +145,7 @@ def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray
 
 
 def _grown_model(
-    at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
+    at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None, say: Say
 ) -> MetaTokenModel:
     """The model of the parent over all items; `features` of all of them where it reads some."""
     from metatoken.model.growth import Growth
@@ -153,10 +155,26 @@ def _grown_model(
     trained, counts = (
         np.bincount(part.train.frame["item"].to_numpy(), minlength=part.log.n_items) for part in (old.split, split)
     )
-    growth = Growth(split.log.n_users, split.log.n_items, counts, trained, later)
+    late = _late(old, split, counts, trained)
+    if late is not None:
+        say(f"{len(late[0]):,} items at the centre have their first rows now: the model moves them, their tokens stay")
+    growth = Growth(split.log.n_users, split.log.n_items, counts, trained, later, late)
     module = load_model(at.model, vocabulary, growth)
     check_backbone(module, old.manifest, at.path)
     return module
+
+
+def _late(old: RunData, split: Split, counts: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Items that an extension put at the centre, whose first training rows come now: see `Growth.late`."""
+    one = old.vocabulary
+    fitted = one.earlier[0][1] if one.earlier else one.n_items
+    none = (one.origins[one.nodes("item")] == NONE) & (trained == 0) & (counts[: len(trained)] > 0)
+    none[:fitted] = False  # whose weights were learned
+    if not none.any():
+        return None
+    known = one.trained[one.nodes("item")]
+    rows, vectors = came_late(one.item_vectors, known, split.train.sequences(), np.flatnonzero(none))
+    return (rows, vectors) if len(rows) else None
 
 
 def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
@@ -193,16 +211,34 @@ def _version(
     )  # fmt: skip
 
 
-def report_lines(vocabulary: Vocabulary, old: RunData) -> list[str]:
+def report_lines(vocabulary: Vocabulary, old: RunData, split: Split) -> list[str]:
     """What became of new ids, for a person."""
     found, before = vocabulary.report["extension"], old.vocabulary
     words = {
         "walked": "from walks", "neighbours": "from what they came with", "features": "from their features",
-        "none": "at the centre, for want of both",
+        "none": "at the centre",
     }  # fmt: skip
     lines = []
     for kind, n in (("users", vocabulary.n_users - before.n_users), ("items", vocabulary.n_items - before.n_items)):
         parts = ", ".join(f"{count:,} {words[name]}" for name, count in found[kind].items())
         lines.append(f"{n:,} new {kind}{f': {parts}' if parts else ''}")
+    lines += _at_the_centre(vocabulary, before.n_items, split)
     tokens = f", {found['tokens']} tokens appended" if found["tokens"] else ""
     return [*lines, f"{found['kept_share']:.1%} of new ids have their nearest tokens{tokens}"]
+
+
+def _at_the_centre(vocabulary: Vocabulary, first: int, split: Split) -> Iterator[str]:
+    """Why new items, those from row `first` on, are at the centre, and what helps."""
+    none = np.flatnonzero(vocabulary.origins[vocabulary.nodes("item")][first:] == NONE) + first
+    in_log, in_train = (
+        np.bincount(one.frame["item"].to_numpy(), minlength=split.log.n_items)[none] for one in (split.log, split.train)
+    )
+    if held := int(((in_log > 0) & (in_train == 0)).sum()):
+        yield (
+            f"{held:,} items at the centre have no row but held-out ones, and keep their tokens for good; "
+            "--no-hold-out learns from these rows, --items or --item-features say what the items are"
+        )
+    if alone := int((in_train > 0).sum()):
+        yield f"{alone:,} items at the centre are in no history with a known item; --items says what they are"
+    if unknown := int((in_log == 0).sum()):
+        yield f"{unknown:,} items at the centre have no row, and nothing else that says what they are"
