@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatoken.config import SettingError
-from metatoken.data.growth import read_addition
+from metatoken.data.growth import Files, read_addition
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ConfigError
 from metatoken.run.config import override
@@ -72,6 +72,10 @@ class Addition:
         source = one.uri or str(one.path)
         items = None if one.items is None else str(one.items)
         return {"source": source if self.has_log else None, "query": one.query, "items": items}
+
+    def files(self) -> Files:
+        """Files of the log and of the table, for messages."""
+        return Files(self.about.path if self.has_log and self.about.uri is None else None, self.about.items)
 
     def read(self) -> Interactions:
         """Reads them; `DataError` for a file that cannot be read."""

@@ -13,7 +13,7 @@ import numpy as np
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
 from metatoken.data.auditing import oddities
-from metatoken.data.growth import keep_learned, repeats
+from metatoken.data.growth import Files, append, check_ids, keep_learned, repeats
 from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
@@ -80,7 +80,7 @@ def extend_run(
     check_new(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
     at = RunFolder(parent)
     old = load_data(at)
-    split, config = _grown_split(at, old, new, chosen)
+    split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
     features, read = _features(at, split.log.items, chosen.item_features)
     vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
     for line in report_lines(vocabulary, old, split):
@@ -102,7 +102,9 @@ def extend_run(
     return run
 
 
-def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
+def _grown_split(
+    at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings, files: Files
+) -> tuple[Split, Any]:
     """The log with the new rows, split again, and the configuration that says so.
 
     The last two items of a user are held out anew where the parent held out such ones, but for rows that it learned
@@ -111,11 +113,11 @@ def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendS
     """
     from metatoken.run.further import replayed_since
 
-    log, config = old.split.log.append(new), old.config
+    log, config = append(old.split.log, new, files), old.config
     if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
         said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
         warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
-    for odd in (*repeats(old.split.log, new), *oddities(new)):
+    for odd in (*check_ids(old.split.log, new, files), *repeats(old.split.log, new), *oddities(new)):
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
     again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
     log = keep_learned(log, old.split.train) if again else log
