@@ -18,6 +18,7 @@ from metatoken.errors import ArtifactError, ConfigError, DataError, MetatokenWar
 from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_run
 from metatoken.run.lineage import Lineage
 from metatoken.run.manifest import check_bytes
+from metatoken.run.place import training_place
 from tests.files import reseal
 from tests.growing import Grown, make_grown, quiet
 
@@ -217,6 +218,12 @@ def test_what_contradicts_the_parent_is_refused(grown: Grown, tmp_path: Path) ->
         extend_run(grown.parent, nothing(), grown.parent, overwrite=True, say=quiet)
     with pytest.raises(SettingError, match="say epochs"):
         extend_run(grown.parent, nothing(), tmp_path / "no", since="2020-01-01", say=quiet)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_one_at_a_time_for_a_name(grown: Grown, tmp_path: Path) -> None:
+    with training_place(tmp_path / "next"), pytest.raises(ConfigError, match="somebody else makes a run"):
+        extend_run(grown.parent, nothing(), tmp_path / "next", say=quiet)
     assert [*tmp_path.iterdir()] == []
 
 

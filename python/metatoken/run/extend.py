@@ -18,7 +18,7 @@ from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal
-from metatoken.run.place import check_free, check_new
+from metatoken.run.place import check_free, new_place
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
 from metatoken.tokens.vectors.cold import NONE
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from metatoken.data import IdMap, Interactions, Split
     from metatoken.model.model import MetaTokenModel
+    from metatoken.predict.fusion import Fusion
     from metatoken.run.addition import Addition
+    from metatoken.run.config import Config
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -73,38 +75,58 @@ def extend_run(
         DataError: `new` contradicts the log of the parent: it has no times, or older ones.
         ArgumentError: A setting cannot be used, or features do not fit.
     """
+    chosen, inputs = ExtendSettings.of(settings, fields), [Path(parent), *inputs]
+    with new_place(out, overwrite=overwrite, inputs=inputs):
+        at = RunFolder(parent)
+        old = load_data(at)
+        split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
+        features, read = features_of(at, split.log.items, chosen.item_features)
+        vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
+        for line in report_lines(vocabulary, old, split):
+            say(line)
+        module = _grown_model(at, old, vocabulary, split, features if read else None, say)
+        with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=inputs)) as work:
+            into = RunFolder(work)
+            fusion, training = _trained(at, old, module, split, config, chosen, into, say, bar)
+            run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
+            write_run(into, run, vocabulary, addition)
+            if at.training.exists():
+                shutil.copyfile(at.training, into.training)
+            version = _version(vocabulary, split, new, addition, training)
+            Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
+            seal(into, "finished", backbone_checksum(module))
+    return run
+
+
+def _trained(
+    at: RunFolder,
+    old: RunData,
+    module: MetaTokenModel,
+    split: Split,
+    config: Config,
+    chosen: ExtendSettings,
+    into: RunFolder,
+    say: Say,
+    bar: Bar | None,
+) -> tuple[Fusion, dict[str, Any] | None]:
+    """Trains the model further where that is asked for, and gives the weights of the fused list, and how it was."""
     from metatoken.predict.fusion import Fusion
     from metatoken.run.further import train_further
 
-    chosen = ExtendSettings.of(settings, fields)
-    check_new(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
-    at = RunFolder(parent)
-    old = load_data(at)
-    split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
-    features, read = _features(at, split.log.items, chosen.item_features)
-    vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
-    for line in report_lines(vocabulary, old, split):
-        say(line)
-    module = _grown_model(at, old, vocabulary, split, features if read else None, say)
-    with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
-        into, fusion = RunFolder(work), Fusion.load(at.fusion)
-        training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
-        if training is not None:
-            lengths = old.split.train.sequences().lengths
-            fusion = train_further(module, split, config, chosen, lengths, into, say, bar) or fusion
-        run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
-        write_run(into, run, vocabulary, addition)
-        if at.training.exists():
-            shutil.copyfile(at.training, into.training)
-        version = _version(vocabulary, split, new, addition, training)
-        Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
-        seal(into, "finished", backbone_checksum(module))
-    return run
+    fusion = Fusion.load(at.fusion)
+    if not chosen.epochs:
+        return fusion, None
+    if len(split.train) <= len(old.split.train):
+        say("no new row is for training, so there is nothing to train further on: --epochs changes nothing")
+        return fusion, None
+    lengths = old.split.train.sequences().lengths
+    found = train_further(module, split, config, chosen, lengths, into, say, bar)
+    return found or fusion, chosen.plain("training")
 
 
 def _grown_split(
     at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings, files: Files
-) -> tuple[Split, Any]:
+) -> tuple[Split, Config]:
     """The log with the new rows, split again, and the configuration that says so.
 
     The last two items of a user are held out anew where the parent held out such ones, but for rows that it learned
@@ -119,7 +141,7 @@ def _grown_split(
         warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
     for odd in (*check_ids(old.split.log, new, files), *repeats(old.split.log, new), *oddities(new)):
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
-    again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
+    again = chosen.hold_out and config.holds_last_out
     log = keep_learned(log, old.split.train) if again else log
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
     split = hold_out(log, config.needs, config.seed, config.data.split)
@@ -127,7 +149,7 @@ def _grown_split(
     return split, config
 
 
-def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
+def features_of(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
     """Features of all items, NaN where nothing is known, and whether the model reads them: else those of a file."""
     from metatoken.model.store.saving import load_features
     from metatoken.tokens.files import read_features
