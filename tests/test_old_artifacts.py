@@ -52,6 +52,8 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def call(*arguments: str) -> str:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["metatoken", *arguments])
+        # Commands end the process at once, which here is that of the tests: all later ones would be left out, silently.
+        monkeypatch.setattr("metatoken.cli.app.leave", sys.exit)
         with pytest.raises(SystemExit) as stopped:
             runpy.run_module("metatoken", run_name="__main__")
         out, err = capsys.readouterr()

@@ -298,6 +298,41 @@ def test_real_logs_need_no_edit(tmp_path: Path, shared_data: Path, name: str) ->
     assert (log.n_users, log.n_items, len(log)) == sizes[name.split("/", maxsplit=1)[0]]
 
 
+QUICK = (
+    "trainer.max_epochs=1", 'trainer.options={"limit_train_batches":3}', "trainer.validation_users=50", "threads=1",
+    "tokens.dim=8", "tokens.walks_per_node=1", "tokens.walk_length=6", "model.preset.dim=16", "model.preset.heads=1",
+    "model.preset.layers=1", "model.max_history=10", "evaluate.fusion_users=50", "evaluate.width=5",
+)  # fmt: skip
+REAL = {
+    "shop/log.csv": 24379,
+    "movielens_small/ratings.csv": 100836,
+    "lastfm/user_sequence.txt": 52551,
+    "musical_instruments/reviews.jsonl.gz": 10261,
+    "google_explanations/explanations.jsonl.gz": 3000,
+    "google_explanations/interactions_train.csv.gz": 329472,
+    "videogames/user_item_pairs.txt": 287107,
+    "beauty/user_sequence.txt": 198502,
+    "sports/user_sequence.txt": 296337,
+    "gowalla/train.txt": 810128 + 217242,  # with what is held out, which stands beside it
+    "gowalla/test.txt": 217242,
+    "diginetica/train_sessions.txt": 906140,
+    "diginetica/test_sessions.txt": 76821,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", REAL)
+def test_a_training_takes_what_was_understood_of_a_real_log(name: str, tmp_path: Path, shared_data: Path) -> None:
+    """A short one; of the data nothing is changed."""
+    assert inspect(shared_data / name, "--write", tmp_path / "c.yaml") == 0
+    shortened = [part for one in QUICK for part in ("--set", one)]
+    with pytest.raises(SystemExit) as left:
+        main(["train", str(tmp_path / "c.yaml"), "-o", str(tmp_path / "run"), *shortened])
+    assert left.value.code in (None, 0)
+    assert json.loads((tmp_path / "run" / "source.json").read_text())["rows"] == REAL[name]
+
+
 def test_a_log_that_takes_long_says_how_fast_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from metatoken.artifacts import read_json, write_json
+from metatoken.artifacts import OWN_SUM, read_json, write_json
 from metatoken.extras import install_extra
 from metatoken.report.page import SIGN
 from metatoken.run import RunFolder, load_config
 from metatoken.run.config import dump_config
-from metatoken.run.manifest import version_of
+from metatoken.run.evaluation import sealed
 from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
 from tests.files import reseal
@@ -34,7 +34,8 @@ def test_several_runs_stand_side_by_side(run: Run, trained_run: TrainedRun, fini
     config = load_config(at.config)
     at.config.write_text(dump_config(replace(config, model=replace(config.model, alpha=0.5))))
     reseal(finished)
-    write_json(at.metrics, read_json(at.metrics) | {"run": version_of(at)})
+    document = {name: value for name, value in read_json(at.metrics).items() if name != OWN_SUM}
+    write_json(at.metrics, sealed(document, at, [at.predictions]))
     out = tmp_path / "report.html"
     result = run("report", trained_run.run.folder, finished, "-o", out, "--resamples", 50)
     assert result.code == 0, result.err

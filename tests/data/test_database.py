@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from metatoken.data import Interactions
-from metatoken.data.database import read_query, write_rows
+from metatoken.data.database import read_query, table_writer, write_rows
 from metatoken.errors import ArgumentError, DataError
 
 duckdb = pytest.importorskip("duckdb", reason="needs the extra [sql]")
@@ -116,13 +116,22 @@ def failing() -> Iterator[pl.DataFrame]:
 
 
 def check_transaction(uri: str) -> None:
-    assert write_rows(uri, "lists", [FRAME.head(2), FRAME.tail(1)]) == 3
+    assert write_rows(uri, "kept", [FRAME.head(2), FRAME.tail(1)]) == 3
     with pytest.raises(RuntimeError, match="on the way"):
-        write_rows(uri, "lists", failing())
-    found = read_query(uri, 'SELECT who, what, "at", stars FROM lists').frame
+        write_rows(uri, "kept", failing())
+    found = read_query(uri, 'SELECT who, what, "at", stars FROM kept').frame
     assert found.rows() == [*FRAME.head(2).rows(), *FRAME.tail(1).rows()]
-    assert write_rows(uri, "lists", [FRAME.head(1)]) == 1
-    assert read_query(uri, "SELECT count(*) AS n FROM lists").frame["n"].to_list() == [1]
+    assert write_rows(uri, "kept", [FRAME.head(1)]) == 1
+    assert read_query(uri, "SELECT count(*) AS n FROM kept").frame["n"].to_list() == [1]
+    for table, columns in (("kept", ["who", "line"]), ("log", ["user", "item"])):  # somebody's own, by their columns
+        with pytest.raises(DataError, match=rf"the table {table} holds something else \(who, what, .*not replaced"):
+            write_rows(uri, table, [pl.DataFrame(schema=dict.fromkeys(columns, pl.String))])
+        with (
+            pytest.raises(DataError, match="holds something else"),
+            table_writer(uri, table, columns),  # before there is anything to write
+        ):
+            pass
+    assert read_query(uri, "SELECT count(*) AS n FROM log").frame["n"].to_list() == [6]
 
 
 def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_arrays_of_other_kinds():
     ("arguments", "error", "message"),
     [
         ({"users": ["u"], "items": ["a", "b"]}, ArgumentError, "items: expected 1 values"),
-        ({"users": [["u"]], "items": ["a"]}, ArgumentError, "users: expected 1 values in one dimension"),
+        ({"users": [["u"]], "items": ["a"]}, ArgumentError, "users: expected values in one dimension"),
         ({"users": [], "items": []}, DataError, "no rows"),
         ({"users": ["u", None], "items": ["a", "b"]}, DataError, r"empty user id in column 'user'.*\(row 2\)"),
         ({"users": [1.0, float("nan")], "items": ["a", "b"]}, DataError, "empty user id"),

@@ -6,9 +6,10 @@ Each gives the right value, or one line that says what to do.
 from __future__ import annotations
 
 import gzip
+import io
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -19,8 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from metatoken.cli.app import main
 from metatoken.data import Interactions
+from metatoken.data.interactions import read_log
 from metatoken.errors import MetatokenError
+from metatoken.run.config import load_config
+from tests.data import test_odd_inputs as odd
 from tests.data.test_odd_inputs import HEAD, histories
 
 Content = str | bytes | dict[str, Any]
@@ -336,3 +341,33 @@ def test_frames_that_lack_columns_are_stacked() -> None:
 
     frames = [pl.DataFrame({"a": [1]}), pl.DataFrame({"b": ["x"], "a": [None]})]
     assert stacked(frames).rows() == [(1, None), (None, "x")]
+
+
+EVERY = {f"table: {name}": case[:2] for cases in (RIGHT, REFUSED) for name, case in cases.items()}
+EVERY |= {f"text: {name}": ({case[0]: case[1]}, case[2]) for name, case in (odd.RIGHT | odd.REFUSED).items()}
+
+
+def looked_at(files: Mapping[str, Content], arguments: Mapping[str, Any], folder: Path) -> tuple[int, str]:
+    """Exit code of `metatoken inspect`, and what it says that is no warning."""
+    known = {name: value for name, value in arguments.items() if name in ("where", "time_format", "time_zone")}
+    options = [text for name, value in known.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    said = io.StringIO()
+    with redirect_stdout(io.StringIO()), redirect_stderr(said), pytest.raises(SystemExit) as left:
+        main(["inspect", str(written(folder, files)), *options, "--write", str(folder / "c.yaml")])
+    lines = [line for line in said.getvalue().splitlines() if line and not line.startswith(("warning: ", "read "))]
+    return int(left.value.code or 0), "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", ["table: lists as ids", "text: a long field", "table: a day that no calendar has"])
+def test_what_is_odd_can_be_looked_at(name: str, tmp_path: Path) -> None:
+    code, said = looked_at(*EVERY[name], tmp_path)
+    assert (code, len(said.splitlines())) in ((0, 0), (2, 1)), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_everything_odd_can_be_looked_at_and_is_read_so(name: str, tmp_path: Path) -> None:
+    code, said = looked_at(*EVERY[name], tmp_path)
+    assert (code, len(said.splitlines())) in ((0, 0), (2, 1)), said
+    if code == 0:
+        read_log(load_config(tmp_path / "c.yaml").data)

@@ -12,7 +12,7 @@ import pytest
 
 from metatoken.data import Interactions, hold_out
 from metatoken.data.split import split_log
-from metatoken.errors import ArgumentError, ConfigError, DataError, MetatokenWarning
+from metatoken.errors import ArgumentError, ConfigError, DataError, MetatokenError, MetatokenWarning
 
 FRAME = pl.DataFrame(
     {
@@ -245,6 +245,38 @@ def test_tables_of_other_libraries_with_columns_of_other_kinds() -> None:
         Interactions.from_frame(pl.scan_csv("nothing.csv"))
     with pytest.raises(DataError, match="rating 1e\\+300"):
         Interactions.from_frame({"user": ["u"], "item": ["a"], "r": [1e300]}, rating="r")
+
+
+MISSING_OR_NONE: dict[str, tuple[dict[str, Any], str]] = {
+    "masked": ({"users": np.ma.array([1, 2], mask=[0, 1]), "items": ["a", "b"]}, "users: .*that are masked"),
+    "none": ({"users": None, "items": ["a"]}, "users: expected ids, got None"),
+    "one text": ({"users": "ab", "items": "xy"}, "users: expected values in one dimension"),
+    "half a character": ({"users": ["\ud800"], "items": ["a"]}, "hold text that is none"),
+    "NaN among texts": ({"users": ["u", float("nan")], "items": ["a", "b"]}, "empty user id"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING_OR_NONE)
+def test_arrays_that_hold_no_ids(name: str) -> None:
+    arrays, message = MISSING_OR_NONE[name]
+    with pytest.raises(MetatokenError, match=message):
+        Interactions.from_arrays(**arrays)
+
+
+def test_texts_of_arrays_are_kept_as_they_are() -> None:
+    assert pairs(Interactions.from_arrays(["a\0", "a", 1], ["x", "y", "z"])) == ["1z", "ay", "a\0x"]
+
+
+@pytest.mark.parametrize("users", [pd.interval_range(0, 1), pd.period_range("2024-01", periods=1, freq="M")])
+def test_types_that_libraries_add_are_no_ids(users: Any) -> None:
+    with pytest.raises(DataError, match="ids are text or whole numbers"):
+        Interactions.from_frame(pd.DataFrame({"user": users, "item": ["a"]}))
+
+
+@pytest.mark.parametrize("users", [{"u", "v"}, np.ma.array([1, 2], mask=[0, 1]), b"uv"])
+def test_columns_that_have_no_order_or_no_values(users: Any) -> None:
+    with pytest.raises(ArgumentError, match="its columns cannot be read: user "):
+        Interactions.from_frame({"user": users, "item": ["a", "b"]})
 
 
 @pytest.mark.parametrize("table", [3, "log.csv", [1, 2], None, {"user": 3}, {"user": "abc"}, Path("log.csv")])

@@ -58,7 +58,7 @@ def test_novelty_gives_the_beam_that_says_most_of_its_question(
     """By hand: every beam of each prompt, scored alone."""
     module = answering_run.run.module
     network, tokenizer = module.network, module.tokenizer
-    alone = module.builder.encoder.words_alone(find_task("review_summary").templates[0])
+    alone = module.builder.encoder.only_words(find_task("review_summary").templates[0])
     # What must not come first is found by how a tokenizer spells, and `Spelled` spells otherwise: so nothing is.
     options = TextOptions(max_new_tokens=6, min_new_tokens=0, num_beams=4, novelty=novelty)
     found = write(network, tokenizer, prompts, options, alone=alone)

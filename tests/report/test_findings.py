@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from metatoken.baselines import BASELINES
+from metatoken.evaluate.legend import MEANING
 from metatoken.report import costs, hits, page, results, space, words
 from metatoken.report.examples import list_examples
 from metatoken.report.subject import Subject, labels_of
@@ -52,6 +54,11 @@ def test_the_table_is_in_order_and_marks_what_is_served(subject: Subject, traine
     assert not known
     assert [line["model"] for line in table["lines"] if line["main"]] == ["fused"]
     assert sum(line["reference"] for line in table["lines"]) == 1
+
+
+def test_every_row_is_explained(trained_run: TrainedRun, answering_run: TrainedRun) -> None:
+    rows = [*trained_run.metrics["rows"], *answering_run.metrics["rows"]]
+    assert {row["model"] for row in rows} | set(BASELINES) <= set(MEANING)
 
 
 @pytest.mark.parametrize(

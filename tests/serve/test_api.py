@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from metatoken.recommend import Answer, Recommender
+from metatoken.serve.answers import ANSWERS, Failed
 from metatoken.serve.app import create_app
 from tests.lists import assert_same_list
 from tests.serve.conftest import LIMITS
@@ -98,8 +100,8 @@ def test_concurrent_requests_are_answered_as_if_alone(recommender: Recommender) 
     for body, response in zip(asked, responses, strict=True):
         assert response.status_code == 200, response.text
         same(response.json(), ask(body, recommender))
-    sizes = {line.split("}")[0]: int(line.split()[1]) for line in metrics.splitlines() if "batch_size_bucket" in line}
-    assert sizes['metatoken_batch_size_bucket{le="2"'] < sizes['metatoken_batch_size_bucket{le="+Inf"']
+    sizes = {line.split("}")[0]: float(line.split()[1]) for line in metrics.splitlines() if "batch_size_bucket" in line}
+    assert sizes['metatoken_batch_size_bucket{le="2.0"'] < sizes['metatoken_batch_size_bucket{le="+Inf"']
 
 
 @pytest.mark.parametrize(
@@ -178,6 +180,31 @@ def test_paths_and_methods(client: TestClient) -> None:
     assert set(schema["paths"]) == {"/recommend", "/answer", "/explain", "/items", "/item", "/health", "/metrics"}
 
 
+def test_answers_are_as_they_are_described(client: TestClient, recommender: Recommender) -> None:
+    """`/openapi.json` promises members; each answer has all of them and no others."""
+    user, item = recommender.history.users.raw[0], recommender.catalogue.items.raw[0]
+    several = {"requests": [{"user": user}, {"user": "nobody"}, {"history": [item], "where": "colour = 1"}]}
+    given = {
+        "/recommend": [client.post("/recommend", json={"user": user, "k": 2}), client.post("/recommend", json=several)],
+        "/items": [client.get("/items", params={"limit": 2})],
+        "/health": [client.get("/health")],
+        "/item": [client.get("/item", params={"id": item})],
+    }
+    for path, responses in given.items():
+        for response in responses:
+            assert response.status_code == 200, response.text
+            told = TypeAdapter(ANSWERS[path]).validate_python(response.json(), strict=True)
+            assert told.model_dump(exclude_unset=True) == response.json()
+    wrong = [client.get("/nothing"), client.post("/recommend", json={"user": 1}), client.get("/item?id=nothing")]
+    for response in (*wrong, client.post("/recommend", json={"user": user, "where": "colour = 1"})):
+        assert Failed.model_validate(response.json()).model_dump(exclude_unset=True) == response.json()
+    schema = client.get("/openapi.json").json()
+    answered = schema["paths"]["/recommend"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    names = {one["$ref"].rpartition("/")[2] for one in answered["anyOf"]}
+    assert names == {"ListedNow", "Several"} <= set(schema["components"]["schemas"])
+    assert "#/$defs/" not in json.dumps(schema)  # which would be sought in the whole document
+
+
 def test_items_by_title(client: TestClient, recommender: Recommender) -> None:
     catalogue = recommender.catalogue
     title = catalogue.titles[7]
@@ -211,22 +238,24 @@ def test_metrics_count(client: TestClient) -> None:
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = response.text.splitlines()
     for expected in (
-        'metatoken_requests_total{method="POST",path="/recommend",status="200"} 2',
-        'metatoken_requests_total{method="POST",path="/recommend",status="404"} 1',
-        'metatoken_requests_total{method="POST",path="/recommend",status="413"} 1',
-        'metatoken_requests_total{method="GET",path="other",status="404"} 3',
-        'metatoken_errors_total{code="unknown_user"} 2',
-        'metatoken_errors_total{code="not_found"} 3',
-        'metatoken_errors_total{code="body_too_large"} 1',
-        'metatoken_request_seconds_bucket{path="/recommend",le="+Inf"} 4',
-        'metatoken_request_seconds_count{path="/recommend"} 4',
-        'metatoken_batch_size_bucket{le="1"} 2',
-        "metatoken_queue_length 0",
-        "metatoken_requests_running 1",
+        'metatoken_requests_total{method="POST",path="/recommend",status="200"} 2.0',
+        'metatoken_requests_total{method="POST",path="/recommend",status="404"} 1.0',
+        'metatoken_requests_total{method="POST",path="/recommend",status="413"} 1.0',
+        'metatoken_requests_total{method="GET",path="other",status="404"} 3.0',
+        'metatoken_errors_total{code="unknown_user"} 2.0',
+        'metatoken_errors_total{code="not_found"} 3.0',
+        'metatoken_errors_total{code="body_too_large"} 1.0',
+        'metatoken_request_seconds_bucket{le="+Inf",path="/recommend"} 4.0',
+        'metatoken_request_seconds_count{path="/recommend"} 4.0',
+        'metatoken_batch_size_bucket{le="1.0"} 2.0',
+        "metatoken_queue_length 0.0",
+        "metatoken_requests_running 1.0",
     ):
         assert expected in lines, response.text
     buckets = [
-        int(line.split()[-1]) for line in lines if line.startswith('metatoken_request_seconds_bucket{path="/rec')
+        float(line.split()[-1])
+        for line in lines
+        if line.startswith("metatoken_request_seconds_bucket") and 'path="/recommend"' in line
     ]
     assert buckets == sorted(buckets)
     assert "# TYPE metatoken_request_seconds histogram" in lines
@@ -266,7 +295,7 @@ def test_a_full_queue_says_when_to_come_back(recommender: Recommender) -> None:
         first = pool.submit(client.post, "/recommend", json=body)
         assert held.begun.wait(20)
         waiting = [pool.submit(client.post, "/recommend", json=body) for _ in range(2)]
-        while "metatoken_queue_length 8" not in client.get("/metrics").text:
+        while "metatoken_queue_length 8.0" not in client.get("/metrics").text:
             pass
         refused = client.post("/recommend", json={"history": []})
         assert "8 requests are waiting" in error_of(refused, 503, "overloaded")["message"]
@@ -295,6 +324,6 @@ def test_a_fault_of_ours_shows_nothing(recommender: Recommender) -> None:
         response = client.post("/recommend", json={"history": []})
         error_of(response, 500, "internal")
         assert "secret" not in response.text
-        assert 'metatoken_errors_total{code="internal"} 1' in client.get("/metrics").text
+        assert 'metatoken_errors_total{code="internal"} 1.0' in client.get("/metrics").text
     with TestClient(app) as client, pytest.raises(RuntimeError, match="secret detail of 1"):
         client.post("/recommend", json={"history": []})  # it is raised again, for the log

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from metatoken.recommend import Recommender
+from metatoken.serve.answers import ANSWERS
 from metatoken.serve.app import create_app
 from tests.serve.conftest import LIMITS
 
@@ -67,4 +68,7 @@ def test_a_known_history(people: TestClient, recommender: Recommender) -> None:
     names = recommender.catalogue.items.raw
     assert [one["item"] for one in found["items"]] == [names[row] for row in rows[-LIMITS.history :]]
     assert found["total"] == len(rows)
+    assert ANSWERS["/history"].model_validate(found, strict=True).model_dump() == found
+    users = people.get("/users", params={"q": raw[:2]}).json()
+    assert ANSWERS["/users"].model_validate(users, strict=True).model_dump() == users
     assert people.get("/history", params={"user": "nobody"}).json()["error"]["code"] == "unknown_user"

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from metatoken.errors import ArgumentError, UnknownIdError
 from metatoken.recommend import Answered, Question, Recommender
+from metatoken.serve.answers import ANSWERS
 from metatoken.serve.app import create_app
 from metatoken.serve.messages import LONGEST_TEXT
 from tests.conftest import TrainedRun
@@ -44,7 +45,8 @@ def test_answers_are_those_of_python(client: TestClient, answering: Recommender)
         == answering.explain(user, [item])[0]
         == answering.answerer.answer("explanation", [user], [item])[0]
     )
-    assert {"task", "user", "item"} <= set(why)
+    for one in (found, why):
+        assert ANSWERS["/answer"].model_validate(one, strict=True).model_dump() == one
     body = {"task": "review_summary", "user": user, "item": item, "fields": {"review": "warm sound"}}
     assert client.post("/answer", json=body).json()["answer"] == answering.summarize(user, item, "warm sound")
 

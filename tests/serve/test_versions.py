@@ -93,7 +93,7 @@ def test_sixteen_clients_and_ten_reloads(make: Make) -> None:
         for one in asking:
             one.result(60)
         assert client.get("/health").json()["version"] == "v10"
-        assert 'metatoken_reloads_total{result="done"} 10' in client.get("/metrics").text
+        assert 'metatoken_reloads_total{result="done"} 10.0' in client.get("/metrics").text
         assert len(set(seen)) > 5  # they did ask all the while
         assert [ref() for ref in alive[:-1]] == [None] * 10
         assert alive[-1]() is versions.current
@@ -164,7 +164,7 @@ def test_a_broken_version_is_refused_and_the_old_one_goes_on(make: Make, error: 
         assert "secret" not in refused.text
         assert ("run2: altered" in refused.text) == isinstance(error, ArtifactError)
         assert of_one_version(client.post("/recommend", json={"history": []}).json()) == "v1"
-        assert 'metatoken_reloads_total{result="refused"} 1' in client.get("/metrics").text
+        assert 'metatoken_reloads_total{result="refused"} 1.0' in client.get("/metrics").text
     assert versions.current is old
 
 

@@ -154,7 +154,7 @@ def _check_extra() -> None:
     from metatoken.errors import MetatokenError
     from metatoken.extras import install_extra
 
-    if absent := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+    if absent := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise MetatokenError(f"serving needs {' and '.join(absent)}: {install_extra('serve')}")
 
 

@@ -168,11 +168,15 @@ def beyond_years(dates: pl.Series) -> pl.Series:
 
 def has_text(dtype: Any) -> bool:
     """Whether each value of a type can be written as one text."""
-    return not dtype.is_nested() and dtype not in (pl.Binary, pl.Duration, pl.Object)
+    return not (
+        dtype.is_nested() or isinstance(dtype, pl.BaseExtension) or dtype in (pl.Binary, pl.Duration, pl.Object)
+    )
 
 
 def empty(raw: pl.Series, text: pl.Series | None = None) -> pl.Series:
     """Which rows of a column have no value, given its text without surrounding blanks if that is known."""
+    if not has_text(raw.dtype):
+        return raw.is_null()
     if text is None:
         text = raw.cast(pl.String, strict=False).str.strip_chars()
     return text.is_null() | (text == "").fill_null(True) | (text == "NaN" if raw.dtype.is_float() else False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -176,19 +176,21 @@ def _check_names(names: list[str], place: str) -> None:
 
 
 @contextmanager
-def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None]]:
+def table_writer(uri: str, table: str, columns: Collection[str] = ()) -> Iterator[Callable[[pl.DataFrame], None]]:
     """A table that is written in one transaction: a failure leaves the one that was there before.
 
     Args:
         uri: As for `read_query`.
-        table: Its name, perhaps with a schema (`shop.lists`); what was there under it is replaced.
+        table: Its name, perhaps with a schema (`shop.lists`).
+        columns: Those by which an older table is known to be one that may be replaced; another one is refused before
+            there is any work. By default those of the first frame.
 
     Yields:
         A function that appends a frame, always of the same columns of text, whole numbers and numbers.
 
     Raises:
         ArgumentError: See `read_query`; or the name cannot be one of a table.
-        DataError: The database refuses the connection or the table.
+        DataError: The database refuses the connection or the table, or the table that is there lacks columns.
     """
     kind, place = parse_uri(uri)
     if not re.fullmatch(r"\w+(\.\w+)?", table):
@@ -198,10 +200,13 @@ def table_writer(uri: str, table: str) -> Iterator[Callable[[pl.DataFrame], None
         cursor, made = base if kind == "duckdb" else base.cursor(), False
         if kind != "postgresql":  # which is in a transaction from the start
             cursor.execute("BEGIN")
+        if columns:
+            _check_replaceable(kind, cursor, table, columns, uri)
 
         def write(frame: pl.DataFrame) -> None:
             nonlocal made
             if not made:
+                _check_replaceable(kind, cursor, table, columns or frame.columns, uri)
                 _create(cursor, table, frame.schema)
                 made = True
             _insert(kind, cursor, table, frame)
@@ -238,6 +243,23 @@ def write_rows(uri: str, table: str, frames: Iterable[pl.DataFrame]) -> int:
 
 def _quoted(name: str) -> str:
     return ".".join(f'"{part}"' for part in name.split("."))
+
+
+def _check_replaceable(kind: str, cursor: Any, table: str, columns: Collection[str], uri: str) -> None:
+    """Refuses to replace a table that lacks some of these columns, which is somebody's own."""
+    *schema, name = table.split(".")
+    if kind == "sqlite":
+        cursor.execute(f"PRAGMA {''.join(f'{one}.' for one in schema)}table_info({name})")
+        found = [row[1] for row in cursor.fetchall()]
+    else:
+        place = f"'{schema[0]}'" if schema else "current_schema()"
+        fold = "lower" if kind == "duckdb" else ""  # which takes Lists and lists for one
+        where = f"{fold}(table_name) = {fold}('{name}') AND table_schema = {place}"
+        cursor.execute(f"SELECT column_name FROM information_schema.columns WHERE {where}")  # noqa: S608 (a checked name)
+        found = [row[0] for row in cursor.fetchall()]
+    if found and not set(columns) <= set(found):
+        said = f"the table {table} holds something else ({', '.join(map(str, found[:10]))}), so it is not replaced"
+        raise DataError(f"{said}; give another name", uri)
 
 
 def _create(cursor: Any, table: str, schema: pl.Schema) -> None:

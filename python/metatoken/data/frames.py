@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -50,15 +51,17 @@ def as_frame(table: Any, argument: str, wanted: Sequence[str] | None = None) -> 
 
 
 def _column(name: str, values: Any) -> pl.Series:
-    if isinstance(values, str) or not hasattr(values, "__len__"):
+    if isinstance(values, str | bytes | Mapping) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
         raise ValueError(f"{name} is {type(values).__name__}, expected a list of values")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{name} has values that are masked; leave those rows out")
     try:
         return pl.Series(name, values, nan_to_null=True)
     except VALUES:
-        return pl.Series(name, [_text(value) for value in values], dtype=pl.String)
+        return pl.Series(name, [as_text(value) for value in values], dtype=pl.String)
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """A value among others of other types; none where it is missing, as pandas has it."""
     missing = value is None or value != value or type(value).__name__ == "NAType"  # noqa: PLR0124 (NaN)
     return None if missing else str(value)

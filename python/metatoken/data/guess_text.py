@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,13 @@ def _encoding(data: bytes) -> str:
     return "latin-1"
 
 
-def _widths(lines: list[str], mark: str) -> list[int]:
-    """Fields of each row at this separator; a row may have several lines."""
-    if len(mark) > 1:
-        return [line.count(mark) + 1 for line in lines]
-    try:
-        quoting: Any = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
-        return [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, quoting=quoting)]
-    except csv.Error:
-        return [line.count(mark) + 1 for line in lines]
+def _rows(lines: list[str], mark: str) -> list[list[str]]:
+    """The fields of each row at this separator; a row may have several lines."""
+    with suppress(csv.Error):  # which a long field is, too
+        if len(mark) == 1:
+            quoting: Any = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+            return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, quoting=quoting))
+    return [line.split(mark) for line in lines]
 
 
 def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
@@ -94,7 +93,7 @@ def _guess_separator(found: Guess, lines: list[str], suffix: str) -> bool:
         return True
     scored = {}
     for mark in (usual, *MARKS) if usual else MARKS:
-        widths = _widths(lines, mark)
+        widths = [len(row) for row in _rows(lines, mark)]
         width = max(set(widths), key=widths.count)
         if width > 1 and widths.count(width) >= 0.95 * len(widths):
             scored[mark] = width
@@ -130,7 +129,7 @@ def _guess_lines(found: Guess, lines: list[str]) -> None:
 def _guess_header(found: Guess, lines: list[str], suffix: str) -> None:
     """Names the columns of a table whose first line holds values."""
     mark = found.settings.get("separator") or SEPARATORS[suffix]
-    rows = [line.split(mark) for line in lines] if len(mark) > 1 else list(csv.reader(lines, delimiter=mark))
+    rows = _rows(lines, mark)
     first = [name.strip() for name in rows[0]]
     if mark == "\t" and "quote" not in found.settings:
         _guess_quote(found, lines)

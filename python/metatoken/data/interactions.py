@@ -16,7 +16,7 @@ from metatoken.config import expect
 from metatoken.data.assembly import Assembled, assemble, places, wanted_columns
 from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
-from metatoken.data.frames import as_frame
+from metatoken.data.frames import as_frame, as_text
 from metatoken.data.ids import IdMap
 from metatoken.data.items import item_columns, read_item_table
 from metatoken.data.parts import PART, TEST, TRAIN, VALIDATION
@@ -153,12 +153,17 @@ class Interactions:
             DataError: They are empty, or hold an empty id or a number that is not finite.
         """
         given = {"user": users, "item": items, "time": times, "rating": ratings}
-        arrays = {name: np.asarray(values) for name, values in given.items() if values is not None}
+        arrays = {name: _array(f"{name}s", values) for name, values in given.items() if values is not None}
+        if missing := {"user", "item"} - arrays.keys():
+            raise ArgumentError(f"{min(missing)}s", "expected ids, got None")
         for name, array in arrays.items():
             if array.shape != (len(arrays["user"]),):
                 expected = f"expected {len(arrays['user'])} values in one dimension"
                 raise ArgumentError(f"{name}s", f"{expected}, got {array.shape}")
-        frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
+        try:
+            frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
+        except UnicodeError as error:  # half of a pair of surrogates
+            raise ArgumentError("users, items", f"hold text that is none: {error}") from error
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
         named = {name: name for name in ("time", "rating") if name in arrays}
         return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
@@ -259,6 +264,19 @@ def _read_files(about: LogSettings, wanted: Wanted) -> RawTable:
         tables = {part: replace(one, frame=one.frame.with_columns(pl.lit(part).alias(PART)), names=[*one.names, PART])
                   for part, one in tables.items()}  # fmt: skip
     return joined(cast("Path", about.path), list(tables.values()))
+
+
+def _array(argument: str, values: ArrayLike) -> NDArray[np.generic]:
+    """Values as NumPy has them, texts as they are; `ArgumentError` for those that it would change without a word."""
+    if np.ma.is_masked(values):
+        raise ArgumentError(argument, "expected plain values, got some that are masked; leave those rows out")
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ArgumentError(argument, f"expected values in one dimension, got {array.shape}")
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):
+        # Text of NumPy loses zeros at its end, and has a word for what is missing.
+        return np.asarray([as_text(value) for value in values], dtype=object)
+    return array
 
 
 def _series(array: NDArray[np.generic]) -> pl.Series:

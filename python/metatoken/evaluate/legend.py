@@ -22,6 +22,8 @@ MEANING = {
     "written": "text that the model writes",
     "global_mean": "baseline: the mean rating",
     "biases": "baseline: mean rating plus a bias of the user and one of the item",
+    "item_neighbors": "baseline: the user's ratings of similar items",
+    "rating_base": "baseline: what rating_head corrects, on its own",
     "matrix_factorization": "baseline: biases plus factors of users and items",
     "nearest_pair": "baseline: the text of the nearest training pair of user and item",
     "nearest_text": "baseline: the text beside the most similar training text",

@@ -51,7 +51,7 @@ class ModelWriter:
         """See `Writer`."""
         questions, template = QuestionEncoder(self.module.builder.encoder), self.template or pairs.task.templates[0]
         prompts = [questions.question(pairs, row, template) for row in range(len(pairs))]
-        alone = questions.encoder.words_alone(template)
+        alone = questions.encoder.only_words(template)
         # Prompts of like length side by side, for less padding.
         order = np.argsort([len(ids) for ids, _ in prompts], kind="stable")
         found = [""] * len(pairs)

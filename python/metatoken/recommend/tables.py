@@ -27,14 +27,14 @@ def database_writer(uri: str, table: str, columns: Columns = NOTHING) -> Iterato
 
     Args:
         uri: Of the database, as `data.uri` has it.
-        table: Its name; the table that is there is replaced when all is written, and kept if something fails.
+        table: Its name; older lists under it are replaced when all is written, and kept if something fails.
         columns: What each recommendation gets besides; lists become JSON.
 
     Yields:
         A function that appends answers.
     """
     more = {name: _flat(dtype) for name, dtype in columns.frame.schema.items()}
-    with table_writer(uri, table) as write:
+    with table_writer(uri, table, list(SCHEMA)) as write:
         yield lambda answers: write(
             pl.DataFrame(
                 [

@@ -14,6 +14,7 @@ from metatoken.run.record import TrainingRecord
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
+    from metatoken.data import RowSplit
     from metatoken.data.interactions import Interactions
     from metatoken.predict.fusion import Fusion
     from metatoken.tasks.rating_base import RatingBase
@@ -41,6 +42,15 @@ class Choices:
     def rating_base(self, train: Interactions, seed: int) -> RatingBase | None:
         """The same for the base of other ratings; `seed` is that of its folds."""
         return None if self.ratings is None else self.ratings.refitted(train, seed=seed)
+
+
+def rating_base(pairs: RowSplit, choices: Choices | None, seed: int) -> RatingBase | None:
+    """What the rating head adds to, with the choices of an earlier run or of its own; the seed is that of its folds."""
+    from metatoken.tasks.rating_base import RatingBase
+
+    if choices is not None:
+        return choices.rating_base(pairs.train, seed)
+    return RatingBase.fit(pairs.train, pairs.validation, seed=seed)
 
 
 def take_choices(config: Config, like: str | Path | None) -> tuple[Config, Choices | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from metatoken.data import Catalogue, Interactions, Split, audit, cuts, hold_out, interactions
 from metatoken.errors import ConfigError
 from metatoken.run.config import Config
-from metatoken.run.final import Choices, take_choices
+from metatoken.run.final import Choices, rating_base, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.manifest import backbone_checksum, identity, seal
 from metatoken.run.place import TrainingPlace, check_place, training_place
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
     import lightning as L
 
-    from metatoken.data import RowSplit
     from metatoken.model.module import MetaTokenModule
     from metatoken.predict.fusion import Fusion
     from metatoken.run.best import BestEpoch
     from metatoken.run.record import TrainingRecord
     from metatoken.tasks.datamodule import TaskDataModule
-    from metatoken.tasks.rating_base import RatingBase
 
 NO_USERS = (
     "vocabulary: it holds items only (kinds: items), and prompts of the task direct and those with user tokens "
@@ -212,19 +210,11 @@ def build(
     torch.set_num_threads(config.threads or default_threads())
     torch.manual_seed(config.seed)
     pairs = split.pairs
-    ratings = None if pairs is None or not config.rates else _rating_base(config, pairs, choices)
+    ratings = None if pairs is None or not config.rates else rating_base(pairs, choices, config.seed)
     settings = replace(config.model, seed=config.seed)
     module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
     return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
-
-
-def _rating_base(config: Config, pairs: RowSplit, choices: Choices | None) -> RatingBase | None:
-    from metatoken.tasks.rating_base import RatingBase
-
-    if choices is not None:
-        return choices.rating_base(pairs.train, config.seed)
-    return RatingBase.fit(pairs.train, pairs.validation, seed=config.seed)
 
 
 def _trainer(

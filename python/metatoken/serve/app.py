@@ -10,13 +10,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from metatoken.errors import MetatokenError
 from metatoken.recommend.questions import Answered
 from metatoken.recommend.requests import Answer, Model, Prepared
+from metatoken.serve.answers import described
 from metatoken.serve.batching import Batcher
 from metatoken.serve.details import Details
 from metatoken.serve.guard import RELOAD, Doors, Guard
@@ -25,7 +25,6 @@ from metatoken.serve.messages import (
     ApiError,
     Ask,
     AskPair,
-    Asks,
     AskWhy,
     as_api_error,
     check_json,
@@ -74,23 +73,21 @@ def create_app(
         title="metatoken", description="Recommendations from a trained run.", docs_url=None, redoc_url=None,
         lifespan=service.lifespan,
     )  # fmt: skip
-    asked: dict[str, tuple[Callable[..., Any], tuple[type[BaseModel], ...]]] = {
-        "/recommend": (service.recommend, (Ask, Asks)),
-        "/answer": (service.answer, (AskPair,)),
-        "/explain": (service.explain, (AskWhy,)),
+    asked: dict[str, Callable[..., Any]] = {
+        "/recommend": service.recommend,
+        "/answer": service.answer,
+        "/explain": service.explain,
     }
-    for path, (endpoint, kinds) in asked.items():
-        body = {"application/json": {"schema": {"oneOf": [kind.model_json_schema() for kind in kinds]}}}
-        extra = {"requestBody": {"required": True, "content": body}}
-        app.add_api_route(path, endpoint, methods=["POST"], openapi_extra=extra)
+    for path, endpoint in asked.items():
+        app.add_api_route(path, endpoint, methods=["POST"], **described(path))
     shown: dict[str, Callable[..., Any]] = {
         "/items": service.items, "/health": service.health, "/metrics": service.show_metrics,
         **service.details.endpoints(),
     }  # fmt: skip
     for path, endpoint in shown.items():
-        app.add_api_route(path, endpoint, methods=["GET"])
+        app.add_api_route(path, endpoint, methods=["GET"], **described(path))
     if reload_token is not None:
-        app.add_api_route(RELOAD, service.reload, methods=["POST"])
+        app.add_api_route(RELOAD, service.reload, methods=["POST"], **described(RELOAD))
     for path in PAGE:
         app.add_api_route(path, _page, methods=["GET"], include_in_schema=False)
     for kind in (HTTPException, MetatokenError, ApiError, TimeoutError, Exception):
@@ -105,7 +102,8 @@ class Service:
 
     def __init__(self, versions: Versions, limits: Limits, *, people: bool = False) -> None:
         self.versions, self.limits, self.metrics = versions, limits, Metrics()
-        self.batcher: Batcher[Job, Answer | Answered] = Batcher(answer, limits, self.metrics.batches.add)
+        self.batcher: Batcher[Job, Answer | Answered] = Batcher(answer, limits, self.metrics.batches.observe)
+        self.metrics.watch(lambda: self.batcher.waiting, versions)
         self.details = Details(limits, self._taken, people)
 
     @asynccontextmanager
@@ -131,7 +129,7 @@ class Service:
         results = []
         for ask, one in zip(asks, prepared, strict=True):
             if isinstance(one, ApiError):
-                self.metrics.errors[one.code] += 1
+                self.metrics.error(one.code)
                 results.append({"user": ask.user, "error": one.document})
             else:
                 results.append(asdict(next(answers)))
@@ -194,7 +192,7 @@ class Service:
 
     async def show_metrics(self) -> Response:
         """Counters and histograms in the text format of Prometheus."""
-        return Response(self.metrics.text(self.batcher.waiting, self.versions), media_type=TYPE)
+        return Response(self.metrics.text(), media_type=TYPE)
 
     async def error(self, request: Request, error: Exception) -> Response:
         """The answer to a request that fails, in the one shape; a fault of ours goes on to the server's log."""
@@ -203,7 +201,7 @@ class Service:
             said = ApiError(error.status_code, code, error.detail.lower(), headers=dict(error.headers or {}))
         else:
             said = as_api_error(error)
-        self.metrics.errors[said.code] += 1
+        self.metrics.error(said.code)
         return _named(said.response(), getattr(request.state, "version", None))
 
     def _taken(self, request: Request) -> Recommender:

@@ -80,7 +80,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        self.metrics.running += 1
+        self.metrics.running.inc()
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -93,7 +93,7 @@ class Guard:
         try:
             await self._handle(scope, receive, answer)
         finally:
-            self.metrics.running -= 1
+            self.metrics.running.dec()
             path = scope["path"] if scope["path"] in self.paths else "other"
             method = scope["method"] if scope["method"] in METHODS else "other"
             self.metrics.request(method, path, status, time.perf_counter() - started)
@@ -103,7 +103,7 @@ class Guard:
             self.doors.check(scope["path"], dict(scope["headers"]))
             body = await self._body(scope, receive)
         except ApiError as error:
-            self.metrics.errors[error.code] += 1
+            self.metrics.error(error.code)
             response = error.response()
             response.headers["Connection"] = "close"  # the rest of the body is not read
             await response(scope, receive, send)

@@ -186,7 +186,7 @@ class PromptEncoder:
             return first[:-1], first[-1:], False
         return first, np.concatenate([self.head[:0], *after]), True
 
-    def words_alone(self, template: Template) -> tuple[Ids, Ids]:
+    def only_words(self, template: Template) -> tuple[Ids, Ids]:
         """The words that every question of a template has, with nothing that they ask about, and -1 for each."""
         words = [self.words(name.rstrip()) for kind, name in template.pieces(template.required) if kind == "words"]
         ids = np.concatenate([self.head, *words]).astype(np.int64)

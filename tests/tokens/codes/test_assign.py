@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from metatoken.data import Interactions, leave_last_out
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.tokens.codes.clustering import ClusterReport, Codebook, encode, fit, make_unique
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.vectors import skipgram
@@ -265,3 +267,22 @@ def test_beauty_items_get_two_tokens_each(shared_data) -> None:
     assert np.bincount(done.codes[:, 0]).max() <= 256
     assert done.kept_share > 0.4
     assert done.error_after < 1.25 * done.error_before
+
+
+def test_a_codebook_is_saved_alone(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    book = fit(rows, [4, 4], seed=0)
+    book.save(tmp_path / "book")
+    again = Codebook.load(tmp_path / "book")
+    assert (again.method, again.metric, again.report) == (book.method, book.metric, book.report)
+    np.testing.assert_array_equal(again.assign(rows), book.assign(rows))
+    fit(rows, [8], seed=0).save(tmp_path / "book")  # an older one is replaced
+    assert Codebook.load(tmp_path / "book").levels == (8,)
+    (tmp_path / "book" / "centroids.safetensors").write_bytes(b"altered")
+    with pytest.raises(ArtifactError, match="altered"):
+        Codebook.load(tmp_path / "book")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+    with pytest.raises(ArtifactError):
+        book.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "mine"

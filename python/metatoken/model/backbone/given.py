@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from metatoken.errors import ArgumentError
-from metatoken.model.backbone.pretrained import OBJECT, untied
+from metatoken.model.backbone.pretrained import OBJECT, no_bar, untied
 from metatoken.model.embedding import MetaEmbedding, readers
 
 
@@ -63,4 +63,5 @@ def save_given(bare: Any, folder: Path, *, whole: bool) -> None:
     with torch.device("meta"):
         plain = type(bare)(bare.config)
     plain.load_state_dict(weights, assign=True)  # shares them, so that nothing is copied
-    plain.save_pretrained(folder)
+    with no_bar():
+        plain.save_pretrained(folder)

@@ -35,7 +35,7 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
     try:
         config = AutoConfig.from_pretrained(source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        with _no_bar():
+        with no_bar():
             model = loader.from_pretrained(source, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
@@ -55,7 +55,7 @@ def load_saved(folder: Path) -> nn.Module:
     loader: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if not any(folder.glob("*.safetensors")):
         return untied(loader.from_config(config, dtype=torch.float32))
-    with _no_bar():
+    with no_bar():
         return untied(loader.from_pretrained(folder, dtype=torch.float32))
 
 
@@ -94,7 +94,7 @@ def keep_layers(model: nn.Module, n: int) -> None:
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
+def no_bar() -> Iterator[None]:
     """Keeps the bar of transformers off stderr, where it appears even without a terminal."""
     from transformers.utils import logging
 

@@ -42,13 +42,10 @@ def resolve(name_or_path: str) -> str:
 
 def cache_folder() -> Path:
     """Where converted models are kept: `METATOKEN_CACHE`, or `metatoken` in the platform's cache folder."""
-    if chosen := os.environ.get("METATOKEN_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "metatoken" / "cache"
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/metatoken").expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "metatoken"
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("METATOKEN_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("metatoken", appauthor=False)
 
 
 def locate() -> Path:
