@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatoken import Interactions
-from metatoken.data.growth import nothing, read_addition
+from metatoken.data import Targets, leave_last_out
+from metatoken.data.growth import Files, append, check_ids, keep_learned, nothing, read_addition
 from metatoken.data.settings import LogSettings
 from metatoken.errors import DataError
 from tests.growing import cut, rows_of
@@ -56,6 +57,28 @@ def test_new_ids_come_in_the_order_of_their_first_times_then_of_their_names() ->
     grown = old.append(new)
     assert grown.users.raw == ("a", "b", "c", "d")
     assert grown.items.raw == ("x", "o", "m", "n")
+
+
+def test_what_was_learned_from_is_never_held_out() -> None:
+    # Both rows of `two` train, since there are too few; `one` and `three` have as many as they need.
+    users, items = ["two", "two", "one", *["three"] * 3], ["a", "b", "a", "a", "b", "c"]
+    old = Interactions.from_arrays(users, items, times=range(6))
+    train = leave_last_out(old).train
+    grown = old.append(Interactions.from_arrays(["two", "one", "one"], ["c", "b", "c"], times=[7, 8, 9]))
+    split = leave_last_out(keep_learned(grown, train))
+
+    def of(part: Targets) -> dict[str, str]:
+        return {grown.users.raw[user]: grown.items.raw[item] for user, item in zip(part.users, part.items, strict=True)}
+
+    assert of(split.test) == {"two": "c", "one": "c", "three": "c"}
+    assert of(split.validation) == {"one": "b", "three": "b"}
+    assert split.history("test").lengths.sum() == len(grown) - 3
+    # Once there are two new rows, both are held out, and the mark is gone.
+    further = split.log.append(Interactions.from_arrays(["two"], ["a"], times=[10]))
+    later = leave_last_out(keep_learned(further, split.train))
+    assert "learned" not in later.log.frame.columns
+    assert of(later.validation) == {"one": "b", "two": "c", "three": "b"}
+    assert keep_learned(old, train).frame.equals(old.frame)
 
 
 def test_nothing_changes_nothing() -> None:
@@ -125,10 +148,56 @@ def test_a_new_table_goes_over_what_was_known() -> None:
 def test_columns_that_do_not_go_together_are_refused() -> None:
     old = Interactions.from_frame({"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": [1]})
     new = Interactions.from_frame(
-        {"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": ["one"]}
+        {"user": ["u"], "item": ["b"]}, items={"item": ["b"], "title": [""], "price": [["one"]]}
     )
-    with pytest.raises(DataError, match="column 'price' of the item table holds Int64 in what is known and String"):
-        old.append(new)
+    said = r"new\.csv: column 'price' of the item table holds Int64 in what is known and List\(String\)"
+    with pytest.raises(DataError, match=said):
+        append(old, new, Files(items=Path("new.csv")))
+
+
+def of_items(**columns: list[object]) -> Interactions:
+    n = len(next(iter(columns.values())))
+    names = [f"i{place}" for place in range(n)]
+    return Interactions.from_frame({"user": ["u"] * n, "item": names}, items={"item": names, "title": names, **columns})
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "wanted"),
+    [
+        ([1, 2], ["XL", None], ["XL", "2"]),
+        (["XL", "2"], [7, None], ["7", "2"]),
+        ([True, False], ["maybe", None], ["maybe", "false"]),
+        ([1, 2], [1.5, None], [1.5, 2.0]),
+    ],
+)
+def test_numbers_and_texts_of_two_tables_become_text(
+    known: list[object], new: list[object], wanted: list[object]
+) -> None:
+    grown = of_items(size=known).append(of_items(size=new))
+    assert grown.item_table is not None
+    assert grown.item_table["size"].to_list() == wanted
+
+
+def test_an_empty_category_keeps_what_was_known() -> None:
+    old, new = of_items(categories=[["a"], ["b"]]), of_items(categories=[[], ["c"]])
+    grown = old.append(new)
+    assert grown.item_table is not None
+    assert grown.item_table["categories"].to_list() == [["a"], ["c"]]
+
+
+def test_new_ids_that_look_like_known_ones() -> None:
+    def log(*items: str) -> Interactions:
+        return Interactions.from_arrays(["u"] * len(items), list(items))
+
+    old, files = log("001", "002", "003", "010", "Ab C"), Files(Path("log.csv"), Path("items.csv"))
+    (said,) = check_ids(old, log("1", "2", "x", "y"), files)
+    assert said.startswith("2 of 4 new items may be known ones that lost zeros")
+    assert "'1' for '001', '2' for '002'; each counts as another item" in said
+    assert [*check_ids(old, log("1", "001", "new"), files)] == []  # which has both, so means both
+    (single,) = check_ids(old, log("abc"), files)
+    assert "'abc' for 'Ab C'" in single
+    with pytest.raises(DataError, match=r"items\.csv: 3 of 3 new items may be .*: '1' for '001', '10'"):
+        [*check_ids(old, log("1", "2", "10"), files)]
 
 
 def test_items_that_nobody_has_taken_are_read_from_a_table(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_an_error_leaves_what_can_be_gone_on_with_and_nothing_else(runs: tuple[P
 def test_two_trainings_never_share_a_place(tmp_path: Path) -> None:
     with training_place(tmp_path / "run"):
         with (
-            pytest.raises(ConfigError, match=r"run: somebody else is training into this folder"),
+            pytest.raises(ConfigError, match=r"run: somebody else makes a run in this folder"),
             training_place(tmp_path / "run"),
         ):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 from torch.nn import functional as F
 
 from metatoken import Interactions, MetaTokenModule, Vocabulary
+from metatoken.data import IdMap
+from metatoken.data.growth import nothing
 from metatoken.model.growth import Growth, begin
 from metatoken.model.store.saving import load_model, save_model
+from metatoken.tokens.vectors.newcomers import came_late
 from tests.conftest import SMALL
 from tests.growing import cut, rows_of
 
@@ -93,13 +97,13 @@ def test_two_extensions_give_what_one_gives(
     middle = load_model(tmp_path / "first", second, growth(logs[0], logs[1]))
     save_model(middle, tmp_path / "second")
     twice = load_model(tmp_path / "second", third, growth(logs[1], logs[2]))
-    once = begin(middle.network.items, counts(logs[1]), None, counts(logs[0]))
+    once = begin(middle.network.items, growth(logs[0], logs[1]), None)
     kept = twice.newcomers
     assert once is not None
     assert kept is not None
     assert all(np.array_equal(value, kept.tensors()[name]) for name, value in once.tensors().items())
     # A model that was trained since, which says so by forgetting the map, is asked anew.
-    again = begin(twice.network.items, counts(logs[2]), None, counts(logs[1]))
+    again = begin(twice.network.items, growth(logs[1], logs[2]), None)
     assert again is not None
     assert not np.array_equal(again.weight, kept.weight)
 
@@ -122,7 +126,7 @@ def test_one_item_says_nothing_of_others(vocabularies: list[Vocabulary], logs: l
     before = items.residual.clone()
     trained = np.zeros(vocabularies[0].n_items - 2, np.int64)
     trained[0] = 3
-    assert begin(items, counts(logs[0]), None, trained) is None
+    assert begin(items, Growth(0, 0, counts(logs[0]), trained), None) is None
     assert torch.equal(items.residual, before)
 
 
@@ -133,8 +137,36 @@ def test_what_nobody_took_yet_counts_as_the_average_item(
     trained, average = counts(logs[0])[: n - 4], np.expm1(np.log1p(counts(logs[0])[: n - 4]).mean())
     found = {}
     for count in (0, average, 50):
-        begin(items, np.concatenate([trained, np.full(4, count)]), None, trained)
+        begin(items, Growth(0, 0, np.concatenate([trained, np.full(4, count)]), trained), None)
         with torch.no_grad():
             found[count] = items()[n - 4 :]
     torch.testing.assert_close(found[0], found[average], atol=1e-4, rtol=0)
     assert (found[0] - found[50]).abs().max() > 0.1
+
+
+def test_an_item_whose_rows_come_late_ends_where_it_would_have_begun(
+    vocabularies: list[Vocabulary], logs: list[Interactions], tmp_path: Path
+) -> None:
+    first, (log, _, _) = vocabularies[0], logs
+    empty = log.append(nothing())
+    waiting = replace(empty, items=IdMap((*log.items.raw, "late"), "item"))
+    new = Interactions.from_arrays(["p", "p"], [log.items.raw[0], "late"], times=[4 * 10**9, 4 * 10**9 + 1])
+    whole = waiting.append(new)
+    middle = first.extend(waiting, threads=1)
+    save_model(taught(first, log), tmp_path / "first")
+    save_model(load_model(tmp_path / "first", middle, growth(log, waiting)), tmp_path / "second")
+    row = log.n_items
+    known = middle.trained[middle.nodes("item")]
+    late = came_late(middle.item_vectors, known, whole.sequences(), np.array([row]))
+    np.testing.assert_allclose(late[1][0], middle.item_vectors[0], atol=1e-6)
+    grown = middle.extend(whole, threads=1)
+    change = replace(growth(waiting, whole), late=late)
+    twice = load_model(tmp_path / "second", grown, change).network.items
+    once = load_model(tmp_path / "first", first.extend(whole, threads=1), growth(log, whole)).network.items
+    before = load_model(tmp_path / "second", middle).network.items
+    with torch.no_grad():
+        torch.testing.assert_close(twice()[row], once()[row], atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(twice()[row], before()[row], atol=1e-2)
+        assert torch.equal(twice()[:row], before()[:row])
+    assert torch.equal(twice.tokens[row], before.tokens[row])
+    assert torch.equal(twice.entities[row], before.entities[row])

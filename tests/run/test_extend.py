@@ -18,6 +18,7 @@ from metatoken.errors import ArtifactError, ConfigError, DataError, MetatokenWar
 from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_run
 from metatoken.run.lineage import Lineage
 from metatoken.run.manifest import check_bytes
+from metatoken.run.place import training_place
 from tests.files import reseal
 from tests.growing import Grown, make_grown, quiet
 
@@ -158,6 +159,42 @@ def test_what_is_held_out_is_never_trained_on(grown: Grown) -> None:
     assert len(new.test) > 0
 
 
+def test_rows_that_a_short_history_was_learned_from_stay_in_training(grown: Grown, tmp_path: Path) -> None:
+    last = int(load_run(grown.run).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
+    two = Interactions.from_arrays(["fresh"] * 2, ["p0001", "p0002"], times=[last + 1, last + 2])
+    third = Interactions.from_arrays(["fresh"], ["p0003"], times=[last + 3])
+    extend_run(grown.run, two, tmp_path / "two", say=quiet)
+    extend_run(tmp_path / "two", third, tmp_path / "three", say=quiet)
+    for split in (
+        load_run(tmp_path / "three").split,
+        extend_run(tmp_path / "three", nothing(), tmp_path / "4", say=quiet).split,
+    ):
+        user = split.log.users.row("fresh")
+        assert split.train.items.column(split.train.sequences()[user]).to_list() == ["p0001", "p0002"]
+        assert user in split.test.users
+        assert user not in split.validation.users
+
+
+def test_items_with_held_out_rows_alone_are_told_of_and_move_when_rows_come(grown: Grown, tmp_path: Path) -> None:
+    last = int(load_run(grown.run).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
+    five = ["p0001", "p0002", "p0003", "held", "held-too"]
+    held = Interactions.from_arrays(["fresh"] * 5, five, times=[last + place for place in range(5)])
+    first: list[str] = []
+    extend_run(grown.run, held, tmp_path / "held", say=first.append)
+    assert "2 new items: 2 at the centre" in first
+    (line,) = (one for one in first if "held-out" in one)
+    assert line.startswith("2 items at the centre have no row but held-out ones")
+    more = Interactions.from_arrays(["fresh"] * 2, ["p0004", "p0005"], times=[last + 6, last + 7])
+    then: list[str] = []
+    extend_run(tmp_path / "held", more, tmp_path / "then", say=then.append)
+    assert "2 items at the centre have their first rows now: the model moves them, their tokens stay" in then
+    before, after = (load_run(tmp_path / name).module for name in ("held", "then"))
+    rows = after.vocabulary.items.rows(["held", "held-too"])
+    assert before.vocabulary.item_vectors[rows].tobytes() == after.vocabulary.item_vectors[rows].tobytes()
+    moved = (before.network.items.residual != after.network.items.residual).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == sorted(rows.tolist())
+
+
 def test_every_interaction_may_count(grown: Grown, tmp_path: Path) -> None:
     run = extend_run(grown.parent, grown.new, tmp_path / "all", hold_out=False, epochs=1, say=quiet)
     assert run.config.data.split == "none"
@@ -181,6 +218,12 @@ def test_what_contradicts_the_parent_is_refused(grown: Grown, tmp_path: Path) ->
         extend_run(grown.parent, nothing(), grown.parent, overwrite=True, say=quiet)
     with pytest.raises(SettingError, match="say epochs"):
         extend_run(grown.parent, nothing(), tmp_path / "no", since="2020-01-01", say=quiet)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_one_at_a_time_for_a_name(grown: Grown, tmp_path: Path) -> None:
+    with training_place(tmp_path / "next"), pytest.raises(ConfigError, match="somebody else makes a run"):
+        extend_run(grown.parent, nothing(), tmp_path / "next", say=quiet)
     assert [*tmp_path.iterdir()] == []
 
 

@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from metatoken import Recommender
+from metatoken import Interactions, Recommender
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.run import RunFolder, evaluate_run, extend_run, load_run
 from metatoken.run.manifest import check_bytes, version_of
 from metatoken.run.rebuild import rebuild_run
+from metatoken.tokens.vectors.cold import FEATURES
 from tests.growing import make_grown, quiet
 from tests.lists import assert_same_list
 
@@ -92,19 +94,33 @@ def test_training_moves_it_and_evaluation_works(rebuilt: Rebuilt) -> None:
 
 
 def test_a_rebuilt_run_is_extended_like_any_other(rebuilt: Rebuilt, tmp_path: Path) -> None:
-    from metatoken import Interactions
-
     last = int(load_run(rebuilt.start).split.log.frame["timestamp"].max())  # type: ignore[arg-type]
     new = Interactions.from_arrays(["u0001", "brand-new"], ["p0001", "newest"], times=[last + 1, last + 2])
     run = extend_run(rebuilt.start, new, tmp_path / "next", say=quiet)
     assert "newest" in run.catalogue.items
 
 
+def test_what_only_categories_place_stays_placed(rebuilt: Rebuilt, tmp_path: Path) -> None:
+    old = load_run(rebuilt.grown)
+    table = old.split.train.item_table
+    assert table is not None
+    kinds = table["categories"].drop_nulls()[0].to_list()
+    new = Interactions.from_frame(
+        {"user": ["u"], "item": ["unseen"]}, items={"item": ["unseen"], "title": ["New"], "categories": [kinds]}
+    )
+    extend_run(rebuilt.grown, new.with_rows(np.zeros(1, np.bool_)), tmp_path / "next", say=quiet)
+    run = rebuild_run(tmp_path / "next", tmp_path / "fresh", epochs=0, say=quiet)
+    for one in (load_run(tmp_path / "next").module.vocabulary, run.module.vocabulary):
+        assert one.origins[one.n_users + one.items.row("unseen")] == FEATURES
+
+
 def test_what_is_refused(rebuilt: Rebuilt, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         rebuild_run(rebuilt.grown, rebuilt.grown, overwrite=True, say=quiet)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="give another folder, or --overwrite"):
         rebuild_run(rebuilt.grown, rebuilt.start, say=quiet)
+    with pytest.raises(ConfigError, match="which is a run; choose a place outside of it"):
+        rebuild_run(rebuilt.grown, rebuilt.grown / "child", say=quiet)
     with pytest.raises(ArtifactError, match="is not a run folder"):
         rebuild_run(tmp_path / "none", tmp_path / "out", say=quiet)
     assert not (tmp_path / "out").exists()

@@ -61,10 +61,11 @@ def test_a_name_that_the_server_has_not(host: str) -> None:
 def test_a_token(recommender: Recommender) -> None:
     with TestClient(create_app(recommender, LIMITS, token="open sesame".replace(" ", "-"))) as client:
         assert client.get("/health").status_code == 200
-        for shown in (None, "Bearer", "Bearer open", "open-sesame", "Bearer open-sesame2"):
+        for shown in (None, "Bearer", "Bearer open", "open-sesame", "Bearer open-sesame2", "Basic open-sesame"):
             headers = {} if shown is None else {"authorization": shown}
             assert status(client.get("/items", headers=headers)) == (401, "unauthorized")
-        assert client.get("/items", headers={"authorization": "Bearer open-sesame"}).status_code == 200
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            assert client.get("/items", headers={"authorization": f"{scheme} open-sesame"}).status_code == 200
 
 
 @pytest.mark.parametrize("limit", ["0000000010000", "51", "0", "-1", "1e1", "9" * 5000, "٣", " 5"])

@@ -199,9 +199,11 @@ def test_who_may_reload(make: Make) -> None:
             assert client.post("/reload", headers=headers).status_code == 401
         assert client.post("/recommend", json={"history": []}, headers=ADMIN).status_code == 401
         assert client.get("/reload", headers=ADMIN).status_code == 405
-        for body in (b"[]", b'{"path": "x"}', b'{"run": ""}', b"{", b'{"run": 3}'):
+        for body in (b"[]", b'{"path": "x"}', b'{"run": ""}', b'{"run": 3}'):
             refused = client.post("/reload", content=body, headers=ADMIN | {"content-type": "application/json"})
             assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_request")
+        refused = client.post("/reload", content=b"{", headers=ADMIN | {"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_json")
         assert client.post("/reload", content=b'{"run": "x"}', headers=ADMIN).status_code == 415
         assert client.get("/health").json()["version"] == "v1"
         assert client.post("/reload", headers=ADMIN).json()["version"] == "v2"

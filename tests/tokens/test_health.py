@@ -81,9 +81,11 @@ def test_when_a_rebuild_is_due(roomy: Vocabulary) -> None:
     found = health(replace(roomy, earlier=((roomy.n_users, roomy.n_items, roomy.n_tokens),)))
     assert found is not None
     assert (found.due, found.room, found.later.error) == ((), None, None)  # nothing came later
-    crowded = health(grown(levels=[4, 8], kinds="items"))  # as many codes as fitted items
+    crowded_vocabulary = grown(levels=[4, 8], kinds="items")  # as many codes as fitted items
+    crowded = health(crowded_vocabulary)
     assert crowded is not None
-    assert crowded.appended > 0
+    assert crowded.appended == crowded_vocabulary.n_tokens - crowded_vocabulary.n_learned_tokens > 0
+    assert health(crowded_vocabulary, "user") is None
     assert any("tokens were appended" in reason for reason in crowded.due)
     n = roomy.earlier[0][1]
     vectors = roomy.vectors.copy()
@@ -91,10 +93,25 @@ def test_when_a_rebuild_is_due(roomy: Vocabulary) -> None:
     far = health(replace(roomy, vectors=vectors))
     assert far is not None
     assert any("times as far from their nearest codewords" in reason for reason in far.due)
+
+
+def test_ids_off_their_nearest_codewords_are_no_reason(roomy: Vocabulary) -> None:
+    """They are placed one after the other, as those that were fitted were not."""
+    n = roomy.earlier[0][1]
     codes = roomy.item_codes.copy()
     codes[n:] = (codes[n:] + 1) % np.array(roomy.levels)
-    moved = health(replace(roomy, item_codes=codes))
+    found, moved = health(roomy), health(replace(roomy, item_codes=codes))
+    assert found is not None
     assert moved is not None
-    assert moved.later.off_nearest is not None
-    assert any("of later ids are off their nearest codewords" in reason for reason in moved.due)
+    assert moved.later.off_nearest == 1.0
+    assert not any("off" in reason for reason in moved.due)
     assert moved.to_dict()["room"] == moved.room
+
+
+def test_appended_tokens_count_for_the_kind_that_has_them(roomy: Vocabulary) -> None:
+    one = grown(levels=[4, 4], kinds="apart", unique="counter")
+    first = one.n_learned_tokens
+    for kind, tokens in (("item", one.item_tokens), ("user", one.user_tokens)):
+        found = health(one, kind)  # type: ignore[arg-type]
+        assert found is not None
+        assert found.appended == len({int(token) for token in tokens.flat if token >= first})

@@ -107,15 +107,28 @@ def exchange_files(folder: Path, write: Callable[[Path], None], ours: Callable[[
 def check_folder(path: str | Path, kind: str) -> None:
     """Refuses, before any work, a place where `atomic_folder` could not write; errors are the same."""
     place = resolved(path)
+    check_outside(place)
     check_replaceable(place, kind)
     check_writable(place)
+
+
+def check_outside(place: Path) -> None:
+    """Refuses a place within an artifact, which is whole and holds nothing else: `ArtifactError`."""
+    for folder in place.parents:
+        if not (folder / MANIFEST).is_file():
+            continue
+        try:
+            kind = read_header(folder)["kind"]
+        except ArtifactError:  # of somebody else
+            continue
+        raise ArtifactError(f"{place}: lies in {folder}, which is a {kind}; choose a place outside of it")
 
 
 def check_writable(place: Path) -> None:
     """Refuses, before any work, a place beside which nothing can be written: `ArtifactError`."""
     parent = next(folder for folder in place.parents if folder.exists())
     with work_folder(parent) as beside, one_line(place, beside):
-        (beside / "try").write_bytes(b"metatoken")
+        (beside / place.name).write_bytes(b"metatoken")
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:

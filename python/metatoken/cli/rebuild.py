@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+Features = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Features of items without rows, such as `metatoken text-vectors` makes."),
+]
+
 
 def rebuild(
     run: Annotated[Path, typer.Argument(help="Folder of a run, which stays as it is.")],
@@ -15,6 +20,7 @@ def rebuild(
     epochs: Annotated[
         int, typer.Option(min=0, max=10_000, help="Passes over all training rows, in which the new tokens are learned.")
     ] = 2,
+    item_features: Features = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run at --out.")] = False,
 ) -> None:
     """Learn the tokens of a run anew, when `metatoken inspect` says that it is due. The model goes on.
@@ -24,5 +30,5 @@ def rebuild(
     from metatoken.cli.output import progress_bar, say
     from metatoken.run.rebuild import rebuild_run
 
-    rebuild_run(run, out, epochs=epochs, overwrite=overwrite, say=say, bar=progress_bar)
+    rebuild_run(run, out, epochs=epochs, item_features=item_features, overwrite=overwrite, say=say, bar=progress_bar)
     print(f"run saved to {out}; next: metatoken evaluate {out}, metatoken inspect {out}")

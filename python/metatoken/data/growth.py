@@ -8,7 +8,8 @@ which they are appended at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 
 from metatoken.data import columns
 from metatoken.data.assembly import places
-from metatoken.data.ids import IdMap
+from metatoken.data.ids import IdMap, lookalikes
 from metatoken.data.interactions import Interactions, read_log
 from metatoken.data.items import item_columns
 from metatoken.data.readers import read_table
 from metatoken.data.settings import LogSettings
+from metatoken.data.split import leave_last_out
 from metatoken.data.times import epoch_unit
 from metatoken.errors import DataError
+
+ENOUGH, NEARLY_ALL = 3, 0.9  # new ids that look like known ones: so many, and this share, are no accident
 
 
 def read_addition(about: LogSettings, *, log: bool = True) -> Interactions:
@@ -51,24 +55,34 @@ def nothing() -> Interactions:
     return Interactions(frame, IdMap((), "user"), IdMap((), "item"))
 
 
-def append(log: Interactions, new: Interactions) -> Interactions:
+@dataclass(frozen=True)
+class Files:
+    """What a new log and its item table were read from, for messages; None for tables in memory."""
+
+    log: Path | None = None
+    items: Path | None = None
+
+
+def append(log: Interactions, new: Interactions, files: Files | None = None) -> Interactions:
     """A log with new interactions, users and items behind its own.
 
     Args:
-        log: The log. Its columns are those of the result, without `part`, since nothing says where new rows belong.
+        log: The log. Its columns are those of the result, without `part` and `learned`, which say nothing of new rows.
         new: What comes later. What its item table says goes over what was known of an item.
+        files: Where `new` is from.
 
     Returns:
         The log whose first user and item rows are those of `log`.
 
     Raises:
         DataError: `new` has no times, but `log` has; they are of another unit; a row is older than the newest of `log`;
-            or a column of the item tables holds text in one and something else in the other.
+            or a column of the item tables holds lists in one and something else in the other.
     """
-    _check_times(log, new)
+    files = files or Files()
+    _check_times(log, new, files.log)
     users, user = _grown(log.users, new.users, _first(new, "user"))
     items, item = _grown(log.items, new.items, _first(new, "item"))
-    old = log.frame.drop("part", strict=False)
+    old = log.frame.drop("part", "learned", strict=False)
     moved = new.frame.select(name for name in new.frame.columns if name in old.columns).with_columns(
         user=user[new.frame["user"].to_numpy()], item=item[new.frame["item"].to_numpy()]
     )
@@ -79,10 +93,30 @@ def append(log: Interactions, new: Interactions) -> Interactions:
         frame=frame.with_columns(order=places(frame["user"].to_numpy(), len(users))),
         users=users,
         items=items,
-        item_table=_tables(log.item_table, new.item_table, item),
+        item_table=_tables(log.item_table, new.item_table, item, files.items),
         notes=new.notes,
         rows_read=new.rows_read,
     )
+
+
+def keep_learned(log: Interactions, train: Interactions) -> Interactions:
+    """A log that has grown, with a mark on rows that were learned from, where the last two of a user are such.
+
+    Args:
+        log: It.
+        train: What was learned from: the first rows of each of its first users.
+
+    Returns:
+        The log with the column `learned`, which `data.split.leave_last_out` never holds out; without it where nothing
+        of that part would be held out anyhow.
+    """
+    log = replace(log, frame=log.frame.drop("learned", strict=False))
+    lengths = np.pad(train.sequences().lengths, (0, log.n_users - train.n_users))
+    held = leave_last_out(log)
+    if (held.train.sequences().lengths >= lengths).all():
+        return log
+    learned = log.frame["order"].to_numpy() < lengths[log.frame["user"].to_numpy()]
+    return replace(log, frame=log.frame.with_columns(learned=learned))
 
 
 def repeats(log: Interactions, new: Interactions) -> Iterator[str]:
@@ -96,24 +130,47 @@ def repeats(log: Interactions, new: Interactions) -> Iterator[str]:
         yield f"{copies:,} of {len(new):,} new rows are known already, time included; each counts again."
 
 
+def check_ids(log: Interactions, new: Interactions, files: Files) -> Iterator[str]:
+    """A word of new ids that may be known ones, as a spreadsheet that takes ids for numbers leaves them.
+
+    Raises:
+        DataError: Nearly all new users, or new items, are such.
+    """
+    for known, given in ((log.users, new.users), (log.items, new.items)):
+        pairs = lookalikes(known, given)
+        if not pairs:
+            continue
+        fresh = sum(raw not in known for raw in given.raw)
+        examples = ", ".join(f"{raw!r} for {old!r}" for raw, old in pairs[:3])
+        said = f"{len(pairs):,} of {fresh:,} new {known.kind}s may be known ones that lost zeros, blanks or capitals"
+        if len(pairs) >= ENOUGH and len(pairs) >= NEARLY_ALL * fresh:
+            file = files.log if known.kind == "user" or files.items is None else files.items
+            raise DataError(f"{said}: {examples}; write ids as the run has them, as text", file)
+        yield f"{said}: {examples}; each counts as another {known.kind}."
+
+
 def _pairs(log: Interactions, frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"user": log.users.column(frame["user"]), "item": log.items.column(frame["item"])})
 
 
-def _check_times(log: Interactions, new: Interactions) -> None:
+def _check_times(log: Interactions, new: Interactions, file: Path | None) -> None:
     if "timestamp" not in log.frame.columns or len(new) == 0:
         return
     if "timestamp" not in new.frame.columns:
-        raise DataError("the new log has no times, but the log that it continues has; name their column with time")
+        raise DataError(
+            "the new log has no times, but the log that it continues has; name their column with time", file
+        )
     units = [epoch_unit(one.frame["timestamp"]) for one in (log, new)]
     if None not in units and units[0] != units[1]:
         said = f"the times of the new log are {units[1]} since 1970, those of the log that it continues {units[0]}"
-        raise DataError(f"{said}, e.g. {new.frame['timestamp'][0]}; write both in one unit")
+        raise DataError(f"{said}, e.g. {new.frame['timestamp'][0]}; write both in one unit", file)
     newest, times = log.frame["timestamp"].to_numpy().max(), new.frame["timestamp"].to_numpy()
     if older := int((times < newest).sum()):
         raise DataError(
             f"{older:,} of {len(new):,} new rows are older than the newest row that is known (time {newest}, theirs "
-            f"begin at {times.min()}), and time does not run backwards; leave out the rows that are known already"
+            f"begin at {times.min()}), and time does not run backwards; leave out the rows that are known already: "
+            "--set since=TIME passes over older ones",
+            file,
         )
 
 
@@ -134,8 +191,10 @@ def _grown(known: IdMap, more: IdMap, first: NDArray[np.float64]) -> tuple[IdMap
     return (IdMap((*known.raw, *(more.raw[row] for row in fresh)), known.kind) if len(fresh) else known), rows
 
 
-def _tables(old: pl.DataFrame | None, new: pl.DataFrame | None, item: NDArray[np.int32]) -> pl.DataFrame | None:
-    """One item table of two; `item` has the rows of the items of the second."""
+def _tables(
+    old: pl.DataFrame | None, new: pl.DataFrame | None, item: NDArray[np.int32], file: Path | None
+) -> pl.DataFrame | None:
+    """One item table of two; `item` has the rows of the items of the second, which was read from `file`."""
     if new is None:
         return old
     moved = new.with_columns(item=item[new["item"].to_numpy()])
@@ -145,10 +204,21 @@ def _tables(old: pl.DataFrame | None, new: pl.DataFrame | None, item: NDArray[np
         return moved.sort("item")
     both = [name for name in moved.columns if name in old.columns and name != "item"]
     for name in both:
-        kinds = {old[name].dtype, moved[name].dtype}
-        if len(kinds) > 1 and not all(kind.is_numeric() for kind in kinds):
-            said = f"{old[name].dtype} in what is known and {moved[name].dtype} in the new table"
-            raise DataError(f"column {name!r} of the item table holds {said}; write both in one way")
+        one, other = _alike(old[name], moved[name], file)
+        old, moved = old.with_columns(one), moved.with_columns(other)
     joined = old.join(moved, on="item", how="full", coalesce=True, suffix="\0new")
     newest = [pl.coalesce(f"{name}\0new", name).alias(name) for name in both]
     return joined.with_columns(newest).drop([f"{name}\0new" for name in both]).sort("item")
+
+
+def _alike(known: pl.Series, new: pl.Series, file: Path | None) -> tuple[pl.Series, pl.Series]:
+    """A column of both tables in types that go together: text where one is text; an empty new list says nothing."""
+    kinds = (known.dtype, new.dtype)
+    if isinstance(new.dtype, pl.List):
+        new = new.to_frame().select(pl.when(pl.col(new.name).list.len() > 0).then(pl.col(new.name))).to_series()
+    if kinds[0] == kinds[1] or all(kind.is_numeric() for kind in kinds):
+        return known, new
+    if any(kind.is_nested() for kind in kinds):
+        said = f"{kinds[0]} in what is known and {kinds[1]} in the new table"
+        raise DataError(f"column {known.name!r} of the item table holds {said}; write both in one way", file)
+    return known.cast(pl.String), new.cast(pl.String)

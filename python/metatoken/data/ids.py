@@ -145,6 +145,14 @@ def warn_of_missing(known: IdMap, given: Sequence[str] | pl.Series, rows: NDArra
     warnings.warn(MetatokenWarning(said), stacklevel=2)
 
 
+def lookalikes(known: IdMap, new: IdMap) -> list[tuple[str, str]]:
+    """Ids of `new` that may be known ones which have lost something, each with the known one, which `new` lacks."""
+    fresh = [raw for raw in new.raw if raw not in known]
+    bare = {_bare(raw): raw for raw in fresh}
+    twins = {bare[name]: raw for raw in known.raw if raw not in new and (name := _bare(raw)) in bare}
+    return [(raw, twins[raw]) for raw in fresh if raw in twins]
+
+
 def _bare(raw: str) -> str:
     """An id without what tables lose."""
     return raw.removesuffix(".0").lstrip("0").casefold().replace(" ", "")

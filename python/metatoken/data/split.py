@@ -126,20 +126,24 @@ class Split:
 def leave_last_out(log: Interactions) -> Split:
     """Hold out each user's last interaction for test and the one before for validation.
 
-    Users with fewer than three interactions are for training only.
+    Users with fewer than three interactions are for training only, and so are rows that the log says were learned from
+    (column `learned`), as `data.growth.keep_learned` marks them.
     """
     expect("log", log, Interactions)
     sequences = log.sequences()
-    lengths = sequences.lengths
-    users = np.flatnonzero(lengths >= SHORTEST).astype(np.int32)
-    last = sequences.offsets[users + 1] - 1
+    lengths, learned = sequences.lengths, np.zeros(len(log), dtype=np.bool_)
+    if "learned" in log.frame.columns:
+        learned = log.frame["learned"].to_numpy()
+    last = sequences.offsets[1:][lengths >= SHORTEST] - 1
+    test, validation = (rows[~learned[rows]] for rows in (last, last - 1))
     mask = np.ones(len(log), dtype=np.bool_)
-    mask[last] = mask[last - 1] = False
+    mask[test] = mask[validation] = False
+    users = log.frame["user"].to_numpy()
     return Split(
         log=log,
         train=log.with_rows(mask),
-        validation=Targets(users, sequences.items[last - 1]),
-        test=Targets(users, sequences.items[last]),
+        validation=Targets(users[validation], sequences.items[validation]),
+        test=Targets(users[test], sequences.items[test]),
         name="leave-last-out",
         train_only_users=int(((lengths > 0) & (lengths < SHORTEST)).sum()),
     )

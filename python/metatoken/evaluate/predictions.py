@@ -10,7 +10,7 @@ import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.artifacts.places import NAME
-from metatoken.artifacts.writing import check_writable, exchange_files, resolved
+from metatoken.artifacts.writing import check_outside, check_writable, exchange_files, resolved
 from metatoken.errors import ArgumentError, DataError
 from metatoken.tasks.task import known_tasks
 
@@ -139,6 +139,7 @@ def check_export(split: Split, folder: str | Path, *, part: Part = "test") -> No
     """
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ArgumentError("folder", f"{folder} is a file; give a folder to write to")
+    check_outside(resolved(folder))
     check_writable(resolved(folder))
     names = [one.name for one in Path(folder).iterdir()] if Path(folder).is_dir() else []
     if (own := sorted(filter(_is_exported, names))) and not _was_exported(Path(folder), names):

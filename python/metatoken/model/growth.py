@@ -6,6 +6,9 @@ vector of a new item is what brings it there. (How often an item is taken a cosi
 do.) What its features say comes on top, as for every item. A token that was appended begins with its projected
 centroid alone.
 
+An item that an earlier extension brought without interactions to learn from begins anew when the first ones come: its
+tokens and its entity vector stay where they are, and its free vector brings it to where it would have begun with them.
+
 The map belongs to the weights: an extension that is not trained on keeps it, so that two extensions give what one does.
 """
 
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from metatoken.errors import ArgumentError
 from metatoken.tokens.vectors.cold import FeatureMap
@@ -40,6 +44,7 @@ class Growth:
         trained: int `[n_old]`, those of the log that was there before.
         features: Features of the new items, float32 `[new items, f]`, where the model has features; None where nothing
             is known of them.
+        late: Rows of old items that begin anew, and float32 `[m, c]` the entity vectors that they would have by now.
     """
 
     n_users: int
@@ -47,6 +52,7 @@ class Growth:
     counts: np.ndarray
     trained: np.ndarray
     features: np.ndarray | None = None
+    late: tuple[np.ndarray, np.ndarray] | None = None
 
     def item_features(self, known: np.ndarray) -> np.ndarray:
         """Features of all items, float32 `[n_items, f]`; zeros where nothing is known.
@@ -73,30 +79,32 @@ class Growth:
 
 
 @torch.no_grad()
-def begin(items: ItemVectors, counts: np.ndarray, found: FeatureMap | None, trained: np.ndarray) -> FeatureMap | None:
-    """Sets the free vectors of new items.
+def begin(items: ItemVectors, growth: Growth, found: FeatureMap | None) -> FeatureMap | None:
+    """Sets the free vectors of new items, and of those that begin anew.
 
     Args:
         items: Of a model that has grown, all other weights in place.
-        counts: int `[n_items]`, training interactions of each item.
+        growth: What it has grown by.
         found: The map of an earlier extension, where nothing was trained since.
-        trained: int `[n_old]`, interactions of the items that the model was trained with.
 
     Returns:
         The map; None where there are fewer than two items to fit it to.
     """
-    n = len(trained)
+    trained, counts = growth.trained, growth.counts
     known = np.flatnonzero(trained)
     if found is None and len(known) > 1:
         y = items(torch.from_numpy(known)) - items.of_features(torch.from_numpy(known))
         found = FeatureMap.fit(_traits(items.entities[known], trained[known]), y.numpy())
-    if found is not None and n < len(counts):
-        rows = torch.arange(n, len(counts))
-        x = _traits(items.entities[n:], counts[n:])
-        # What nobody could take yet is not thereby seldom: it counts as the average item.
-        x[counts[n:] == 0, -1] = found.centre[-1]
-        wanted = torch.from_numpy(found(x)) + items.of_features(rows)
-        items.residual[n:] += wanted - items(rows)
+    new = np.arange(len(trained), len(counts))
+    late, vectors = growth.late or (new[:0], items.entities[:0].numpy())
+    rows = np.concatenate([new, late])
+    if found is None or len(rows) == 0:
+        return found
+    x = _traits(torch.cat([items.entities[new], F.normalize(torch.from_numpy(vectors), dim=1)]), counts[rows])
+    # What nobody could take yet is not thereby seldom: it counts as the average item.
+    x[counts[rows] == 0, -1] = found.centre[-1]
+    places = torch.from_numpy(rows)
+    items.residual[places] += torch.from_numpy(found(x)) + items.of_features(places) - items(places)
     return found
 
 

@@ -70,6 +70,11 @@ class Config(Settings):
         """Columns of the log that a row must have a value in, by task that rates or writes."""
         return {task.name: task.columns for task in tasks_of(self.model.tasks, "rate", "write")}
 
+    @property
+    def holds_last_out(self) -> bool:
+        """Whether the last items of each user are held out, and nothing else, so that a grown log is split alike."""
+        return self.data.split == "leave-last-out" and not self.needs
+
     def files(self) -> list[Path]:
         """What the configuration names and is there: files and folders that a training may read."""
         given = [str(value) for value in flat(self).values() if isinstance(value, str) and value]

@@ -13,21 +13,25 @@ import numpy as np
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
 from metatoken.data.auditing import oddities
-from metatoken.data.growth import repeats
+from metatoken.data.growth import Files, append, check_ids, keep_learned, repeats
 from metatoken.errors import ArgumentError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal
-from metatoken.run.place import check_free, check_new
+from metatoken.run.place import check_free, new_place
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
+from metatoken.tokens.vectors.cold import NONE
+from metatoken.tokens.vectors.newcomers import came_late
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from metatoken.data import IdMap, Interactions, Split
     from metatoken.model.model import MetaTokenModel
+    from metatoken.predict.fusion import Fusion
     from metatoken.run.addition import Addition
+    from metatoken.run.config import Config
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -71,57 +75,81 @@ def extend_run(
         DataError: `new` contradicts the log of the parent: it has no times, or older ones.
         ArgumentError: A setting cannot be used, or features do not fit.
     """
-    from metatoken.predict.fusion import Fusion
-    from metatoken.run.further import train_further
-
-    chosen = ExtendSettings.of(settings, fields)
-    check_new(out, overwrite=overwrite, inputs=[Path(parent), *inputs])
-    at = RunFolder(parent)
-    old = load_data(at)
-    split, config = _grown_split(at, old, new, chosen)
-    features, read = _features(at, split.log.items, chosen.item_features)
-    vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
-    for line in report_lines(vocabulary, old):
-        say(line)
-    module = _grown_model(at, old, vocabulary, split, features if read else None)
-    with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent), *inputs])) as work:
-        into, fusion = RunFolder(work), Fusion.load(at.fusion)
-        training = chosen.plain("training") if chosen.epochs and len(split.train) > len(old.split.train) else None
-        if training is not None:
-            lengths = old.split.train.sequences().lengths
-            fusion = train_further(module, split, config, chosen, lengths, into, say, bar) or fusion
-        run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
-        write_run(into, run, vocabulary, addition)
-        if at.training.exists():
-            shutil.copyfile(at.training, into.training)
-        version = _version(vocabulary, split, new, addition, training)
-        Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
-        seal(into, "finished", backbone_checksum(module))
+    chosen, inputs = ExtendSettings.of(settings, fields), [Path(parent), *inputs]
+    with new_place(out, overwrite=overwrite, inputs=inputs):
+        at = RunFolder(parent)
+        old = load_data(at)
+        split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
+        features, read = features_of(at, split.log.items, chosen.item_features)
+        vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
+        for line in report_lines(vocabulary, old, split):
+            say(line)
+        module = _grown_model(at, old, vocabulary, split, features if read else None, say)
+        with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=inputs)) as work:
+            into = RunFolder(work)
+            fusion, training = _trained(at, old, module, split, config, chosen, into, say, bar)
+            run = Run(Path(out), config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
+            write_run(into, run, vocabulary, addition)
+            if at.training.exists():
+                shutil.copyfile(at.training, into.training)
+            version = _version(vocabulary, split, new, addition, training)
+            Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
+            seal(into, "finished", backbone_checksum(module))
     return run
 
 
-def _grown_split(at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings) -> tuple[Split, Any]:
+def _trained(
+    at: RunFolder,
+    old: RunData,
+    module: MetaTokenModel,
+    split: Split,
+    config: Config,
+    chosen: ExtendSettings,
+    into: RunFolder,
+    say: Say,
+    bar: Bar | None,
+) -> tuple[Fusion, dict[str, Any] | None]:
+    """Trains the model further where that is asked for, and gives the weights of the fused list, and how it was."""
+    from metatoken.predict.fusion import Fusion
+    from metatoken.run.further import train_further
+
+    fusion = Fusion.load(at.fusion)
+    if not chosen.epochs:
+        return fusion, None
+    if len(split.train) <= len(old.split.train):
+        say("no new row is for training, so there is nothing to train further on: --epochs changes nothing")
+        return fusion, None
+    lengths = old.split.train.sequences().lengths
+    found = train_further(module, split, config, chosen, lengths, into, say, bar)
+    return found or fusion, chosen.plain("training")
+
+
+def _grown_split(
+    at: RunFolder, old: RunData, new: Interactions, chosen: ExtendSettings, files: Files
+) -> tuple[Split, Config]:
     """The log with the new rows, split again, and the configuration that says so.
 
-    The last two items of a user are held out anew where the parent held out such ones: then nothing that is held out
-    was ever learned from. Parts that rows or random pairs belong to say nothing of new rows, so nothing is held out.
+    The last two items of a user are held out anew where the parent held out such ones, but for rows that it learned
+    from, of users who were too short: nothing that is held out was ever learned from. Parts that rows or random pairs
+    belong to say nothing of new rows, so nothing is held out.
     """
     from metatoken.run.further import replayed_since
 
-    log, config = old.split.log.append(new), old.config
+    log, config = append(old.split.log, new, files), old.config
     if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
         said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
         warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
-    for odd in (*repeats(old.split.log, new), *oddities(new)):
+    for odd in (*check_ids(old.split.log, new, files), *repeats(old.split.log, new), *oddities(new)):
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
-    again = chosen.hold_out and config.data.split == "leave-last-out" and not config.needs
+    again = chosen.hold_out and config.holds_last_out
+    log = keep_learned(log, old.split.train) if again else log
     config = replace(config, data=replace(config.data, split="leave-last-out" if again else "none"))
     split = hold_out(log, config.needs, config.seed, config.data.split)
     replayed_since(split, config, chosen.since)  # refused before the work
     return split, config
 
 
-def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
+def features_of(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray | None, bool]:
     """Features of all items, NaN where nothing is known, and whether the model reads them: else those of a file."""
     from metatoken.model.store.saving import load_features
     from metatoken.tokens.files import read_features
@@ -141,7 +169,7 @@ def _features(at: RunFolder, items: IdMap, spec: str | None) -> tuple[np.ndarray
 
 
 def _grown_model(
-    at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None
+    at: RunFolder, old: RunData, vocabulary: Vocabulary, split: Split, features: np.ndarray | None, say: Say
 ) -> MetaTokenModel:
     """The model of the parent over all items; `features` of all of them where it reads some."""
     from metatoken.model.growth import Growth
@@ -151,10 +179,26 @@ def _grown_model(
     trained, counts = (
         np.bincount(part.train.frame["item"].to_numpy(), minlength=part.log.n_items) for part in (old.split, split)
     )
-    growth = Growth(split.log.n_users, split.log.n_items, counts, trained, later)
+    late = _late(old, split, counts, trained)
+    if late is not None:
+        say(f"{len(late[0]):,} items at the centre have their first rows now: the model moves them, their tokens stay")
+    growth = Growth(split.log.n_users, split.log.n_items, counts, trained, later, late)
     module = load_model(at.model, vocabulary, growth)
     check_backbone(module, old.manifest, at.path)
     return module
+
+
+def _late(old: RunData, split: Split, counts: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Items that an extension put at the centre, whose first training rows come now: see `Growth.late`."""
+    one = old.vocabulary
+    fitted = one.earlier[0][1] if one.earlier else one.n_items
+    none = (one.origins[one.nodes("item")] == NONE) & (trained == 0) & (counts[: len(trained)] > 0)
+    none[:fitted] = False  # whose weights were learned
+    if not none.any():
+        return None
+    known = one.trained[one.nodes("item")]
+    rows, vectors = came_late(one.item_vectors, known, split.train.sequences(), np.flatnonzero(none))
+    return (rows, vectors) if len(rows) else None
 
 
 def write_run(into: RunFolder, run: Run, vocabulary: Vocabulary, addition: Addition | None) -> None:
@@ -191,16 +235,34 @@ def _version(
     )  # fmt: skip
 
 
-def report_lines(vocabulary: Vocabulary, old: RunData) -> list[str]:
+def report_lines(vocabulary: Vocabulary, old: RunData, split: Split) -> list[str]:
     """What became of new ids, for a person."""
     found, before = vocabulary.report["extension"], old.vocabulary
     words = {
         "walked": "from walks", "neighbours": "from what they came with", "features": "from their features",
-        "none": "at the centre, for want of both",
+        "none": "at the centre",
     }  # fmt: skip
     lines = []
     for kind, n in (("users", vocabulary.n_users - before.n_users), ("items", vocabulary.n_items - before.n_items)):
         parts = ", ".join(f"{count:,} {words[name]}" for name, count in found[kind].items())
         lines.append(f"{n:,} new {kind}{f': {parts}' if parts else ''}")
+    lines += _at_the_centre(vocabulary, before.n_items, split)
     tokens = f", {found['tokens']} tokens appended" if found["tokens"] else ""
     return [*lines, f"{found['kept_share']:.1%} of new ids have their nearest tokens{tokens}"]
+
+
+def _at_the_centre(vocabulary: Vocabulary, first: int, split: Split) -> Iterator[str]:
+    """Why new items, those from row `first` on, are at the centre, and what helps."""
+    none = np.flatnonzero(vocabulary.origins[vocabulary.nodes("item")][first:] == NONE) + first
+    in_log, in_train = (
+        np.bincount(one.frame["item"].to_numpy(), minlength=split.log.n_items)[none] for one in (split.log, split.train)
+    )
+    if held := int(((in_log > 0) & (in_train == 0)).sum()):
+        yield (
+            f"{held:,} items at the centre have no row but held-out ones, and keep their tokens for good; "
+            "--no-hold-out learns from these rows, --items or --item-features say what the items are"
+        )
+    if alone := int((in_train > 0).sum()):
+        yield f"{alone:,} items at the centre are in no history with a known item; --items says what they are"
+    if unknown := int((in_log == 0).sum()):
+        yield f"{unknown:,} items at the centre have no row, and nothing else that says what they are"

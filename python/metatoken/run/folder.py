@@ -125,7 +125,9 @@ class RunFolder:
             log: The log.
             texts: Keep ratings and texts, too.
         """
-        kept = [name for name in ("timestamp", *(KEPT if texts else ()), "part") if name in log.frame.columns]
+        kept = [
+            name for name in ("timestamp", *(KEPT if texts else ()), "part", "learned") if name in log.frame.columns
+        ]
         frame = log.frame.select("user", "item", *kept)
         user, item = log.users.column(frame["user"]), log.items.column(frame["item"])
         write_frame(self.history, frame.with_columns(user=user, item=item))

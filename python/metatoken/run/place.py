@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from metatoken.artifacts import atomic_file
 from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import OLD, flush_folder, put, sweep, sweep_all, take_lock, unlock
-from metatoken.artifacts.writing import check_writable, resolved
+from metatoken.artifacts.writing import check_outside, check_writable, resolved
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.run.contents import check_replaceable_run
 from metatoken.run.folder import RunFolder
@@ -150,11 +150,39 @@ def check_place(config: Config, out: str | Path, overwrite: bool, resume: bool, 
         if (config.tokens, config.vocabulary) != (begun.tokens, begun.vocabulary):
             raise ConfigError(f"--resume: the run has its tokens already; leave tokens as {folder.config} has them")
     else:
-        check_free(out, overwrite=overwrite, inputs=inputs)
+        check_free(out, overwrite=overwrite, inputs=inputs, others=", --overwrite, or --resume")
 
 
-def check_free(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+def check_free(
+    out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = (), others: str = ", or --overwrite"
+) -> None:
     """Refuses, before any work, a place that a new run must not take.
+
+    Args:
+        out: The folder of the run.
+        overwrite: Whether it may replace a run.
+        inputs: What is read; a folder that holds it is not replaced.
+        others: What helps besides another folder.
+
+    Raises:
+        ConfigError: The place is taken by something else than a run, or by one that must not be replaced; or it lies
+            within a run or another artifact.
+    """
+    place = resolved(out)
+    try:
+        check_outside(place)
+    except ArtifactError as error:
+        raise ConfigError(str(error)) from error
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if not overwrite:
+        raise ConfigError(f"{out}: exists already; give another folder{others}")
+    check_replaceable_run(place, inputs)
+
+
+@contextmanager
+def new_place(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Iterator[None]:
+    """Checks and locks the place of a run that is made of another one, for as long as it takes.
 
     Args:
         out: The folder of the run.
@@ -162,20 +190,13 @@ def check_free(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ())
         inputs: What is read; a folder that holds it is not replaced.
 
     Raises:
-        ConfigError: The place is taken by something else than a run, or by one that must not be replaced.
+        ConfigError: See `check_free` and `training_place`.
+        ArtifactError: It cannot be written.
     """
-    place = resolved(out)
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    if not overwrite:
-        raise ConfigError(f"{out}: exists already; give another folder, --overwrite, or --resume")
-    check_replaceable_run(place, inputs)
-
-
-def check_new(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """The same, and a place that cannot be written: `ArtifactError`."""
     check_free(out, overwrite=overwrite, inputs=inputs)
-    check_writable(resolved(out))
+    with training_place(out):
+        check_free(out, overwrite=overwrite, inputs=inputs)  # again: another one may have finished by now
+        yield
 
 
 def _hold(beside: Path) -> int | None:
@@ -186,7 +207,7 @@ def _hold(beside: Path) -> int | None:
         except FileNotFoundError:  # its holder has just finished
             continue
         except BlockingIOError as error:
-            said = "somebody else is training into this folder; wait for it, or give another folder"
+            said = "somebody else makes a run in this folder; wait for it, or give another folder"
             raise ConfigError(f"{beside.with_name(beside.name[1:].removesuffix('.training'))}: {said}") from error
         except OSError as error:
             raise ArtifactError(f"{beside}: cannot make this folder ({error.strerror})") from error

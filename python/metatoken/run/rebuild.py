@@ -11,12 +11,13 @@ import polars as pl
 
 from metatoken.artifacts import MANIFEST, sha256, write_frame, write_json
 from metatoken.artifacts.writing import replaced_folder
-from metatoken.run.extend import write_run
+from metatoken.run.extend import features_of, write_run
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal, version_of
-from metatoken.run.place import check_free, check_new
+from metatoken.run.place import check_free, new_place
 from metatoken.run.progress import Bar, Say, no_bar
 from metatoken.run.settings import ExtendSettings
+from metatoken.tokens.vectors.newcomers import attribute_features
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def rebuild_run(
     out: str | Path,
     *,
     epochs: int = 2,
+    item_features: str | None = None,
     overwrite: bool = False,
     say: Say = print,
     bar: Bar | None = None,
@@ -44,6 +46,8 @@ def rebuild_run(
         parent: Folder of a finished run, which stays as it is.
         out: Folder of the new run; it appears there when it is whole.
         epochs: Passes over all training rows, in which the new tokens are learned.
+        item_features: Features of items that no training row has, as an extension takes them; where none are given,
+            those of the model count, or the categories and attributes of the item table.
         overwrite: Replace an older run at `out`, which is never the parent.
         say: Gets a line for each step.
         bar: Shows progress of long steps.
@@ -53,22 +57,22 @@ def rebuild_run(
         ConfigError: `out` is taken.
         DataError: A file that the settings of the tokens name cannot be read.
     """
-    chosen, began = ExtendSettings(epochs=epochs), time.monotonic()
-    check_new(out, overwrite=overwrite, inputs=[Path(parent)])
-    at = RunFolder(parent)
-    old = load_data(at)
-    vocabulary = _fresh(old, bar or no_bar)
-    mapping = token_mapping(old.vocabulary, vocabulary)
-    moved = int((mapping["old"] != mapping["new"]).sum()) / max(1, mapping.height)
-    say(f"{vocabulary.n_tokens:,} tokens, {old.vocabulary.n_tokens:,} before; {moved:.0%} of all ids have others")
-    with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=[Path(parent)])) as work:
-        into = RunFolder(work)
-        module, fusion = _model(at, old, vocabulary, chosen, into, say, bar)
-        run = Run(Path(out), old.config, old.split, module, fusion, old.catalogue)
-        write_run(into, run, vocabulary, None)
-        write_frame(into.mapping, mapping)
-        write_json(into.rebuilt, _record(at, old.vocabulary, vocabulary, epochs))
-        seal(into, "finished", backbone_checksum(module))
+    chosen, began, inputs = ExtendSettings(epochs=epochs, item_features=item_features), time.monotonic(), [Path(parent)]
+    with new_place(out, overwrite=overwrite, inputs=inputs):
+        at = RunFolder(parent)
+        old = load_data(at)
+        vocabulary = _fresh(at, old, chosen, bar or no_bar)
+        mapping = token_mapping(old.vocabulary, vocabulary)
+        moved = int((mapping["old"] != mapping["new"]).sum()) / max(1, mapping.height)
+        say(f"{vocabulary.n_tokens:,} tokens, {old.vocabulary.n_tokens:,} before; {moved:.0%} of all ids have others")
+        with replaced_folder(out, lambda _: check_free(out, overwrite=overwrite, inputs=inputs)) as work:
+            into = RunFolder(work)
+            module, fusion = _model(at, old, vocabulary, chosen, into, say, bar)
+            run = Run(Path(out), old.config, old.split, module, fusion, old.catalogue)
+            write_run(into, run, vocabulary, None)
+            write_frame(into.mapping, mapping)
+            write_json(into.rebuilt, _record(at, old.vocabulary, vocabulary, epochs))
+            seal(into, "finished", backbone_checksum(module))
     say(f"rebuilt in {time.monotonic() - began:.0f} s")
     return run
 
@@ -83,17 +87,34 @@ def token_mapping(old: Vocabulary, new: Vocabulary) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(("kind", "id", "old", "new"), pl.String), orient="row")
 
 
-def _fresh(old: RunData, bar: Bar) -> Vocabulary:
+def _fresh(at: RunFolder, old: RunData, chosen: ExtendSettings, bar: Bar) -> Vocabulary:
     """Tokens that are learned from the training part as it is now."""
     from metatoken.tokens.files import attribute_links
 
     config = old.config
     links = attribute_links(config.tokens, old.split.log, config.data)
+    features = _features_of_cold(at, old, chosen)
     with bar("learning tokens") as progress:
         return Vocabulary.fit(
-            old.split.train, config.tokens, attributes=links, seed=config.seed, threads=config.threads,
-            source=old.split.log.checksum(), progress=progress,
+            old.split.train, config.tokens, attributes=links, features=features, seed=config.seed,
+            threads=config.threads, source=old.split.log.checksum(), progress=progress,
         )  # fmt: skip
+
+
+def _features_of_cold(at: RunFolder, old: RunData, chosen: ExtendSettings) -> np.ndarray | None:
+    """What gives items without training rows a vector, as in an extension; None where the settings say it already."""
+    tokens, train = old.config.tokens, old.split.train
+    if chosen.item_features is None and (tokens.item_features is not None or tokens.cold != "none"):
+        return None
+    features, _ = features_of(at, train.items, chosen.item_features)
+    if features is None:
+        columns = [one for one in tokens.attributes.values() if isinstance(one, str)]
+        features = attribute_features(train.item_table, ["categories", *columns], train.n_items, train.n_items)
+    if features is None:
+        return None
+    trained = np.bincount(train.frame["item"].to_numpy(), minlength=train.n_items) > 0
+    enough = (~np.isnan(features).any(axis=1) & trained).sum() > 1
+    return features if enough else None
 
 
 def _model(

@@ -56,10 +56,11 @@ class Doors:
         origin = headers.get(b"origin")
         if origin is not None and _name(origin.decode("latin-1").partition("//")[2]) != host:
             raise ApiError(403, "origin_not_allowed", "this server does not answer to pages of other origins")
-        shown = headers.get(b"authorization", b"")
+        scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
         token = self.reload_token if path == RELOAD and self.reload_token is not None else self.token
         closed = token is not None and path != "/health"
-        if closed and not hmac.compare_digest(shown, f"Bearer {token}".encode()):
+        known = hmac.compare_digest(shown.strip(b" "), str(token).encode())
+        if closed and not (known and scheme.lower() == b"bearer"):  # a scheme in any case: RFC 9110, 11.1
             said = "expected the header Authorization: Bearer and the token of the server"
             raise ApiError(401, "unauthorized", said, headers={"WWW-Authenticate": "Bearer"})
 

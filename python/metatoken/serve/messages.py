@@ -165,9 +165,10 @@ def _named_fields() -> Iterator[None]:
 
 
 def parse_reload(body: bytes) -> Reload:
-    """What a body asks for; an empty one asks for the usual run. `ApiError` where it is not of the form."""
+    """What a body asks for; an empty one asks for the usual run. `ApiError` where it is no JSON of that form."""
+    value = _json(body or b"{}")
     try:
-        return Reload.model_validate_json(body or b"{}")
+        return Reload.model_validate(value)
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error

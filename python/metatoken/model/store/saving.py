@@ -127,7 +127,7 @@ def _load(folder: Path, vocabulary: Vocabulary, growth: Growth | None) -> MetaTo
         for name, value in weights.items():
             own[name].copy_(value)
     if growth is not None:
-        module.newcomers = begin(module.network.items, growth.counts, module.newcomers, growth.trained)
+        module.newcomers = begin(module.network.items, growth, module.newcomers)
     if module.settings.tuned == "lora":
         _load_adapter(module.network.backbone.model, folder / "adapter")
     return module.eval()

@@ -9,6 +9,9 @@ does not depend on which other ids come with it. An item gets, in this order,
 - *none*: the mean vector of the known items, each as often as it was taken.
 
 A user gets what the fold-in map makes of their items, else the mean user.
+
+What has a vector keeps it. Of an item at the centre whose first interactions come later, `came_late` says where it
+would be: its vector and tokens stay, but a model begins with that.
 """
 
 from __future__ import annotations
@@ -77,6 +80,26 @@ def new_users(fold_in: FoldIn, histories: Sequences, vectors: Float32, known: ND
     """Vectors of new users by their histories over items with vectors float32 `[n, dim]`, `known` bool `[n]`."""
     some = np.bincount(histories.owners, known[histories.items], minlength=len(histories)) > 0
     return Newcomers(fold_in(histories, vectors, known), np.where(some, NEIGHBOURS, NONE).astype(np.uint8))
+
+
+def came_late(
+    vectors: Float32, known: NDArray[np.bool_], histories: Sequences, waiting: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Float32]:
+    """Where items would be that are at the centre, by interactions that came since.
+
+    Args:
+        vectors: float32 `[n_old, dim]` of the items that are known.
+        known: Which of them have a vector of their own, bool `[n_old]`.
+        histories: Of all users, over old and new items.
+        waiting: Rows of such items, `[w]`.
+
+    Returns:
+        Those of them near which something is known, and vectors float32 `[m, dim]`.
+    """
+    n_old, n = len(vectors), max(len(vectors), int(histories.items.max(initial=-1)) + 1)
+    near = contexts(histories, np.pad(known, (0, n - n_old)), n)[waiting]
+    met = np.flatnonzero(np.diff(near.indptr))
+    return waiting[met], (near[met][:, :n_old] @ vectors.astype(np.float64)).astype(np.float32)
 
 
 def contexts(histories: Sequences, known: NDArray[np.bool_], n_items: int) -> sparse.csr_array:
