@@ -65,14 +65,14 @@ def _use(base: Path, name: str, change: Callable[[Path], None]) -> None:
 def _seal(folder: Path) -> None:
     """Makes the checksums of an artifact anew."""
     from metatoken.artifacts.formats import sha256
-    from metatoken.artifacts.manifest import MANIFEST, OWN_SUM, _own_sum
+    from metatoken.artifacts.manifest import MANIFEST, OWN_SUM, own_sum
 
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest.pop(OWN_SUM, None)
     files = manifest.get("files")
     if isinstance(files, dict):
         files |= {name: sha256(folder / name) for name in files if (folder / name).is_file()}
-    manifest[OWN_SUM] = _own_sum(manifest)
+    manifest[OWN_SUM] = own_sum(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
