@@ -209,7 +209,7 @@ def test_a_saved_model_reads_as_it_did(make_module, tmp_path, history):
     write_manifest(tmp_path / "model", KIND, SCHEMA, backbone="gpt2-preset")
     before = load_model(tmp_path / "model", module.vocabulary)
     assert (before.settings.history, before.settings.user_vectors) == ("written", "none")
-    assert not before.builder.fold
+    assert before.builder.user_vectors == "none"
 
 
 def test_too_long_histories_are_refused_with_what_fits(make_module):

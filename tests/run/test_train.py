@@ -106,6 +106,8 @@ def test_one_seed_one_result(config: Config, trained_run: TrainedRun, tmp_path: 
     assert other.pop("seconds") >= 0
     assert document.pop("run") == version_of(RunFolder(again.folder))
     assert other.pop("run") == version_of(RunFolder(trained_run.run.folder))
+    # Of all that stands in the document, its own seconds too.
+    assert document.pop("checksum") != other.pop("checksum")
     assert document == other
     assert read_json(again.folder / "metrics.json")["rows"] == other["rows"]
     first, second = (folder / "predictions.parquet" for folder in (again.folder, trained_run.run.folder))
