@@ -109,6 +109,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
         "serve": [base / "none", "--port", 0],
         "export": [run, here / "c-exported", "--overwrite"],
         "doctor": [run],
+        "docs": ["concepts"],
     }
     return {name: [str(one) for one in rest] for name, rest in argv.items()}
 

@@ -291,7 +291,7 @@ def test_initial_vectors_are_numbers(split: Any) -> None:
     from metatoken.tokens.graph.walks import Graph
     from metatoken.tokens.vectors import skipgram
 
-    for initial in ([1, "x"], [[1], [1, 2]], {"a": 1}):
+    for initial in ([1, "x"], [[1], [1, 2]], {"a": 1}, 10**59, [[10**400]]):
         with pytest.raises(ArgumentError, match=r"^initial: expected"):
             skipgram.fit(Graph.from_interactions(split.train), dim=4, initial=initial)
 

@@ -150,7 +150,7 @@ def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDA
         return None
     try:
         table = np.ascontiguousarray(rows, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(argument, f"expected rows of numbers ({error})") from error
     if table.shape != shape:
         raise ArgumentError(argument, f"expected {list(shape)} (one row per node), got {list(table.shape)}")
