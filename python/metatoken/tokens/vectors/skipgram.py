@@ -149,7 +149,8 @@ def _given(argument: str, rows: ArrayLike | None, shape: tuple[int, int]) -> NDA
     if rows is None:
         return None
     try:
-        table = np.ascontiguousarray(rows, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            table = np.ascontiguousarray(rows, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(argument, f"expected rows of numbers ({error})") from error
     if table.shape != shape:
