@@ -21,10 +21,9 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args,
 from metatoken.errors import ArgumentError, ConfigError, hint
 
 SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 200
+SHORT.maxlevel, SHORT.maxlong, SHORT.maxstring, SHORT.maxother = 4, 60, 200, 200
 SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = 30
 LONGEST = 1000  # characters of a value that a message shows
-SHORT.maxlevel, SHORT.maxlong = 4, 60
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Settings")
@@ -192,8 +191,9 @@ def check_memory(argument: str, size: int) -> None:
 
 def beyond_memory(size: int) -> str | None:
     """What to say of so many bytes where the machine has fewer, or does not tell; None where it has them."""
-    said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {memory() / 1e9:,.1f}"
-    return said if 0 < memory() < size else None
+    whole = memory()
+    said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}"
+    return said if 0 < whole < size else None
 
 
 def memory() -> int:

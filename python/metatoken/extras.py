@@ -7,7 +7,11 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from metatoken.errors import MetatokenError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from packaging.requirements import Requirement
 
 
@@ -75,6 +79,18 @@ def install_extra(extra: str) -> str:
     if from_index or not missing:
         return f"{_installer()} 'metatoken[{extra}]'"
     return install_command(missing)
+
+
+def check_extra(what: str, extra: str, modules: Sequence[str]) -> None:
+    """Refuses what needs an optional part that is not there: `MetatokenError`, with the command that installs it.
+
+    Args:
+        what: What needs it, e.g. `serving`.
+        extra: Name of the part.
+        modules: What must be there to import.
+    """
+    if absent := [name for name in modules if find_spec(name) is None]:
+        raise MetatokenError(f"{what} needs {' and '.join(absent)}: {install_extra(extra)}")
 
 
 def _installer() -> str:

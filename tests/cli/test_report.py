@@ -66,5 +66,5 @@ def test_the_extra_is_named_where_it_is_missing(
     absent: str, refuse: Refuse, trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else find(name))
+    monkeypatch.setattr("metatoken.extras.find_spec", lambda name: None if name == absent else find(name))
     assert f"a report needs {absent}: {install_extra('report')}" in refuse("report", trained_run.run.folder)

@@ -144,7 +144,7 @@ def test_without_the_extra(refuse: Refuse, folder: Path, monkeypatch: pytest.Mon
     import importlib.util
 
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else find(name))
+    monkeypatch.setattr("metatoken.extras.find_spec", lambda name: None if name == "fastapi" else find(name))
     assert refuse("serve", folder) == f"serving needs fastapi: {install_extra('serve')}"
 
 

@@ -139,6 +139,15 @@ class TestItemNeighbors(RaterContract):
         assert pairs is not None
         return ItemNeighbors.fit(pairs.train, pairs.validation)
 
+    def test_a_log_that_is_too_large_is_refused(
+        self, answering_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pairs = answering_run.run.split.pairs
+        assert pairs is not None
+        monkeypatch.setattr("metatoken.tasks.neighbourhood.MOST", 10)
+        with pytest.raises(ArgumentError, match=r"comparing 60 items by .* ratings takes too long"):
+            ItemNeighbors.fit(pairs.train, pairs.validation)
+
 
 class TestBaseRater(RaterContract):
     @pytest.fixture

@@ -147,11 +147,11 @@ def test_a_log_that_is_too_wide_has_no_neighbours(
     assert own is not None
     own = replace(own, weights=np.ones(3))
     whole = own.parts(*rows)
-    monkeypatch.setattr("metatoken.tasks.collaborative.WIDEST", split.train.n_users - 1)
+    monkeypatch.setattr("metatoken.tasks.neighbourhood.WIDEST", split.train.n_users - 1)
     narrow = own.parts(*rows)
     np.testing.assert_array_equal(narrow[:, :2], whole[:, :2])
     assert not narrow[:, 2].any()
-    monkeypatch.setattr("metatoken.tasks.collaborative.MOST", len(split.train) - 1)
+    monkeypatch.setattr("metatoken.tasks.neighbourhood.MOST", len(split.train) - 1)
     assert not own.parts(*rows)[:, 1:].any()
 
 

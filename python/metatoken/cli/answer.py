@@ -51,7 +51,7 @@ def answer(
         return
     given = {"review": review, "summary": summary, "rating": rating}
     fields = {name: text for name, text in given.items() if text is not None}
-    (answered,) = Answering.over(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
+    (answered,) = Answering(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
     say(_readable(answered.answer, answered.low, answered.high))
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from metatoken.extras import check_extra
+
 
 def report(
     runs: Annotated[
@@ -20,7 +22,7 @@ def report(
 
     The page is one HTML file that loads nothing else. With several runs, they stand side by side first.
     """
-    _check_extra()
+    check_extra("a report", "report", ("matplotlib", "jinja2"))
     from metatoken.cli.kinds import text
     from metatoken.cli.output import check_output_file
     from metatoken.report import write_report
@@ -29,13 +31,3 @@ def report(
     check_output_file("--out", out, {}, text("a report", f'^<meta name="generator" content="{SIGN}">'))
     write_report(runs, out, resamples=resamples, seed=seed)
     print(f"written to {out}; open it in a browser")
-
-
-def _check_extra() -> None:
-    from importlib.util import find_spec
-
-    from metatoken.errors import MetatokenError
-    from metatoken.extras import install_extra
-
-    if absent := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
-        raise MetatokenError(f"a report needs {' and '.join(absent)}: {install_extra('report')}")

@@ -12,6 +12,7 @@ import typer
 from metatoken.cli.options import panel
 from metatoken.cli.output import warn
 from metatoken.errors import ArgumentError
+from metatoken.extras import check_extra
 
 if TYPE_CHECKING:
     import socket
@@ -71,7 +72,7 @@ def serve(
     reload_token_file: ReloadTokenFile = None,
 ) -> None:
     """Serve recommendations over HTTP, with a page to try them in a browser."""
-    _check_extra()
+    check_extra("serving", "serve", ("fastapi", "prometheus_client", "uvicorn"))
     from metatoken.serve.app import create_app
     from metatoken.serve.limits import Limits
     from metatoken.serve.versions import Versions
@@ -146,16 +147,6 @@ def _token(option: str, file: Path | None) -> str | None:
     if not token or not token.isascii() or len(token.split()) > 1:
         raise ArgumentError(option, f"expected one token of printable ASCII characters in {file}")
     return token
-
-
-def _check_extra() -> None:
-    from importlib.util import find_spec
-
-    from metatoken.errors import MetatokenError
-    from metatoken.extras import install_extra
-
-    if absent := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
-        raise MetatokenError(f"serving needs {' and '.join(absent)}: {install_extra('serve')}")
 
 
 def _address(listener: socket.socket, host: str) -> str:

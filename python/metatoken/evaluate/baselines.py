@@ -60,9 +60,17 @@ class ItemNeighbors:
 
     @classmethod
     def fit(cls, train: Interactions, validation: Interactions) -> ItemNeighbors:
-        """Of `train`, with the damping of the biases that is best on `validation`."""
+        """Of `train`, with the damping of the biases that is best on `validation`.
+
+        Raises:
+            ArgumentError: Too many ratings or items to compare.
+        """
         biases = RatingBias.choose(train, validation)
-        return cls(biases, Neighbourhood(left_over(rated(train), biases)))
+        near = Neighbourhood(left_over(rated(train), biases))
+        if not near.is_affordable:
+            said = f"comparing {train.n_items:,} items by {near.left.nnz:,} ratings takes too long"
+            raise ArgumentError("train", said)
+        return cls(biases, near)
 
     def rate(self, pairs: Pairs) -> Float64:
         """Predicted ratings float64 `[n]` of pairs, within the range of training."""

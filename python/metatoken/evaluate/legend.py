@@ -18,7 +18,7 @@ MEANING = {
     "sasrec": "baseline: a transformer over item ids, trained with the full cross-entropy",
     "item_knn": "baseline: items whose users overlap with those of the history",
     "ease": "baseline: a linear autoencoder in closed form",
-    "rating_head": "the biases plus a correction that the model reads from its state",
+    "rating_head": "rating_base (in older runs biases) plus a correction that the model reads from its state",
     "written": "text that the model writes",
     "global_mean": "baseline: the mean rating",
     "biases": "baseline: mean rating plus a bias of the user and one of the item",

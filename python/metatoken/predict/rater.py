@@ -11,6 +11,7 @@ from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.rating_base import best_share
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class ModelRater:
     def choose_share(self, pairs: Pairs) -> float:
         """The share of the head's part that is best on held-out ratings, in 0..1; keeps how far these are off, too.
 
-        With `e` what the head adds to the base and `r` what that leaves over, `sum (r - w e)^2` is least at
-        `w = sum r e / sum e^2`. So a head that learned nothing cannot make the base worse.
+        A head that learned nothing cannot make the base worse, see `best_share`.
         """
         drawn = np.random.default_rng(self.module.settings.seed).permutation(len(pairs))[:ROWS_OF_CHOICE]
         held = pairs.take(np.sort(drawn))
@@ -97,8 +97,7 @@ class ModelRater:
             return 0.0
         known, actual = self.base.known(held.users, held.items), held.true_ratings()
         rest, added = actual - known, self.values(held) * self.base.spread
-        power = float(added @ added)
-        share = float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+        share = best_share(added, rest)
         if self.base.errors is not None:
             said = np.clip(known + share * added, self.base.biases.low, self.base.biases.high)
             self.base.errors.calibrate(pairs.task.name, said, actual, held.users, held.items)

@@ -60,20 +60,14 @@ class Answered:
 
 
 class Answering:
-    """Answers questions beside recommending; `answerer` says how.
+    """Answers questions; a `Recommender` does so beside recommending.
 
-    Attributes:
-        answerer: Over the same model.
+    Args:
+        answerer: Says how.
     """
 
-    answerer: Answerer
-
-    @classmethod
-    def over(cls, answerer: Answerer) -> Answering:
-        """What only answers."""
-        found = Answering()
-        found.answerer = answerer
-        return found
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer = answerer
 
     def rate(self, user: str, items: Sequence[str]) -> list[float]:
         """Ratings that a user would give to items.

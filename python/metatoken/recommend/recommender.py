@@ -57,8 +57,8 @@ class Recommender(Answering):
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
-        self.module, self.history, self.fusion = module.eval(), history, fusion or Fusion()
-        self.version, self.answerer = version, answerer or Answerer(module)
+        super().__init__(answerer or Answerer(module))
+        self.module, self.history, self.fusion, self.version = module.eval(), history, fusion or Fusion(), version
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self._prior = Prior.fit(history, self.fusion.content)

@@ -105,7 +105,8 @@ def writer(path: str | Path, columns: Columns = NOTHING) -> Iterator[Write]:
         yield write
 
 
-def _rows(answers: Iterable[Answer]) -> Iterator[tuple[str | None, int, str, str, float]]:
+def rows(answers: Iterable[Answer]) -> Iterator[tuple[str | None, int, str, str, float]]:
+    """User, rank, item, title and score of each recommendation."""
     for answer in answers:
         for one in answer.items:
             yield answer.user, one.rank, one.item, one.title, one.score
@@ -124,7 +125,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
                 waiting.clear()
 
         def write(answers: Iterable[Answer]) -> None:
-            waiting.extend((*row, *columns.row(row[2])) for row in _rows(answers))
+            waiting.extend((*row, *columns.row(row[2])) for row in rows(answers))
             if len(waiting) >= GROUP:
                 flush()
 
@@ -154,7 +155,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[Write]:
         table.writerow([*SCHEMA.names, *columns.names])
 
         def write(answers: Iterable[Answer]) -> None:
-            for plain in _rows(answers):
+            for plain in rows(answers):
                 row = (*plain, *columns.texts(plain[2]))
                 broken = any(isinstance(value, str) and "\r" in value for value in row)
                 (quoted if broken else table).writerow(row)

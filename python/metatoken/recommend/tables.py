@@ -10,15 +10,11 @@ import polars as pl
 
 from metatoken.data.database import table_writer
 from metatoken.recommend.columns import NOTHING, Columns
-from metatoken.recommend.streaming import Write
+from metatoken.recommend.streaming import Write, rows
 
 SCHEMA: dict[str, Any] = {
-    "user": pl.String,
-    "rank": pl.Int64,
-    "item": pl.String,
-    "title": pl.String,
-    "score": pl.Float64,
-}
+    "user": pl.String, "rank": pl.Int64, "item": pl.String, "title": pl.String, "score": pl.Float64,
+}  # fmt: skip
 
 
 @contextmanager
@@ -36,22 +32,7 @@ def database_writer(uri: str, table: str, columns: Columns = NOTHING) -> Iterato
     more = {name: _flat(dtype) for name, dtype in columns.frame.schema.items()}
     with table_writer(uri, table, list(SCHEMA)) as write:
         yield lambda answers: write(
-            pl.DataFrame(
-                [
-                    (
-                        one.user,
-                        each.rank,
-                        each.item,
-                        each.title,
-                        each.score,
-                        *columns.texts(each.item),
-                    )
-                    for one in answers
-                    for each in one.items
-                ],
-                schema=SCHEMA | more,
-                orient="row",
-            )
+            pl.DataFrame([(*row, *columns.texts(row[2])) for row in rows(answers)], schema=SCHEMA | more, orient="row")
         )
 
 

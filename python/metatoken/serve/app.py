@@ -18,16 +18,18 @@ from metatoken.recommend.questions import Answered
 from metatoken.recommend.requests import Answer, Model, Prepared
 from metatoken.serve.answers import described
 from metatoken.serve.batching import Batcher
-from metatoken.serve.details import Details
+from metatoken.serve.details import Details, row_of
 from metatoken.serve.guard import RELOAD, Doors, Guard
 from metatoken.serve.limits import Limits
 from metatoken.serve.messages import (
+    VERSION,
     ApiError,
     Ask,
     AskPair,
     AskWhy,
     as_api_error,
     check_json,
+    of_version,
     parse,
     parse_question,
     parse_reload,
@@ -45,7 +47,6 @@ PAGE = {
 }
 LONGEST_SEARCH, MOST_FOUND = 200, 50
 LONGEST_NUMBER = 9  # digits
-VERSION = "Metatoken-Version"  # header of every answer that a version had a part in
 
 
 def create_app(
@@ -134,7 +135,7 @@ class Service:
             else:
                 results.append(asdict(next(answers)))
         found = {"results": results} if several else results[0]
-        return _named(JSONResponse({**found, "version": recommender.version}), recommender.version)
+        return of_version(recommender.version, found)
 
     async def answer(self, request: Request) -> Response:
         """A rating or a text about a pair, by one of the run's tasks."""
@@ -150,12 +151,10 @@ class Service:
         question = parse_question(await request.body(), kind)
         recommender.answerer.check(question.task, question.fields, template=question.template)
         vocabulary = recommender.module.vocabulary
-        for name, raw, known in (("user", question.user, vocabulary.users), ("item", question.item, vocabulary.items)):
-            if raw not in known:
-                said = f"unknown {name} {raw[:100]!r}; the run knows {len(known):,} {name}s"
-                raise ApiError(404, f"unknown_{name}", said, {"field": name})
+        row_of(vocabulary.users, question.user)
+        row_of(vocabulary.items, question.item)
         (found,) = await self.batcher.submit([Job(recommender, question)])
-        return _named(JSONResponse({**asdict(found), "version": recommender.version}), recommender.version)
+        return of_version(recommender.version, asdict(found))
 
     async def items(self, request: Request, q: str = "", limit: str = "20") -> Response:
         """Items whose titles or ids contain the words of `q`, best first."""
@@ -168,7 +167,7 @@ class Service:
         catalogue = recommender.catalogue
         rows = await asyncio.to_thread(catalogue.search, q, int(limit))
         items = [{"item": catalogue.items.raw[row], "title": catalogue.titles[row]} for row in rows.tolist()]
-        return _named(JSONResponse({"items": items, "version": recommender.version}), recommender.version)
+        return of_version(recommender.version, {"items": items})
 
     async def health(self) -> Response:
         """Whether requests are taken, and what may be asked."""
@@ -202,7 +201,10 @@ class Service:
         else:
             said = as_api_error(error)
         self.metrics.error(said.code)
-        return _named(said.response(), getattr(request.state, "version", None))
+        response, version = said.response(), getattr(request.state, "version", None)
+        if version is not None:
+            response.headers[VERSION] = version
+        return response
 
     def _taken(self, request: Request) -> Recommender:
         """The version that a request is answered by."""
@@ -216,13 +218,6 @@ def _prepare(recommender: Recommender, ask: Ask) -> Prepared | ApiError:
         return recommender.prepare(ask.request())
     except MetatokenError as error:
         return as_api_error(error)
-
-
-def _named(response: Response, version: str | None) -> Response:
-    """An answer that says which version it is of."""
-    if version is not None:
-        response.headers[VERSION] = version
-    return response
 
 
 async def _page(request: Request) -> Response:

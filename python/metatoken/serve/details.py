@@ -8,10 +8,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from metatoken.errors import UnknownIdError
-from metatoken.serve.messages import LONGEST_ID, ApiError
+from metatoken.serve.messages import LONGEST_ID, ApiError, of_version
 
 if TYPE_CHECKING:
     from metatoken.data.ids import IdMap
@@ -44,10 +44,9 @@ class Details:
         row = row_of(recommender.catalogue.items, id)
         frame = recommender.catalogue.frame.drop("title", strict=False)
         columns = {name: value for name, value in frame.row(row, named=True).items() if name != "item"}
-        return _answer(
-            recommender, item=id, title=recommender.catalogue.titles[row],
-            tokens=recommender.module.vocabulary.tokens_of(item=id), columns=columns,
-        )  # fmt: skip
+        title, tokens = recommender.catalogue.titles[row], recommender.module.vocabulary.tokens_of(item=id)
+        members = {"item": id, "title": title, "tokens": tokens, "columns": columns}
+        return of_version(recommender.version, members)
 
     async def users(self, request: Request, q: str = "") -> Response:
         """Ids of users that begin with `q`."""
@@ -58,7 +57,7 @@ class Details:
                 422, "invalid_request", f"q: expected the beginning of a user id, at most {LONGEST_ID} letters"
             )
         found = await asyncio.to_thread(lambda: list(islice((one for one in raw if one.startswith(q)), MOST_COMPLETED)))
-        return _answer(recommender, users=found)
+        return of_version(recommender.version, {"users": found})
 
     async def history(self, request: Request, user: str = "") -> Response:
         """The latest items of a known user, oldest first, and how many there are in all."""
@@ -66,7 +65,7 @@ class Details:
         row, catalogue = row_of(recommender.history.users, user), recommender.catalogue
         rows = recommender.history_of(row)
         items = [{"item": catalogue.items.raw[n], "title": catalogue.titles[n]} for n in rows[-self.limits.history :]]
-        return _answer(recommender, user=user, items=items, total=len(rows))
+        return of_version(recommender.version, {"user": user, "items": items, "total": len(rows)})
 
 
 def row_of(ids: IdMap, raw: str) -> int:
@@ -75,7 +74,3 @@ def row_of(ids: IdMap, raw: str) -> int:
         return ids.row(raw[: LONGEST_ID + 1])
     except UnknownIdError as error:
         raise ApiError(404, f"unknown_{ids.kind}", str(error), {"field": ids.kind}) from error
-
-
-def _answer(recommender: Recommender, **members: Any) -> Response:
-    return JSONResponse(members | {"version": recommender.version}, headers={"Metatoken-Version": recommender.version})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from metatoken.serve.batching import BusyError, ClosedError
 from metatoken.serve.limits import Limits
 from metatoken.serve.versions import RefusedError, ReloadingError
 
+VERSION = "Metatoken-Version"  # header of every answer that a version had a part in
 LONGEST_ID = 1000  # characters
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
@@ -172,6 +173,11 @@ def parse_reload(body: bytes) -> Reload:
     except ValidationError as error:
         said = 'expected {"run": NAME}, the name of a folder beside the run that is served, or nothing'
         raise ApiError(422, "invalid_request", said) from error
+
+
+def of_version(version: str, members: Mapping[str, Any]) -> JSONResponse:
+    """An answer that says which version it is of, in its body and its header."""
+    return JSONResponse({**members, "version": version}, headers={VERSION: version})
 
 
 def check_json(content_type: str) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 FOLDS = 5
 REGULARIZATIONS = (0.1, 0.2, 0.4)  # that are tried for the factors
 RIDGE = 10.0  # of the weights, in ratings
-MOST, WIDEST = 2_000_000, 50_000  # ratings, and items or users, above which comparing neighbours takes too long
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,10 @@ class Collaborative:
         """What each part says, float64 `[n, 3]`; a neighbourhood without a weight is not asked."""
         found = np.zeros((len(users), 3))
         found[:, 0] = self.factors.predict(users, items)
-        if self.left.nnz <= MOST:
-            sides = ((self.near_items, users, items), (self.near_users, items, users))
-            for column, (near, rows, columns) in enumerate(sides, 1):
-                if self.weights[column] > 0 and near.left.shape[1] <= WIDEST:
-                    found[:, column] = near.predict(rows, columns)
+        sides = ((self.near_items, users, items), (self.near_users, items, users))
+        for column, (near, rows, columns) in enumerate(sides, 1):
+            if self.weights[column] > 0 and near.is_affordable:
+                found[:, column] = near.predict(rows, columns)
         return found
 
     @cached_property
@@ -145,7 +143,7 @@ class Unseen:
     parts: Float64
 
     @classmethod
-    def of(cls, train: Interactions, biases: RatingBias, regularization: float, *, seed: int = 0) -> Self:
+    def of(cls, train: Interactions, biases: RatingBias, regularization: float | None, *, seed: int = 0) -> Self:
         """Fits everything `FOLDS` times, each time without a part of the rows, for which it then speaks.
 
         What is left over there is as large as on held-out rows, so a model of the rest trains on what it will meet.
@@ -153,7 +151,7 @@ class Unseen:
         Args:
             train: Interactions with ratings, `[n]`.
             biases: Whose dampings to take.
-            regularization: Of the factors.
+            regularization: Of the factors; None for biases alone.
             seed: Seed of the parts.
         """
         part = np.random.default_rng(seed).integers(FOLDS, size=len(train))
@@ -164,8 +162,9 @@ class Unseen:
             rest = train if inside.all() else train.with_rows(~inside)
             fit = RatingBias.fit(rest, biases.damping, biases.item_damping)
             known[inside] = fit.predict(users[inside], items[inside])
-            asked = Collaborative.fit(rest, fit, regularization, np.ones(3), seed=seed)
-            parts[inside] = asked.parts(users[inside], items[inside])
+            if regularization is not None:
+                asked = Collaborative.fit(rest, fit, regularization, np.ones(3), seed=seed)
+                parts[inside] = asked.parts(users[inside], items[inside])
         return cls(known, parts)
 
     def weights(self, ratings: Float64) -> Float64:

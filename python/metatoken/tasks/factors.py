@@ -62,10 +62,8 @@ class RatingFactors:
 
     def grown(self, n_users: int, n_items: int) -> Self:
         """Zeros behind what is there, for users and items that have come since."""
-        return type(self)(*(np.pad(rows, ((0, n - len(rows)), (0, 0))) for rows, n in self._rows(n_users, n_items)))
-
-    def _rows(self, n_users: int, n_items: int) -> tuple[tuple[NDArray[np.float32], int], ...]:
-        return (self.user, n_users), (self.item, n_items)
+        sides = (self.user, n_users), (self.item, n_items)
+        return type(self)(*(np.pad(rows, ((0, n - len(rows)), (0, 0))) for rows, n in sides))
 
 
 def _solved(left: sparse.csr_array, other: Float64, regularization: float) -> Float64:

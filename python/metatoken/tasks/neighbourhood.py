@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NEAREST, SHRINKAGE, DAMPING = 40, 30.0, 2.0
 CELLS = 1 << 22  # of a block of nearness
+MOST, WIDEST = 2_000_000, 50_000  # ratings, and columns, above which comparing takes too long
 
 
 class Neighbourhood:
@@ -38,6 +39,11 @@ class Neighbourhood:
 
     def __init__(self, left: sparse.csr_array) -> None:
         self.left = left
+
+    @property
+    def is_affordable(self) -> bool:
+        """Whether the matrix is small enough to compare its columns."""
+        return self.left.nnz <= MOST and self.left.shape[1] <= WIDEST
 
     def predict(self, rows: NDArray[Any], columns: NDArray[Any]) -> Float64:
         """What near columns say, float64 `[n]`; 0 where none is near, and never by the cell itself.

@@ -76,8 +76,10 @@ class RatingBase:
         unseen = Unseen.of(train, biases, regularization, seed=seed)
         weights = unseen.weights(ratings_of(train))
         found = Collaborative.fit(train, biases, regularization, weights, seed=seed)
-        weights = weights * _share(found, biases, held)
-        return cls(biases, 1.0, {}, replace(found, weights=weights)).with_rest(train, unseen, seed)
+        users, items = (held.frame[name].to_numpy() for name in ("user", "item"))
+        rest = ratings_of(held) - biases.predict(users, items)
+        share = best_share(found.predict(users, items), rest)
+        return cls(biases, 1.0, {}, replace(found, weights=weights * share)).with_rest(train, unseen, seed)
 
     def refitted(self, train: Interactions, *, seed: int = 0) -> Self:
         """The base of other ratings, with the dampings, weights and shares of this one."""
@@ -93,7 +95,7 @@ class RatingBase:
 
     def unseen_parts(self, train: Interactions, seed: int) -> Unseen:
         """What biases and parts with these settings say of ratings that they have not seen; `seed` is of the folds."""
-        regularization = 1.0 if self.collaborative is None else self.collaborative.regularization
+        regularization = None if self.collaborative is None else self.collaborative.regularization
         return Unseen.of(train, self.biases, regularization, seed=seed)
 
     def with_rest(self, train: Interactions, unseen: Unseen, seed: int) -> Self:
@@ -104,8 +106,7 @@ class RatingBase:
             unseen: Of these.
             seed: Seed of its folds.
         """
-        weights = np.zeros(3) if self.collaborative is None else self.collaborative.weights
-        said = np.clip(unseen.biases + unseen.parts @ weights, self.biases.low, self.biases.high)
+        said = self._said(unseen)
         rest = ratings_of(train) - said
         errors = RatingErrors.fit(train, rest)
         return replace(self, spread=float(max(rest.std(), 1e-6)), errors=errors, kept=Kept(train, seed, said))
@@ -118,8 +119,13 @@ class RatingBase:
             seed: Seed of the folds.
         """
         if self.kept is None or self.kept.seed != seed or not self.kept.train.frame.equals(train.frame):
-            self.kept = self.with_rest(train, self.unseen_parts(train, seed), seed).kept
-        return self.kept.said if self.kept is not None else np.zeros(0)
+            self.kept = Kept(train, seed, self._said(self.unseen_parts(train, seed)))
+        return self.kept.said
+
+    def _said(self, unseen: Unseen) -> Float64:
+        weights = np.zeros(3) if self.collaborative is None else self.collaborative.weights
+        found: Float64 = np.clip(unseen.biases + unseen.parts @ weights, self.biases.low, self.biases.high)
+        return found
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Arrays to save, by name."""
@@ -172,11 +178,15 @@ class RatingBase:
         return np.clip(self.known(users, items) + added, self.biases.low, self.biases.high)
 
 
-def _share(found: Collaborative, biases: RatingBias, held: Interactions) -> float:
-    """How much of the collaborative part is best on held-out ratings, from 0 to 1."""
-    if len(held) == 0:
-        return 0.0
-    users, items = (held.frame[name].to_numpy() for name in ("user", "item"))
-    added, rest = found.predict(users, items), ratings_of(held) - biases.predict(users, items)
+def best_share(added: Float64, rest: Float64) -> float:
+    """How much of something to add, in 0..1; 0 where there is nothing to go by.
+
+    With `r` the rest and `a` what is added, `sum (r - w a)^2` is least at `w = sum r a / sum a^2`, so that what says
+    nothing, or nothing but noise, is left out.
+
+    Args:
+        added: float64 `[n]`.
+        rest: float64 `[n]`.
+    """
     power = float(added @ added)
     return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
