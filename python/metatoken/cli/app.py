@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from metatoken.cli.answer import answer
+from metatoken.cli.assign import assign
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
 from metatoken.cli.config import config
@@ -34,8 +35,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate, compare,
-    report, recommend, answer, serve, export, doctor, docs,
+    quickstart, inspect, config, split, tokenize, assign, text_vectors, train, extend, rebuild, baseline, evaluate,
+    compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
