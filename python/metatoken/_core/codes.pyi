@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["assign", "make_unique"]
+__all__ = ["assign", "contested", "make_unique", "settle_first"]
 
 def assign(
     x: NDArray[np.float32],
