@@ -79,8 +79,8 @@ def write_histories(split: Split, folder: str | Path, shards: int, *, seed: int 
                 schema={"user": pl.Int32, "train": pl.List(pl.Int32), "validation": pl.List(pl.Int32)},
             )
             write_frame(work / part_name(shard), frame)
-        about = {"users": len(histories), "items": len(split.train.items), "item_ids": sum_of(split.train.items)}
-        write_manifest(work, KIND, SCHEMA, shards=shards, **about)
+        ids = split.train.items
+        write_manifest(work, KIND, SCHEMA, shards=shards, users=len(histories), items=len(ids), item_ids=sum_of(ids))
 
 
 @dataclass(frozen=True)

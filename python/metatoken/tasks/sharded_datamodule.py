@@ -82,11 +82,12 @@ class ShardedDataModule(L.LightningDataModule):
         """The trainer, and how its model reads."""
         if self.trainer is None:
             raise RuntimeError("ShardedDataModule needs a Trainer: call Trainer.fit(model, data)")
-        reader = self.trainer.lightning_module.reader
+        trainer: Any = self.trainer
+        reader: Reader = trainer.lightning_module.reader
         if reader.user_tokens != "none":
             said = f"histories in shards are read without user tokens, got {reader.user_tokens!r}; use 'none'"
             raise ArgumentError("user_tokens", said)
-        return self.trainer, reader
+        return trainer, reader
 
     def train_dataloader(self) -> DataLoader[Batch]:  # noqa: D102
         trainer, reader = self._connected()
