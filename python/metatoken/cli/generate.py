@@ -25,8 +25,9 @@ def generate(
     from metatoken.data.world.shards import KIND, write_world
 
     check_output(out, overwrite, KIND)
-    sizes = {"users": users, "items": items, "interactions": interactions, "groups": groups}
     with progress_bar("generating") as progress:
-        write_world(out, **sizes, seed=seed, progress=progress)
+        write_world(
+            out, users=users, items=items, interactions=interactions, groups=groups, seed=seed, progress=progress
+        )
     print_facts((("log", out / "interactions"), ("items", out / "items")))
     print("columns are user_id, item_id, timestamp: --user user_id --item item_id --time timestamp")

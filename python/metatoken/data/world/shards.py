@@ -64,13 +64,15 @@ class Rings:
 
     def groups(self, slots: NDArray[np.integer]) -> NDArray[np.int64]:
         """The group of each slot, int64 `[m]`."""
-        return np.searchsorted(self.bounds, slots, side="right") - 1
+        found: NDArray[np.int64] = np.searchsorted(self.bounds, slots, side="right") - 1
+        return found
 
     def after(self, slots: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots so many steps further on their rings, int64 `[m]`."""
         group = self.groups(slots)
         begin = self.bounds[group]
-        return begin + (slots - begin + steps) % (self.bounds[group + 1] - begin)
+        found: NDArray[np.int64] = begin + (slots - begin + steps) % (self.bounds[group + 1] - begin)
+        return found
 
     def popular(self, groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """A slot of each group by popularity, int64 `[m]`."""
@@ -116,7 +118,7 @@ def write_world(
     groups = max(1, items // GROUP) if groups is None else groups
     _check(users, items, interactions, groups, seed)
     rings = Rings.of(items, groups, np.random.default_rng([seed, 0]))
-    sizes = {"users": users, "items": items, "interactions": interactions, "groups": groups, "seed": seed}
+    sizes = {"users": users, "items": items, "interactions": interactions, "groups": groups}
     with atomic_folder(folder, kind=KIND) as work:
         for name in ("interactions", "items"):
             (work / name).mkdir()
@@ -130,7 +132,7 @@ def write_world(
             write_frame(work / "interactions" / _name(shard), frame)
             if progress is not None:
                 progress(interactions * (shard + 1) // n, interactions)
-        write_manifest(work, KIND, SCHEMA, **sizes)
+        write_manifest(work, KIND, SCHEMA, sizes=sizes, seed=seed)
 
 
 def _check(users: int, items: int, interactions: int, groups: int, seed: int) -> None:
