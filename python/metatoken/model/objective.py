@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metatoken.model.heads.columns import all_columns, union
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.heads.items import Unit
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
     from metatoken.tasks.batch import Batch
+
+FEW = 32  # targets of a step whose choice by the item's own vector is told where it trains nothing
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def target_scores(
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
     below = own - inside if calm is None else (own - inside).detach()
+    if not columns.around:
+        below = torch.zeros_like(own) + _choice_of_few(network, level_states[0], targets)
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
@@ -115,6 +120,22 @@ def target_scores(
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
     item = own if label is None else shared_with(batch, own, label)
     return TargetScores(item - total, tokens, by_token, share=len(states[0]) / len(own))
+
+
+@torch.no_grad()
+def _choice_of_few(network: Network, states: Tensor, targets: Tensor) -> Tensor:
+    """Mean log-probability of the item among those below its node, of some targets: a figure, which trains nothing.
+
+    To have those items of all targets in a step would be to have most of the catalogue.
+    """
+    index, few = network.index, slice(None, None, -(-len(targets) // FEW))
+    whole = all_columns(index, targets[few])
+    leaves = torch.unique(torch.cat([union(whole.begin, whole.end), whole.targets]))
+    vectors = Unit.apply(network.items(index.leaf_items[leaves].long()), 1 / network.item_head.temperature)
+    at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
+    own, _, inside = ItemScores.apply(states[few], vectors, at, begin, end, None, False)
+    chosen = own - inside
+    return chosen[torch.isfinite(chosen)].sum() / len(chosen)
 
 
 def shared_with(batch: Batch, target: Tensor, label: Tensor) -> Tensor:
