@@ -22,6 +22,7 @@ from metatoken.cli.extend import extend
 from metatoken.cli.generate import generate
 from metatoken.cli.inspect import inspect
 from metatoken.cli.interrupts import interruptible
+from metatoken.cli.plan import plan
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.rebuild import rebuild
 from metatoken.cli.recommend import recommend
@@ -35,8 +36,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, generate, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate,
-    compare, report, recommend, answer, serve, export, doctor, docs,
+    quickstart, generate, plan, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline,
+    evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

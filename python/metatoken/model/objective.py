@@ -91,7 +91,6 @@ def target_scores(
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
     own, total, inside, label = _item_scores(level_states[0], columns, network.item_head, vectors)
-
     states = level_states if calm is None else [calm, *level_states[1:]]
 
     def by_choice(level: int, at: Tensor) -> Tensor:
@@ -110,9 +109,8 @@ def target_scores(
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = own - inside if calm is None else (own - inside).detach()
-    if not columns.around:
-        below = torch.zeros_like(own) + _choice_of_few(network, level_states[0], targets)
+    below = _choice_of_few(network, level_states[0], targets) if not columns.around else own - inside
+    below = below if calm is None else below.detach()
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
@@ -124,7 +122,7 @@ def target_scores(
 
 @torch.no_grad()
 def _choice_of_few(network: Network, states: Tensor, targets: Tensor) -> Tensor:
-    """Mean log-probability of the item among those below its node, of some targets: a figure, which trains nothing.
+    """Log-probability of the item among those below its node, `[P]`: the mean of some targets, which trains nothing.
 
     To have those items of all targets in a step would be to have most of the catalogue.
     """
@@ -134,8 +132,8 @@ def _choice_of_few(network: Network, states: Tensor, targets: Tensor) -> Tensor:
     vectors = Unit.apply(network.items(index.leaf_items[leaves].long()), 1 / network.item_head.temperature)
     at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
     own, _, inside = ItemScores.apply(states[few], vectors, at, begin, end, None, False)
-    chosen = own - inside
-    return chosen[torch.isfinite(chosen)].sum() / len(chosen)
+    chosen: Tensor = own - inside
+    return (chosen[torch.isfinite(chosen)].sum() / len(chosen)).expand(len(targets))
 
 
 def shared_with(batch: Batch, target: Tensor, label: Tensor) -> Tensor:

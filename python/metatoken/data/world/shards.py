@@ -77,7 +77,10 @@ class Rings:
     def popular(self, groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """A slot of each group by popularity, int64 `[m]`."""
         begin = self.bounds[groups]
-        return self.ranked[begin + zipf(self.bounds[groups + 1] - begin, ZIPF, rng)].astype(np.int64)
+        found: NDArray[np.int64] = self.ranked[begin + zipf(self.bounds[groups + 1] - begin, ZIPF, rng)].astype(
+            np.int64
+        )
+        return found
 
 
 def zipf(sizes: NDArray[np.int64], exponent: float, rng: np.random.Generator) -> NDArray[np.int64]:
