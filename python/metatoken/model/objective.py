@@ -87,7 +87,7 @@ def target_scores(
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
-    own, total, inside, label = _item_scores(level_states[0], columns, network.item_head, vectors)
+    own, total, inside, label = _item_scores(network.bridge.queries(level_states[0]), columns, network.item_head, vectors)
 
     states = level_states if calm is None else [calm, *level_states[1:]]
 

@@ -72,13 +72,25 @@ class ModelSettings(Settings):
     beta: float | None = setting(
         None,
         "Weight of an item's own projected skip-gram vector, which tells what followed in training but not later; by "
-        "default 0 for a preset with compact histories, else 1.",
+        "default 0 for compact histories of a preset, or of a model with items_from, else 1.",
     )
     input_norm: float | None = setting(
         None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )
     item_features: str | None = setting(
         None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
+    )
+    item_dim: int | None = setting(
+        None,
+        "Width of item vectors, which the item head compares with a projection of its states; by default that of "
+        "items_from, else that of the backbone.",
+        ge=2,
+    )
+    items_from: str | None = setting(
+        None, "Run whose trained item vectors the model starts from, item by item; a new item starts from its tokens."
+    )
+    dropout: float | None = setting(
+        None, "Dropout of what a pretrained backbone reads; by default 0. A preset has model.preset.dropout.", ge=0, lt=1
     )
     history: Literal["compact", "written"] | None = setting(
         None,
@@ -127,6 +139,8 @@ class ModelSettings(Settings):
                 raise error.within("preset") from error.__cause__
             if self.layers is not None:
                 raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
+            if self.dropout is not None:
+                raise SettingError(("dropout",), "a preset has its dropout under model.preset; leave model.dropout out")
             if self.lora is not None or self.tuning not in (None, "full"):
                 name = "tuning" if self.lora is None else "lora"
                 raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
@@ -196,7 +210,7 @@ class ModelSettings(Settings):
         history = self.history or ("compact" if self.leaf and fits else "written")
         compact, beta = history == "compact", self.beta
         if beta is None:
-            beta = 0.0 if compact and self.backbone in PRESETS else 1.0
+            beta = 0.0 if compact and (self.backbone in PRESETS or self.items_from is not None) else 1.0
         user_vectors = self.user_vectors or ("as_history" if compact else "none")
         return replace(self, history=history, user_vectors=user_vectors, beta=beta)
 
