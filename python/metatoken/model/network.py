@@ -259,7 +259,8 @@ class Network(nn.Module):
         """Unit item vectors in leaf order, `[n_items, w]`; in evaluation mode kept until a weight changes."""
         # A catalogue of a million vectors takes longer to compose than to search. Assignments through `.data` are not
         # counted by torch; switching between training and evaluation forgets the vectors in any case.
-        state = tuple((id(p), p.data_ptr(), p._version) for p in [*self.items.parameters(), *self.items.table[0].parameters()])  # noqa: SLF001
+        parts = [*self.items.parameters(), *self.items.table[0].parameters()]
+        state = tuple((id(p), p.data_ptr(), p._version) for p in parts)  # noqa: SLF001
         if self._unit is None or self._unit[0] != state or self.training:
             self._unit = (state, F.normalize(self.items()[self.index.leaf_items], dim=-1))
         return self._unit[1]

@@ -87,8 +87,8 @@ def target_scores(
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
 
-    own, total, inside, label = _item_scores(network.bridge.queries(level_states[0]), columns, network.item_head, vectors)
-
+    queries = network.bridge.queries(level_states[0])
+    own, total, inside, label = _item_scores(queries, columns, network.item_head, vectors)
     states = level_states if calm is None else [calm, *level_states[1:]]
 
     def by_choice(level: int, at: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from metatoken.model.model import MetaTokenModel
     from metatoken.tokens.vocabulary import Vocabulary
 
-REMADE = ("table.", "narrow.", "items.residual", "items.projection.")  # weights that belong to tokens and entity vectors
+# Weights that belong to tokens and entity vectors.
+REMADE = ("table.", "narrow.", "items.residual", "items.projection.")
 
 
 @torch.no_grad()

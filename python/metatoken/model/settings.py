@@ -90,7 +90,10 @@ class ModelSettings(Settings):
         None, "Run whose trained item vectors the model starts from, item by item; a new item starts from its tokens."
     )
     dropout: float | None = setting(
-        None, "Dropout of what a pretrained backbone reads; by default 0. A preset has model.preset.dropout.", ge=0, lt=1
+        None,
+        "Dropout of what a pretrained backbone reads; by default 0. A preset has model.preset.dropout.",
+        ge=0,
+        lt=1,
     )
     history: Literal["compact", "written"] | None = setting(
         None,
@@ -133,17 +136,7 @@ class ModelSettings(Settings):
             if self.tasks.count(task) > 1:
                 raise SettingError(("tasks",), f"expected each task once, got {task!r} {self.tasks.count(task)} times")
         if self.backbone in PRESETS:
-            try:
-                PresetSize.of(PRESETS[self.backbone], self.preset)
-            except SettingError as error:
-                raise error.within("preset") from error.__cause__
-            if self.layers is not None:
-                raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
-            if self.dropout is not None:
-                raise SettingError(("dropout",), "a preset has its dropout under model.preset; leave model.dropout out")
-            if self.lora is not None or self.tuning not in (None, "full"):
-                name = "tuning" if self.lora is None else "lora"
-                raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
+            self._check_preset()
         own = [
             name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded", "as_history")
         ]
@@ -152,6 +145,18 @@ class ModelSettings(Settings):
             raise SettingError((own[0],), said)
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
+
+    def _check_preset(self) -> None:
+        try:
+            PresetSize.of(PRESETS[self.backbone], self.preset)
+        except SettingError as error:
+            raise error.within("preset") from error.__cause__
+        for name in ("layers", "dropout"):
+            if getattr(self, name) is not None:
+                raise SettingError((name,), f"a preset has its {name} under model.preset; leave model.{name} out")
+        if self.lora is not None or self.tuning not in (None, "full"):
+            name = "tuning" if self.lora is None else "lora"
+            raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
 
     def samples_of(self, n_items: int) -> int:
         """Items drawn for a step where the catalogue has `n_items`; 0 where the softmax is over all of them."""

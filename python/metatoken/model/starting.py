@@ -60,7 +60,9 @@ def known_items(folder: str | Path, items: Sequence[str]) -> KnownItems:
     theirs = vocabulary.items.find(list(items))
     found = np.flatnonzero(theirs >= 0)
     if len(found) == 0:
-        raise ConfigError(f"model.items_from: {folder} knows none of the items of this log; name a run on the same ones")
+        raise ConfigError(
+            f"model.items_from: {folder} knows none of the items of this log; name a run on the same ones"
+        )
     with torch.no_grad():
         vectors = model.network.items(torch.from_numpy(theirs[found]))
     return KnownItems(torch.from_numpy(found), vectors)

@@ -88,7 +88,9 @@ def test_training_scores_targets_as_ranking_does_and_reaches_every_weight(make_m
     with torch.no_grad():
         scores = network(batch)
         expected = item_scores(network, prompts(module))[:, 5]
-    torch.testing.assert_close(scores.item[[len(HISTORIES[0]) - 1, -1]] if len(scores.item) > 2 else scores.item, expected)
+    torch.testing.assert_close(
+        scores.item[[len(HISTORIES[0]) - 1, -1]] if len(scores.item) > 2 else scores.item, expected
+    )
     network.train()
     loss_parts(network(batch), module.settings.weights)["loss"].backward()
     for name in ("bridge.reads.weight", "bridge.asks.weight", "narrow.weight", "items.residual", "table.weight"):
