@@ -11,7 +11,16 @@ import torch
 
 from metatoken import Recommender
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError
-from metatoken.run import RunFolder, ensemble_run, evaluate_run, extend_run, load_config, load_run, train_run
+from metatoken.run import (
+    RunFolder,
+    compare_runs,
+    ensemble_run,
+    evaluate_run,
+    extend_run,
+    load_config,
+    load_run,
+    train_run,
+)
 from metatoken.run.manifest import check_bytes, version_of
 from metatoken.run.rebuild import rebuild_run
 from tests.conftest import TrainedRun
@@ -66,6 +75,12 @@ def test_it_is_evaluated_and_recommends_as_its_models_together(joined: Path, tra
     user = run.split.log.users.raw[0]
     assert loaded.recommend(user, k=5) == by_hand.recommend(user, k=5)
     check_bytes(RunFolder(joined))
+
+
+def test_it_is_compared_with_its_models_as_a_group_of_its_own(joined: Path, trained_run: TrainedRun) -> None:
+    evaluate_run(load_run(joined), unseen=False)
+    groups = compare_runs([trained_run.run.folder, joined], resamples=10)["groups"]
+    assert [group["settings"] for group in groups] == [{"models": 1}, {"models": 2}]
 
 
 def test_fusion_weights_may_come_from_an_earlier_one(
