@@ -56,6 +56,7 @@ def commands(base: Path) -> dict[str, Command]:
     extend = ("extend", run, base / "later.csv", "-o")
     look = ("inspect", log, *COLUMNS, "--write", base / "written.yaml")
     seeds = ("train", config, "--seeds", "1", "-o", base / "several")
+    shop = ("generate", "--users", 50, "--items", 40, "--interactions", 1000, "-o", base / "shop")
     split, rebuild = ("split", log, *COLUMNS, "--by", "ratio", "-o"), ("rebuild", run, "--epochs", 1, "-o")
     lists = ("recommend", run, "--users", base / "users.txt")
     table = (*lists, "--to-uri", f"sqlite:///{base / 'lists.db'}", "--table", "lists")
@@ -85,6 +86,7 @@ def commands(base: Path) -> dict[str, Command]:
         "ensemble": anew("ensemble", run, base / "other", "-o", base / "joined", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
+        "generate": Command(shop, "shop", (*shop, "--overwrite")),
         "quickstart": Command(demo, "demo/run", (*demo, "--overwrite")),
     }  # fmt: skip
 

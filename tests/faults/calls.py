@@ -92,6 +92,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
     run, log, here = base / "run", base / "world" / "interactions.csv", base.parent
     argv: dict[str, list[object]] = {
         "quickstart": ["--users", 50, "--items", 36, "--epochs", 1, "-o", base / "users.txt"],
+        "generate": ["--users", 20, "--items", 40, "--interactions", 100, "-o", here / "c-shop", "--overwrite"],
         "inspect": [log, *COLUMNS],
         "config": [],
         "tokenize": [log, *COLUMNS, *SMALL, "-o", here / "c-vocabulary", "--overwrite"],

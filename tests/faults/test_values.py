@@ -23,8 +23,8 @@ from metatoken.tokens.vectors.matrix import read_matrix
 from tests.faults.calls import setting_classes
 
 COUNTS = {
-    "fusion_users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps", "validation_users",
-    "sample", "min_edges", "max_cluster_size", "max_items",
+    "fusion_users", "users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps",
+    "validation_users", "sample", "min_edges", "max_cluster_size", "max_items",
 }  # fmt: skip
 
 

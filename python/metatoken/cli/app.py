@@ -20,6 +20,7 @@ from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.extend import extend
+from metatoken.cli.generate import generate
 from metatoken.cli.inspect import inspect
 from metatoken.cli.interrupts import interruptible
 from metatoken.cli.quickstart import quickstart
@@ -35,8 +36,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, ensemble, baseline, evaluate,
-    compare, report, recommend, answer, serve, export, doctor, docs,
+    quickstart, generate, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, ensemble, baseline,
+    evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

@@ -37,6 +37,7 @@ Users = Annotated[
     Path | None,
     typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
 ]
+Everybody = Annotated[bool, typer.Option("--all-users", help="Every user of the run's log, in the order of their ids.")]
 History = Annotated[
     list[str] | None,
     typer.Option(
@@ -58,6 +59,7 @@ def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
     users: Users = None,
+    all_users: Everybody = False,
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
@@ -81,12 +83,12 @@ def recommend(
         from metatoken.recommend.columns import Columns
         from metatoken.recommend.streaming import stream
 
-    _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
+    _check(bool(user or users or all_users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     items = _ids("--history", history) if history else None
     only, never = _listed(allow), _listed(deny) or ()
     pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
     with starting():
-        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown, everybody=all_users)
     shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
     with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)
@@ -137,7 +139,7 @@ def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path 
     from metatoken.errors import ArgumentError
 
     if users == history:
-        raise ArgumentError("--user", "expected --user or --users, or else --history")
+        raise ArgumentError("--user", "expected --user, --users or --all-users, or else --history")
     one = ("user", "items") if out is not None and out.suffix.lower() == ".jsonl" else ("user", "rank", "item", "score")
     check_output_file("--out", out, inputs, table("recommendations", one))
 
@@ -146,10 +148,17 @@ class _Source:
     """The requests of one command, prepared one after the other."""
 
     def __init__(
-        self, recommender: Recommender, pattern: Request, ids: list[str], path: Path | None, skip_unknown: bool
+        self,
+        recommender: Recommender,
+        pattern: Request,
+        ids: list[str],
+        path: Path | None,
+        skip_unknown: bool,
+        *,
+        everybody: bool = False,
     ) -> None:
         self.recommender, self.pattern, self.ids, self.path = recommender, pattern, ids, path
-        self.skip_unknown, self.skipped = skip_unknown, 0
+        self.skip_unknown, self.everybody, self.skipped = skip_unknown, everybody, 0
         self.progress: Callable[[int, int], None] = lambda _done, _total: None
         self.listed: tuple[str, ...] = ()
 
@@ -164,6 +173,10 @@ class _Source:
             yield one
             return
         for raw in self.ids:
+            yield from self._prepared(UserLine(raw, None, 0, 0.0))
+        known = self.recommender.history.users.raw if self.everybody else ()
+        for place, raw in enumerate(known):
+            self.progress(place, len(known))
             yield from self._prepared(UserLine(raw, None, 0, 0.0))
         for line in read_users(self.path) if self.path is not None else ():
             self.progress(int(1000 * line.done), 1000)

@@ -90,9 +90,33 @@ class IdMap:
 
 
 def encode(raw: pl.Series, kind: str) -> tuple[IdMap, NDArray[np.int32]]:
-    """The ids of a column of text or int64, sorted as text, and the row of each of its entries, int32 `[len(raw)]`."""
-    known, rows = _whole_numbers(raw) or _texts(raw.cast(pl.String))
+    """The ids of a column of text or int64, sorted as text, and the row of each of its entries, int32 `[len(raw)]`.
+
+    The column may also be an enum of ids that are sorted as text; those that no row has are left out.
+    """
+    if isinstance(raw.dtype, pl.Enum):
+        known, rows = _present(raw, raw.dtype.categories)
+    else:
+        known, rows = _whole_numbers(raw) or (_numbers(raw) if raw.dtype.is_integer() else _texts(raw.cast(pl.String)))
     return IdMap(known.to_list(), kind), rows
+
+
+def _present(raw: pl.Series, categories: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    known, rows = categories, raw.to_physical().cast(pl.Int32).to_numpy()
+    found = np.bincount(rows, minlength=len(known)) > 0
+    if found.all():
+        return known, rows
+    return known.filter(pl.Series(found)), (np.cumsum(found, dtype=np.int32) - 1)[rows]
+
+
+def _numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """Of whole numbers that lie far apart; texts are written once for each of them, not for each row."""
+    numbers = raw.unique().sort()
+    known = numbers.cast(pl.String)
+    order = known.arg_sort().to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return known.gather(order), rank[np.searchsorted(numbers.to_numpy(), raw.to_numpy())]
 
 
 def _texts(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:

@@ -141,7 +141,7 @@ class Network(nn.Module):
         without dropout and gradient, as inference reads them. By noisy ones they are learned for another model. A part
         of the rows is enough for so few vectors.
         """
-        columns, rows = self._columns(batch)
+        columns, rows = self._columns(batch, around=not follow)
         item_vectors = self.items(rows)
         states, text_loss = self._states(batch, item_vectors, text=text, rows=rows)
         scores = TargetScores(states.new_zeros(0), [], None)
@@ -172,11 +172,11 @@ class Network(nn.Module):
         at = hidden[batch.text_row, batch.text_position]
         return self.backbone.text_log_probabilities(at, batch.text_ids, columns=self.base)
 
-    def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
+    def _columns(self, batch: Batch, *, around: bool) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
         if not self.training or not self.samples or len(batch.targets) == 0:
             return all_columns(self.index, batch.targets, batch.labels), None
-        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels)
+        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels, around=around)
         if columns.leaves is None:
             return columns, None
         read = torch.cat([batch.items[batch.items >= 0], batch.taken])

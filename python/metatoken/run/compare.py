@@ -12,6 +12,7 @@ import polars as pl
 
 from metatoken.artifacts.writing import resolved
 from metatoken.data.checksum import content_checksum
+from metatoken.data.cuts import drawn
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
@@ -108,7 +109,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     document, log = read_metrics(at), at.read_log()
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
     config = at.load_config()
-    targets = split_log(log, config.data.split).targets(part)
+    targets = drawn(split_log(log, config.data.split), config.evaluate.users).targets(part)
     about = {"split": document["split"], "dataset": document["dataset"], "users": len(targets)}
     truth = pl.DataFrame({"user": log.users.column(targets.users), "item": log.items.column(targets.items)})
     rows = {_labels(row): row for row in document["rows"]}

@@ -22,7 +22,7 @@ import polars as pl
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.data import Catalogue, IdMap, Interactions, Split, hold_out
 from metatoken.data.assembly import places
-from metatoken.data.cuts import cut_of, parts_overview
+from metatoken.data.cuts import cut_of, drawn, parts_overview
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
 from metatoken.run.manifest import check_backbone, check_run, is_begun, partner_folders, seal
@@ -286,4 +286,5 @@ def load_data(at: RunFolder) -> RunData:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
-    return RunData(manifest, config, vocabulary, split.about(catalogue.table()), catalogue)
+    split = drawn(split, config.evaluate.users).about(catalogue.table())
+    return RunData(manifest, config, vocabulary, split, catalogue)

@@ -124,6 +124,7 @@ def _train(
         seal(folder, "finished", backbone)
         place.finish()
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.sentence()}")
+    split = cuts.drawn(split, config.evaluate.users)
     return Run(place.given, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
