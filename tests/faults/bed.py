@@ -83,6 +83,7 @@ def commands(base: Path) -> dict[str, Command]:
         "split --overwrite": Command((*split, base / "parts", "--overwrite"), "parts"),
         "rebuild": anew(*rebuild, base / "rebuilt", keeps="run"),
         "rebuild --overwrite": Command((*rebuild, base / "other", "--overwrite"), "other", keeps="run"),
+        "ensemble": anew("ensemble", run, base / "other", "-o", base / "joined", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
         "generate": Command(shop, "shop", (*shop, "--overwrite")),

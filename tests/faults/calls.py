@@ -102,6 +102,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
         "split": [log, *COLUMNS, "--by", "ratio", "-o", here / "c-split", "--overwrite"],
         "extend": [run, log, "-o", here / "c-extended", "--overwrite"],
         "rebuild": [base / "none", "-o", here / "c-rebuilt", "--overwrite"],
+        "ensemble": [run, base / "other", "-o", here / "c-joined", "--overwrite"],
         "baseline": [run, "item_knn"],
         "evaluate": [run, "--no-unseen"],
         "compare": [run, base / "other", "--resamples", 10],

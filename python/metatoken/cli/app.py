@@ -15,6 +15,7 @@ from metatoken.cli.compare import compare
 from metatoken.cli.config import config
 from metatoken.cli.docs import docs
 from metatoken.cli.doctor import doctor
+from metatoken.cli.ensemble import ensemble
 from metatoken.cli.errors import clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
@@ -36,8 +37,8 @@ from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
 
 COMMANDS = (
-    quickstart, generate, plan, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline,
-    evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
+    quickstart, generate, plan, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, ensemble,
+    baseline, evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

@@ -75,10 +75,10 @@ def target_scores(
     shared: bool,
     calm: Tensor | None = None,
 ) -> TargetScores:
-    """Log-probabilities of targets under both heads.
+    """Log-probabilities of targets under both heads of a network.
 
     Args:
-        network: Has the heads.
+        network: Has them.
         level_states: Unit states, one tensor per level: before the item, after its first token, and so on.
         batch: Has the targets.
         columns: What the item head is normalised over.
@@ -89,15 +89,15 @@ def target_scores(
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
-
-    own, total, inside, label = _item_scores(level_states[0], columns, network.item_head, vectors)
+    queries = network.bridge.queries(level_states[0])
+    own, total, inside, label = _item_scores(queries, columns, network.item_head, vectors)
     states = level_states if calm is None else [calm, *level_states[1:]]
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
-            known = slice(None) if batch.answers is None else batch.answers
-            known = slice(len(states[0])) if level == 0 else known
+            written = slice(None) if batch.answers is None else batch.answers
+            known = slice(len(states[0])) if level == 0 else written
             score = generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
             if level > 0 or batch.labels is None:
                 return score
@@ -109,7 +109,7 @@ def target_scores(
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = _choice_of_few(network, level_states[0], targets) if not columns.around else own - inside
+    below = own - inside if columns.around else _choice_of_few(network, queries, targets).expand_as(own)
     below = below if calm is None else below.detach()
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
@@ -121,8 +121,8 @@ def target_scores(
 
 
 @torch.no_grad()
-def _choice_of_few(network: Network, states: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of the item among those below its node, `[P]`: the mean of some targets, which trains nothing.
+def _choice_of_few(network: Network, queries: Tensor, targets: Tensor) -> Tensor:
+    """Mean log-probability of the item among those below its node, of some targets: a figure, which trains nothing.
 
     To have those items of all targets in a step would be to have most of the catalogue.
     """
@@ -131,9 +131,10 @@ def _choice_of_few(network: Network, states: Tensor, targets: Tensor) -> Tensor:
     leaves = torch.unique(torch.cat([union(whole.begin, whole.end), whole.targets]))
     vectors = Unit.apply(network.items(index.leaf_items[leaves].long()), 1 / network.item_head.temperature)
     at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
-    own, _, inside = ItemScores.apply(states[few], vectors, at, begin, end, None, False)
+    own, _, inside = ItemScores.apply(queries[few], vectors, at, begin, end, None, False)
     chosen: Tensor = own - inside
-    return (chosen[torch.isfinite(chosen)].sum() / len(chosen)).expand(len(targets))
+    mean: Tensor = chosen[torch.isfinite(chosen)].sum() / len(chosen)
+    return mean
 
 
 def shared_with(batch: Batch, target: Tensor, label: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
+from metatoken.predict.partners import Partners
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.recommend.answerer import Answerer
@@ -41,9 +42,10 @@ class Recommender(Answering):
         catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
         version: A name for all of this, see `run.manifest.version_of`.
         answerer: Answers questions; by default with the same model, as `Answerer` does.
+        partners: Further models, whose item heads have a say in `model="fused"`.
 
     Raises:
-        ArgumentError: The history's items are not those of the vocabulary.
+        ArgumentError: The history's items are not those of the vocabulary, or a partner cannot be one.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Recommender(Answering):
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
         answerer: Answerer | None = None,
+        partners: Sequence[MetaTokenModel] = (),
     ) -> None:
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
@@ -61,6 +64,7 @@ class Recommender(Answering):
         self.module, self.history, self.fusion, self.version = module.eval(), history, fusion or Fusion(), version
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
+        self.partners = Partners(partners, history.items.raw)
         self._prior = Prior.fit(history, self.fusion.content)
         self._lists: dict[int, tuple[tuple[str, ...], tuple[NDArray[np.int32], tuple[str, ...]]]] = {}
 
@@ -81,7 +85,7 @@ class Recommender(Answering):
         if version_of(RunFolder(run)) != version:
             raise ArtifactError(f"{run}: was replaced while it was read; load it again")
         answerer = Answerer(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
-        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer)
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer, loaded.partners)
 
     def recommend(
         self,
@@ -208,8 +212,9 @@ class Recommender(Answering):
 
     def _fused(self, reading: Reading, sequences: Sequences, k: int) -> Lists:
         self.fusion.warn()  # one place in the code, which Python's own filter shows once
-        prior = self._prior.scores(sequences, np.arange(len(sequences)))
-        return reading.fused(self.fusion, prior, k)
+        users = np.arange(len(sequences))
+        others = self.partners.scores(sequences, users)
+        return reading.fused(self.fusion, self._prior.scores(sequences, users), k, others)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
         """Excluded item rows, and the only eligible ones, or None where no filter says so."""

@@ -14,10 +14,10 @@ from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
 from metatoken.data.auditing import oddities
 from metatoken.data.growth import Files, append, check_ids, keep_learned, repeats
-from metatoken.errors import ArgumentError, MetatokenWarning
+from metatoken.errors import ArgumentError, ConfigError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
-from metatoken.run.manifest import backbone_checksum, check_backbone, seal
+from metatoken.run.manifest import backbone_checksum, check_backbone, partner_folders, seal
 from metatoken.run.place import check_free, new_place
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
@@ -79,6 +79,7 @@ def extend_run(
     with new_place(out, overwrite=overwrite, inputs=inputs):
         at = RunFolder(parent)
         old = load_data(at)
+        check_alone(at, old.manifest, "extended", "extend")
         split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
         features, read = features_of(at, split.log.items, chosen.item_features)
         vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
@@ -96,6 +97,13 @@ def extend_run(
             Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
             seal(into, "finished", backbone_checksum(module))
     return run
+
+
+def check_alone(at: RunFolder, manifest: dict[str, Any] | None, done: str, do: str) -> None:
+    """Refuses an ensemble, of which only the first model would go on: `ConfigError`."""
+    if partner_folders(at.path, manifest):
+        said = f"is an ensemble, which cannot be {done}"
+        raise ConfigError(f"{at.path}: {said}; {do} the runs that it was made of, and make a new one of these")
 
 
 def _trained(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
 from metatoken.errors import ArtifactError, ConfigError
@@ -134,8 +133,9 @@ def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     """Item vectors at the input `[n_items, d]` by item row; at the output, for a plain final state, by leaf."""
     vectors = network.items()
     units = network.generation.scaled(vectors[torch.from_numpy(trie.leaf_items).long()])
+    units = network.bridge.outputs(units)
     outputs, bias = network.backbone.norm.fold(units, head_bias=True)
-    inputs = F.normalize(vectors, dim=-1) * network.input_norm
+    inputs = network.bridge.inputs(vectors) * network.input_norm
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
 
 
