@@ -16,7 +16,7 @@ from metatoken.cli.config import config
 from metatoken.cli.docs import docs
 from metatoken.cli.doctor import doctor
 from metatoken.cli.ensemble import ensemble
-from metatoken.cli.errors import clean_errors, clean_warnings, fail
+from metatoken.cli.errors import as_option, clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.extend import extend
@@ -35,6 +35,7 @@ from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
+from metatoken.errors import ArgumentError
 
 COMMANDS = (
     quickstart, generate, plan, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, ensemble,
@@ -62,6 +63,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
             raise PassedError(interruption) from interruption
+        except ArgumentError as error:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            raise as_option(error, {one.name: one.opts for one in command.params} if command else {}) from error
 
 
 app = typer.Typer(
@@ -91,6 +95,17 @@ def _options(
     """Options that stand before the command."""
 
 
+def _key(error: Any) -> str:
+    """How the key of a configuration is set that somebody took for an option."""
+    option, taken = getattr(error, "option_name", None), error.ctx is not None and error.ctx.info_name == "train"
+    if not isinstance(option, str) or not taken:
+        return ""
+    from metatoken.run.config import key_named
+
+    key = key_named(option)
+    return "" if key is None else f"; --set {key}=... sets that key of the configuration"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; always ends in `SystemExit`.
 
@@ -110,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         except UsageError as error:
             command = error.ctx.command_path if error.ctx else "metatoken"
             message = error.format_message().replace("Value error, ", "").rstrip(".")
-            fail(f"{message} (see {command} --help)")
+            fail(f"{message}{_key(error)} (see {command} --help)")
     if alone:  # nobody has called who would go on
         leave(code)
     raise SystemExit(code)

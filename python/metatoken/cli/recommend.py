@@ -15,8 +15,10 @@ from metatoken.cli.options import panel
 from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from metatoken.data import IdMap
+    from metatoken.errors import UnknownIdError
     from metatoken.recommend import Answer, Prepared, Recommender, Request
     from metatoken.recommend.columns import Columns
     from metatoken.recommend.files import UserLine
@@ -88,7 +90,8 @@ def recommend(
     only, never = _listed(allow), _listed(deny) or ()
     pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
     with starting():
-        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown, everybody=all_users)
+        typed = history or []
+        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown, typed, everybody=all_users)
     shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
     with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
         counts = stream(source.recommender, source, write, batch_size=batch_size)
@@ -139,7 +142,8 @@ def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path 
     from metatoken.errors import ArgumentError
 
     if users == history:
-        raise ArgumentError("--user", "expected --user, --users or --all-users, or else --history")
+        said = "a known user, --users with a file of them or --all-users, or --history for anybody"
+        raise ArgumentError("--user", f"expected {said}; got {'both' if users else 'none of them'}")
     one = ("user", "items") if out is not None and out.suffix.lower() == ".jsonl" else ("user", "rank", "item", "score")
     check_output_file("--out", out, inputs, table("recommendations", one))
 
@@ -154,10 +158,11 @@ class _Source:
         ids: list[str],
         path: Path | None,
         skip_unknown: bool,
+        typed: list[str],
         *,
         everybody: bool = False,
     ) -> None:
-        self.recommender, self.pattern, self.ids, self.path = recommender, pattern, ids, path
+        self.recommender, self.pattern, self.ids, self.path, self.typed = recommender, pattern, ids, path, typed
         self.skip_unknown, self.everybody, self.skipped = skip_unknown, everybody, 0
         self.progress: Callable[[int, int], None] = lambda _done, _total: None
         self.listed: tuple[str, ...] = ()
@@ -167,8 +172,8 @@ class _Source:
 
         if self.pattern.history is not None:
             one = self.recommender.prepare(self.pattern)
-            for raw in one.unknown_history:
-                self.recommender.catalogue.items.row(raw)  # typed by hand: a slip is an error
+            if one.unknown_history:  # typed by hand: a slip is an error
+                raise _unknown(self.recommender.catalogue.items, one.unknown_history[0], self.typed)
             self.listed = one.unknown_listed
             yield one
             return
@@ -191,7 +196,8 @@ class _Source:
             one = self.recommender.prepare(replace(self.pattern, user=line.user, history=line.history))
         except UnknownIdError as error:
             if not self.skip_unknown:
-                raise (DataError(str(error), self.path, line.line) if line.line else error) from error
+                said = _unknown(self.recommender.history.users, line.user or "")
+                raise (DataError(str(said), self.path, line.line) if line.line else said) from error
             self.skipped += 1
             return
         self.listed = one.unknown_listed
@@ -208,7 +214,20 @@ class _Source:
         if self.skipped:
             warn(f"{self.skipped} unknown users without a history were skipped")
         if counts.short:
-            warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
+            got = "1 user" if counts.short == 1 else f"{counts.short:,} users"
+            warn(f"{got} got fewer than {self.pattern.k:,} items, since no more are allowed")
+
+
+def _unknown(known: IdMap, raw: str, typed: Sequence[str] = ()) -> UnknownIdError:
+    """What to say of an id that is none of the run: which one may be meant; `typed`, the lines of CSV it came from."""
+    from metatoken.errors import UnknownIdError
+
+    said = f"{known.kind} {raw!r} is not among the {len(known):,} known {known.kind}s"
+    if whole := next((line for line in typed if line in known), None):
+        line = whole.replace('"', '""')
+        return UnknownIdError(f"{said}; {whole!r} is one, which a line of CSV has in quotation marks: '\"{line}\"'")
+    like = known.like(raw)
+    return UnknownIdError(said if like is None else f"{said}; did you mean {like!r}?")
 
 
 def _print(columns: Columns, answers: Iterable[Answer]) -> None:

@@ -124,10 +124,10 @@ class Interactions:
         """The log of assembled parts."""
         return cls(parts.frame, parts.users, parts.items, notes=parts.notes, rows_read=parts.rows_read)
 
-    def with_items(self, table: RawTable, about: LogSettings) -> Interactions:
-        """The same log with a table about its items, whose columns settings name."""
+    def with_items(self, table: RawTable, about: LogSettings, *, whole: bool = True) -> Interactions:
+        """The same log with a table about its items, whose columns settings name; see `read_item_table` for `whole`."""
         names = item_columns(about.item, about.item_id, about.title, about.categories)
-        return replace(self, item_table=read_item_table(table, names, self.items))
+        return replace(self, item_table=read_item_table(table, names, self.items, whole=whole))
 
     @classmethod
     def from_arrays(

@@ -104,7 +104,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     """
     at = RunFolder(folder)
     if not at.metrics.is_file():
-        state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else "is not a run folder"
+        state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else at.no_run()
         raise ArtifactError(f"{at.path}: {state}")
     document, log = read_metrics(at), at.read_log()
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"

@@ -116,8 +116,12 @@ class RunFolder:
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""
         if not self.is_finished():
-            state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
+            state = "was interrupted; finish it with --resume" if self.config.exists() else self.no_run()
             raise ArtifactError(f"{self.path}: {state}")
+
+    def no_run(self) -> str:
+        """What to say of a place that has no run."""
+        return f"is not a run folder{'' if self.path.exists() else '; nothing is there'}"
 
     def is_finished(self) -> bool:
         """Whether there is a trained model, and nothing that is about to become another one."""

@@ -115,7 +115,7 @@ def version_of(folder: RunFolder) -> str:
     # Of a run of before there were manifests, the model alone.
     known = [path for path in (folder.path / MANIFEST, folder.model / MANIFEST) if path.is_file()]
     if not known:
-        raise ArtifactError(f"{folder.path}: is not a run folder")
+        raise ArtifactError(f"{folder.path}: {folder.no_run()}")
     return sha256(known[0])[:DIGITS]
 
 

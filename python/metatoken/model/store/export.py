@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA = "export", 1
+COMPACT = """`generate` alone cannot be used with this model: a history is read by the vectors of its items, which
+`recommend.py` puts in. A run with `model.history: written` makes an export that it can be used with.
+"""
 CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
 
 
@@ -159,7 +162,9 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
     if meta["compact"]:  # its histories are read by the items' vectors, which `generate` has not
-        text = text[: text.index("With `generate` alone")].rstrip() + "\n"
+        text = text[: text.index("With `generate` alone")] + COMPACT
+    gone = {"leaf.safetensors": not meta["leaf"], "users.jsonl": "user_prompt" not in meta}
+    text = "".join(line for line in text.splitlines(True) if not any(f"| `{one}`" in line for one in gone if gone[one]))
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",

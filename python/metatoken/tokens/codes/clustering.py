@@ -138,7 +138,8 @@ def _sizes(levels: Any) -> list[int]:
     try:
         sizes = parse_levels(levels)
     except ValueError as error:
-        raise ArgumentError("levels", str(error)) from error
+        raise ArgumentError("levels", str(error).replace('"auto" or ', "")) from error
     if sizes == "auto":
-        raise ArgumentError("levels", "expected sizes such as [256, 64], got 'auto'; see auto_levels")
+        said = "expected sizes such as [256, 64], got 'auto', which a vocabulary takes"
+        raise ArgumentError("levels", f"{said}; auto_levels([len(x)]) has sizes for x")
     return list(sizes)
