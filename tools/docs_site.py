@@ -27,7 +27,7 @@ GROUPS = {
     "Tokens": ("vocabulary", "walks", "skipgram", "clustering", "scores"),
     "Model": ("tasks", "model", "decoding", "training", "lightning", "backbones", "smollm2"),
     "Use": ("serving", "ray", "growth", "report", "reliability"),
-    "Quality": ("evaluation", "reproduction", "lab", "performance"),
+    "Quality": ("evaluation", "reproduction", "lab", "performance", "scale"),
 }
 OWN = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 DESIGN = ("design", "contributing", "changelog")

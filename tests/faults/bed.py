@@ -58,6 +58,7 @@ def commands(base: Path) -> dict[str, Command]:
     extend = ("extend", run, base / "later.csv", "-o")
     look = ("inspect", log, *COLUMNS, "--write", base / "written.yaml")
     seeds = ("train", config, "--seeds", "1", "-o", base / "several")
+    shop = ("generate", "--users", 50, "--items", 40, "--interactions", 1000, "-o", base / "shop")
     split, rebuild = ("split", log, *COLUMNS, "--by", "ratio", "-o"), ("rebuild", run, "--epochs", 1, "-o")
     lists = ("recommend", run, "--users", base / "users.txt")
     assign = ("assign", base / "vectors.npy", "--codebook", run, "--shard-rows", 20, "-o")
@@ -87,8 +88,10 @@ def commands(base: Path) -> dict[str, Command]:
         "split --overwrite": Command((*split, base / "parts", "--overwrite"), "parts"),
         "rebuild": anew(*rebuild, base / "rebuilt", keeps="run"),
         "rebuild --overwrite": Command((*rebuild, base / "other", "--overwrite"), "other", keeps="run"),
+        "ensemble": anew("ensemble", run, base / "other", "-o", base / "joined", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
+        "generate": Command(shop, "shop", (*shop, "--overwrite")),
         "quickstart": Command(demo, "demo/run", (*demo, "--overwrite")),
     }  # fmt: skip
 

@@ -23,8 +23,8 @@ from metatoken.tokens.vectors.matrix import read_matrix
 from tests.faults.calls import setting_classes
 
 COUNTS = {
-    "fusion_users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps", "validation_users",
-    "sample", "min_edges", "max_cluster_size", "max_items",
+    "fusion_users", "users", "texts", "warmup_steps", "seed", "softmax_samples", "checkpoint_every_steps",
+    "validation_users", "sample", "min_edges", "max_cluster_size", "max_items",
 }  # fmt: skip
 
 
@@ -211,9 +211,9 @@ def test_codes_of_another_form_are_refused(vocabulary: Any) -> None:
 def test_a_vocabulary_is_fitted_on_interactions(split: Any) -> None:
     from metatoken import Vocabulary
 
-    with pytest.raises(TypeError, match=r"^train: expected a Interactions"):
+    with pytest.raises(TypeError, match=r"^train: expected Interactions"):
         Vocabulary.fit("x")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^attributes: expected a Mapping"):
+    with pytest.raises(TypeError, match=r"^attributes: expected Mapping"):
         Vocabulary.fit(split.train, attributes=np.zeros(3))  # type: ignore[arg-type]
 
 

@@ -74,6 +74,12 @@ def test_an_interrupted_job_goes_on(folder: Path, users: Path, tmp_path: Path, m
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_every_user_of_the_log(folder: Path, tmp_path: Path, trained_run: TrainedRun) -> None:
+    recommend_files(folder, Request(k=2), tmp_path / "out", all_users=True, shard_users=50)
+    found = pl.read_parquet(tmp_path / "out" / "part-*.parquet")["user"].unique(maintain_order=True).to_list()
+    assert found == list(trained_run.run.split.log.users.raw)
+
+
 def test_unknown_users_are_refused_or_skipped(folder: Path, users: Path, tmp_path: Path) -> None:
     with users.open("a") as file:
         file.write("\nstranger,\n")

@@ -16,7 +16,7 @@ from metatoken.cli.starting import starting
 from metatoken.engine.settings import PANEL, EngineSettings, check_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from metatoken.recommend import Answer, Request
     from metatoken.recommend.columns import Columns
@@ -38,6 +38,7 @@ Users = Annotated[
     Path | None,
     typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
 ]
+Everybody = Annotated[bool, typer.Option("--all-users", help="Every user of the run's log, in the order of their ids.")]
 History = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +71,7 @@ def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
     users: Users = None,
+    all_users: Everybody = False,
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
@@ -96,17 +98,16 @@ def recommend(
     with starting():
         from metatoken.recommend import Request
 
-    _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
+    _check(bool(user or users or all_users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
     items, never = _ids("--history", history) if history else None, _listed(deny) or ()
     pattern = Request(None, items, k, model.value, not include_seen, where, _listed(allow), never)
     asked: dict[str, Any] = {"users": users, "ids": user or [], "columns": _ids("--columns", [columns or ""])}
-    asked |= {"skip_unknown": skip_unknown, "batch_size": batch_size}
+    asked |= {"skip_unknown": skip_unknown, "batch_size": batch_size, "all_users": all_users}
     if folder is not None:
-        found = _shards(
-            run, pattern, folder, asked | {"shard_users": shard_users, "threads": threads, "engine": chosen}
-        )
+        asked |= {"shard_users": shard_users, "threads": threads, "engine": chosen}
+        found = _shards(run, pattern, folder, asked)
     else:
-        found = _whole(run, pattern, partial(_target, out, to_uri, table), **asked)
+        found = _whole(run, pattern, partial(_target, out, to_uri, table), typed=history or [], **asked)
     _report(pattern, found)
     if place := out or table:
         print(f"{found.counts.items} recommendations for {found.counts.users} users written to {place}")
@@ -132,6 +133,8 @@ def _whole(
     *,
     users: Path | None,
     ids: list[str],
+    all_users: bool,
+    typed: list[str],
     columns: list[str],
     skip_unknown: bool,
     batch_size: int,
@@ -146,8 +149,10 @@ def _whole(
 
         recommender = Recommender.load(run)
     shown = Columns.of(recommender.catalogue, columns)
+    everybody = recommender.history.users.raw if all_users else ()
     with target(shown) as write, progress_bar("recommending") as progress:
-        source = Source(recommender, pattern, _told(ids, users, progress), users, skip_unknown=skip_unknown)
+        lines = _told(ids, everybody, users, progress)
+        source = Source(recommender, pattern, lines, users, skip_unknown=skip_unknown, typed=typed)
         counts = stream(recommender, source, write, batch_size=batch_size)
     return Listed(counts, source.skipped, source.listed)
 
@@ -164,13 +169,17 @@ def _check_engine(engine: EngineSettings, folder: Path | None, history: bool, sh
     check_engine(engine)
 
 
-def _told(ids: list[str], path: Path | None, progress: Callable[[int, int], None]) -> Iterator[UserLine]:
-    """The users that are asked for, the share of them that is done with them."""
+def _told(
+    ids: list[str], everybody: Sequence[str], path: Path | None, progress: Callable[[int, int], None]
+) -> Iterator[UserLine]:
+    """The users that are asked for, and how many of them are done."""
     from metatoken.recommend.source import user_lines
 
-    for line in user_lines(ids, path):
+    for place, line in enumerate(user_lines([*ids, *everybody], path)):
         if line.line:
             progress(int(1000 * line.done), 1000)
+        elif everybody:
+            progress(place, len(ids) + len(everybody))
         yield line
 
 
@@ -216,7 +225,8 @@ def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path 
     from metatoken.errors import ArgumentError
 
     if users == history:
-        raise ArgumentError("--user", "expected --user or --users, or else --history")
+        said = "a known user, --users with a file of them or --all-users, or --history for anybody"
+        raise ArgumentError("--user", f"expected {said}; got {'both' if users else 'none of them'}")
     if out is not None and not out.suffix:
         from metatoken.artifacts import check_folder
 
@@ -238,7 +248,8 @@ def _report(pattern: Request, found: Listed) -> None:
     if found.skipped:
         warn(f"{found.skipped} unknown users without a history were skipped")
     if counts.short:
-        warn(f"{counts.short} users got fewer than {pattern.k} items, since no more are allowed")
+        got = "1 user" if counts.short == 1 else f"{counts.short:,} users"
+        warn(f"{got} got fewer than {pattern.k:,} items, since no more are allowed")
 
 
 def _print(columns: Columns, answers: Iterable[Answer]) -> None:

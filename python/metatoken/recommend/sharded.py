@@ -24,6 +24,7 @@ from metatoken.recommend.streaming import Counts, Listed, stream, writer
 from metatoken.run.folder import RunFolder
 from metatoken.run.manifest import version_of
 from metatoken.run.threads import limited_threads
+from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from metatoken.engine.job import Job
@@ -102,6 +103,7 @@ def recommend_files(
     *,
     users: Path | None = None,
     ids: Sequence[str] = (),
+    all_users: bool = False,
     columns: Sequence[str] = (),
     skip_unknown: bool = False,
     batch_size: int = 256,
@@ -122,6 +124,7 @@ def recommend_files(
         out: Folder of the result; one of an earlier call is replaced.
         users: File of users, see `metatoken.recommend.files`.
         ids: Raw ids of users before those of the file.
+        all_users: Every user of the run's log behind `ids`, in the order of their ids.
         columns: Columns of the item table that go with each item.
         skip_unknown: Leave out unknown users without a history, instead of refusing them.
         batch_size: Users that pass through the model at once.
@@ -143,11 +146,11 @@ def recommend_files(
     version = version_of(RunFolder(run))
     about = {
         "run": version, "pattern": asdict(pattern), "users": None if users is None else sha256(users),
-        "ids": list(ids), "columns": list(columns), "skip_unknown": skip_unknown, "batch_size": batch_size,
-        "shard_users": size, "threads": threads,
+        "ids": list(ids), "all_users": all_users, "columns": list(columns), "skip_unknown": skip_unknown,
+        "batch_size": batch_size, "shard_users": size, "threads": threads,
     }  # fmt: skip
     with open_job(out, KIND, about) as job:
-        units = _cut(job, user_lines(ids, users), size)
+        units = _cut(job, user_lines([*ids, *(_everybody(run) if all_users else ())], users), size)
         if not units:
             raise ArgumentError("users", "expected a file of users or ids of some, got none")
         listing = Listing(
@@ -170,6 +173,12 @@ def _check(pattern: Request, users: Path | None, numbers: dict[str, int]) -> Non
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
     if users is not None and not users.is_file():
         next(user_lines((), users))  # says what is wrong
+
+
+def _everybody(run: str | Path) -> Sequence[str]:
+    """Every user of the run's log, in the order of their rows."""
+    folder = RunFolder(run)
+    return folder.read_history(Vocabulary.load(folder.vocabulary)).users.raw
 
 
 def _cut(job: Job, lines: Iterator[UserLine], size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from metatoken.errors import DataError, UnknownIdError
 from metatoken.recommend.files import UserLine, read_users
 
 if TYPE_CHECKING:
+    from metatoken.data import IdMap
     from metatoken.recommend.recommender import Recommender
     from metatoken.recommend.requests import Prepared, Request
 
@@ -31,6 +32,7 @@ class Source:
         lines: Who asks.
         path: The file that lines with a number come from, for messages.
         skip_unknown: Leave out unknown users without a history.
+        typed: Lines of CSV that the pattern's history came from, for messages.
 
     Attributes:
         skipped: How many were left out.
@@ -45,9 +47,10 @@ class Source:
         path: Path | None = None,
         *,
         skip_unknown: bool = False,
+        typed: Sequence[str] = (),
     ) -> None:
         self.recommender, self.pattern, self.lines, self.path = recommender, pattern, lines, path
-        self.skip_unknown, self.skipped = skip_unknown, 0
+        self.skip_unknown, self.typed, self.skipped = skip_unknown, typed, 0
         self.listed: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Prepared]:
@@ -59,8 +62,8 @@ class Source:
         """
         if self.pattern.history is not None:
             one = self.recommender.prepare(self.pattern)
-            for raw in one.unknown_history:
-                self.recommender.catalogue.items.row(raw)  # typed by hand: a slip is an error
+            if one.unknown_history:  # typed by hand: a slip is an error
+                raise unknown_id(self.recommender.catalogue.items, one.unknown_history[0], self.typed)
             self.listed = one.unknown_listed
             yield one
             return
@@ -72,8 +75,19 @@ class Source:
             one = self.recommender.prepare(replace(self.pattern, user=line.user, history=line.history))
         except UnknownIdError as error:
             if not self.skip_unknown:
-                raise (DataError(str(error), self.path, line.line) if line.line else error) from error
+                said = unknown_id(self.recommender.history.users, line.user or "")
+                raise (DataError(str(said), self.path, line.line) if line.line else said) from error
             self.skipped += 1
             return
         self.listed = one.unknown_listed
         yield one
+
+
+def unknown_id(known: IdMap, raw: str, typed: Sequence[str] = ()) -> UnknownIdError:
+    """What to say of an id that is none of the run: which one may be meant; `typed`, the lines of CSV it came from."""
+    said = f"{known.kind} {raw!r} is not among the {len(known):,} known {known.kind}s"
+    if whole := next((line for line in typed if line in known), None):
+        line = whole.replace('"', '""')
+        return UnknownIdError(f"{said}; {whole!r} is one, which a line of CSV has in quotation marks: '\"{line}\"'")
+    like = known.like(raw)
+    return UnknownIdError(said if like is None else f"{said}; did you mean {like!r}?")

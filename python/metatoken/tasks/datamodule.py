@@ -236,8 +236,10 @@ class TaskDataModule(L.LightningDataModule):
         chosen = np.arange(len(targets.users))
         if part == "validation" and self.validation_users is not None and len(chosen) > self.validation_users:
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
-        chosen = self._share(chosen)
-        return self._prompts(task, targets.users[chosen], targets.items[chosen], self.split.history(part))
+        chosen, history = self._share(chosen), self.split.history(part)
+        # Histories of like length side by side, or most of what is read would be padding.
+        chosen = chosen[np.argsort(history.lengths[targets.users[chosen]], kind="stable")]
+        return self._prompts(task, targets.users[chosen], targets.items[chosen], history)
 
     def held_out_pairs(self, task: Task, part: Part = "validation") -> HeldOutPairs:
         """Questions about held-out pairs."""

@@ -40,6 +40,8 @@ __all__ = [
     "make_unique",
 ]
 
+MANY = 1 << 20  # rows beyond which k-means is trained on a sample, unless it is told how large
+A_TOKEN = 256  # rows of that sample for each token of the largest level
 BITS = 11  # of a level that is chosen for a person, at most: two levels reach to two million ids, of 2,048 tokens each
 
 
@@ -83,14 +85,17 @@ def fit(
     check_words(threads=threads)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
     check_memory("levels", sum(sizes) * rows.shape[1] * rows.itemsize)
+    sample = chosen.sample
+    if sample is None and chosen.max_cluster_size is None and len(rows) > MANY:  # a cap needs all rows
+        sample = A_TOKEN * max(sizes)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
-        rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, chosen.sample,
+        rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, sample,
         chosen.max_cluster_size, threads, None, progress,
     )  # fmt: skip
     moved, exact = capped or (0, None)
     report = ClusterReport(
         rows=len(rows),
-        sample=chosen.sample if chosen.sample is not None and chosen.sample < len(rows) else None,
+        sample=sample if sample is not None and sample < len(rows) else None,
         inertia=tuple(inertia),
         iterations=tuple(iterations),
         distinct=tuple(distinct),
@@ -139,7 +144,8 @@ def _sizes(levels: Any) -> list[int]:
     try:
         sizes = parse_levels(levels)
     except ValueError as error:
-        raise ArgumentError("levels", str(error)) from error
+        raise ArgumentError("levels", str(error).replace('"auto" or ', "")) from error
     if sizes == "auto":
-        raise ArgumentError("levels", "expected sizes such as [256, 64], got 'auto'; see auto_levels")
+        said = "expected sizes such as [256, 64], got 'auto', which a vocabulary takes"
+        raise ArgumentError("levels", f"{said}; auto_levels([len(x)]) has sizes for x")
     return list(sizes)
