@@ -5,7 +5,13 @@ use crate::error::Result;
 use crate::progress::Progress;
 
 /// Adds the level that counts rows of a kind with equal codes, in row order and from the lowest free count.
-pub fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups, progress: &Progress) -> Result<Vec<u32>> {
+pub fn counted(
+    nearest: &[u32],
+    occupied: &[u32],
+    depth: usize,
+    by_kind: Groups,
+    progress: &Progress,
+) -> Result<Vec<u32>> {
     let n = nearest.len() / depth;
     let mut groups = by_kind;
     for level in 0..depth {
