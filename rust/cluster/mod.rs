@@ -23,7 +23,7 @@ pub mod residual;
 pub mod seed;
 mod stream;
 mod sweep;
-mod transport;
+pub mod transport;
 
 use crate::error::Result;
 use crate::matrix::Rows;

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from metatoken.cli.answer import answer
+from metatoken.cli.assign import assign
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
 from metatoken.cli.config import config
@@ -38,8 +39,8 @@ from metatoken.cli.waiting import wait_politely
 from metatoken.errors import ArgumentError
 
 COMMANDS = (
-    quickstart, generate, plan, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, ensemble,
-    baseline, evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
+    quickstart, generate, plan, inspect, config, split, tokenize, assign, text_vectors, train, extend, rebuild,
+    ensemble, baseline, evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.

@@ -2,7 +2,7 @@
 
 `fit` learns a `Codebook`. Its `assign` (`assign_batches` for streams of Arrow batches) gives rows their nearest codes,
 `encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
-All of it works on any matrix of numbers, also in a file.
+All of it works on any matrix of numbers, also in a file; `assign_files` codes files that are larger than the memory.
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ from metatoken.config import check_memory, check_words
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
+from metatoken.tokens.codes.sharded import Assigned, assign_dataset, assign_files
+from metatoken.tokens.codes.source import VectorSource
 from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
 from metatoken.tokens.vectors.matrix import read_matrix
 
 __all__ = [
+    "Assigned",
     "ClusterReport",
     "Codebook",
     "Encoding",
     "Progress",
+    "VectorSource",
     "Vectors",
     "assign_batches",
+    "assign_dataset",
+    "assign_files",
     "auto_levels",
     "encode",
     "fit",
