@@ -21,7 +21,7 @@ use crate::progress::Progress;
 /// Rounds of `within`; the sum of squares hardly falls after the fifth.
 const ROUNDS: usize = 10;
 /// Rows that one task labels.
-const CHUNK: usize = 8 * BLOCK;
+const CHUNK: usize = 4 * BLOCK;
 /// Cheapest moves that are kept of a row, so that it is not priced anew each time that a codeword fills up.
 const KEPT: usize = 16;
 

@@ -14,8 +14,11 @@ use crate::simd::Job;
 use crate::simd::lanes::{Lanes, each_panel};
 use std::mem::MaybeUninit;
 
-/// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6.
-pub const BLOCK: usize = 48;
+/// Rows whose running minima are kept at once; a multiple of the tile heights 4 and 6. A panel comes from the second
+/// cache once for all of them.
+pub const BLOCK: usize = 96;
+/// The same against a codebook of one panel, where all scores are kept.
+const NARROW: usize = BLOCK / 2;
 /// Values in a buffer of rows: 256 KiB.
 const BUFFER: usize = 1 << 16;
 
@@ -102,12 +105,13 @@ impl Job for Nearest<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize>(mut self) -> bool {
-        let mut finite = true;
-        for begin in (0..self.rows.len()).step_by(BLOCK) {
-            let end = (begin + BLOCK).min(self.rows.len());
+        let (mut finite, narrow) = (true, self.code.registers() <= L::C);
+        let block = if narrow { NARROW } else { BLOCK };
+        for begin in (0..self.rows.len()).step_by(block) {
+            let end = (begin + block).min(self.rows.len());
             // SAFETY: the job runs where `L` is available.
             unsafe {
-                if self.code.registers() <= L::C {
+                if narrow {
                     each_panel!(0..self.code.registers(), self.code.registers(), L, _first, C => {
                         finite &= self.one::<L, R, C>(begin, end);
                     });
@@ -129,10 +133,10 @@ impl Nearest<'_> {
         // SAFETY: the panel has `C` registers, the rows are as wide as the codewords, and the tiles write all scores.
         unsafe {
             let half = load::<L, C>(self.code.half_norms().as_ptr());
-            let (mut scores, mut finite) = ([MaybeUninit::<[L::F; C]>::uninit(); BLOCK], true);
+            let (mut scores, mut finite) = ([MaybeUninit::<[L::F; C]>::uninit(); NARROW], true);
             for i in (0..block.len()).step_by(R) {
                 let (rows, mut sums) = (pointers(block, i), [half; R]);
-                prefetch::<L, R>(rows, BLOCK * block.dim(), block.dim());
+                prefetch::<L, R>(rows, NARROW * block.dim(), block.dim());
                 tile::<L, R, C, true>(rows, self.code.panel::<L>(0), self.code.dim(), &mut sums);
                 for r in 0..R {
                     scores[i + r].write(sums[r]);
@@ -141,7 +145,7 @@ impl Nearest<'_> {
             for (label, scores) in self.labels[begin..end].iter_mut().zip(&scores) {
                 let scores = scores.assume_init_read();
                 let least = L::least(scores.into_iter().reduce(|a, b| L::min(a, b)).unwrap_or(half[0]));
-                *label = find::<L, C>(scores, least);
+                *label = find::<L, C>(scores, least).0;
                 finite &= least.is_finite();
             }
             finite
@@ -231,15 +235,16 @@ unsafe fn sweep<L: Lanes, const R: usize, const C: usize>(
     }
 }
 
-/// The first place in `C` registers that holds `value`; 0 if it is no number, as it is when squares overflow.
+/// The first place in `C` registers that holds `value`, 0 if it is no number, as it is when squares overflow; and how
+/// many places hold it.
 #[inline(always)]
-unsafe fn find<L: Lanes, const C: usize>(registers: [L::F; C], value: f32) -> u32 {
+pub(super) unsafe fn find<L: Lanes, const C: usize>(registers: [L::F; C], value: f32) -> (u32, u32) {
     let mut bits = 0u64;
     for c in 0..C {
         // SAFETY: the caller runs where `L` is available.
         bits |= u64::from(unsafe { L::equal(registers[c], value) }) << (c * L::W);
     }
-    if bits == 0 { 0 } else { bits.trailing_zeros() }
+    (if bits == 0 { 0 } else { bits.trailing_zeros() }, bits.count_ones())
 }
 
 struct Products<'a> {

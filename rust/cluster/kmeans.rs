@@ -6,6 +6,7 @@
 
 use super::bounds::Bounds;
 use super::lloyd::Run;
+use super::pack::on_matrix;
 use super::params::{Init, Metric, Settings};
 use super::seed;
 use super::sweep::{Totals, UNLABELLED};
@@ -87,7 +88,8 @@ pub fn fit(
     let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
     let k = centroids.len() / rows.dim();
     let mut totals = Totals::new(k, rows.dim());
-    let mut bounds = Bounds::new(!spherical && rows.len() >= BOUNDED * k);
+    let bounded = !spherical && rows.len() >= BOUNDED * k && !on_matrix(settings.isa, k);
+    let mut bounds = Bounds::new(bounded);
     for step in 0..=updates {
         run.pass(&centroids, &mut labels, &mut totals, &mut bounds)?;
         spent += rows.len() as u64;

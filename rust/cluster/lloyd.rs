@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::bounds::{Bounds, relabel_doubtful};
+use super::bounds::{Bounds, Limits};
+use super::doubtful::{Desk, Part, Relabel, together};
 use super::kernel::BLOCK;
 use super::pack::Codewords;
 use super::params::Settings;
@@ -25,69 +26,73 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
     pub fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
-        let dim = self.rows.dim();
-        let packed = Codewords::pack_for(self.spherical, Rows::new(centroids, dim), self.settings.isa);
-        let block = block_rows(self.rows.len());
+        let codewords = Rows::new(centroids, self.rows.dim());
         totals.changed = 0;
-        if packed.on_matrix() {
-            return self.pass_over_all(&packed, block, labels, totals);
-        }
-        let judged = if bounds.kept() {
-            self.pass_over_doubtful(&packed, block, labels, totals, bounds)?
+        if bounds.kept() {
+            self.pass_over_doubtful(codewords, labels, totals, bounds)?;
         } else {
-            self.pass_over_all(&packed, block, labels, totals)?;
-            self.rows.len()
-        };
-        bounds.after(self.rows.len(), judged, totals.changed);
+            let packed = Codewords::pack_for(self.spherical, codewords, self.settings.isa);
+            self.pass_over_all(&packed, block_rows(self.rows.len()), labels, totals)?;
+        }
+        bounds.after(self.rows.len(), totals.changed);
         Ok(())
     }
 
-    /// Looks at the rows whose bound leaves the label open; returns how many those are.
+    /// Looks at the rows whose bounds leave the label open.
     fn pass_over_doubtful(
         &self,
-        packed: &Codewords,
-        block: usize,
+        codewords: Rows<'_>,
         labels: &mut [u32],
         totals: &mut Totals,
         bounds: &mut Bounds,
-    ) -> Result<usize> {
-        let dim = self.rows.dim();
-        bounds.begin(|| self.squares(), packed.len());
-        let (mut gaps, squares) = (std::mem::take(&mut bounds.gaps), std::mem::take(&mut bounds.squares));
-        let limits = bounds.limits(dim, packed.longest());
-        let part = |b: usize, labels: &mut [u32], gaps: &mut [f32], squares: &[f32], totals: &mut Totals| {
-            let (stride, mut judged) = (self.stride(packed), 0);
-            for (s, labels) in labels.chunks_mut(stride).enumerate() {
-                let (first, n) = (s * stride, labels.len());
-                let rows = self.rows.slice(b * block + first, b * block + first + n);
-                self.progress.advance(n as u64)?;
-                let (gaps, squares) = (&mut gaps[first..][..n], &squares[first..][..n]);
-                judged += relabel_doubtful(packed, rows, labels, gaps, squares, &limits, totals);
-            }
-            Ok(judged)
-        };
-        let judged = if labels.len() <= block {
-            part(0, labels, &mut gaps, &squares, totals)?
+    ) -> Result<()> {
+        let block = block_rows(self.rows.len());
+        bounds.begin(self.rows, codewords, self.settings.isa);
+        let (mut upper, mut lower) = (std::mem::take(&mut bounds.upper), std::mem::take(&mut bounds.lower));
+        let limits = bounds.limits(codewords, self.settings.isa);
+        if labels.len() <= block {
+            let part = Part { upper: &mut upper, lower: &mut lower, stride: labels.len(), squares: &bounds.squares };
+            self.relabel_doubtful(&limits, 0, labels, part, totals)?;
         } else {
-            let parts = labels.par_chunks_mut(block).zip(gaps.par_chunks_mut(block)).zip(squares.par_chunks(block));
-            let changes: Vec<(Totals, usize)> = parts
+            let changes: Vec<Totals> = labels
+                .par_chunks_mut(block)
+                .zip(upper.par_chunks_mut(block))
+                .zip(lower.par_chunks_mut(block * limits.groups.len()))
+                .zip(bounds.squares.par_chunks(block))
                 .enumerate()
-                .map(|(b, ((labels, gaps), squares))| {
-                    let mut change = Totals::new(packed.len(), dim);
-                    part(b, labels, gaps, squares, &mut change).map(|judged| (change, judged))
+                .map(|(b, (((labels, upper), lower), squares))| {
+                    let (stride, mut change) = (labels.len(), Totals::new(codewords.len(), codewords.dim()));
+                    let part = Part { upper, lower, stride, squares };
+                    self.relabel_doubtful(&limits, b * block, labels, part, &mut change).map(|()| change)
                 })
                 .collect::<Result<_>>()?;
-            changes.iter().for_each(|(change, _)| totals.add(change));
-            changes.iter().map(|(_, judged)| judged).sum()
-        };
-        (bounds.gaps, bounds.squares) = (gaps, squares);
-        Ok(judged)
+            changes.iter().for_each(|change| totals.add(change));
+        }
+        (bounds.upper, bounds.lower) = (upper, lower);
+        Ok(())
     }
 
-    /// `|x|^2` of the rows.
-    fn squares(&self) -> Vec<f32> {
-        let dim = self.rows.dim();
-        self.rows.data().par_chunks(dim).map(|row| row.iter().map(|v| v * v).sum()).collect()
+    /// One block from row `first`, so many rows at a time that they stay in cache.
+    fn relabel_doubtful(
+        &self,
+        limits: &Limits<'_>,
+        first: usize,
+        labels: &mut [u32],
+        part: Part<'_>,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let step = together(self.rows.dim());
+        let mut desk = Desk::new(step.min(labels.len()));
+        for (s, labels) in labels.chunks_mut(step).enumerate() {
+            let (begin, n) = (s * step, labels.len());
+            let rows = self.rows.slice(first + begin, first + begin + n);
+            self.progress.advance(n as u64)?;
+            let squares = &part.squares[begin..][..n];
+            let (upper, lower) = (&mut part.upper[begin..][..n], &mut part.lower[begin..]);
+            let part = Part { upper, lower, stride: part.stride, squares };
+            self.settings.isa.run(Relabel { limits, rows, labels, part, desk: &mut desk, totals });
+        }
+        Ok(())
     }
 
     fn pass_over_all(&self, packed: &Codewords, block: usize, labels: &mut [u32], totals: &mut Totals) -> Result<()> {

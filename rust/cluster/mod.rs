@@ -7,7 +7,10 @@
 mod amx;
 pub mod balance;
 mod bounds;
+mod doubtful;
+mod groups;
 pub mod hierarchy;
+mod judge;
 pub mod kernel;
 pub mod kmeans;
 pub mod lap;
@@ -23,6 +26,8 @@ pub mod residual;
 pub mod seed;
 mod stream;
 mod sweep;
+#[cfg(test)]
+mod tests;
 pub mod transport;
 
 use crate::error::Result;

@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use crate::matrix::Rows;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::lanes::{Avx2, Avx512};
 use crate::simd::lanes::{Lanes, Portable};
@@ -36,8 +38,20 @@ fn shape(isa: Isa) -> (usize, usize) {
         Isa::Avx2 => (Avx2::W, Avx2::C),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Amx => (Avx512::W, Avx512::C),
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => (Neon::W, Neon::C),
         _ => unreachable!("only what `available` lists can be chosen"),
+    }
+}
+
+/// Whether the matrix unit compares so many codewords.
+pub(super) fn on_matrix(isa: Isa, count: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return isa == Isa::Amx && count >= amx::FEWEST;
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (isa, count);
+        false
     }
 }
 
@@ -64,7 +78,7 @@ impl Codewords {
     /// Adds what the matrix unit needs, where it is to be used; no codeword is longer than `longest`.
     #[cfg(target_arch = "x86_64")]
     fn with_tiles(mut self, codewords: Rows<'_>, longest: f32) -> Self {
-        if self.isa == Isa::Amx && self.count >= amx::FEWEST {
+        if on_matrix(self.isa, self.count) {
             self.tiles = Some(amx::Tiles::pack(codewords, &self.half_norms, longest));
         }
         self
@@ -115,14 +129,6 @@ impl Codewords {
     #[cfg(target_arch = "x86_64")]
     pub(super) fn tiles(&self) -> Option<&amx::Tiles> {
         self.tiles.as_ref()
-    }
-
-    /// Whether the matrix unit compares them.
-    pub(super) fn on_matrix(&self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.tiles.is_some();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
     }
 
     /// Length of the longest codeword, unless they are directions.

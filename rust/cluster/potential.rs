@@ -118,9 +118,15 @@ impl Job for Lower<'_> {
     unsafe fn run<L: Lanes, const R: usize>(mut self) {
         let begin = self.first / L::W;
         let end = begin + self.nearest.len() / L::W;
+        // Past the last candidate a tile works in vain; seven of them fill two tiles of 4 better than two of 6.
+        let trials = self.candidates.len();
+        let low = trials.next_multiple_of(4) < trials.next_multiple_of(R);
         // SAFETY: `begin..end` are registers of `packed`, `begin` the first one of a panel.
         unsafe {
-            each_panel!(begin..end, self.packed.registers(), L, first, C => self.panel::<L, R, C>(first, first - begin));
+            each_panel!(begin..end, self.packed.registers(), L, first, C => match low {
+                true => self.panel::<L, 4, C>(first, first - begin),
+                false => self.panel::<L, R, C>(first, first - begin),
+            });
         }
     }
 }

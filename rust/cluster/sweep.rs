@@ -1,10 +1,12 @@
 //! One pass of Lloyd's algorithm over a block of rows: labels, and the sums of those that changed cluster.
 
+use rayon::prelude::*;
+
 use super::kernel::BLOCK;
 use super::pack::Codewords;
-use crate::matrix::Rows;
-use crate::simd::Job;
+use crate::matrix::{Rows, TASK};
 use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
 
 /// Label of a row that has none yet.
 pub(super) const UNLABELLED: u32 = u32::MAX;
@@ -44,7 +46,7 @@ impl Totals {
 }
 
 /// Rows that are labelled before those whose label changed are moved: few enough to be in cache still.
-const CHUNK: usize = 20 * BLOCK;
+const CHUNK: usize = 10 * BLOCK;
 
 /// Labels rows anew, and moves those whose label changed in `totals` while they are in cache.
 pub(super) fn relabel(code: &Codewords, rows: Rows<'_>, labels: &mut [u32], totals: &mut Totals) {
@@ -58,11 +60,11 @@ pub(super) fn relabel(code: &Codewords, rows: Rows<'_>, labels: &mut [u32], tota
 }
 
 /// Takes over the labels that were found.
-struct Shift<'a> {
-    rows: Rows<'a>,
-    found: &'a [u32],
-    known: &'a mut [u32],
-    totals: &'a mut Totals,
+pub(super) struct Shift<'a> {
+    pub rows: Rows<'a>,
+    pub found: &'a [u32],
+    pub known: &'a mut [u32],
+    pub totals: &'a mut Totals,
 }
 
 impl Job for Shift<'_> {
@@ -76,6 +78,33 @@ impl Job for Shift<'_> {
                 self.totals.shift(self.rows.row(i), *old, new);
                 *old = new;
             }
+        }
+    }
+}
+
+/// `|x|^2` of each row.
+pub(super) fn squares(rows: Rows<'_>, isa: Isa) -> Vec<f32> {
+    let mut out = vec![0.0; rows.len()];
+    out.par_chunks_mut(TASK).enumerate().for_each(|(task, out)| {
+        isa.run(Squares { rows: rows.slice(task * TASK, task * TASK + out.len()), out });
+    });
+    out
+}
+
+struct Squares<'a> {
+    rows: Rows<'a>,
+    out: &'a mut [f32],
+}
+
+impl Job for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) {
+        let zero = vec![0.0; self.rows.dim()];
+        for (i, out) in self.out.iter_mut().enumerate() {
+            // SAFETY: both have as many values as a row.
+            *out = unsafe { distance::<L>(self.rows.row(i), &zero) };
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The vector registers that the kernels are written over: one trait, three instruction sets.
+//! The vector registers that the kernels are written over: one trait, four instruction sets.
 //!
 //! Everything is `inline(always)` so that it takes the target features of the function it is inlined into.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use super::lanes_arm::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use super::lanes_x86::{Avx2, Avx512};
 
@@ -37,6 +39,8 @@ pub(crate) trait Lanes {
     unsafe fn least(value: Self::F) -> f32;
     /// A bit for each lane that equals `other`.
     unsafe fn equal(value: Self::F, other: f32) -> u32;
+    /// `other` in the lanes where `value` equals `this`, `value` in the others.
+    unsafe fn instead(value: Self::F, this: f32, other: Self::F) -> Self::F;
     /// `a * b + c` of one value, rounded as in `fma`.
     fn fma_one(a: f32, b: f32, c: f32) -> f32;
 
@@ -207,6 +211,11 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn equal(value: Self::F, other: f32) -> u32 {
         (0..8).fold(0, |bits, i| bits | u32::from(value[i] == other) << i)
+    }
+
+    #[inline(always)]
+    unsafe fn instead(value: Self::F, this: f32, other: Self::F) -> Self::F {
+        each(value, other, |value, other| if value == this { other } else { value })
     }
 
     #[inline(always)]

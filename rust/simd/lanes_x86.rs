@@ -69,6 +69,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn instead(value: __m256, this: f32, other: __m256) -> __m256 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe { _mm256_blendv_ps(value, other, _mm256_cmp_ps::<_CMP_EQ_OQ>(value, _mm256_set1_ps(this))) }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
@@ -158,6 +164,12 @@ impl Lanes for Avx512 {
     unsafe fn equal(value: __m512, other: f32) -> u32 {
         // SAFETY: intrinsics alone, under the contract of `Lanes`.
         unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(other))) }
+    }
+
+    #[inline(always)]
+    unsafe fn instead(value: __m512, this: f32, other: __m512) -> __m512 {
+        // SAFETY: intrinsics alone, under the contract of `Lanes`.
+        unsafe { _mm512_mask_mov_ps(value, _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(value, _mm512_set1_ps(this)), other) }
     }
 
     #[inline(always)]

@@ -1,12 +1,16 @@
 //! Instruction sets: what this machine has, which one is used, and how a routine written once is run on it.
 
 pub(crate) mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod lanes_arm;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+#[cfg(target_arch = "aarch64")]
+use lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use lanes::{Avx2, Avx512};
 use lanes::{Lanes, Portable};
@@ -19,6 +23,8 @@ const VARIABLE: &str = "METATOKEN_KERNEL";
 pub enum Isa {
     /// Any machine.
     Portable,
+    /// 64-bit ARM.
+    Neon,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX-512F.
@@ -38,6 +44,8 @@ impl Isa {
             let sets = [(Isa::Avx2, avx2), (Isa::Avx512, avx512), (Isa::Amx, avx512 && matrix_unit())];
             found.extend(sets.into_iter().filter_map(|(isa, there)| there.then_some(isa)));
         }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa::Neon);
         found
     }
 
@@ -45,6 +53,7 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
@@ -74,7 +83,8 @@ impl Isa {
                 Isa::Avx2 => avx2(job),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 | Isa::Amx => avx512(job),
-                #[cfg(not(target_arch = "x86_64"))]
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => job.run::<Neon, 4>(),
                 _ => unreachable!("only what `available` lists can be chosen"),
             }
         }

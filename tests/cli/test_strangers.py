@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
-from metatoken import Interactions, Recommender, leave_last_out
+from metatoken import Interactions, Recommender, Vocabulary, leave_last_out
 from metatoken.cli.errors import as_option
 from metatoken.cli.recommend import _unknown
 from metatoken.data.growth import append
@@ -146,6 +147,7 @@ Ask = Callable[[Recommender], Any]
         (lambda one: one.recommend(history=7), "history: expected a list of ids of items, got 7"),
         (lambda one: one.recommend("1", allow="2"), "allow: expected a list of ids of items, got '2'"),
         (lambda one: one.recommend("1", deny=b"2"), "deny: expected a list of ids of items, got b'2'"),
+        (lambda one: one.recommend_many(None), "users: expected a list of ids of users, got None"),
         (lambda one: one.recommend_many("17"), "users: expected a list of ids of users, got '17'"),
         (lambda one: one.recommend_many(["1"], batch_size=0), "batch_size: expected at least 1, got 0"),
     ],
@@ -171,6 +173,20 @@ def test_one_id_is_no_list_of_them(recommender: Recommender) -> None:
     assert told[0] == told[1]
     user = recommender.history.users.raw[0]
     assert recommender.recommend(user, deny=None) == recommender.recommend(user)  # type: ignore[arg-type]
+
+
+def test_objects_of_another_class_are_named(recommender: Recommender) -> None:
+    log, module = recommender.history, recommender.module
+    calls: dict[str, Callable[[], Any]] = {
+        "request": lambda: recommender.answer([{"user": "1"}]),  # type: ignore[list-item]
+        "history": lambda: Recommender(module, leave_last_out(log)),  # type: ignore[arg-type]
+        "titles": lambda: Interactions.from_arrays(["u"], ["a"], titles=["A"]),  # type: ignore[arg-type]
+        "embeddings": lambda: Vocabulary.fit(log, embeddings=np.zeros((2, 3))),  # type: ignore[arg-type]
+        "sequences": lambda: module.vocabulary.user_codes_of([[0]]),  # type: ignore[arg-type]
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{name}: expected [A-Z]"):
+            call()
 
 
 def test_what_is_printed_is_short(recommender: Recommender, trained_run: TrainedRun) -> None:

@@ -15,7 +15,7 @@ from metatoken.data import IdMap
 from metatoken.errors import ConfigError
 from metatoken.model.starting import KnownItems, start_items
 from metatoken.model.store.saving import load_model, save_model
-from metatoken.run import load_run
+from metatoken.run import load_config, load_run, train_run
 from tests.conftest import TrainedRun
 
 WIDE = {"dim": 40, "layers": 1, "heads": 2, "dropout": 0.0}
@@ -93,10 +93,32 @@ def test_a_part_of_the_items_alone_is_a_part_of_the_vectors(make_module) -> None
 
 def test_what_it_cannot_start_from(trained_run: TrainedRun, tmp_path: Path) -> None:
     folder, vocabulary = trained_run.run.folder, load_run(trained_run.run.folder).module.vocabulary
-    with pytest.raises(ConfigError, match=r"model.items_from: expected the folder of a finished run; .*nowhere"):
+    with pytest.raises(ConfigError, match=r"items_from: expected the folder of a finished run, .*nowhere; no such"):
         wide(vocabulary, tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"items_from: expected the folder of a finished run, .*; it has no vocab"):
+        wide(vocabulary, tmp_path)
     with pytest.raises(ConfigError, match=r"model.item_dim: .* has item vectors of width \d+, got 3; leave item_dim"):
         wide(vocabulary, folder, item_dim=3)
     others = replace(vocabulary, items=IdMap([f"other {row}" for row in range(vocabulary.n_items)]))
     with pytest.raises(ConfigError, match="knows none of the items of this log"):
         wide(others, folder)
+
+
+def test_a_training_asks_for_the_run_before_it_learns_tokens(trained_run: TrainedRun, tmp_path: Path) -> None:
+    config = load_config(trained_run.yaml, [f"model.items_from={tmp_path / 'nowhere'}"])
+    said: list[str] = []
+    with pytest.raises(ConfigError, match="no such folder"):
+        train_run(config, tmp_path / "run", say=said.append)
+    assert said == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_another_one(trained_run: TrainedRun, tmp_path: Path) -> None:
+    """All the way: the configuration, a wider preset, what is saved and loaded again."""
+    asked = [f"model.items_from={trained_run.run.folder}", "model.preset.dim=32"]
+    run = train_run(load_config(trained_run.yaml, asked), tmp_path / "run", say=lambda _: None)
+    again = load_run(tmp_path / "run")
+    assert again.module.settings.item_dim == trained_run.run.module.network.backbone.dim == 16
+    with torch.no_grad():
+        torch.testing.assert_close(again.module.network.items(), run.module.network.items())
+    assert "items_from" in (tmp_path / "run" / "config.yaml").read_text()

@@ -164,6 +164,8 @@ class Interactions:
             frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
         except UnicodeError as error:  # half of a pair of surrogates
             raise ArgumentError("users, items", f"hold text that is none: {error}") from error
+        if titles is not None:
+            expect("titles", titles, Mapping)
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
         named = {name: name for name in ("time", "rating") if name in arrays}
         return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metatoken.artifacts import MANIFEST
 from metatoken.errors import ConfigError, MetatokenError
 from metatoken.tokens.vectors.cold import FeatureMap
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from metatoken.model.heads.items import ItemVectors
     from metatoken.model.network import Network
+
+PARTS = ("vocabulary", "model")  # of a run, that are read
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,16 @@ class KnownItems:
     vectors: Tensor
 
 
+def check_start(folder: str | None) -> None:
+    """Refuses, before any work, a folder that is no trained run: `ConfigError`."""
+    if folder is None:
+        return
+    missing = [name for name in PARTS if not (Path(folder) / name / MANIFEST).is_file()]
+    if missing:
+        said = "no such folder" if not Path(folder).is_dir() else f"it has no {missing[0]}/"
+        raise ConfigError(f"model.items_from: expected the folder of a finished run, got {folder}; {said}")
+
+
 def known_items(folder: str | Path, items: Sequence[str]) -> KnownItems:
     """Reads the vectors of a trained run.
 
@@ -52,6 +65,7 @@ def known_items(folder: str | Path, items: Sequence[str]) -> KnownItems:
     from metatoken.model.store.saving import load_model
     from metatoken.tokens.vocabulary import Vocabulary
 
+    check_start(str(folder))
     try:
         vocabulary = Vocabulary.load(Path(folder) / "vocabulary")
         model = load_model(Path(folder) / "model", vocabulary)

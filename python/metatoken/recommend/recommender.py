@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from metatoken.config import expect
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
@@ -58,6 +59,7 @@ class Recommender(Answering):
         answerer: Answerer | None = None,
         partners: Sequence[MetaTokenModel] = (),
     ) -> None:
+        expect("history", history, Interactions)
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
         super().__init__(answerer or Answerer(module))
@@ -164,6 +166,7 @@ class Recommender(Answering):
         Raises:
             UnknownIdError: See `answer`; so are the other errors.
         """
+        expect("request", request, Request)
         request.check()
         if "sequential" not in self.module.tasks:
             said = "recommending from a history needs the task sequential among the model's tasks"

@@ -17,8 +17,8 @@ Model = Literal["fused", "item_head", "generation"]
 
 
 def check_ids(argument: str, ids: object) -> None:
-    """Refuses what is no collection of raw ids, such as a single text: `ArgumentError`; None passes."""
-    if ids is not None and (isinstance(ids, str | bytes) or not isinstance(ids, Iterable)):
+    """Refuses what is no collection of raw ids, such as a single text: `ArgumentError`."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         kind = "items" if argument in ("history", "allow", "deny") else "users"
         raise ArgumentError(argument, f"expected a list of ids of {kind}, got {shown(ids)}")
 
@@ -77,7 +77,8 @@ class Request:
         if self.model not in get_args(Model):
             raise ArgumentError("model", f"expected {', '.join(get_args(Model))}; got {shown(self.model)}")
         for name, ids in (("history", self.history), ("allow", self.allow), ("deny", self.deny)):
-            check_ids(name, ids)
+            if ids is not None:
+                check_ids(name, ids)
         if self.history is None and self.user is None:
             raise ArgumentError("user", "expected a user id or a history, got neither")
 

@@ -82,6 +82,7 @@ def train_run(
         DataError: The log cannot be read.
     """
     from metatoken.model.backbone.pretrained import check_source
+    from metatoken.model.starting import check_start
 
     config, choices = take_choices(config, like)
     if not is_first_process():  # started by the first one, after it had written what it needs; it speaks and writes
@@ -90,6 +91,7 @@ def train_run(
     with training_place(out) as place:
         check_place(config, out, overwrite, resume, inputs)
         check_source(config.model.backbone)
+        check_start(config.model.items_from)
         check_trainer(config.trainer)
         return _train(config, place, choices, True, resume, say, bar or no_bar)
 
