@@ -2,12 +2,16 @@
 
     python benchmarks/smollm2.py --weights pretrained --steps 100 --seed 0 --output pretrained-0.json
     python benchmarks/smollm2.py --weights random --steps 100 --seed 0 --output random-0.json
+    python benchmarks/smollm2.py --pace --threads 2        # what each way to save costs and gives, a table
 
 Both read the same rows in the same order, make the same number of steps and train the same weights: all of them, since
 an adapter on frozen noise would be a straw man (`--tuning lora` shows the usual way). The pretrained model is
 SmolLM2-135M cut to its first `--layers` blocks, the other one has fresh weights of the same shape. Reported: losses of
 the held-out validation items (the item, and the words of its title; in float32), HR@10 and NDCG@10 over the full
-catalogue with seen items removed, trained tokens a second, and the largest memory of the process.
+catalogue with seen items removed, trained targets and tokens a second, and the largest memory of the process.
+
+`--pace` starts a process for each line of a table: all weights trained on histories that are written token by token
+with titles, as the first version did, and then one saving after the other.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import argparse
 import json
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,7 +43,7 @@ class Pace(L.Callback):
     """Counts tokens and seconds of training steps after the first few, which warm the machine up."""
 
     def __init__(self, skip: int = 3) -> None:
-        self.skip, self.tokens, self.seconds, self.losses = skip, 0, 0.0, []
+        self.skip, self.tokens, self.targets, self.seconds, self.losses = skip, 0, 0, 0.0, []
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Starts the clock."""
@@ -49,6 +54,7 @@ class Pace(L.Callback):
         self.losses.append(float(outputs["loss"]))
         if trainer.global_step > self.skip:
             self.tokens += int(batch.attention_mask.sum())
+            self.targets += len(batch.targets)
             self.seconds += time.perf_counter() - self.began
         if trainer.global_step % 10 == 0:
             print(f"step {trainer.global_step}: loss {sum(self.losses[-10:]) / 10:.3f}", file=sys.stderr, flush=True)
@@ -67,9 +73,9 @@ def random_twin(layers: int, seed: int, folder: Path) -> str:
 
 def build(args: argparse.Namespace, vocabulary: mt.Vocabulary) -> MetaTokenModule:
     fields: dict[str, Any] = {
-        "tasks": ["sequential"], "titles": True, "title_tokens": args.title_tokens, "max_history": args.history,
-        "learning_rate": args.learning_rate, "warmup_steps": 20, "seed": args.seed,
-        "tuning": args.tuning,
+        "tasks": ["sequential"], "titles": args.titles, "title_tokens": args.title_tokens, "max_history": args.history,
+        "learning_rate": args.learning_rate, "warmup_steps": 20, "seed": args.seed, "tuning": args.tuning,
+        "history": args.form, "item_dim": args.item_dim,
     }  # fmt: skip
     if args.weights == "pretrained":
         return MetaTokenModule(vocabulary, backbone=smollm2.NAME, layers=args.layers, **fields)
@@ -78,7 +84,33 @@ def build(args: argparse.Namespace, vocabulary: mt.Vocabulary) -> MetaTokenModul
         return MetaTokenModule(vocabulary, backbone=twin, **fields)
 
 
-def main() -> None:
+SAVINGS: dict[str, list[str]] = {
+    "all weights, items written, titles": ["--form", "written", "--batch-size", "4"],
+    "one position an item": ["--form", "compact", "--batch-size", "4"],
+    "steps of 32 histories": ["--form", "compact", "--batch-size", "32"],
+    "adapters (LoRA)": ["--form", "compact", "--batch-size", "32", "--tuning", "lora"],
+    "item vectors of 64 numbers": ["--form", "compact", "--batch-size", "32", "--tuning", "lora", "--item-dim", "64"],
+    "no titles": [
+        "--form", "compact", "--batch-size", "32", "--tuning", "lora", "--item-dim", "64", "--no-titles",
+    ],
+}  # fmt: skip
+"""What `--pace` measures, each line with one saving more than the one above."""
+
+
+def measure_pace(args: argparse.Namespace) -> None:
+    """Prints the table of `--pace`."""
+    print("| | targets a second | tokens a second | memory, GB |\n|---|---|---|---|")
+    for name, options in SAVINGS.items():
+        common = ["--users", "0", "--steps", str(args.steps), "--threads", str(args.threads)]
+        common += ["--layers", str(args.layers), "--precision", args.precision, "--data", str(args.data)]
+        done = subprocess.run([sys.executable, __file__, *common, *options], capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout[done.stdout.index("{") :])
+        values = [f"{found[key]:g}" for key in ("targets_per_second", "tokens_per_second", "peak_memory_gb")]
+        print(f"| {name} | {' | '.join(values)} |", flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", choices=["pretrained", "random"], default="pretrained")
     parser.add_argument("--tuning", choices=["full", "lora"], default="full")
@@ -86,7 +118,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=4, help="histories in a step")
     parser.add_argument("--history", type=int, default=12, help="items in a history")
+    parser.add_argument("--form", choices=["compact", "written"], help="how histories name items; by default compact")
+    parser.add_argument("--titles", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--title-tokens", type=int, default=8)
+    parser.add_argument("--item-dim", type=int, help="width of item vectors; by default that of the backbone")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="bf16-mixed")
     parser.add_argument("--seed", type=int, default=0)
@@ -95,8 +130,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=610, help="validated users, drawn once; 0: only pace and memory")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with ratings.csv and movies.csv")
     parser.add_argument("--output", type=Path, help="write the result as JSON, too")
+    parser.add_argument("--pace", action="store_true", help="measure the savings, one after the other, and stop")
     parser.add_argument("--twin", type=Path, help="write the model with random weights into this folder, and stop")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if args.pace:
+        measure_pace(args)
+        return
     torch.set_num_threads(args.threads)
     if args.twin is not None:
         print(random_twin(args.layers, args.seed, args.twin))
@@ -128,7 +171,10 @@ def main() -> None:
         "weights_in_all": sum(p.numel() for p in module.parameters()),
     }  # fmt: skip
     trainer.fit(module, data)
-    result |= {"tokens_per_second": round(pace.tokens / pace.seconds, 1), "train_seconds": round(pace.seconds, 1)}
+    result |= {
+        "tokens_per_second": round(pace.tokens / pace.seconds, 1), "train_seconds": round(pace.seconds, 1),
+        "targets_per_second": round(pace.targets / pace.seconds, 1),
+    }  # fmt: skip
     result["peak_memory_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
     result["train_loss"] = sum(pace.losses[-10:]) / len(pace.losses[-10:])
     if args.users:

@@ -60,6 +60,16 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def ray_here() -> Iterator[Any]:
+    """Ray with two cores, started once for all tests of a process; skipped where it is not installed."""
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from metatoken.engine.on_ray import started
+
+    with started(workers=2, threads=1, address=None):
+        yield ray
+
+
+@pytest.fixture(scope="session")
 def world() -> Any:
     """A generated world of 200 users and 100 items."""
     from metatoken.data import generate_world

@@ -47,6 +47,13 @@ def test_an_index_knows_the_extra(
     assert extras.install_extra("serve") == f"{installer} {wanted}"
 
 
+def test_the_parts_of_a_package_are_named() -> None:
+    from packaging.requirements import Requirement
+
+    found = extras.check_package(Requirement("nowhere-to-be-found[data]>=2"), "ray")
+    assert found.required == "nowhere-to-be-found[data]>=2"
+
+
 def test_every_extra_of_a_message_exists() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     sources = (ROOT / "python" / "metatoken").rglob("*.py")

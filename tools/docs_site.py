@@ -26,15 +26,15 @@ GROUPS = {
     "Start": ("concepts", "running", "data"),
     "Tokens": ("vocabulary", "walks", "skipgram", "clustering", "scores"),
     "Model": ("tasks", "model", "decoding", "training", "lightning", "backbones", "smollm2"),
-    "Use": ("serving", "growth", "report", "reliability"),
-    "Quality": ("evaluation", "reproduction", "lab", "performance"),
+    "Use": ("serving", "ray", "growth", "report", "reliability"),
+    "Quality": ("evaluation", "reproduction", "lab", "performance", "scale"),
 }
 OWN = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 DESIGN = ("design", "contributing", "changelog")
 # Folders of the package, and of single modules, in the order of the stages; commands have --help.
 REFERENCE = (
     "data", "tokens", "tasks", "model", "decode", "predict", "baselines", "evaluate", "run", "recommend", "serve",
-    "artifacts", "errors", "_core",
+    "artifacts", "engine", "errors", "_core",
 )  # fmt: skip
 
 

@@ -173,7 +173,7 @@ def shown(value: Any) -> str:
 def expect(argument: str, value: object, kind: type) -> None:
     """Refuses an object of another class: `TypeError`, which names the argument."""
     if not isinstance(value, kind):
-        raise TypeError(f"{argument}: expected a {kind.__name__}, got {shown(value)}")
+        raise TypeError(f"{argument}: expected {kind.__name__}, got {shown(value)}")
 
 
 def check_words(**values: int | None) -> None:

@@ -72,6 +72,10 @@ class CoreError(MetatokenError, RuntimeError):
         super().__init__(f"the native core failed ({message}); this is a fault of metatoken, please report it")
 
 
+class EngineError(MetatokenError, RuntimeError):
+    """Ray cannot be started, or work that was given to it failed for no reason of ours."""
+
+
 class UnknownIdError(MetatokenError, KeyError):
     """A raw id is not in the vocabulary or the log."""
 

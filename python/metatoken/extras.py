@@ -41,7 +41,8 @@ def check_package(requirement: Requirement, extra: str | None) -> Package:
     except metadata.PackageNotFoundError:
         found = None
     ok = found is not None and requirement.specifier.contains(found, prereleases=True)
-    return Package(requirement.name, f"{requirement.name}{requirement.specifier}", found, ok, extra)
+    parts = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return Package(requirement.name, f"{requirement.name}{parts}{requirement.specifier}", found, ok, extra)
 
 
 def check_packages() -> list[Package]:

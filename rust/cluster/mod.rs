@@ -28,7 +28,7 @@ mod stream;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod transport;
+pub mod transport;
 
 use crate::error::Result;
 use crate::matrix::Rows;

@@ -57,11 +57,13 @@ pub struct Encoding {
 }
 
 /// Makes the nearest codes of finite rows `x` unique among rows of equal `kinds`, and different from the occupied ones of
-/// their kind. At most `cap` rows of a kind get the same first code.
+/// their kind. At most `cap` rows of a kind get the same first code, unless `first` says which each row gets: they were
+/// settled before, together with rows that are not here (`super::first`).
 pub fn make_unique(
     x: Rows<'_>,
     search: &Search,
     nearest: &[u32],
+    first: Option<&[u32]>,
     kinds: &[i64],
     occupied: Occupied<'_>,
     unique: Unique,
@@ -74,10 +76,10 @@ pub fn make_unique(
     let n = x.len();
     let (codes, depth_out) = match unique {
         Unique::None => (nearest.to_vec(), depth),
-        Unique::Counter => (counted(nearest, occupied.codes, depth, by_kind, progress)?, depth + 1),
+        Unique::Counter => (super::counter::counted(nearest, occupied.codes, depth, by_kind, progress)?, depth + 1),
         _ => {
-            check_room(search, by_kind.largest())?;
-            let start = Placement { x, search, nearest, occupied, unique, cap, progress };
+            check_room(&search.sizes(), by_kind.largest())?;
+            let start = Placement { x, search, nearest, first, occupied, unique, cap, progress };
             (start.run(by_kind)?, depth)
         }
     };
@@ -88,14 +90,13 @@ pub fn make_unique(
     Ok(Encoding { codes, depth: depth_out, kept_share, error_before, error_after })
 }
 
-fn check_room(search: &Search, largest: usize) -> Result<()> {
-    let sizes = search.sizes();
-    let room = product(&sizes);
+pub(super) fn check_room(sizes: &[usize], largest: usize) -> Result<()> {
+    let room = product(sizes);
     if largest <= room {
         return Ok(());
     }
     let above = product(&sizes[..sizes.len() - 1]);
-    let mut enough = sizes.clone();
+    let mut enough = sizes.to_vec();
     *enough.last_mut().expect("a codebook has levels") = largest.div_ceil(above).next_power_of_two();
     Err(Error::invalid(
         "levels",
@@ -106,7 +107,7 @@ fn check_room(search: &Search, largest: usize) -> Result<()> {
     ))
 }
 
-fn product(sizes: &[usize]) -> usize {
+pub(super) fn product(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |product, &k| product.saturating_mul(k))
 }
 
@@ -114,6 +115,7 @@ struct Placement<'a> {
     x: Rows<'a>,
     search: &'a Search,
     nearest: &'a [u32],
+    first: Option<&'a [u32]>,
     occupied: Occupied<'a>,
     unique: Unique,
     cap: Option<usize>,
@@ -129,8 +131,12 @@ impl Placement<'_> {
         for level in 0..depth {
             let taken = self.occupied.codes.chunks_exact(depth).map(|row| row[level]);
             labels[n..].iter_mut().zip(taken).for_each(|(label, code)| *label = code);
-            self.start(level, &codes, Rows::new(&left, dim), &mut labels[..n])?;
-            self.settle_level(level, &groups, Rows::new(&left, dim), &mut labels)?;
+            if let (0, Some(first)) = (level, self.first) {
+                labels[..n].copy_from_slice(first);
+            } else {
+                self.start(level, &codes, Rows::new(&left, dim), &mut labels[..n])?;
+                self.settle_level(level, &groups, Rows::new(&left, dim), &mut labels)?;
+            }
             matrix::change(&mut left, dim, self.progress, |i, row| self.search.take(level, labels[i], row))?;
             codes.chunks_exact_mut(depth).zip(&labels).for_each(|(row, &label)| row[level] = label);
             groups = groups.split(&labels, self.progress)?;
@@ -195,16 +201,7 @@ impl Placement<'_> {
             return Ok(());
         }
         let places = room.iter().fold(0usize, |sum, &r| sum.saturating_add(r));
-        if rows.len() > places {
-            let message = format!(
-                "{} rows of one kind do not fit clusters of at most {} rows, {places} places in all; raise it to at \
-                 least {} or leave it out",
-                rows.len(),
-                self.cap.unwrap_or(0),
-                rows.len().div_ceil(room.len())
-            );
-            return Err(Error::invalid("max_cluster_size", message));
-        }
+        check_places(rows.len(), places, room.len(), self.cap)?;
         let all = rows.len() == left.len(); // in their order, since groups are ascending
         let gathered = if all { Vec::new() } else { matrix::gather(left, rows, self.progress)? };
         let part = if all { left } else { Rows::new(&gathered, left.dim()) };
@@ -214,6 +211,20 @@ impl Placement<'_> {
         let exact = self.unique == Unique::Assignment;
         balance::limit(part, &self.search.packed[level], room, exact, labels, self.progress).map(drop)
     }
+}
+
+/// Fails where clusters of at most `cap` rows have fewer places than there are rows.
+pub(super) fn check_places(rows: usize, places: usize, clusters: usize, cap: Option<usize>) -> Result<()> {
+    if rows <= places {
+        return Ok(());
+    }
+    let message = format!(
+        "{rows} rows of one kind do not fit clusters of at most {} rows, {places} places in all; raise it to at least \
+         {} or leave it out",
+        cap.unwrap_or(0),
+        rows.div_ceil(clusters)
+    );
+    Err(Error::invalid("max_cluster_size", message))
 }
 
 fn fits(room: &[usize], labels: &[u32]) -> bool {
@@ -259,32 +270,6 @@ fn check_costs(rows: usize, free: usize) -> Result<()> {
          assignment; put more tokens into the levels above, or use unique=\"nearest\""
     );
     Err(Error::invalid("levels", message))
-}
-
-/// Adds the level that counts rows of a kind with equal codes, in row order and from the lowest free count.
-fn counted(nearest: &[u32], occupied: &[u32], depth: usize, by_kind: Groups, progress: &Progress) -> Result<Vec<u32>> {
-    let n = nearest.len() / depth;
-    let mut groups = by_kind;
-    for level in 0..depth {
-        let taken = occupied.chunks_exact(depth + 1);
-        let labels: Vec<u32> = nearest.chunks_exact(depth).chain(taken).map(|row| row[level]).collect();
-        groups = groups.split(&labels, progress)?;
-    }
-    let mut codes = vec![0; n * (depth + 1)];
-    for members in groups.members() {
-        progress.check()?;
-        let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < n));
-        let mut taken: Vec<u32> = fixed.iter().map(|&row| occupied[(row as usize - n) * (depth + 1) + depth]).collect();
-        taken.sort_unstable();
-        let free = (0u32..).filter(|count| taken.binary_search(count).is_err());
-        for (&row, count) in rows.iter().zip(free) {
-            let row = row as usize;
-            let to = &mut codes[row * (depth + 1)..(row + 1) * (depth + 1)];
-            to[..depth].copy_from_slice(&nearest[row * depth..(row + 1) * depth]);
-            to[depth] = count;
-        }
-    }
-    Ok(codes)
 }
 
 #[cfg(test)]

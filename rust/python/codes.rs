@@ -1,13 +1,14 @@
 //! Border of `crate::codes`.
 
-use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{Int, expect, rows, slice, table};
+use super::args::{Int, Levels, expect, rows, slice, table};
 use super::cluster::codes_array;
 use super::run::run;
 use crate::cluster::params::Metric;
 use crate::codes::assign::{Codebook, Search};
+use crate::codes::first;
 use crate::codes::unique::{self, Occupied, Unique};
 use crate::error::{Error, Result};
 use crate::matrix::{Rows, largest_of};
@@ -78,7 +79,7 @@ fn check_apart(occupied: Occupied<'_>, depth: usize) -> Result<()> {
 
 #[pyfunction]
 #[pyo3(signature = (
-    x, centroids, metric, nearest, kinds, occupied, occupied_kinds, unique, max_cluster_size, threads, kernel,
+    x, centroids, metric, nearest, first, kinds, occupied, occupied_kinds, unique, max_cluster_size, threads, kernel,
     progress
 ))]
 fn make_unique<'py>(
@@ -87,6 +88,7 @@ fn make_unique<'py>(
     centroids: Vec<PyReadonlyArray2<'py, f32>>,
     metric: Metric,
     nearest: PyReadonlyArray2<'py, i32>,
+    first: Option<PyReadonlyArray1<'py, i32>>,
     kinds: PyReadonlyArray1<'py, i64>,
     occupied: PyReadonlyArray2<'py, i32>,
     occupied_kinds: PyReadonlyArray1<'py, i64>,
@@ -105,6 +107,7 @@ fn make_unique<'py>(
     check_shape("occupied", occupied.shape(), [taken_kinds.len(), depth])?;
     expect(kinds.len() == x.len(), "kinds", "expected one per row")?;
     let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
+    let first = first.map(|given| first_codes(&given, "first", x.len(), sizes[0])).transpose()?;
     let found = run(py, threads, progress, |progress| {
         progress.set_total((x.len() * book.levels.len()) as u64);
         let most = largest_of(x, progress)?;
@@ -114,15 +117,84 @@ fn make_unique<'py>(
         }
         let search = Search::new(&book, x.dim())?;
         search.check_range(most)?;
-        unique::make_unique(x, &search, &nearest, kinds, occupied, unique, max_cluster_size, progress)
+        unique::make_unique(x, &search, &nearest, first.as_deref(), kinds, occupied, unique, max_cluster_size, progress)
     })?;
     let codes = codes_array(py, found.codes, found.depth)?;
     Ok((codes, found.kept_share, found.error_before, found.error_after))
+}
+
+/// First codes of rows, each below `size`.
+fn first_codes(
+    array: &PyReadonlyArray1<'_, i32>,
+    argument: &'static str,
+    rows: usize,
+    size: usize,
+) -> Result<Vec<u32>> {
+    let data = slice(array, argument)?;
+    expect(data.len() == rows, argument, "expected one per row")?;
+    let fits = data.iter().all(|&code| code >= 0 && (code as usize) < size);
+    expect(fits, argument, "expected codes of the first level")?;
+    Ok(data.iter().map(|&code| code as u32).collect())
+}
+
+/// How many rows have each first code.
+fn row_counts(array: &PyReadonlyArray1<'_, i64>, codewords: usize) -> Result<Vec<usize>> {
+    let data = slice(array, "counts")?;
+    expect(data.len() == codewords, "counts", "expected one for each codeword of the first level")?;
+    expect(data.iter().all(|&count| (0..1 << 48).contains(&count)), "counts", "expected numbers of rows")?;
+    Ok(data.iter().map(|&count| count as usize).collect())
+}
+
+#[pyfunction]
+#[pyo3(signature = (counts, levels, unique, max_cluster_size))]
+fn contested<'py>(
+    py: Python<'py>,
+    counts: PyReadonlyArray1<'py, i64>,
+    levels: Levels,
+    unique: Unique,
+    max_cluster_size: Option<Int>,
+) -> PyResult<Bound<'py, PyArray1<i32>>> {
+    let cap = max_cluster_size.map(|cap| cap.count("max_cluster_size", 1)).transpose()?;
+    expect(!levels.0.is_empty() && levels.0.iter().all(|&size| size > 0), "levels", "expected sizes of at least 1")?;
+    let counts = row_counts(&counts, levels.0[0])?;
+    let found = first::contested(&counts, &levels.0, unique, cap)?;
+    Ok(PyArray1::from_iter(py, found.into_iter().map(|code| code as i32)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (x, centroids, metric, nearest, counts, unique, max_cluster_size, threads, kernel, progress))]
+fn settle_first<'py>(
+    py: Python<'py>,
+    x: PyReadonlyArray2<'py, f32>,
+    centroids: Vec<PyReadonlyArray2<'py, f32>>,
+    metric: Metric,
+    nearest: PyReadonlyArray1<'py, i32>,
+    counts: PyReadonlyArray1<'py, i64>,
+    unique: Unique,
+    max_cluster_size: Option<Int>,
+    threads: Option<Int>,
+    kernel: Option<&str>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyArray1<i32>>> {
+    let (x, book) = (rows(&x, "x")?, codebook(&centroids, metric, kernel)?);
+    let cap = max_cluster_size.map(|cap| cap.count("max_cluster_size", 1)).transpose()?;
+    let size = book.levels[0].len();
+    let (nearest, counts) = (first_codes(&nearest, "nearest", x.len(), size)?, row_counts(&counts, size)?);
+    let found = run(py, threads, progress, |progress| {
+        progress.set_total(x.len() as u64);
+        let most = largest_of(x, progress)?;
+        let search = Search::new(&book, x.dim())?;
+        search.check_range(most)?;
+        first::settle(x, &search, &nearest, &counts, unique, cap, progress)
+    })?;
+    Ok(PyArray1::from_iter(py, found.into_iter().map(|code| code as i32)))
 }
 
 pub(super) fn register(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let m = PyModule::new(py, "codes")?;
     m.add_function(wrap_pyfunction!(assign, &m)?)?;
     m.add_function(wrap_pyfunction!(make_unique, &m)?)?;
+    m.add_function(wrap_pyfunction!(contested, &m)?)?;
+    m.add_function(wrap_pyfunction!(settle_first, &m)?)?;
     Ok(m)
 }

@@ -24,8 +24,13 @@ runpy.run_path(sys.argv[0], {}, "__main__")
 
 def test_a_run_becomes_a_folder_that_recommends_alone(run: Run, trained_run: TrainedRun, tmp_path: Path) -> None:
     folder = trained_run.run.folder
-    result = run("export", folder, tmp_path / "hf")
+    result = run("export", folder, "-o", tmp_path / "hf")
     assert result.code == 0, result.err
+    card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
+    assert "`generate` alone cannot be used with this model" in card  # since its histories are compact
+    assert "users.jsonl" not in card
+    files = {line.split("`")[1] for line in card.splitlines() if line.startswith("| `")}
+    assert files <= {path.name for path in (tmp_path / "hf").iterdir()}
     assert "recommend.py --history" in result.out
     history = list(trained_run.run.split.log.items.raw[3:8])
     expected = Recommender.load(folder).recommend(history=history, k=5, model="generation")

@@ -197,3 +197,14 @@ print(sorted({{"lightning", "peft"}} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip().endswith("[]")
+
+
+def test_all_users_are_those_of_the_log(run: Run, folder: Path, users: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("\n".join(users), encoding="utf-8")
+    whole, listed = tmp_path / "whole.parquet", tmp_path / "listed.parquet"
+    result = run("recommend", folder, "--all-users", "-k", 2, "-o", whole)
+    assert result.code == 0, result.err
+    assert f"for {len(users)} users" in result.out
+    assert run("recommend", folder, "--users", tmp_path / "users.txt", "-k", 2, "-o", listed).code == 0
+    assert whole.read_bytes() == listed.read_bytes()
+    assert run("recommend", folder, "--all-users", "--history", "1").code == 2

@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from metatoken.artifacts import read_manifest
-from metatoken.data import Interactions, hold_out
-from metatoken.data.cuts import of_new_items, parts_overview, told, write_parts
+from metatoken.data import Interactions, generate_world, hold_out, leave_last_out
+from metatoken.data.cuts import drawn, of_new_items, parts_overview, told, write_parts
 from metatoken.data.settings import LogSettings
 from metatoken.errors import ArgumentError, ArtifactError
 
@@ -160,3 +160,15 @@ def test_fractions_and_nanoseconds_are_cut_exactly() -> None:
     parts = parts_overview(log.with_rows(np.ones(4, dtype=np.bool_)))
     assert parts["test"]["begins"] == fine + 3
     assert [*told(parts)][1].startswith("test: 1 rows, from 2023-11-14T22:13:20Z on;")
+
+
+def test_a_drawn_split_keeps_histories_and_scores_fewer():
+    split = leave_last_out(generate_world(n_users=50, n_items=60, n_groups=4).interactions())
+    few = drawn(split, 20)
+    assert (len(few.validation), len(few.test)) == (20, 20)
+    for part in ("validation", "test"):
+        of = dict(zip(split.targets(part).users.tolist(), split.targets(part).items.tolist(), strict=True))
+        assert all(of[user] == item for user, item in zip(*vars(few.targets(part)).values(), strict=True))
+        assert few.history(part).items.tolist() == split.history(part).items.tolist()
+    assert drawn(split, 20).test.users.tolist() == few.test.users.tolist()
+    assert drawn(split, 50) is split is drawn(split, None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metatoken import Interactions
 from metatoken.data import Targets, leave_last_out
-from metatoken.data.growth import Files, append, check_ids, keep_learned, nothing, read_addition
+from metatoken.data.growth import Files, append, check_ids, keep_learned, nothing, read_addition, unlisted
 from metatoken.data.settings import LogSettings
 from metatoken.errors import DataError
 from tests.growing import cut, rows_of
@@ -205,13 +205,15 @@ def test_items_that_nobody_has_taken_are_read_from_a_table(tmp_path: Path) -> No
     log.write_text("user,item\nu,m\nu,k\n")
     items.write_text("item,title\nz,Z\nk,K\na,A\n")
     about = LogSettings(path=log, items=items)
-    with pytest.warns(match="1 of 4 items are not in"):
-        found = read_addition(about)
+    found = read_addition(about)  # the table need not have the known ones
+    old = Interactions.from_arrays(["u"], ["k"])
+    files = Files(log, items)
+    assert [*unlisted(old, found, files)] == [f"1 new items are not in {items}, e.g. 'm'"]
+    assert [*unlisted(Interactions.from_arrays(["u", "u"], ["k", "m"]), found, files)] == []
     assert found.items.raw == ("a", "k", "m", "z")
     assert [found.items.raw[item] for item in found.sequences()[0]] == ["m", "k"]
     assert found.titles() == ["A", "K", "", "Z"]
     alone = read_addition(about, log=False)
     assert (len(alone), alone.items.raw) == (0, ("a", "k", "z"))
-    old = Interactions.from_arrays(["u"], ["k"])
     assert old.append(found).items.raw == ("k", "m", "a", "z")  # those that nobody has taken come last
     assert np.array_equal(old.append(found).sequences().items, [0, 1, 0])

@@ -14,6 +14,13 @@ def test_a_legend_names_each_model_once() -> None:
     assert [name for name, _ in legend(rows)] == ["fused", "popularity"]
 
 
+def test_tasks_and_templates_are_told_where_there_are_several() -> None:
+    rows = [{"model": "fused", "task": "sequential", "template": "seq-1"}]
+    assert [name for name, _ in legend(rows)] == ["fused"]
+    rows.append({"model": "fused", "task": "direct", "template": "direct-unseen"})
+    assert [name for name, _ in legend(rows)] == ["fused", "sequential", "direct", "...-unseen"]
+
+
 def test_every_row_of_the_page_has_a_meaning_and_the_other_way_round() -> None:
     page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
     tables = re.findall(r"^\| row \|.*?\n\n", page, flags=re.MULTILINE | re.DOTALL)

@@ -8,17 +8,19 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tests.files import write_run_config
 
 if TYPE_CHECKING:
     from tests.faults.zygote import Zygote
 
-WASTE = (".metatoken-*", ".*.training")
+WASTE = (".metatoken-*", ".*.training", ".*.job")
 COLUMNS = ("--user", "user_id", "--item", "item_id", "--time", "timestamp")
 SMALL = ("--dim", 8, "--levels", "8,16", "--walks-per-node", 2, "--walk-length", 8)
-TINY = {
+TINY: dict[str, Any] = {
     "tokens": {"levels": [8, 16], "dim": 8, "walks_per_node": 2, "walk_length": 8},
     "model": {"preset": {"dim": 8, "layers": 1, "heads": 1, "dropout": 0.0, "positions": 80}, "max_history": 6},
 }
@@ -56,8 +58,10 @@ def commands(base: Path) -> dict[str, Command]:
     extend = ("extend", run, base / "later.csv", "-o")
     look = ("inspect", log, *COLUMNS, "--write", base / "written.yaml")
     seeds = ("train", config, "--seeds", "1", "-o", base / "several")
+    shop = ("generate", "--users", 50, "--items", 40, "--interactions", 1000, "-o", base / "shop")
     split, rebuild = ("split", log, *COLUMNS, "--by", "ratio", "-o"), ("rebuild", run, "--epochs", 1, "-o")
     lists = ("recommend", run, "--users", base / "users.txt")
+    assign = ("assign", base / "vectors.npy", "--codebook", run, "--shard-rows", 20, "-o")
     table = (*lists, "--to-uri", f"sqlite:///{base / 'lists.db'}", "--table", "lists")
     return {
         "train": Command((*train, base / "new"), "new", (*train, base / "new", "--overwrite")),
@@ -66,6 +70,7 @@ def commands(base: Path) -> dict[str, Command]:
         "train --resume": Command((*train, run, "--resume", *two), "run", (*train, run, "--resume", *two)),
         "train --seeds": Command(seeds, "several/seed-1", (*seeds, "--overwrite")),
         "tokenize": anew(*tokenize, base / "fresh"),
+        "assign": anew(*assign, base / "codes"),
         "tokenize --overwrite": Command((*tokenize, base / "vocabulary", "--overwrite"), "vocabulary"),
         "export": Command(("export", run, base / "exported", "--overwrite"), "exported"),
         "extend": anew(*extend, base / "grown", keeps="run"),
@@ -77,13 +82,16 @@ def commands(base: Path) -> dict[str, Command]:
         "compare --json": Command(("compare", run, base / "other", "--json", base / "table.json"), "table.json"),
         "baseline": Command(("baseline", run, "item_knn"), "run"),
         "recommend": Command((*lists, "-o", base / "out.csv"), "out.csv"),
+        "recommend --shard-users": Command((*lists, "--shard-users", 25, "-o", base / "lists"), "lists"),
         "recommend --to-uri": Command(table, "lists.db"),
         "split": anew(*split, base / "cut"),
         "split --overwrite": Command((*split, base / "parts", "--overwrite"), "parts"),
         "rebuild": anew(*rebuild, base / "rebuilt", keeps="run"),
         "rebuild --overwrite": Command((*rebuild, base / "other", "--overwrite"), "other", keeps="run"),
+        "ensemble": anew("ensemble", run, base / "other", "-o", base / "joined", keeps="run"),
         "inspect --write": Command(look, "written.yaml", (*look, "--overwrite")),
         "text-vectors": Command((*vectors, "-o", base / "text"), "text"),
+        "generate": Command(shop, "shop", (*shop, "--overwrite")),
         "quickstart": Command(demo, "demo/run", (*demo, "--overwrite")),
     }  # fmt: skip
 
@@ -112,7 +120,8 @@ def make_base(zygote: Zygote, folder: Path) -> Path:
 
 
 def write_world(base: Path) -> None:
-    """A log, a configuration, a list of users."""
+    """A log, a configuration, a list of users, vectors."""
+    np.save(base / "vectors.npy", np.random.default_rng(0).normal(size=(50, TINY["tokens"]["dim"])).astype("f4"))
     config = write_run_config(base, n_users=60, n_items=40, **TINY)
     lines = (base / "world" / "interactions.csv").read_text().splitlines()[1:]
     header = (base / "world" / "interactions.csv").read_text().splitlines()[0].split(",")

@@ -98,7 +98,10 @@ def _cluster_cases() -> dict[str, Case]:
     nearest = codes.assign(x, words, "euclidean", 1, None, None)
     taken = {"occupied": np.array([[0, 1], [2, 3]], np.int32), "occupied_kinds": np.zeros(2, np.int64)}
     unique = {"x": x, "centroids": words, "nearest": nearest, "kinds": np.arange(300) % 2, **taken, **search}
-    unique |= {"unique": "assignment", "max_cluster_size": None}
+    unique |= {"unique": "assignment", "max_cluster_size": None, "first": None}
+    counts = np.bincount(nearest[:, 0], minlength=6)
+    room = {"counts": counts, "unique": "assignment", "max_cluster_size": 55}
+    first = {"x": x, "centroids": words, "nearest": nearest[:, 0].copy(), **room, **search}
     counter = unique | {"unique": "counter", "occupied": np.array([[0, 1, 0], [2, 3, 9]], np.int32)}
     return {
         "cluster.fit residual": Case(cluster.fit, fit, oracles.fitted),
@@ -111,6 +114,11 @@ def _cluster_cases() -> dict[str, Case]:
         ),
         "codes.assign": Case(codes.assign, {"x": x, "centroids": words, **search}, oracles.assigned),
         "codes.make_unique": Case(codes.make_unique, unique, oracles.made_unique),
+        "codes.make_unique first": Case(
+            codes.make_unique, unique | {"first": np.arange(300, dtype=np.int32) % 6}, oracles.made_unique
+        ),
+        "codes.contested": Case(codes.contested, {**room, "levels": [6, 60]}, oracles.contested),
+        "codes.settle_first": Case(codes.settle_first, first, oracles.settled),
         "codes.make_unique counter": Case(codes.make_unique, counter, oracles.made_unique),
     }
 

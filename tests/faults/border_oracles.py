@@ -6,6 +6,7 @@ Each takes the arguments as they were, and what came back with the arguments as 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,24 @@ def made_unique(given: Given, gave: Gave) -> None:
         everyone += [(kind, *row) for kind, row in taken]
         if given["unique"] != "rank":
             assert len(set(everyone)) == len(everyone), "codes repeat"
+
+
+def contested(given: Given, gave: Gave) -> None:
+    codes, counts = gave[0], given["counts"]
+    room = min(math.prod(given["levels"][1:]), given["max_cluster_size"] or 1 << 62)
+    bounded = given["unique"] in ("assignment", "nearest")
+    over = set(np.flatnonzero(counts > room).tolist()) if bounded else set()
+    assert over <= set(codes.tolist()) <= set(np.flatnonzero(counts).tolist())
+    assert bool(len(codes)) == bool(over) or given["unique"] == "rank"
+
+
+def settled(given: Given, gave: Gave) -> None:
+    first, counts = gave[0], given["counts"]
+    sizes = [len(words) for words in given["centroids"]]
+    room = min(math.prod(sizes[1:]), given["max_cluster_size"] or 1 << 62)
+    moved = counts - np.bincount(given["nearest"], minlength=sizes[0]) + np.bincount(first, minlength=sizes[0])
+    stay = counts - np.bincount(given["nearest"], minlength=sizes[0])
+    assert (moved <= np.maximum(room, stay)).all()
 
 
 def assigned_columns(given: Given, gave: Gave) -> None:

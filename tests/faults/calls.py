@@ -92,6 +92,8 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
     run, log, here = base / "run", base / "world" / "interactions.csv", base.parent
     argv: dict[str, list[object]] = {
         "quickstart": ["--users", 50, "--items", 36, "--epochs", 1, "-o", base / "users.txt"],
+        "generate": ["--users", 20, "--items", 40, "--interactions", 100, "-o", here / "c-shop", "--overwrite"],
+        "plan": ["--users", 20, "--items", 40, "--interactions", 100],
         "inspect": [log, *COLUMNS],
         "config": [],
         "tokenize": [log, *COLUMNS, *SMALL, "-o", here / "c-vocabulary", "--overwrite"],
@@ -100,6 +102,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
         "split": [log, *COLUMNS, "--by", "ratio", "-o", here / "c-split", "--overwrite"],
         "extend": [run, log, "-o", here / "c-extended", "--overwrite"],
         "rebuild": [base / "none", "-o", here / "c-rebuilt", "--overwrite"],
+        "ensemble": [run, base / "other", "-o", here / "c-joined", "--overwrite"],
         "baseline": [run, "item_knn"],
         "evaluate": [run, "--no-unseen"],
         "compare": [run, base / "other", "--resamples", 10],

@@ -42,6 +42,10 @@ def test_an_extension_that_is_killed(zygote: Zygote, base: Path, tmp_path: Path)
     check(kills(zygote, base, tmp_path, 4, ["extend", "extend --epochs"]), 4)
 
 
+def test_a_job_of_shards_that_is_killed(zygote: Zygote, base: Path, tmp_path: Path) -> None:
+    check(kills(zygote, base, tmp_path, 4, ["assign", "recommend --shard-users"]), 4)
+
+
 def test_altered_files(zygote: Zygote, base: Path, tmp_path: Path) -> None:
     check(altered(zygote, base, tmp_path, 25), 25)
 

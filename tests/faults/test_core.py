@@ -48,7 +48,7 @@ def test_rows_and_codewords_without_squares() -> None:
     sound = CASES["codes.assign"].sound
     large, tiny = np.float32(1e17), np.float32(1e-30)
     words = sound["centroids"]
-    for name in ("codes.assign", "codes.make_unique"):
+    for name in ("codes.assign", "codes.make_unique", "codes.settle_first"):
         refused(name, "x", x=sound["x"] * large)
         refused(name, "x", x=sound["x"] * tiny, centroids=[one * tiny for one in words])
         refused(name, "centroids", centroids=[words[0], words[1] * large])
@@ -66,6 +66,8 @@ def test_threads_are_bounded(name: str, threads: int) -> None:
 NUMBERS = {
     "cluster.fit tree": ("seed", "max_iterations", "sample", "max_cluster_size"),
     "codes.make_unique": ("max_cluster_size",),
+    "codes.contested": ("max_cluster_size",),
+    "codes.settle_first": ("max_cluster_size",),
     "graph.walks": ("seed", "walks_per_node", "walk_length"),
     "graph.expected_visits": ("walk_length",),
     "skipgram.fit": ("dim", "window", "negatives", "walks_per_node", "walk_length", "epochs", "seed", "blocks"),

@@ -65,7 +65,9 @@ def taught(vocabulary: Vocabulary, log: Interactions, **fields: Any) -> MetaToke
     return module
 
 
-@pytest.mark.parametrize("fields", [{}, {"beta": 1.0}, {"features": True}], ids=["plain", "beta", "features"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"beta": 1.0}, {"features": True}, {"item_dim": 5}], ids=["plain", "beta", "features", "narrow"]
+)
 def test_new_items_begin_where_a_ridge_map_puts_them(
     vocabularies: list[Vocabulary], logs: list[Interactions], fields: dict[str, Any], tmp_path: Path
 ) -> None:

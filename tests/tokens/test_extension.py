@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused() -> None:
         vocabulary.extend(fewer)
     with pytest.raises(ArgumentError, match=rf"features: expected finite numbers or NaN, \[{FIRST.n_items}, f\]"):
         vocabulary.extend(FIRST, features=np.zeros((3, 2)))
-    with pytest.raises(TypeError, match="train: expected a Interactions"):
+    with pytest.raises(TypeError, match="train: expected Interactions"):
         vocabulary.extend([("a", "b")])  # type: ignore[arg-type]
 
 

@@ -271,6 +271,24 @@ def test_cold_ids_have_the_mean_vector_and_unique_codes() -> None:
     assert len(np.unique(vocabulary.user_codes, axis=0)) == log.n_users
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"levels": (4, 4)}, r"120 users do not fit the 16 codes of levels \[4, 4\]; give \"auto\", .*, or \[4, 32\]"),
+        ({"levels": (4, 4), "kinds": "items"}, r"60 items do not fit the 16 codes .* or \[4, 16\]"),
+        ({"levels": (100, 4), "kinds": "apart"}, "the first level has 100 tokens but there are only 60 ids"),
+    ],
+)
+def test_levels_without_room_are_refused_before_the_walks(fields: dict[str, Any], said: str) -> None:
+    log = generate_world(n_users=120, n_items=60, n_groups=4).interactions()
+
+    def fail(*_: int) -> None:
+        raise AssertionError("walked")
+
+    with pytest.raises(ArgumentError, match=said):
+        Vocabulary.fit(log, **(FAST | fields), progress=fail)
+
+
 def test_auto_levels_have_room(log: Interactions) -> None:
     vocabulary = Vocabulary.fit(leave_last_out(log).train, **(FAST | {"levels": "auto"}))
     assert np.prod(vocabulary.levels) >= 2 * log.n_users
@@ -344,7 +362,7 @@ def test_from_embeddings_makes_users_of_their_items() -> None:
         (["a", "b"], np.array([[1e300, 2], [0, 0]]), "x: row 0 has a value that is not finite"),
         (["a"], np.array([["x"]]), "x: expected real numbers"),
         (["a", "a"], np.zeros((2, 3)), "'a' appears twice"),
-        ([1, 2], np.zeros((2, 3)), "strings"),
+        ([1, 2], np.zeros((2, 3)), "text that is not empty"),
     ],
 )
 def test_from_embeddings_refuses(ids: list[str], x: np.ndarray, text: str) -> None:

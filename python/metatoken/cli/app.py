@@ -10,17 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 from metatoken.cli.answer import answer
+from metatoken.cli.assign import assign
 from metatoken.cli.baseline import baseline
 from metatoken.cli.compare import compare
 from metatoken.cli.config import config
 from metatoken.cli.docs import docs
 from metatoken.cli.doctor import doctor
-from metatoken.cli.errors import clean_errors, clean_warnings, fail
+from metatoken.cli.ensemble import ensemble
+from metatoken.cli.errors import as_option, clean_errors, clean_warnings, fail
 from metatoken.cli.evaluate import evaluate
 from metatoken.cli.export import export
 from metatoken.cli.extend import extend
+from metatoken.cli.generate import generate
 from metatoken.cli.inspect import inspect
 from metatoken.cli.interrupts import interruptible
+from metatoken.cli.plan import plan
 from metatoken.cli.quickstart import quickstart
 from metatoken.cli.rebuild import rebuild
 from metatoken.cli.recommend import recommend
@@ -32,10 +36,11 @@ from metatoken.cli.text_vectors import text_vectors
 from metatoken.cli.tokenize import tokenize
 from metatoken.cli.train import train
 from metatoken.cli.waiting import wait_politely
+from metatoken.errors import ArgumentError
 
 COMMANDS = (
-    quickstart, inspect, config, split, tokenize, text_vectors, train, extend, rebuild, baseline, evaluate, compare,
-    report, recommend, answer, serve, export, doctor, docs,
+    quickstart, generate, plan, inspect, config, split, tokenize, assign, text_vectors, train, extend, rebuild,
+    ensemble, baseline, evaluate, compare, report, recommend, answer, serve, export, doctor, docs,
 )  # fmt: skip
 
 # Wrong options and commands. typer exports only this subclass of it, and may carry its own copy of click.
@@ -59,6 +64,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
             raise PassedError(interruption) from interruption
+        except ArgumentError as error:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            raise as_option(error, {one.name: one.opts for one in command.params} if command else {}) from error
 
 
 app = typer.Typer(
@@ -88,6 +96,17 @@ def _options(
     """Options that stand before the command."""
 
 
+def _key(error: Any) -> str:
+    """How the key of a configuration is set that somebody took for an option."""
+    option, taken = getattr(error, "option_name", None), error.ctx is not None and error.ctx.info_name == "train"
+    if not isinstance(option, str) or not taken:
+        return ""
+    from metatoken.run.config import key_named
+
+    key = key_named(option)
+    return "" if key is None else f"; --set {key}=... sets that key of the configuration"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; always ends in `SystemExit`.
 
@@ -107,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         except UsageError as error:
             command = error.ctx.command_path if error.ctx else "metatoken"
             message = error.format_message().replace("Value error, ", "").rstrip(".")
-            fail(f"{message} (see {command} --help)")
+            fail(f"{message}{_key(error)} (see {command} --help)")
     if alone:  # nobody has called who would go on
         leave(code)
     raise SystemExit(code)

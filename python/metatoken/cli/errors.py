@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from metatoken.cli.interrupts import TerminatedError
 from metatoken.cli.output import printable, warn
-from metatoken.errors import MetatokenError, MetatokenWarning
+from metatoken.errors import ArgumentError, MetatokenError, MetatokenWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 USER_ERROR = 2
 INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as shells count
@@ -27,6 +27,19 @@ def fail(message: str) -> NoReturn:
 
 DISKS = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG")} - {None}
 NO_MEMORY = ("can't allocate memory", "out of memory")  # as torch says it for processors and for devices
+
+
+def as_option(error: ArgumentError, options: Mapping[str | None, Sequence[str]]) -> ArgumentError:
+    """The error with the option of a command in place of the argument that it sets; others, and subclasses, stay.
+
+    Args:
+        error: What the package says.
+        options: How each parameter of the command is written, by its name.
+    """
+    name = max(options.get(error.argument, ()), key=len, default="")
+    if type(error) is not ArgumentError or not name.startswith("-"):
+        return error
+    return ArgumentError(name, str(error).removeprefix(f"{error.argument}: "))
 
 
 @contextmanager

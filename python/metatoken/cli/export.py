@@ -18,7 +18,8 @@ hub_option = panel("Hub")
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    output: Annotated[Path | None, typer.Argument(help="Folder to write.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The same, as other commands name it.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an older export.")] = False,
     push: Annotated[
         str | None, hub_option(metavar="OWNER/NAME", help="Upload the folder to the Hugging Face hub, for you alone.")
@@ -32,6 +33,7 @@ def export(
     from metatoken.model.store.hub import check_name, push_export
     from metatoken.run import load_run
 
+    output = _one(output, out)
     if public and push is None:
         raise ArgumentError("--public", "is about --push; name a repository of the hub")
     if push is not None:
@@ -53,6 +55,16 @@ def export(
     )
     if push is not None:
         print(f"pushed to {push_export(output, push, public=public)}")
+
+
+def _one(output: Path | None, out: Path | None) -> Path:
+    """The folder, which stands behind the run or behind `--out`."""
+    from metatoken.errors import ArgumentError
+
+    found = output if out is None else out
+    if found is None or None not in (output, out):
+        raise ArgumentError("--out", f"expected a folder to write, once; got {'none' if found is None else 'two'}")
+    return found
 
 
 def _finding(run: Run) -> Finding | None:

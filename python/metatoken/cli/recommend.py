@@ -7,20 +7,21 @@ from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metatoken.cli.options import panel
+from metatoken.cli.options import panel, with_settings
 from metatoken.cli.starting import starting
+from metatoken.engine.settings import PANEL, EngineSettings, check_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from metatoken.recommend import Answer, Prepared, Recommender, Request
+    from metatoken.recommend import Answer, Request
     from metatoken.recommend.columns import Columns
     from metatoken.recommend.files import UserLine
-    from metatoken.recommend.streaming import Counts, Write
+    from metatoken.recommend.streaming import Listed, Write
 
 filter_option = panel("Which items are eligible")
 
@@ -37,6 +38,7 @@ Users = Annotated[
     Path | None,
     typer.Option(help="File with one user id per line, or CSV, Parquet or JSON lines with user and history."),
 ]
+Everybody = Annotated[bool, typer.Option("--all-users", help="Every user of the run's log, in the order of their ids.")]
 History = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,18 +48,30 @@ History = Annotated[
 ToUri = Annotated[
     str | None, typer.Option("--to-uri", help="Write into a database: sqlite:///FILE, duckdb:///FILE, postgresql://...")
 ]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="Write .parquet, .csv or .jsonl instead of printing; a folder of shards else."),
+]
 Shown = Annotated[
     str | None,
     typer.Option(help="Columns of the item table that go with each item, e.g. price,brand; a line of CSV."),
 ]
 Table = Annotated[str | None, typer.Option("--table", help="The table of --to-uri; replaced when all is written.")]
+SkipUnknown = Annotated[
+    bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
+]
+Sharded = panel(PANEL)
+ShardUsers = Annotated[
+    int | None, Sharded("--shard-users", min=1, help="Users of a shard.", show_default="those of 16 batches")
+]
 
 
+@with_settings(EngineSettings)
 def recommend(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     user: Annotated[list[str] | None, typer.Option(help="User id; may be given several times.")] = None,
     users: Users = None,
+    all_users: Everybody = False,
     history: History = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     model: Annotated[Model, typer.Option(help="Which part of the model ranks.")] = Model.FUSED,
@@ -69,30 +83,104 @@ def recommend(
     allow: Annotated[Path | None, filter_option(help="File with the only eligible item ids, one per line.")] = None,
     deny: Annotated[Path | None, filter_option(help="File with item ids that are excluded.")] = None,
     include_seen: Annotated[bool, filter_option("--include-seen", help="Let items of the history come, too.")] = False,
-    skip_unknown: Annotated[
-        bool, typer.Option("--skip-unknown", help="Leave out unknown users without a history, and count them.")
-    ] = False,
+    skip_unknown: SkipUnknown = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Users that pass through the model at once.")] = 256,
+    shard_users: ShardUsers = None,
+    threads: Annotated[int, Sharded("--threads", min=1, max=1024, help="Of each worker that makes shards.")] = 1,
+    **engine: Any,
 ) -> None:
-    """Recommend items that the user has not seen, with titles."""
+    """Recommend items that the user has not seen, with titles.
+
+    A folder of shards is made by the local engine or by Ray. Where that was interrupted, the same command goes on.
+    """
+    chosen, folder = EngineSettings(**engine), out if out is not None and not out.suffix else None
+    _check_engine(chosen, folder, bool(history), shard_users)
+    with starting():
+        from metatoken.recommend import Request
+
+    _check(bool(user or users or all_users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
+    items, never = _ids("--history", history) if history else None, _listed(deny) or ()
+    pattern = Request(None, items, k, model.value, not include_seen, where, _listed(allow), never)
+    asked: dict[str, Any] = {"users": users, "ids": user or [], "columns": _ids("--columns", [columns or ""])}
+    asked |= {"skip_unknown": skip_unknown, "batch_size": batch_size, "all_users": all_users}
+    if folder is not None:
+        asked |= {"shard_users": shard_users, "threads": threads, "engine": chosen}
+        found = _shards(run, pattern, folder, asked)
+    else:
+        found = _whole(run, pattern, partial(_target, out, to_uri, table), typed=history or [], **asked)
+    _report(pattern, found)
+    if place := out or table:
+        print(f"{found.counts.items} recommendations for {found.counts.users} users written to {place}")
+
+
+def _shards(run: Path, pattern: Request, out: Path, asked: dict[str, Any]) -> Listed:
+    """Writes a folder of shards."""
+    with starting():
+        from metatoken.cli.output import note, progress_bar
+        from metatoken.recommend.sharded import recommend_files
+
+    with progress_bar("recommending") as progress:
+        found = recommend_files(run, pattern, out, **asked, progress=progress)
+    if found.resumed:
+        note("went on with the shards of an earlier attempt")
+    return found
+
+
+def _whole(
+    run: Path,
+    pattern: Request,
+    target: Callable[[Columns], AbstractContextManager[Write]],
+    *,
+    users: Path | None,
+    ids: list[str],
+    all_users: bool,
+    typed: list[str],
+    columns: list[str],
+    skip_unknown: bool,
+    batch_size: int,
+) -> Listed:
+    """Prints lists, or writes them into one file or table."""
     with starting():
         from metatoken.cli.output import progress_bar
-        from metatoken.recommend import Recommender, Request
+        from metatoken.recommend import Recommender
         from metatoken.recommend.columns import Columns
-        from metatoken.recommend.streaming import stream
+        from metatoken.recommend.source import Source
+        from metatoken.recommend.streaming import Listed, stream
 
-    _check(bool(user or users), bool(history), out, {"--users": users, "--allow": allow, "--deny": deny})
-    items = _ids("--history", history) if history else None
-    only, never = _listed(allow), _listed(deny) or ()
-    pattern = Request(None, items, k, model.value, not include_seen, where, only, never)
-    with starting():
-        source = _Source(Recommender.load(run), pattern, user or [], users, skip_unknown)
-    shown = Columns.of(source.recommender.catalogue, _ids("--columns", [columns or ""]))
-    with _target(out, to_uri, table, shown) as write, progress_bar("recommending") as source.progress:
-        counts = stream(source.recommender, source, write, batch_size=batch_size)
-    source.report(counts)
-    if place := out or table:
-        print(f"{counts.items} recommendations for {counts.users} users written to {place}")
+        recommender = Recommender.load(run)
+    shown = Columns.of(recommender.catalogue, columns)
+    everybody = recommender.history.users.raw if all_users else ()
+    with target(shown) as write, progress_bar("recommending") as progress:
+        lines = _told(ids, everybody, users, progress)
+        source = Source(recommender, pattern, lines, users, skip_unknown=skip_unknown, typed=typed)
+        counts = stream(recommender, source, write, batch_size=batch_size)
+    return Listed(counts, source.skipped, source.listed)
+
+
+def _check_engine(engine: EngineSettings, folder: Path | None, history: bool, shard_users: int | None) -> None:
+    """Refuses an engine for what is no folder of shards, and ray where it is not installed."""
+    from metatoken.errors import ArgumentError
+
+    if folder is None and (engine.engine != "local" or shard_users is not None):
+        option = "--engine" if engine.engine != "local" else "--shard-users"
+        raise ArgumentError(option, "makes a folder of Parquet shards; give it by -o, a name without an ending")
+    if folder is not None and history:
+        raise ArgumentError("--out", "expected a file for the list of --history; a folder is for --users")
+    check_engine(engine)
+
+
+def _told(
+    ids: list[str], everybody: Sequence[str], path: Path | None, progress: Callable[[int, int], None]
+) -> Iterator[UserLine]:
+    """The users that are asked for, and how many of them are done."""
+    from metatoken.recommend.source import user_lines
+
+    for place, line in enumerate(user_lines([*ids, *everybody], path)):
+        if line.line:
+            progress(int(1000 * line.done), 1000)
+        elif everybody:
+            progress(place, len(ids) + len(everybody))
+        yield line
 
 
 def _listed(path: Path | None) -> tuple[str, ...] | None:
@@ -137,65 +225,31 @@ def _check(users: bool, history: bool, out: Path | None, inputs: dict[str, Path 
     from metatoken.errors import ArgumentError
 
     if users == history:
-        raise ArgumentError("--user", "expected --user or --users, or else --history")
+        said = "a known user, --users with a file of them or --all-users, or --history for anybody"
+        raise ArgumentError("--user", f"expected {said}; got {'both' if users else 'none of them'}")
+    if out is not None and not out.suffix:
+        from metatoken.artifacts import check_folder
+
+        check_folder(out, "recommendations")
+        return
     one = ("user", "items") if out is not None and out.suffix.lower() == ".jsonl" else ("user", "rank", "item", "score")
     check_output_file("--out", out, inputs, table("recommendations", one))
 
 
-class _Source:
-    """The requests of one command, prepared one after the other."""
+def _report(pattern: Request, found: Listed) -> None:
+    """Says on stderr what is not as one might think."""
+    from metatoken.cli.output import warn
 
-    def __init__(
-        self, recommender: Recommender, pattern: Request, ids: list[str], path: Path | None, skip_unknown: bool
-    ) -> None:
-        self.recommender, self.pattern, self.ids, self.path = recommender, pattern, ids, path
-        self.skip_unknown, self.skipped = skip_unknown, 0
-        self.progress: Callable[[int, int], None] = lambda _done, _total: None
-        self.listed: tuple[str, ...] = ()
-
-    def __iter__(self) -> Iterator[Prepared]:
-        from metatoken.recommend.files import UserLine, read_users
-
-        if self.pattern.history is not None:
-            one = self.recommender.prepare(self.pattern)
-            for raw in one.unknown_history:
-                self.recommender.catalogue.items.row(raw)  # typed by hand: a slip is an error
-            self.listed = one.unknown_listed
-            yield one
-            return
-        for raw in self.ids:
-            yield from self._prepared(UserLine(raw, None, 0, 0.0))
-        for line in read_users(self.path) if self.path is not None else ():
-            self.progress(int(1000 * line.done), 1000)
-            yield from self._prepared(line)
-
-    def _prepared(self, line: UserLine) -> Iterator[Prepared]:
-        from dataclasses import replace
-
-        from metatoken.errors import DataError, UnknownIdError
-
-        try:
-            one = self.recommender.prepare(replace(self.pattern, user=line.user, history=line.history))
-        except UnknownIdError as error:
-            if not self.skip_unknown:
-                raise (DataError(str(error), self.path, line.line) if line.line else error) from error
-            self.skipped += 1
-            return
-        self.listed = one.unknown_listed
-        yield one
-
-    def report(self, counts: Counts) -> None:
-        """Says on stderr what is not as one might think."""
-        from metatoken.cli.output import warn
-
-        if self.listed:
-            warn(f"{len(self.listed)} ids of --allow and --deny are no items of the run, e.g. {self.listed[0]}")
-        if counts.unknown:
-            warn(f"{counts.unknown} ids in histories are no items of the run and were left out, e.g. {counts.example}")
-        if self.skipped:
-            warn(f"{self.skipped} unknown users without a history were skipped")
-        if counts.short:
-            warn(f"{counts.short} users got fewer than {self.pattern.k} items, since no more are allowed")
+    counts = found.counts
+    if found.listed:
+        warn(f"{len(found.listed)} ids of --allow and --deny are no items of the run, e.g. {found.listed[0]}")
+    if counts.unknown:
+        warn(f"{counts.unknown} ids in histories are no items of the run and were left out, e.g. {counts.example}")
+    if found.skipped:
+        warn(f"{found.skipped} unknown users without a history were skipped")
+    if counts.short:
+        got = "1 user" if counts.short == 1 else f"{counts.short:,} users"
+        warn(f"{got} got fewer than {pattern.k:,} items, since no more are allowed")
 
 
 def _print(columns: Columns, answers: Iterable[Answer]) -> None:

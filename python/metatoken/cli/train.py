@@ -38,7 +38,7 @@ Like = Annotated[
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file that describes the run, e.g. configs/beauty.yaml.")],
+    config: Annotated[Path, typer.Argument(help="YAML file of the run; `metatoken inspect LOG --write` makes one.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")] = Path("run"),
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. trainer.max_epochs=20.")

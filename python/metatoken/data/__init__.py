@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from metatoken.data.interactions import Interactions
     from metatoken.data.ragged import Ragged, Sequences
     from metatoken.data.split import RowSplit, Split, Targets, hold_out, leave_last_out, no_split, random_split
+    from metatoken.data.world.shards import write_world
     from metatoken.data.world.world import DEMO_SIZE, World, generate_world
 
 _PLACES = {
@@ -35,6 +36,7 @@ _PLACES = {
     "leave_last_out": "split",
     "no_split": "split",
     "random_split": "split",
+    "write_world": "world.shards",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "leave_last_out",
     "no_split",
     "random_split",
+    "write_world",
 ]
 
 

@@ -57,6 +57,13 @@ def wanted_columns(settings: LogSettings) -> dict[str, Kind | None]:
     return kinds | dict.fromkeys(names_in(parse_condition(settings.where)) if settings.where else ())
 
 
+def id_columns(settings: LogSettings) -> dict[str, str]:
+    """Columns whose ids may be numbers as soon as they are read, by argument; none where texts are looked at again."""
+    filtered = names_in(parse_condition(settings.where)) if settings.where is not None else ()
+    named = {"user": settings.user, "item": settings.item}
+    return {} if settings.split == "files" or set(filtered) & set(named.values()) else named
+
+
 def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
     """The log of a raw table; `DataError` for a value that cannot be read, or where no row is left."""
     notes, rows_read = [], raw.frame.height

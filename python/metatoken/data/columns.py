@@ -20,6 +20,7 @@ from metatoken.errors import DataError
 
 IN_64_BITS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 WHOLE = r"^-?(0|[1-9]\d*)(\.0)?$"  # of which some were saved as floats
+SAVED_AS_FLOAT = ".0"
 RULE = r"^:?[-=+]{2,}:?$"
 YEARS = (-62_135_596_800, 253_402_300_799)  # 1 to 9999, in seconds since 1970
 A_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -38,6 +39,7 @@ class RawTable:
         decimal: Mark of fractions in text.
         parts: The tables of several files, where it is made of such: each has every column that is asked for. Objects
             of JSON lines leave out what is empty, so that those may lack it.
+        coded: Columns of ids that are enums of plain ids in their order, see `data.passes`.
     """
 
     frame: pl.DataFrame
@@ -47,6 +49,7 @@ class RawTable:
     value_of: Callable[[int, str], Any] | None = None
     decimal: str = "."
     parts: Sequence[RawTable] = ()
+    coded: frozenset[str] = frozenset()
 
     def error(self, message: str, row: int | None = None) -> DataError:
         """The error of this table, at a row where one is given."""
@@ -122,12 +125,22 @@ def ids(table: RawTable, name: str, argument: str) -> pl.Series:
 
 
 def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
-    """The same, as int64 where the column is one of whole numbers: each has one text, which costs time to write."""
+    """The same, as int64 where the column is one of whole numbers: each has one text, which costs time to write.
+
+    Of a column that is coded already, the enum.
+    """
+    raw = table.column(name, argument)
+    if name in table.coded or (raw.dtype in IN_64_BITS and not raw.has_nulls()):
+        return raw if name in table.coded else raw.cast(pl.Int64)
+    text = filled_ids(table, name, argument)
+    return text.str.strip_suffix(SAVED_AS_FLOAT) if saved_as_floats(text) else text
+
+
+def filled_ids(table: RawTable, name: str, argument: str) -> pl.Series:
+    """Raw ids as text without surrounding blanks; `DataError` for an empty one, and for a list."""
     raw = table.column(name, argument)
     if not has_text(raw.dtype):
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
-    if raw.dtype in IN_64_BITS and not raw.has_nulls():
-        return raw.cast(pl.Int64)
     text = raw.cast(pl.String).str.strip_chars()
     if (bad := empty(raw, text)).any():
         said = f"empty {argument} id in column {name!r}; give each row an id, or say where: {quoted(name)} is not null"
@@ -137,10 +150,13 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
             if isinstance(value := table.value_of(row, name), list | dict):
                 kind = "a list" if isinstance(value, list) else "an object"
                 raise table.error(f"{argument} {text[row][:60]} in column {name!r} is {kind}; write one id a row", row)
-    # A column of whole numbers that once held a gap is written as 12.0 by other tools; the catalogue says 12.
-    if len(text) and re.match(WHOLE, text[0]) and text.str.ends_with(".0").any() and text.str.contains(WHOLE).all():
-        text = text.str.strip_suffix(".0")
     return text
+
+
+def saved_as_floats(text: pl.Series) -> bool:
+    """Whether ids are whole numbers of which some are written as 12.0, as other tools do in a column with gaps."""
+    first = len(text) and re.match(WHOLE, text[0])
+    return bool(first and text.str.ends_with(SAVED_AS_FLOAT).any() and text.str.contains(WHOLE).all())
 
 
 def refuse_headers(table: RawTable, user: pl.Series, item: pl.Series, names: tuple[str, str]) -> None:

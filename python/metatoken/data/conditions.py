@@ -185,7 +185,10 @@ class _Parser:
             negated = negated or word == "!="
             node = Comparison(name, "==" if word == "!=" else word, (value,), column.at, value_at)
         else:
-            self.expected(f"==, !=, <, <=, >, >=, in, contains or is after {name}", operator)
+            alone = operator.kind == "end" or operator.is_("and", "or", ")")
+            hint = f"; whether it is true is asked by {quoted(name)} == true" if alone else ""
+            said = f"expected ==, !=, <, <=, >, >=, in, contains or is after {name}, got {operator}{hint}"
+            raise ConditionError(said, operator.at)
         return Not(node) if negated else node
 
     def list_(self) -> tuple[Value, ...]:

@@ -79,6 +79,21 @@ def of_new_items(split: Split, targets: Targets) -> np.ndarray[Any, np.dtype[np.
     return ~known[targets.items]
 
 
+def drawn(split: Split, limit: int | None) -> Split:
+    """A split with at most so many targets in each part, drawn once; histories stay whole. None draws nothing."""
+    if limit is None or max(len(split.validation), len(split.test)) <= limit:
+        return split
+
+    def some(targets: Targets) -> Targets:
+        if len(targets) <= limit:
+            return targets
+        rows = np.sort(np.random.default_rng(0).choice(len(targets), limit, replace=False))
+        return replace(targets, users=targets.users[rows], items=targets.items[rows])
+
+    known = split.between or split.validation
+    return replace(split, validation=some(split.validation), test=some(split.test), between=known)
+
+
 def write_parts(log: Interactions, about: LogSettings, out: str | Path) -> dict[str, dict[str, Any]]:
     """Writes a file for each part of a log: `train.parquet`, perhaps `validation.parquet`, and `test.parquet`.
 

@@ -37,6 +37,8 @@ def _checked(test: Comparison, columns: dict[str, str]) -> str:
     if name not in columns:
         guess = closest(name, list(columns))
         hint = f"; did you mean {guess}?" if guess else ""
+        if list(columns) == ["item"]:
+            hint = "; there is no item table (data.items), whose columns a filter could name"
         raise ConditionError(f"no column {name}; the columns are {', '.join(columns)}{hint}", test.at)
     kind = columns[name]
     held = {"true or false": kind, "list of texts": "lists of texts"}.get(kind, f"{kind}s")

@@ -6,6 +6,7 @@ import codecs
 import glob
 import io
 import os
+import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from metatoken.config import memory
-from metatoken.errors import DataError
+from metatoken.errors import ArgumentError, DataError
 
 CHUNK = 1 << 24  # bytes that are decompressed at a time
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
@@ -50,6 +51,7 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
 
     Raises:
         DataError: There is no such file.
+        ArgumentError: The path is an address, as of a database.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -65,6 +67,9 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
         if not found:
             raise DataError("no file fits this pattern; check the path", path)
         return found
+    if scheme := re.match(r"([A-Za-z][\w+.-]+):/", str(path)):  # what follows may hold a password
+        said = "a database is named by uri, beside query (--uri and --query); a file elsewhere is copied here first"
+        raise ArgumentError("path", f"expected a file or folder, got the address {scheme[1]}:...; {said}")
     raise DataError("no such file; check the path", path)
 
 

@@ -23,7 +23,7 @@ from metatoken.data.items import item_columns
 from metatoken.data.readers import read_table
 from metatoken.data.settings import LogSettings
 from metatoken.data.split import leave_last_out
-from metatoken.data.times import epoch_unit
+from metatoken.data.times import A_SECOND, as_date, epoch_unit
 from metatoken.errors import DataError
 
 ENOUGH, NEARLY_ALL = 3, 0.9  # new ids that look like known ones: so many, and this share, are no accident
@@ -46,7 +46,7 @@ def read_addition(about: LogSettings, *, log: bool = True) -> Interactions:
     key = item_columns(about.item, about.item_id, about.title, about.categories).key(table.frame)
     known = IdMap(sorted({*found.items.raw, *columns.ids(table, key, "item_id")}), "item")
     item = known.rows(found.items.raw)[found.frame["item"].to_numpy()]
-    return replace(found, frame=found.frame.with_columns(item=item), items=known).with_items(table, about)
+    return replace(found, frame=found.frame.with_columns(item=item), items=known).with_items(table, about, whole=False)
 
 
 def nothing() -> Interactions:
@@ -149,6 +149,16 @@ def check_ids(log: Interactions, new: Interactions, files: Files) -> Iterator[st
         yield f"{said}: {examples}; each counts as another {known.kind}."
 
 
+def unlisted(log: Interactions, new: Interactions, files: Files) -> Iterator[str]:
+    """A word of new items that come with a table about items and are not in it; it need not have the known ones."""
+    if new.item_table is None:
+        return
+    rows = np.setdiff1d(new.frame["item"].to_numpy(), new.item_table["item"].to_numpy())
+    gone = [raw for raw in new.items.column(rows) if raw not in log.items]
+    if gone:
+        yield f"{len(gone):,} new items are not in {files.items or 'the table about them'}, e.g. {gone[0]!r}"
+
+
 def _pairs(log: Interactions, frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"user": log.users.column(frame["user"]), "item": log.items.column(frame["item"])})
 
@@ -166,12 +176,16 @@ def _check_times(log: Interactions, new: Interactions, file: Path | None) -> Non
         raise DataError(f"{said}, e.g. {new.frame['timestamp'][0]}; write both in one unit", file)
     newest, times = log.frame["timestamp"].to_numpy().max(), new.frame["timestamp"].to_numpy()
     if older := int((times < newest).sum()):
-        raise DataError(
-            f"{older:,} of {len(new):,} new rows are older than the newest row that is known (time {newest}, theirs "
-            f"begin at {times.min()}), and time does not run backwards; leave out the rows that are known already: "
-            "--set since=TIME passes over older ones",
-            file,
-        )
+        known, begin = as_date(newest.item()), as_date(times.min().item())
+        said = f"{older:,} of {len(new):,} new rows are older than the newest row that is known ({known}, theirs begin"
+        remedy = f"leave out the rows that are known already: --set since={_after(newest.item())} takes what came later"
+        raise DataError(f"{said} at {begin}), and time does not run backwards; {remedy}", file)
+
+
+def _after(time: float) -> str:
+    """What `since` can be that leaves out the rows up to a time: the next second of a date, else the next number."""
+    unit = epoch_unit(pl.Series([time]))
+    return as_date(time + (1 if unit is None else A_SECOND[unit]))
 
 
 def _first(log: Interactions, kind: str) -> NDArray[np.float64]:

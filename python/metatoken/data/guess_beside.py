@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metatoken.data.columns import RawTable, ids
 from metatoken.data.files import suffix_of
-from metatoken.data.guess_items import shared_ids
+from metatoken.data.guess_items import column_of_words, shared_ids
 from metatoken.data.guess_text import dialect_of
 from metatoken.data.readers import TABLES, read_raw, read_table
 from metatoken.data.roles import CATEGORIES, TITLES, of_words
@@ -23,12 +23,16 @@ HELD_OUT = {"test_path": ("test", "testing"), "validation_path": ("validation", 
 
 
 def items_beside(found: Guess, table: RawTable) -> None:
-    """Adds the table beside a log, `table`, that has titles or categories of most of its items, one row each."""
+    """Adds the table beside a log, `table`, that has most of its items, one row each, and says something of them.
+
+    It has titles or categories by their names; or a column of words beside ids that are called as in the log.
+    """
     if "items" in found.settings:
         return
     path = Path(found.settings["path"])
     taken = {Path(found.settings[name]) for name in HELD_OUT if name in found.settings}
-    known = set(ids(table, found.settings.get("item", "item"), "item"))
+    item = found.settings.get("item", "item")
+    known = set(ids(table, item, "item"))
     best: tuple[bool, int, Path] | None = None
     for file in _tables_beside(path):
         if file in taken:
@@ -39,7 +43,8 @@ def items_beside(found: Guess, table: RawTable) -> None:
             continue
         shared = 0 if found.settings.get("user", "user") in items.names else _most_shared(known, items)
         titled = of_words(TITLES, items.names) is not None
-        if shared >= ENOUGH * len(known) and (titled or of_words(CATEGORIES, items.names) is not None):
+        named = titled or of_words(CATEGORIES, items.names) is not None
+        if shared >= ENOUGH * len(known) and (named or (item in items.names and column_of_words(items, item))):
             best = max(best or (False, 0, file), (titled, shared, file), key=lambda one: one[:2])
     if best is not None:
         found.add("items", best[2], f"stands beside the log and has {best[1]:,} of its {len(known):,} items")

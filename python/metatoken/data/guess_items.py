@@ -16,6 +16,8 @@ from metatoken.data.settings import Dialect, LogSettings
 from metatoken.data.understood import Guess
 from metatoken.errors import MetatokenError
 
+DIFFERENT = 0.5  # share of the titles that are different, and that have more than one word
+
 
 def guess_items(found: Guess, table: RawTable) -> None:
     """Adds the form of the item table that is known, its columns of ids, titles and categories; `table` is the log."""
@@ -35,6 +37,28 @@ def guess_items(found: Guess, table: RawTable) -> None:
         column = of_words(words, items.names)
         if column is not None and column != role:
             found.add(role, column, "by its name")
+    if not {"title", "categories"} & found.settings.keys() and not {"title", "categories"} & set(items.names):
+        column = column_of_words(items, found.settings.get("item_id", found.settings.get("item", "item")))
+        if column is not None:
+            found.add("title", column, "its values are words, most of them different")
+
+
+def column_of_words(items: RawTable, key: str) -> str | None:
+    """The column that may have titles, by its values: words, most of them different, the shortest such; or None.
+
+    Args:
+        items: A table about items.
+        key: Its column of ids.
+    """
+    lengths = {}
+    for name in items.frame.columns:
+        text = items.frame[name].drop_nulls()
+        if name == key or text.dtype != pl.String or len(text) == 0:
+            continue
+        words = int(text.str.contains(r"\pL\s+\S").sum())
+        if min(words, text.n_unique()) >= DIFFERENT * len(text):
+            lengths[name] = int(text.str.len_chars().sum())
+    return min(lengths, key=lengths.__getitem__, default=None)
 
 
 def _guess_decimal(found: Guess, table: RawTable, items: RawTable) -> None:

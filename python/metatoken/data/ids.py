@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from metatoken.config import shown
 from metatoken.errors import ArgumentError, MetatokenWarning, UnknownIdError
 
 
@@ -30,10 +31,10 @@ class IdMap:
         if not set(map(type, self.raw)) <= {str} or "" in self._rows:
             for row, name in enumerate(self.raw):
                 if not isinstance(name, str) or not name:
-                    raise ArgumentError("raw", f"ids are non-empty strings, row {row} is {name!r}")
+                    raise ArgumentError("ids", f"expected text that is not empty, row {row} is {shown(name)}")
         if len(self._rows) < len(self.raw):
             twice = next(name for row, name in enumerate(self.raw) if self._rows[name] != row)
-            raise ArgumentError("raw", f"the {kind} id {twice!r} appears twice; each id has one row")
+            raise ArgumentError("ids", f"the {kind} id {twice!r} appears twice; each id has one row")
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -46,7 +47,7 @@ class IdMap:
         return iter(self.raw)
 
     def __contains__(self, raw: object) -> bool:
-        return raw in self._rows
+        return isinstance(raw, str) and raw in self._rows
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IdMap) and self.raw == other.raw
@@ -62,12 +63,21 @@ class IdMap:
 
         Raises:
             UnknownIdError: The id is not in the map.
+            TypeError: It is a list or the like.
         """
-        row = self._rows.get(raw)
+        try:
+            row = self._rows.get(raw)
+        except TypeError as error:
+            raise TypeError(f"{self.kind}: expected one id, which is text, got {shown(raw)}") from error
         if row is None:
             hint = "" if isinstance(raw, str) else f"; ids are strings, try {str(raw)!r}"
             raise UnknownIdError(f"{self.kind} {raw!r} is not among the {len(self):,} known {self.kind}s{hint}")
         return row
+
+    def like(self, raw: str) -> str | None:
+        """The first known id that may be meant by an unknown one: but for zeros, blanks or capitals it is the same."""
+        bare = _bare(raw)
+        return next((known for known in self.raw if _bare(known) == bare), None)
 
     def rows(self, raw: Sequence[str]) -> NDArray[np.int32]:
         """Rows of many raw ids, int32 `[len(raw)]`.
@@ -90,9 +100,33 @@ class IdMap:
 
 
 def encode(raw: pl.Series, kind: str) -> tuple[IdMap, NDArray[np.int32]]:
-    """The ids of a column of text or int64, sorted as text, and the row of each of its entries, int32 `[len(raw)]`."""
-    known, rows = _whole_numbers(raw) or _texts(raw.cast(pl.String))
+    """The ids of a column of text or int64, sorted as text, and the row of each of its entries, int32 `[len(raw)]`.
+
+    The column may also be an enum of ids that are sorted as text; those that no row has are left out.
+    """
+    if isinstance(raw.dtype, pl.Enum):
+        known, rows = _present(raw, raw.dtype.categories)
+    else:
+        known, rows = _whole_numbers(raw) or (_numbers(raw) if raw.dtype.is_integer() else _texts(raw.cast(pl.String)))
     return IdMap(known.to_list(), kind), rows
+
+
+def _present(raw: pl.Series, categories: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    known, rows = categories, raw.to_physical().cast(pl.Int32).to_numpy()
+    found = np.bincount(rows, minlength=len(known)) > 0
+    if found.all():
+        return known, rows
+    return known.filter(pl.Series(found)), (np.cumsum(found, dtype=np.int32) - 1)[rows]
+
+
+def _numbers(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """Of whole numbers that lie far apart; texts are written once for each of them, not for each row."""
+    numbers = raw.unique().sort()
+    known = numbers.cast(pl.String)
+    order = known.arg_sort().to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return known.gather(order), rank[np.searchsorted(numbers.to_numpy(), raw.to_numpy())]
 
 
 def _texts(raw: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken.config import expect
-from metatoken.data.assembly import Assembled, assemble, places, wanted_columns
+from metatoken.data.assembly import Assembled, assemble, id_columns, places, wanted_columns
 from metatoken.data.checksum import content_checksum
 from metatoken.data.columns import RawTable
 from metatoken.data.frames import as_frame, as_text
@@ -124,10 +124,10 @@ class Interactions:
         """The log of assembled parts."""
         return cls(parts.frame, parts.users, parts.items, notes=parts.notes, rows_read=parts.rows_read)
 
-    def with_items(self, table: RawTable, about: LogSettings) -> Interactions:
-        """The same log with a table about its items, whose columns settings name."""
+    def with_items(self, table: RawTable, about: LogSettings, *, whole: bool = True) -> Interactions:
+        """The same log with a table about its items, whose columns settings name; see `read_item_table` for `whole`."""
         names = item_columns(about.item, about.item_id, about.title, about.categories)
-        return replace(self, item_table=read_item_table(table, names, self.items))
+        return replace(self, item_table=read_item_table(table, names, self.items, whole=whole))
 
     @classmethod
     def from_arrays(
@@ -164,6 +164,8 @@ class Interactions:
             frame = pl.DataFrame({name: _series(array) for name, array in arrays.items()})
         except UnicodeError as error:  # half of a pair of surrogates
             raise ArgumentError("users, items", f"hold text that is none: {error}") from error
+        if titles is not None:
+            expect("titles", titles, Mapping)
         table = None if titles is None else pl.DataFrame({"item_id": list(titles), "title": list(titles.values())})
         named = {name: name for name in ("time", "rating") if name in arrays}
         return cls.from_frame(frame, items=table, item_id=None if table is None else "item_id", **named)
@@ -259,7 +261,8 @@ def read_log(about: LogSettings) -> Interactions:
 def _read_files(about: LogSettings, wanted: Wanted) -> RawTable:
     """The table of a log, or of several files that are parts of one."""
     given = {TRAIN: about.path, VALIDATION: about.validation_path, TEST: about.test_path}
-    tables = {part: read_raw(path, about.format, wanted, about) for part, path in given.items() if path is not None}
+    read = partial(read_raw, form=about.format, wanted=wanted, dialect=about, ids=id_columns(about))
+    tables = {part: read(path) for part, path in given.items() if path is not None}
     if about.split == "files":
         tables = {part: replace(one, frame=one.frame.with_columns(pl.lit(part).alias(PART)), names=[*one.names, PART])
                   for part, one in tables.items()}  # fmt: skip

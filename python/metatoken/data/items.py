@@ -41,15 +41,21 @@ def item_columns(item: str, item_id: str | None, title: str | None, categories: 
     return ItemColumns(candidates, title or "title", categories or "categories", asked)
 
 
-def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataFrame:
+def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: bool = True) -> pl.DataFrame:
     """The table of the items that are in a log.
+
+    Args:
+        raw: The table.
+        names: Its columns.
+        items: The items of the log.
+        whole: Whether it should have all of them.
 
     Returns:
         `item` (int32 row), then `title` (str) and `categories` (list[str]) where the source has them, then its other
         columns as `attribute` makes them, those without a value left out; sorted by item.
 
     Warns:
-        MetatokenWarning: Some items of the log are not in it.
+        MetatokenWarning: Some items of the log are not in it, though all should be.
 
     Raises:
         DataError: A column is missing, an id is empty or appears twice, or no item of the table is in the log.
@@ -85,7 +91,8 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap) -> pl.DataF
             f"none of its {len(ids):,} ids in column {key!r} is an item of the log (first: {ids[0]!r}, "
             f"log: {items.raw[0]!r}); name the id column with item_id="
         )
-    warn_of_missing(items, ids, rows, raw.path)
+    if whole:
+        warn_of_missing(items, ids, rows, raw.path)
     return table
 
 

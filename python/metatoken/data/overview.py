@@ -63,7 +63,7 @@ def _period(times: pl.Series) -> list[tuple[str, object]]:
     if not 0 < first <= last < 253402300800:
         return [("times", f"{times.to_numpy().min()} to {times.to_numpy().max()}")]
     begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d") for at in (first, last))
-    facts: list[tuple[str, object]] = [("period", f"{begin} to {end} ({unit} since 1970)")]
+    facts: list[tuple[str, object]] = [("period", f"{begin} to {end} (kept as {unit} since 1970)")]
     days = np.unique(np.floor(seconds.to_numpy() / DAY))
     gaps = np.diff(days)
     if gaps.max(initial=0) > 1:

@@ -35,6 +35,7 @@ from metatoken.data.files import (
 )  # fmt: skip
 from metatoken.data.frames import from_arrow, stacked
 from metatoken.data.json_lines import read_json_lines
+from metatoken.data.passes import read_in_passes
 from metatoken.data.quick_csv import Wanted, quick_csv
 from metatoken.data.settings import Dialect
 from metatoken.errors import DataError
@@ -47,16 +48,25 @@ BATCH = 50_000  # rows that are Python objects at once
 UNITS = "\x1f\x1e\x1d\x1c"  # one that is not in the text takes the place of a separator of several characters
 
 
-def read_table(path: str | Path, wanted: Wanted | None, dialect: Dialect | None = None) -> RawTable:
+def read_table(
+    path: str | Path, wanted: Wanted | None, dialect: Dialect | None = None, ids: Mapping[str, str] | None = None
+) -> RawTable:
     """Read CSV, TSV, Parquet or JSON lines, plain or compressed, by the name of the file; of several, all in a row.
 
     Columns that are not wanted may be left out of the frame; those that a mapping says a kind for may come as numbers,
     where no text is lost by it. None takes all (of JSON lines, those that the first
-    thousand objects have). Folders such as `day=2024-05-31` around a file give it a column.
+    thousand objects have). Folders such as `day=2024-05-31` around a file give it a column. `ids` are columns of ids by
+    their arguments: of several Parquet files, these come as `data.passes` has them.
     """
-    files, how = find_files(path, TABLES), dialect or Dialect()
-    parts = [_with_partition(_read_one(file, wanted, how), partition_of(file, path)) for file in files]
-    table = joined(Path(path), parts)
+    files, how, table = find_files(path, TABLES), dialect or Dialect(), None
+
+    def read(file: Path, wanted: Wanted | None) -> RawTable:
+        return _with_partition(_read_one(file, wanted, how), partition_of(file, path))
+
+    if ids and len(files) > 1 and all(suffix_of(file) in PARQUET for file in files):
+        table = read_in_passes(Path(path), files, read, wanted, ids)
+    if table is None:
+        table = joined(Path(path), [read(file, wanted) for file in files])
     if table.frame.height == 0 and table.frame.width:
         raise DataError("the file has columns but no rows", path)
     return replace(table, decimal=how.decimal)
@@ -243,6 +253,8 @@ def _reject(path: Path, frame: pl.DataFrame, bad: pl.Series, expected: str) -> N
         raise DataError(f"{expected}, got {text[:60]!r}; for tables with a header use format='table'", path, int(line))
 
 
-def read_raw(path: str | Path, form: str, wanted: Wanted, dialect: Dialect | None = None) -> RawTable:
-    """Read a log in one of the formats of `data.settings.Format`."""
-    return read_table(path, wanted, dialect) if form == "table" else read_lines(path, form, dialect)
+def read_raw(
+    path: str | Path, form: str, wanted: Wanted, dialect: Dialect | None = None, ids: Mapping[str, str] | None = None
+) -> RawTable:
+    """Read a log in one of the formats of `data.settings.Format`; `ids` as in `read_table`."""
+    return read_table(path, wanted, dialect, ids) if form == "table" else read_lines(path, form, dialect)

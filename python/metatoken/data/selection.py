@@ -128,7 +128,8 @@ def core(users: pl.Series, items: pl.Series, min_user: int, min_item: int) -> tu
 
 
 def _codes(ids: pl.Series) -> NDArray[np.int64]:
-    return ids.rank("dense").cast(pl.Int64).to_numpy() - 1
+    plain = ids.to_physical() if isinstance(ids.dtype, pl.Enum) else ids
+    return plain.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def select_core(frame: pl.DataFrame, settings: LogSettings, path: object) -> tuple[pl.DataFrame, str]:

@@ -79,6 +79,10 @@ class Split:
     pairs: RowSplit | None = None
     between: Targets | None = None
 
+    def __repr__(self) -> str:
+        held = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
+        return f"Split({self.name}, {held} of {self.log!r})"
+
     def with_pairs(self, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
         """Holds random pairs of train out as well, see `random_split`; everything learns from what is left."""
         pairs = random_split(self, validation=validation, test=test, seed=seed)

@@ -105,7 +105,7 @@ class Decoder:
         self.network, self.leaf = network, network.leaf if leaf is None else leaf
         self.prefix = network.start(batch) if prefix is None else prefix
         self.scaled = network.generation.scaled(network.table())
-        self.states = self.prefix.last / network.item_head.temperature
+        self.states = network.bridge.queries(self.prefix.last) / network.item_head.temperature
 
 
 class _Search(Decoder):

@@ -30,11 +30,24 @@ MEANING = {
 }
 
 
+TASKS = {
+    "sequential": "task: what comes after a history; `recommend` and `serve` answer it",
+    "direct": "task: what suits a user of whom the model sees no history",
+}
+UNSEEN = ("...-unseen", "template: the question in words that no training row had; the served list has those of -1")
+
+
 def legend(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Name and meaning of each model that has a row, in the order of `MEANING`.
+    """Name and meaning of each model that has a row, in the order of `MEANING`, then of tasks and templates.
 
     Args:
-        rows: With a key `model`; names without a meaning are left out.
+        rows: With a key `model`, perhaps `task` and `template`; names without a meaning are left out. Tasks are named
+            where there are several, and templates where one is unseen.
     """
-    models = {row["model"] for row in rows}
-    return [(name, meaning) for name, meaning in MEANING.items() if name in models]
+    rows = [*rows]
+    models, tasks = {row["model"] for row in rows}, {row.get("task") for row in rows}
+    found = [(name, meaning) for name, meaning in MEANING.items() if name in models]
+    if len(tasks) > 1:
+        found += [(name, meaning) for name, meaning in TASKS.items() if name in tasks]
+    unseen = any(str(row.get("template")).endswith("-unseen") for row in rows)
+    return [*found, UNSEEN] if unseen else found

@@ -86,7 +86,7 @@ def _totals(module: MetaTokenModel, batch: Batch, seen: list[np.ndarray]) -> dic
     levels, text = network.read(batch, item_vectors)
     leaves = item_vectors[network.index.leaf_items]
     scores = target_scores(network, levels, batch, all_columns(network.index, batch.targets), leaves, shared=False)
-    logits = network.item_head(levels[0], leaves)[:, network.index.leaf_of].float()
+    logits = network.item_head(network.bridge.queries(levels[0]), leaves)[:, network.index.leaf_of].float()
     ranks = target_ranks(logits, batch.targets, seen)
     hit = (ranks <= 10).float()
     found = {

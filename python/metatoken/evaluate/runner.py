@@ -26,6 +26,7 @@ from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text import text_metrics
 from metatoken.evaluate.text_features import FeatureWords
 from metatoken.model.heads.top import TOLERANCE, top_k
+from metatoken.predict.partners import Partners
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.rater import BaseRater, ModelRater
@@ -79,6 +80,7 @@ class Runner:
         part: Which held-out items and pairs.
         settings: Beams, batches and texts; how texts are written.
         baselines: Fitted rankers by the name of their rows, for tasks that read a history.
+        partners: Further models, whose item heads have a say in the fused row.
         seed: Seed of what is drawn.
         progress: Called with (steps done, steps in all).
     """
@@ -91,6 +93,7 @@ class Runner:
         settings: EvaluateSettings | None = None,
         baselines: Mapping[str, Ranker] | None = None,
         *,
+        partners: Sequence[MetaTokenModel] = (),
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class Runner:
         self.history = split.history(part)
         self.targets, self._back = split.by_length(part)
         self.prior = Prior.fit(split.train)
+        self.partners = Partners(partners, split.log.items.raw)
 
     def run(self, fusion: Fusion, *, unseen: bool = True) -> Result:
         """Scores every task with its first seen template and, if asked, its unseen ones; and the baselines.
@@ -150,7 +154,8 @@ class Runner:
     def _models(self, task: Task, reading: Reading, users: np.ndarray, fusion: Fusion) -> dict[str, Lists]:
         found = {"item_head": reading.item_head(K), "generation": reading.generation(K)}
         if RANKING[task.name].reads_history:
-            found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K)
+            others = self.partners.scores(self.history, users)
+            found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K, others)
         if reading.network.leaf and self.module.settings.weights.shared > 0:
             found["generation_leaf_off"] = reading.shared_tokens(K)
         return found

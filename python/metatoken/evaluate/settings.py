@@ -14,6 +14,9 @@ class EvaluateSettings(Settings):
 
     width: int = setting(20, "Beams.", ge=1, le=10_000)
     batch_size: int = setting(256, "Prompts in a batch.", ge=1)
+    users: int | None = setting(
+        None, "Held-out users who are scored, at most, drawn once for all seeds; none scores all.", ge=1, size=False
+    )
     fusion_users: int = setting(
         5000, "Validation users that the fusion weights are chosen on, at most.", ge=1, size=False
     )

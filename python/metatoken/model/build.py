@@ -16,6 +16,7 @@ from metatoken.model.backbone.given import taken
 from metatoken.model.backbone.presets import PRESETS, build_preset
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
 from metatoken.model.network import Network
+from metatoken.model.starting import known_items, start_items
 from metatoken.tasks.examples import WORDS, ExampleBuilder
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
 from metatoken.tasks.ranking import RANKING
@@ -69,10 +70,13 @@ def build_model(
         features = checked_features(features, vocabulary.n_items)
     settings = settings.resolved(vocabulary.n_targets).reading(vocabulary.item_tokens)
     titles = _titles(settings, vocabulary)
+    known = None if settings.items_from is None else known_items(settings.items_from, vocabulary.items.raw)
+    if known is not None:
+        settings = _as_wide(settings, known.vectors.shape[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer, given)
-        backbone = Backbone(bare)
+        backbone = Backbone(bare, settings.dropout or 0.0)
         if backbone.is_encoder_decoder and (pairs := tasks_of(settings.tasks, "rate", "write")):
             raise ConfigError(
                 f"model.tasks: {pairs[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
@@ -83,6 +87,8 @@ def build_model(
         norm = _input_norm(settings, backbone, len(tokenizer))
         settings = replace(settings, input_norm=norm)
         network = Network(backbone, vocabulary, settings, base=len(tokenizer), input_norm=norm, features=features)
+        if known is not None:
+            start_items(network, known)
     builder = _builder(settings, vocabulary, backbone, tokenizer, titles)
     return Model(settings, network, builder, tokenizer, features)
 
@@ -136,6 +142,16 @@ def build_backbone(
             keep_layers(model, settings.layers)
     checkpointing = settings.gradient_checkpointing
     return adapt(model, settings.tuned, settings.lora, gradient_checkpointing=checkpointing), tokenizer
+
+
+def _as_wide(settings: ModelSettings, width: int) -> ModelSettings:
+    """The settings of a model that starts from item vectors of this width; from there on they are its own."""
+    if settings.item_dim not in (None, width):
+        raise ConfigError(
+            f"model.item_dim: {settings.items_from} has item vectors of width {width}, got {settings.item_dim}; "
+            "leave item_dim out"
+        )
+    return replace(settings, item_dim=width, items_from=None)
 
 
 def _titles(settings: ModelSettings, vocabulary: Vocabulary) -> list[str] | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from metatoken.model.heads.items import ItemVectors
     from metatoken.tasks.rating_base import RatingBase
 
-GROWN = ("items.residual", "table.weight")  # weights with a row for each item, and for each token
+GROWN = {"items.residual", "table.weight", "narrow.weight"}  # weights with a row for each item, and for each token
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Growth:
     def weights(self, known: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Saved weights in the shapes of a model that has grown, whose own are `own`."""
         found = dict(known)
-        for name in GROWN:
+        for name in GROWN & found.keys():
             rows = found[name]
             found[name] = torch.cat([rows, rows.new_zeros(len(own[name]) - len(rows), rows.shape[1])])
         return found

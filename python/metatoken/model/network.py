@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from metatoken.model.backbone.backbone import Backbone
 from metatoken.model.backbone.passage import Passage
 from metatoken.model.embedding import TokenTable, install
+from metatoken.model.heads.bridge import ItemBridge
 from metatoken.model.heads.columns import Columns, all_columns, sampled_columns
 from metatoken.model.heads.generation import GenerationHead
 from metatoken.model.heads.item_scores import Reordered
@@ -67,11 +68,17 @@ class Network(nn.Module):
         learned = vocabulary.n_learned_tokens
         self.table = TokenTable(centroids, dim, alpha=settings.alpha, norm=input_norm, learned=learned)
         install(backbone.bare(), self.table, base)
+        # Narrow item vectors have tokens of their width; those of the backbone's are read and written.
+        self.bridge = ItemBridge(dim, settings.item_dim or dim)
+        own = self.table
+        if self.bridge.maps:
+            own = TokenTable(centroids, self.bridge.width, alpha=settings.alpha, norm=1.0, learned=learned)
+            self.narrow = own
         tokens, entities = (torch.from_numpy(rows) for rows in (vocabulary.item_tokens, vocabulary.item_vectors))
         further = None if features is None else torch.from_numpy(features)
         if settings.beta is None:
             raise AssertionError("a model's own settings leave nothing open")
-        self.items = ItemVectors(self.table, tokens, entities, further, beta=settings.beta)
+        self.items = ItemVectors(own, tokens, entities, further, beta=settings.beta)
         self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
         self.item_head = ItemHead(settings.temperature)
         self.samples = settings.samples_of(self.index.n_items)
@@ -99,7 +106,7 @@ class Network(nn.Module):
         Args:
             ids: int64 `[B, L]` token ids.
             items: int64 `[B, L]` item rows whose last token stands there, or -1.
-            item_vectors: float `[C, d]` of `self.items`, of any length.
+            item_vectors: float `[C, w]` of `self.items`, of any length.
             place: Rows of `item_vectors` for item rows; None where they are the same.
         """
         vectors = self.backbone.embed(ids)
@@ -110,7 +117,7 @@ class Network(nn.Module):
             items = items.masked_fill(self.index.above[items.clamp_min(0)], -1)
         read = items >= 0
         rows = items.clamp_min(0) if place is None else torch.where(read, place(items), 0)
-        own = F.normalize(F.embedding(rows, item_vectors), dim=-1) * self.input_norm
+        own = self.bridge.inputs(F.embedding(rows, item_vectors)) * self.input_norm
         return torch.where(read.unsqueeze(-1), own.to(vectors.dtype), vectors)
 
     def passage(self, batch: Batch, item_vectors: Tensor, place: Callable[[Tensor], Tensor] | None = None) -> Passage:
@@ -118,8 +125,10 @@ class Network(nn.Module):
         vectors = self.embed(batch.input_ids, batch.items, item_vectors, place)
         if len(batch.taken) > 0:
             rows = batch.taken if place is None else place(batch.taken)
-            own = folded(F.embedding(rows, item_vectors), batch.taken_by, len(batch.user_row)) * self.input_norm
+            users = folded(F.embedding(rows, item_vectors), batch.taken_by, len(batch.user_row))
+            own = self.bridge.inputs(users) * self.input_norm
             vectors = vectors.index_put((batch.user_row, batch.user_position), own.to(vectors.dtype))
+        vectors = self.backbone.dropout(vectors)
         if batch.words.shape[1] == 0:
             return Passage(vectors, batch.attention_mask, batch.positions)
         words = self.backbone.embed(batch.words)
@@ -132,7 +141,7 @@ class Network(nn.Module):
         without dropout and gradient, as inference reads them. By noisy ones they are learned for another model. A part
         of the rows is enough for so few vectors.
         """
-        columns, rows = self._columns(batch)
+        columns, rows = self._columns(batch, around=not follow)
         item_vectors = self.items(rows)
         states, text_loss = self._states(batch, item_vectors, text=text, rows=rows)
         scores = TargetScores(states.new_zeros(0), [], None)
@@ -163,18 +172,18 @@ class Network(nn.Module):
         at = hidden[batch.text_row, batch.text_position]
         return self.backbone.text_log_probabilities(at, batch.text_ids, columns=self.base)
 
-    def _columns(self, batch: Batch) -> tuple[Columns, Tensor | None]:
+    def _columns(self, batch: Batch, *, around: bool) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
         if not self.training or not self.samples or len(batch.targets) == 0:
             return all_columns(self.index, batch.targets, batch.labels), None
-        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels)
+        columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels, around=around)
         if columns.leaves is None:
             return columns, None
         read = torch.cat([batch.items[batch.items >= 0], batch.taken])
         return columns, torch.unique(torch.cat([self.index.leaf_items[columns.leaves].long(), read]))
 
     def _in_leaf_order(self, item_vectors: Tensor, columns: Columns, rows: Tensor | None) -> Tensor:
-        """Vectors of a step's columns, `[C, d]`."""
+        """Vectors of a step's columns, `[C, w]`."""
         if columns.leaves is None or rows is None:
             reordered: Tensor = Reordered.apply(item_vectors, self.index.leaf_items, self.index.leaf_of)
             return reordered
@@ -195,7 +204,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def _calm(self, batch: Batch, item_vectors: Tensor, first: Tensor, rows: Tensor | None) -> Tensor:
         """States before the targets of some rows `[C, d]` as inference has them; `first` are all with dropout."""
-        if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.backbone.modules()):
+        if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.modules()):
             return first.detach()
         few = batch.first(-(-len(batch.input_ids) // CALM)) if self.index.uniform else batch
         if len(few.targets) == 0:  # rows of tasks without items may stand in front
@@ -247,10 +256,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def leaf_vectors(self) -> Tensor:
-        """Unit item vectors in leaf order, `[n_items, d]`; in evaluation mode kept until a weight changes."""
+        """Unit item vectors in leaf order, `[n_items, w]`; in evaluation mode kept until a weight changes."""
         # A catalogue of a million vectors takes longer to compose than to search. Assignments through `.data` are not
         # counted by torch; switching between training and evaluation forgets the vectors in any case.
-        state = tuple((id(p), p.data_ptr(), p._version) for p in [*self.items.parameters(), *self.table.parameters()])  # noqa: SLF001
+        parts = [*self.items.parameters(), *self.items.table[0].parameters()]
+        state = tuple((id(p), p.data_ptr(), p._version) for p in parts)  # noqa: SLF001
         if self._unit is None or self._unit[0] != state or self.training:
             self._unit = (state, F.normalize(self.items()[self.index.leaf_items], dim=-1))
         return self._unit[1]

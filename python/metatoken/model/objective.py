@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metatoken.model.heads.columns import all_columns, union
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.heads.items import Unit
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from metatoken.model.network import Network
     from metatoken.model.settings import Weights
     from metatoken.tasks.batch import Batch
+
+FEW = 32  # targets of a step whose choice by the item's own vector is told where it trains nothing
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ def target_scores(
     shared: bool,
     calm: Tensor | None = None,
 ) -> TargetScores:
-    """Log-probabilities of targets under both heads.
+    """Log-probabilities of targets under both heads of a network.
 
     Args:
-        network: Has the heads.
+        network: Has them.
         level_states: Unit states, one tensor per level: before the item, after its first token, and so on.
         batch: Has the targets.
         columns: What the item head is normalised over.
@@ -86,16 +89,15 @@ def target_scores(
     """
     generation, index, rows, targets = network.generation, network.index, network.table(), batch.targets
     path, choice, leaf_level = index.path[targets], index.choice[targets], index.leaf_level[targets]
-
-    own, total, inside, label = _item_scores(level_states[0], columns, network.item_head, vectors)
-
+    queries = network.bridge.queries(level_states[0])
+    own, total, inside, label = _item_scores(queries, columns, network.item_head, vectors)
     states = level_states if calm is None else [calm, *level_states[1:]]
 
     def by_choice(level: int, at: Tensor) -> Tensor:
         """Score of the targets' choice at a level by shared tokens; 0 for rows that are not `at` it."""
         if index.uniform:
-            known = slice(None) if batch.answers is None else batch.answers
-            known = slice(len(states[0])) if level == 0 else known
+            written = slice(None) if batch.answers is None else batch.answers
+            known = slice(len(states[0])) if level == 0 else written
             score = generation.choice_score(states[level], path[known, level], choice[known, level], level, rows)
             if level > 0 or batch.labels is None:
                 return score
@@ -107,7 +109,8 @@ def target_scores(
         return torch.zeros_like(own).index_put((at,), scores)
 
     tokens = [by_choice(level, (path[:, level] >= 0) & (leaf_level != level)) for level in range(index.depth - 1)]
-    below = own - inside if calm is None else (own - inside).detach()
+    below = own - inside if columns.around else _choice_of_few(network, queries, targets).expand_as(own)
+    below = below if calm is None else below.detach()
     tokens.append(below if index.uniform else torch.where(leaf_level >= 0, below, 0.0))
     by_token = None
     if shared:
@@ -115,6 +118,23 @@ def target_scores(
         by_token = torch.stack([by_choice(level, leaf_level == level) for level in levels]).sum(0)
     item = own if label is None else shared_with(batch, own, label)
     return TargetScores(item - total, tokens, by_token, share=len(states[0]) / len(own))
+
+
+@torch.no_grad()
+def _choice_of_few(network: Network, queries: Tensor, targets: Tensor) -> Tensor:
+    """Mean log-probability of the item among those below its node, of some targets: a figure, which trains nothing.
+
+    To have those items of all targets in a step would be to have most of the catalogue.
+    """
+    index, few = network.index, slice(None, None, -(-len(targets) // FEW))
+    whole = all_columns(index, targets[few])
+    leaves = torch.unique(torch.cat([union(whole.begin, whole.end), whole.targets]))
+    vectors = Unit.apply(network.items(index.leaf_items[leaves].long()), 1 / network.item_head.temperature)
+    at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
+    own, _, inside = ItemScores.apply(queries[few], vectors, at, begin, end, None, False)
+    chosen: Tensor = own - inside
+    mean: Tensor = chosen[torch.isfinite(chosen)].sum() / len(chosen)
+    return mean
 
 
 def shared_with(batch: Batch, target: Tensor, label: Tensor) -> Tensor:

@@ -72,13 +72,28 @@ class ModelSettings(Settings):
     beta: float | None = setting(
         None,
         "Weight of an item's own projected skip-gram vector, which tells what followed in training but not later; by "
-        "default 0 for a preset with compact histories, else 1.",
+        "default 0 for compact histories of a preset, or of a model with items_from, else 1.",
     )
     input_norm: float | None = setting(
         None, "Length of OOV vectors at the input; by default sqrt(dim) for a preset, else that of text rows."
     )
     item_features: str | None = setting(
         None, "Folder of metatoken text-vectors, or of ItemFeatures.save, whose vectors are projected into the items'."
+    )
+    item_dim: int | None = setting(
+        None,
+        "Width of item vectors, which the item head compares with a projection of its states; by default that of "
+        "items_from, else that of the backbone.",
+        ge=2,
+    )
+    items_from: str | None = setting(
+        None, "Run whose trained item vectors the model starts from, item by item; a new item starts from its tokens."
+    )
+    dropout: float | None = setting(
+        None,
+        "Dropout of what a pretrained backbone reads; by default 0. A preset has model.preset.dropout.",
+        ge=0,
+        lt=1,
     )
     history: Literal["compact", "written"] | None = setting(
         None,
@@ -121,15 +136,7 @@ class ModelSettings(Settings):
             if self.tasks.count(task) > 1:
                 raise SettingError(("tasks",), f"expected each task once, got {task!r} {self.tasks.count(task)} times")
         if self.backbone in PRESETS:
-            try:
-                PresetSize.of(PRESETS[self.backbone], self.preset)
-            except SettingError as error:
-                raise error.within("preset") from error.__cause__
-            if self.layers is not None:
-                raise SettingError(("layers",), "a preset has its layers under model.preset; leave model.layers out")
-            if self.lora is not None or self.tuning not in (None, "full"):
-                name = "tuning" if self.lora is None else "lora"
-                raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
+            self._check_preset()
         own = [
             name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded", "as_history")
         ]
@@ -138,6 +145,18 @@ class ModelSettings(Settings):
             raise SettingError((own[0],), said)
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
+
+    def _check_preset(self) -> None:
+        try:
+            PresetSize.of(PRESETS[self.backbone], self.preset)
+        except SettingError as error:
+            raise error.within("preset") from error.__cause__
+        for name in ("layers", "dropout"):
+            if getattr(self, name) is not None:
+                raise SettingError((name,), f"a preset has its {name} under model.preset; leave model.{name} out")
+        if self.lora is not None or self.tuning not in (None, "full"):
+            name = "tuning" if self.lora is None else "lora"
+            raise SettingError((name,), "a preset has no pretrained weights to adapt; leave it out")
 
     def samples_of(self, n_items: int) -> int:
         """Items drawn for a step where the catalogue has `n_items`; 0 where the softmax is over all of them."""
@@ -196,7 +215,7 @@ class ModelSettings(Settings):
         history = self.history or ("compact" if self.leaf and fits else "written")
         compact, beta = history == "compact", self.beta
         if beta is None:
-            beta = 0.0 if compact and self.backbone in PRESETS else 1.0
+            beta = 0.0 if compact and (self.backbone in PRESETS or self.items_from is not None) else 1.0
         user_vectors = self.user_vectors or ("as_history" if compact else "none")
         return replace(self, history=history, user_vectors=user_vectors, beta=beta)
 

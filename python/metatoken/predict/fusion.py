@@ -29,6 +29,7 @@ from metatoken.artifacts import atomic_file, read_json, write_json
 from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.choice import Choice
+from metatoken.predict.partners import pooled
 from metatoken.predict.prior import Prior
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
@@ -36,6 +37,7 @@ from metatoken.tasks.task import find_task
 if TYPE_CHECKING:
     from metatoken.data.split import Split
     from metatoken.model.model import MetaTokenModel
+    from metatoken.predict.partners import Partners
 
 LEAST = 0.1  # weight below which the model as good as does not count
 CHANCE = 0.01  # of all items together, in q
@@ -141,6 +143,7 @@ def choose_fusion(
     module: MetaTokenModel,
     split: Split,
     *,
+    partners: Partners | None = None,
     limit: int = 5000,
     batch_size: int = 256,
     seed: int = 0,
@@ -151,6 +154,7 @@ def choose_fusion(
     Args:
         module: The model; it is put into evaluation mode.
         split: The log, split.
+        partners: Further models, whose item heads are pooled with that of the model.
         limit: Users at most, drawn once.
         batch_size: Prompts in a batch.
         seed: Seed of the draw.
@@ -172,7 +176,8 @@ def choose_fusion(
     choice = Choice()
     for done, one in enumerate(data, 1):
         known = opinion(torch.from_numpy(prior.scores(history, one.users)))
-        choice.add(item_scores(module.network, one.batch), known, one.targets, one.seen)
+        others = [] if partners is None else partners.scores(history, one.users)
+        choice.add(pooled(item_scores(module.network, one.batch), others), known, one.targets, one.seen)
         if progress is not None:
             progress(done, len(data))
     return Fusion.of(choice, prior.share)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
+from metatoken.config import expect
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
+from metatoken.predict.partners import Partners
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.recommend.answerer import Answerer
 from metatoken.recommend.questions import Answering
-from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request
+from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request, check_ids
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 
@@ -41,9 +43,10 @@ class Recommender(Answering):
         catalogue: Titles and what else filters may ask for; by default from the history and the vocabulary.
         version: A name for all of this, see `run.manifest.version_of`.
         answerer: Answers questions; by default with the same model, as `Answerer` does.
+        partners: Further models, whose item heads have a say in `model="fused"`.
 
     Raises:
-        ArgumentError: The history's items are not those of the vocabulary.
+        ArgumentError: The history's items are not those of the vocabulary, or a partner cannot be one.
     """
 
     def __init__(
@@ -54,15 +57,22 @@ class Recommender(Answering):
         catalogue: Catalogue | None = None,
         version: str = "unsaved",
         answerer: Answerer | None = None,
+        partners: Sequence[MetaTokenModel] = (),
     ) -> None:
+        expect("history", history, Interactions)
         if history.items.raw != module.vocabulary.items.raw:
             raise ArgumentError("history", "expected the items of the vocabulary; read the log that it was fitted on")
         super().__init__(answerer or Answerer(module))
         self.module, self.history, self.fusion, self.version = module.eval(), history, fusion or Fusion(), version
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
+        self.partners = Partners(partners, history.items.raw)
         self._prior = Prior.fit(history, self.fusion.content)
         self._lists: dict[int, tuple[tuple[str, ...], tuple[NDArray[np.int32], tuple[str, ...]]]] = {}
+
+    def __repr__(self) -> str:
+        users, items = len(self.history.users), len(self.catalogue.items)
+        return f"Recommender({self.module.settings.backbone}, {users:,} users, {items:,} items)"
 
     @classmethod
     def load(cls, run: str | Path) -> Recommender:
@@ -81,7 +91,7 @@ class Recommender(Answering):
         if version_of(RunFolder(run)) != version:
             raise ArtifactError(f"{run}: was replaced while it was read; load it again")
         answerer = Answerer(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
-        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer)
+        return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer, loaded.partners)
 
     def recommend(
         self,
@@ -120,12 +130,16 @@ class Recommender(Answering):
         allow: Sequence[str] | None = None,
         deny: Sequence[str] = (),
     ) -> dict[str, list[Recommendation]]:
-        """The same for many known users, in their order.
+        """The same for many known users, in their order, `batch_size` at a time.
 
         Raises:
+            ArgumentError: `users` is no list, or see `recommend`.
             UnknownIdError: A user or a listed item is unknown.
             ConditionError: `where` cannot be used.
         """
+        check_ids("users", users)
+        if batch_size < 1:
+            raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
         prepared = [self.prepare(Request(u, None, k, model, exclude_seen, where, allow, deny)) for u in users]
         for one in prepared[:1]:
             self._refuse_unknown(one)
@@ -152,10 +166,8 @@ class Recommender(Answering):
         Raises:
             UnknownIdError: See `answer`; so are the other errors.
         """
-        if request.k < 1:
-            raise ArgumentError("k", f"expected at least 1, got {request.k}")
-        if request.model not in get_args(Model):
-            raise ArgumentError("model", f"expected {', '.join(get_args(Model))}; got {request.model!r}")
+        expect("request", request, Request)
+        request.check()
         if "sequential" not in self.module.tasks:
             said = "recommending from a history needs the task sequential among the model's tasks"
             raise ArgumentError("model", said)
@@ -163,17 +175,13 @@ class Recommender(Answering):
             self.catalogue.parse(request.where)
         user: int | None = None
         unknown: tuple[str, ...] = ()
-        if isinstance(request.history, str):
-            raise ArgumentError("history", f"expected a list of item ids, got the text {request.history!r}")
         if request.history is not None:
             history, unknown = self._rows(request.history)
-        elif request.user is None:
-            raise ArgumentError("user", "expected a user id or a history, got neither")
         else:
-            user = self.history.users.row(request.user)
+            user = self.history.users.row(cast("str", request.user))
             history = self._sequences[user]
         allow, unlisted = (None, ()) if request.allow is None else self._listed(request.allow)
-        deny, undenied = self._listed(request.deny)
+        deny, undenied = self._listed(() if request.deny is None else request.deny)
         return Prepared(request, user, history, allow, deny, unknown, unlisted + undenied)
 
     @torch.no_grad()
@@ -208,8 +216,9 @@ class Recommender(Answering):
 
     def _fused(self, reading: Reading, sequences: Sequences, k: int) -> Lists:
         self.fusion.warn()  # one place in the code, which Python's own filter shows once
-        prior = self._prior.scores(sequences, np.arange(len(sequences)))
-        return reading.fused(self.fusion, prior, k)
+        users = np.arange(len(sequences))
+        others = self.partners.scores(sequences, users)
+        return reading.fused(self.fusion, self._prior.scores(sequences, users), k, others)
 
     def _filter(self, one: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
         """Excluded item rows, and the only eligible ones, or None where no filter says so."""
@@ -248,7 +257,7 @@ class Recommender(Answering):
 
     def _rows(self, raw: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Rows of the known ids, and the unknown ones, both in their order."""
-        items = self.catalogue.items
+        items, raw = self.catalogue.items, list(raw)
         rows = np.array([items.row(name) for name in raw if name in items], dtype=np.int32)
         return rows, tuple(name for name in raw if name not in items)
 

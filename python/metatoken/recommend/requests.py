@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metatoken.config import shown
+from metatoken.errors import ArgumentError
+
 Model = Literal["fused", "item_head", "generation"]
+
+
+def check_ids(argument: str, ids: object) -> None:
+    """Refuses what is no collection of raw ids, such as a single text: `ArgumentError`."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        kind = "items" if argument in ("history", "allow", "deny") else "users"
+        raise ArgumentError(argument, f"expected a list of ids of {kind}, got {shown(ids)}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,24 @@ class Request:
     where: str | None = None
     allow: Sequence[str] | None = None
     deny: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Refuses what can be refused without the run that is asked.
+
+        Raises:
+            ArgumentError: k is no integer of at least 1, the model is unknown, there is neither a user nor a history,
+                or something else than a list of ids stands for one.
+        """
+        k: Any = self.k
+        if isinstance(k, bool) or not isinstance(k, Integral) or int(k) < 1:
+            raise ArgumentError("k", f"expected an integer of at least 1, got {shown(k)}")
+        if self.model not in get_args(Model):
+            raise ArgumentError("model", f"expected {', '.join(get_args(Model))}; got {shown(self.model)}")
+        for name, ids in (("history", self.history), ("allow", self.allow), ("deny", self.deny)):
+            if ids is not None:
+                check_ids(name, ids)
+        if self.history is None and self.user is None:
+            raise ArgumentError("user", "expected a user id or a history, got neither")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,23 @@ class Counts:
         self.example = self.example or next(iter(answer.unknown_history), "")
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What came of a job.
+
+    Attributes:
+        counts: What was written.
+        skipped: Unknown users that were left out.
+        listed: Ids of `allow` and `deny` that are no items of the run.
+        resumed: Whether shards of an earlier attempt were used.
+    """
+
+    counts: Counts
+    skipped: int
+    listed: tuple[str, ...]
+    resumed: bool = False
+
+
 def stream(recommender: Recommender, prepared: Iterable[Prepared], write: Write, *, batch_size: int = 256) -> Counts:
     """Answers requests as they come, in their order.
 

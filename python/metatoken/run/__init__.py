@@ -3,6 +3,7 @@
 from metatoken.run.baselines import fit_baselines, load_baselines
 from metatoken.run.compare import compare_runs
 from metatoken.run.config import Config, load_config
+from metatoken.run.ensemble import ensemble_run
 from metatoken.run.evaluate import evaluate_run
 from metatoken.run.extend import extend_run
 from metatoken.run.folder import Run, RunFolder, load_run
@@ -14,6 +15,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "compare_runs",
+    "ensemble_run",
     "evaluate_run",
     "extend_run",
     "fit_baselines",

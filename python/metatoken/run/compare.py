@@ -12,6 +12,7 @@ import polars as pl
 
 from metatoken.artifacts.writing import resolved
 from metatoken.data.checksum import content_checksum
+from metatoken.data.cuts import drawn
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
@@ -32,19 +33,21 @@ class Evaluated:
     Attributes:
         folder: The folder.
         config: Its configuration.
+        models: How many models recommend: 1, or those of an ensemble.
         about: Split and part, size and checksum of the log; runs that differ in it cannot be compared.
         rows: The rows of `metrics.json`, with the values of users or pairs.
     """
 
     folder: Path
     config: Config
+    models: int
     about: dict[str, Any]
     rows: dict[Labels, Scored]
 
     @property
-    def recipe(self) -> Config:
-        """The configuration but for the seed, and for what changes no result."""
-        return replace(self.config, seed=0, threads=None)
+    def recipe(self) -> tuple[Config, int]:
+        """The configuration but for the seed, and for what changes no result; and the number of models."""
+        return replace(self.config, seed=0, threads=None), self.models
 
 
 def compare_runs(
@@ -101,12 +104,12 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     """
     at = RunFolder(folder)
     if not at.metrics.is_file():
-        state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else "is not a run folder"
+        state = f"has no metrics; run `metatoken evaluate {at.path}`" if at.config.is_file() else at.no_run()
         raise ArtifactError(f"{at.path}: {state}")
     document, log = read_metrics(at), at.read_log()
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
     config = at.load_config()
-    targets = split_log(log, config.data.split).targets(part)
+    targets = drawn(split_log(log, config.data.split), config.evaluate.users).targets(part)
     about = {"split": document["split"], "dataset": document["dataset"], "users": len(targets)}
     truth = pl.DataFrame({"user": log.users.column(targets.users), "item": log.items.column(targets.items)})
     rows = {_labels(row): row for row in document["rows"]}
@@ -114,7 +117,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    return Evaluated(at.path, config, about, {labels: scored[labels] for labels in rows})
+    return Evaluated(at.path, config, 1 + len(at.partner_names()), about, {labels: scored[labels] for labels in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:
@@ -214,9 +217,9 @@ def _rows_of(group: Sequence[Evaluated]) -> Group:
     return found
 
 
-def _changed(configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """For each configuration the keys in which not all agree."""
-    plain = [flat(config) for config in configs]
+def _changed(recipes: Sequence[tuple[Config, int]]) -> list[dict[str, Any]]:
+    """For each recipe the keys of the configuration in which not all agree, and `models` where their number differs."""
+    plain = [{"models": models, **flat(config)} for config, models in recipes]
     keys = dict.fromkeys(key for one in plain for key in one)
     differ = [key for key in keys if any(one.get(key) != plain[0].get(key) for one in plain)]
     return [{key: one.get(key) for key in differ} for one in plain]

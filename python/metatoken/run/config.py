@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LONGEST = 4096  # characters of a path
+NEAR = 0.8  # how like a key a name is that was meant for it
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ class Config(Settings):
         return self.model.user_tokens != "none" or any(RANKING[task.name].needs_user for task in ranked)
 
 
+SECTIONS: dict[str, type[Settings]] = {
+    "data": LogSettings, "tokens": TokenSettings, "model": ModelSettings, "trainer": TrainerSettings,
+    "evaluate": EvaluateSettings,
+}  # fmt: skip
+
+
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads and checks a YAML file.
 
@@ -114,17 +122,49 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: expected a YAML text file, got bytes that are not UTF-8") from error
     values = parse_yaml(text, path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}")
+        log = f"; of a log, `metatoken inspect {path} --write config.yaml` makes one" if _is_table(path) else ""
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Config.keys())}{log}")
     override(values, overrides or [])
     try:
         return Config.read(values)
     except SettingError as error:
         place, name = _place(error.path, path, text, overrides or []), error.argument
         said = {
-            "unknown": f"unknown key {name!r}; {error.said}",
+            "unknown": f"unknown key {name!r}; {_elsewhere(error.path) or error.said}",
             "missing": f"{name!r} is missing; set it in the file or with --set {name}=...",
         }
         raise ConfigError(f"{place}: {said.get(error.kind, str(error))}") from error
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file has the name of a table or a log, not that of a configuration."""
+    return path.suffix.lower() not in (".yaml", ".yml", "")
+
+
+def _elsewhere(path: tuple[str, ...]) -> str | None:
+    """Which keys were meant, in this section or another one; None where none has such a name."""
+    *sections, name = path
+    if len(sections) > 1 or (not sections and difflib.get_close_matches(name, SECTIONS, 1)):
+        return None
+    keys = [(one, key) for one, inner in SECTIONS.items() for key in inner.keys()]  # noqa: SIM118
+    within = [pair for pair in keys if not sections or [pair[0]] == sections]
+    near = set(difflib.get_close_matches(name, [key for _, key in within], 3, NEAR))
+    same = [f"{one}.{key}" for one, key in keys if key == name]
+    close = [f"{one}.{key}" for one, key in within if key in near or name in key.split("_")]
+    if sections and not same:
+        return None  # what is like it here is said anyway
+    found = [*dict.fromkeys([*close, *same] if sections else [*same, *close])][:3]
+    return f"did you mean {' or '.join(found)}?" if found else None
+
+
+def key_named(name: str) -> str | None:
+    """The full key that an option such as `--max-epochs` may mean: of training, else of the one section that has it."""
+    bare = name.lstrip("-").replace("-", "_")
+    found = [f"{one}.{key}" for one, inner in SECTIONS.items() for key in inner.keys() if key == bare]  # noqa: SIM118
+    trainer = [key for key in TrainerSettings.keys() if bare == key or bare in key.split("_")]  # noqa: SIM118
+    if trainer:
+        return f"trainer.{trainer[0]}"
+    return bare if bare in Config.keys() else found[0] if len(found) == 1 else None  # noqa: SIM118
 
 
 def override(values: dict[str, Any], overrides: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from metatoken.errors import ArtifactError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("vocabulary", "items", "model", "baselines")  # artifacts with a manifest each, or folders of such
+PARTS = ("vocabulary", "items", "model", "partners", "baselines")  # artifacts with a manifest each, or folders of such
 FILES = re.compile(
     r"(config\.yaml|(manifest|fusion|source|lineage|rebuilt|metrics)\.json|history\.parquet|training\.(json|csv)"
     r"|(predictions|answers|mapping)\.parquet|checkpoints/(last|best|best\.next)\.ckpt(\.partial|/.*)?"

@@ -21,7 +21,6 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
 
     Baselines of `fit_baselines` have a row each beside those that are always there.
-
     A run with tasks that rate or write also gets `answers.parquet`, what was rated or written beside what is true.
 
     Args:
@@ -52,9 +51,8 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
     started, baselines = time.monotonic(), load_baselines(run)
     with (bar or no_bar)("evaluating") as progress:
-        runner = Runner(
-            run.module, run.split, part, run.config.evaluate, baselines, seed=run.config.seed, progress=progress
-        )
+        about: dict[str, Any] = {"partners": run.partners, "seed": run.config.seed, "progress": progress}
+        runner = Runner(run.module, run.split, part, run.config.evaluate, baselines, **about)
         result = runner.run(run.fusion, unseen=unseen)
     log, folder = run.split.log, RunFolder(run.folder)
     document = metrics_document(

@@ -13,11 +13,11 @@ import numpy as np
 from metatoken.artifacts.writing import replaced_folder
 from metatoken.data import Catalogue, hold_out
 from metatoken.data.auditing import oddities
-from metatoken.data.growth import Files, append, check_ids, keep_learned, repeats
-from metatoken.errors import ArgumentError, MetatokenWarning
+from metatoken.data.growth import Files, append, check_ids, keep_learned, repeats, unlisted
+from metatoken.errors import ArgumentError, ConfigError, MetatokenWarning
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.lineage import Lineage, Version
-from metatoken.run.manifest import backbone_checksum, check_backbone, seal
+from metatoken.run.manifest import backbone_checksum, check_backbone, partner_folders, seal
 from metatoken.run.place import check_free, new_place
 from metatoken.run.progress import Bar, Say
 from metatoken.run.settings import ExtendSettings
@@ -79,6 +79,7 @@ def extend_run(
     with new_place(out, overwrite=overwrite, inputs=inputs):
         at = RunFolder(parent)
         old = load_data(at)
+        check_alone(at, old.manifest, "extended", "extend")
         split, config = _grown_split(at, old, new, chosen, Files() if addition is None else addition.files())
         features, read = features_of(at, split.log.items, chosen.item_features)
         vocabulary = old.vocabulary.extend(split.train, features=features, threads=config.threads)
@@ -96,6 +97,13 @@ def extend_run(
             Lineage.of(at, _first_version(old)).followed(version).save(into.lineage)
             seal(into, "finished", backbone_checksum(module))
     return run
+
+
+def check_alone(at: RunFolder, manifest: dict[str, Any] | None, done: str, do: str) -> None:
+    """Refuses an ensemble, of which only the first model would go on: `ConfigError`."""
+    if partner_folders(at.path, manifest):
+        said = f"is an ensemble, which cannot be {done}"
+        raise ConfigError(f"{at.path}: {said}; {do} the runs that it was made of, and make a new one of these")
 
 
 def _trained(
@@ -139,7 +147,8 @@ def _grown_split(
     if "timestamp" in new.frame.columns and "timestamp" not in log.frame.columns:
         said = "its history has no times, as older versions wrote it, so nothing says that the new log is later"
         warnings.warn(MetatokenWarning(f"{at.path}: {said}"), stacklevel=3)
-    for odd in (*check_ids(old.split.log, new, files), *repeats(old.split.log, new), *oddities(new)):
+    odd_ids = (*check_ids(old.split.log, new, files), *unlisted(old.split.log, new, files))
+    for odd in (*odd_ids, *repeats(old.split.log, new), *oddities(new)):
         warnings.warn(MetatokenWarning(odd), stacklevel=3)
     again = chosen.hold_out and config.holds_last_out
     log = keep_learned(log, old.split.train) if again else log
@@ -246,9 +255,20 @@ def report_lines(vocabulary: Vocabulary, old: RunData, split: Split) -> list[str
     for kind, n in (("users", vocabulary.n_users - before.n_users), ("items", vocabulary.n_items - before.n_items)):
         parts = ", ".join(f"{count:,} {words[name]}" for name, count in found[kind].items())
         lines.append(f"{n:,} new {kind}{f': {parts}' if parts else ''}")
+    lines += _users_at_the_centre(vocabulary, before.n_users, split)
     lines += _at_the_centre(vocabulary, before.n_items, split)
     tokens = f", {found['tokens']} tokens appended" if found["tokens"] else ""
     return [*lines, f"{found['kept_share']:.1%} of new ids have their nearest tokens{tokens}"]
+
+
+def _users_at_the_centre(vocabulary: Vocabulary, first: int, split: Split) -> Iterator[str]:
+    """Why new users, those from row `first` on, are at the centre, and what helps."""
+    none = np.flatnonzero(vocabulary.origins[vocabulary.nodes("user")][first:] == NONE) + first
+    held = np.bincount(split.train.frame["user"].to_numpy(), minlength=split.log.n_users)[none] == 0
+    if n := int(held.sum()):
+        yield f"{n:,} users at the centre have no row but held-out ones; --no-hold-out learns from these rows"
+    if rest := len(none) - n:
+        yield f"{rest:,} users at the centre have no item that was walked; lists go by their items all the same"
 
 
 def _at_the_centre(vocabulary: Vocabulary, first: int, split: Split) -> Iterator[str]:

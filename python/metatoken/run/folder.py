@@ -3,6 +3,7 @@
 run/  config.yaml  vocabulary/  items/  model/  fusion.json  history.parquet  source.json  checkpoints/
       lineage.json  (of a run that was extended; `run.lineage`)
       training.json  training.csv  tensorboard/  (as `trainer.logger` says)
+      partners/0/ ...  (of an ensemble: `model/` and `vocabulary/` of each further model)
       baselines/NAME/  (after `fit_baselines`)
       metrics.json  predictions.parquet  answers.parquet   (after `evaluate_run`)
       manifest.json  (written last; `run.manifest`)
@@ -21,13 +22,15 @@ import polars as pl
 from metatoken.artifacts import atomic_file, read_frame, write_frame
 from metatoken.data import Catalogue, IdMap, Interactions, Split, hold_out
 from metatoken.data.assembly import places
-from metatoken.data.cuts import cut_of, parts_overview
+from metatoken.data.cuts import cut_of, drawn, parts_overview
 from metatoken.errors import ArtifactError
 from metatoken.run.config import Config, dump_config, load_config
-from metatoken.run.manifest import check_backbone, check_run, is_begun, seal
+from metatoken.run.manifest import check_backbone, check_run, is_begun, partner_folders, seal
 from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from metatoken.data.settings import LogSettings
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
@@ -57,6 +60,7 @@ class RunFolder:
         training: Which epoch was kept, and what was found after each.
         table: What was logged after each epoch.
         tensorboard: The same, and steps, for TensorBoard.
+        partners: Folder of further models, a numbered folder each.
         baselines: Folder of the fitted baselines, one folder each.
         metrics: Metrics of the last evaluation.
         predictions: Lists of the last evaluation.
@@ -72,7 +76,8 @@ class RunFolder:
         self.table, self.tensorboard = self.path / "training.csv", self.path / "tensorboard"
         self.source, self.lineage = self.path / "source.json", self.path / "lineage.json"
         self.rebuilt, self.mapping = self.path / "rebuilt.json", self.path / "mapping.parquet"
-        self.baselines, self.metrics = self.path / "baselines", self.path / "metrics.json"
+        self.partners, self.baselines = self.path / "partners", self.path / "baselines"
+        self.metrics = self.path / "metrics.json"
         self.predictions, self.answers = self.path / "predictions.parquet", self.path / "answers.parquet"
 
     def begin(self, config: Config, vocabulary: Vocabulary, log: Interactions, backbone: str | None) -> None:
@@ -111,12 +116,20 @@ class RunFolder:
     def check_finished(self) -> None:
         """Refuses a folder without a trained model: `ArtifactError`."""
         if not self.is_finished():
-            state = "was interrupted; finish it with --resume" if self.config.exists() else "is not a run folder"
+            state = "was interrupted; finish it with --resume" if self.config.exists() else self.no_run()
             raise ArtifactError(f"{self.path}: {state}")
+
+    def no_run(self) -> str:
+        """What to say of a place that has no run."""
+        return f"is not a run folder{'' if self.path.exists() else '; nothing is there'}"
 
     def is_finished(self) -> bool:
         """Whether there is a trained model, and nothing that is about to become another one."""
         return self.model.is_dir() and not is_begun(self)
+
+    def partner_names(self) -> list[str]:
+        """Names of the folders of an ensemble's further models; none for any other run."""
+        return [one.parent.name for one in sorted(self.partners.glob("*/model"))]
 
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
@@ -192,6 +205,7 @@ class Run:
         module: The model, in evaluation mode.
         fusion: Weights of the fused list.
         catalogue: What is known about the items; titles alone in runs of before it was stored.
+        partners: Further models of an ensemble, whose item heads have a say in the fused list.
     """
 
     folder: Path
@@ -200,6 +214,7 @@ class Run:
     module: MetaTokenModel
     fusion: Fusion
     catalogue: Catalogue
+    partners: tuple[MetaTokenModel, ...] = ()
 
     def extend(self, new: Interactions, out: str | Path, **settings: Any) -> Run:
         """A new run with what came later: its interactions, users and items; this one stays as it is.
@@ -230,7 +245,18 @@ def load_run(folder: str | Path) -> Run:
     parts = load_data(at)
     module = load_model(at.model, parts.vocabulary)
     check_backbone(module, parts.manifest, at.path)
-    return Run(at.path, parts.config, parts.split, module, Fusion.load(at.fusion), parts.catalogue)
+    partners = tuple(load_partners(at, parts.manifest))
+    return Run(at.path, parts.config, parts.split, module, Fusion.load(at.fusion), parts.catalogue, partners)
+
+
+def load_partners(at: RunFolder, manifest: dict[str, Any] | None) -> Iterator[MetaTokenModel]:
+    """Loads the further models of an ensemble, in their order; see `load_run`."""
+    from metatoken.model.store.saving import load_model
+
+    for folder, backbone in partner_folders(at.path, manifest):
+        model = load_model(folder / "model", Vocabulary.load(folder / "vocabulary"))
+        check_backbone(model, {"backbone": backbone}, folder)
+        yield model
 
 
 class RunData(NamedTuple):
@@ -264,4 +290,5 @@ def load_data(at: RunFolder) -> RunData:
         catalogue = Catalogue.load(at.items, vocabulary.items)
     else:
         catalogue = Catalogue.of(split.log, vocabulary.titles)
-    return RunData(manifest, config, vocabulary, split.about(catalogue.table()), catalogue)
+    split = drawn(split, config.evaluate.users).about(catalogue.table())
+    return RunData(manifest, config, vocabulary, split, catalogue)

@@ -2,8 +2,8 @@
 
 run/manifest.json  checksums of config.yaml, fusion.json, history.parquet, source.json, training.json,
                    lineage.json, rebuilt.json, mapping.parquet, and of the manifests of vocabulary/, items/ and
-                   model/, which have those of their files; of the weights of a frozen backbone, which the run does not
-                   hold; `state`: begun or finished
+                   model/, and those of partners/, which have those of their files; of the weights of frozen backbones,
+                   which the run does not hold; `state`: begun or finished
 
 A run that is trained further has the state `begun` until it is finished again, so that new weights of the fusion are
 never read with an old model. Runs of older versions have none.
@@ -24,7 +24,7 @@ from metatoken.artifacts.manifest import read_header
 from metatoken.errors import ArtifactError, MetatokenWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from metatoken.model.model import MetaTokenModel
     from metatoken.run.config import Config
@@ -44,18 +44,41 @@ ALTERED = "altered or damaged since it was saved; train again with --overwrite"
 State = Literal["begun", "finished"]
 
 
-def seal(folder: RunFolder, state: State, backbone: str | None) -> None:
+def seal(folder: RunFolder, state: State, backbone: str | None, partners: Sequence[str | None] = ()) -> None:
     """Writes the manifest over what is there; the same bytes for the same content.
 
     Args:
         folder: The run.
         state: Whether it can be used.
         backbone: Checksum of the weights of a frozen backbone, see `backbone_checksum`.
+        partners: The same of each partner.
     """
     path = folder.path
-    names = [name for name in (PARTS if state == "finished" else BEGUN) if (path / name).is_file()]
+    names = [name for name in (parts_of(path) if state == "finished" else BEGUN) if (path / name).is_file()]
+    more = {"partners": list(partners)} if partners else {}
     with atomic_file(path / MANIFEST) as work:
-        write_manifest(path, KIND, SCHEMA, names, work, state=state, backbone=backbone)
+        write_manifest(path, KIND, SCHEMA, names, work, state=state, backbone=backbone, **more)
+
+
+def parts_of(path: Path) -> list[str]:
+    """Names of what the manifest of a finished run ties together, those of partners as they are there."""
+    more = sorted(path.glob(f"partners/*/*/{MANIFEST}"))
+    return [*PARTS, *(one.relative_to(path).as_posix() for one in more)]
+
+
+def partner_folders(path: Path, manifest: dict[str, Any] | None) -> list[tuple[Path, str | None]]:
+    """Folders of the partners of an ensemble, in their order, each with the checksum of its frozen backbone.
+
+    Raises:
+        ArtifactError: One is missing.
+    """
+    found = [] if manifest is None else manifest.get("partners", [])
+    folders = [path / "partners" / str(number) for number in range(len(found))]
+    for folder in folders:
+        names = [(folder / part / MANIFEST).relative_to(path).as_posix() for part in ("model", "vocabulary")]
+        if manifest is not None and not manifest["files"].keys() >= set(names):
+            raise ArtifactError(f"{folder}: {ALTERED}")
+    return list(zip(folders, found, strict=True))
 
 
 def check_run(folder: RunFolder) -> dict[str, Any] | None:
@@ -75,7 +98,9 @@ def check_run(folder: RunFolder) -> dict[str, Any] | None:
         warnings.warn(f"{folder.path}: {said}", MetatokenWarning, stacklevel=3)
         return None
     manifest = read_manifest(folder.path, KIND, SCHEMA, NEEDED)
-    if added := [name for name in PARTS if name not in manifest["files"] and (folder.path / name).is_file()]:
+    if added := [
+        name for name in parts_of(folder.path) if name not in manifest["files"] and (folder.path / name).is_file()
+    ]:
         said = "is of another run: the manifest of this one, which is written last, does not name it"
         raise ArtifactError(f"{folder.path / added[0]}: {said}; remove it")
     return manifest
@@ -90,7 +115,7 @@ def version_of(folder: RunFolder) -> str:
     # Of a run of before there were manifests, the model alone.
     known = [path for path in (folder.path / MANIFEST, folder.model / MANIFEST) if path.is_file()]
     if not known:
-        raise ArtifactError(f"{folder.path}: is not a run folder")
+        raise ArtifactError(f"{folder.path}: {folder.no_run()}")
     return sha256(known[0])[:DIGITS]
 
 

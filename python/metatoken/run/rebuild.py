@@ -11,7 +11,7 @@ import polars as pl
 
 from metatoken.artifacts import MANIFEST, sha256, write_frame, write_json
 from metatoken.artifacts.writing import replaced_folder
-from metatoken.run.extend import features_of, write_run
+from metatoken.run.extend import check_alone, features_of, write_run
 from metatoken.run.folder import Run, RunData, RunFolder, load_data
 from metatoken.run.manifest import backbone_checksum, check_backbone, seal, version_of
 from metatoken.run.place import check_free, new_place
@@ -61,6 +61,7 @@ def rebuild_run(
     with new_place(out, overwrite=overwrite, inputs=inputs):
         at = RunFolder(parent)
         old = load_data(at)
+        check_alone(at, old.manifest, "rebuilt", "rebuild")
         vocabulary = _fresh(at, old, chosen, bar or no_bar)
         mapping = token_mapping(old.vocabulary, vocabulary)
         moved = int((mapping["old"] != mapping["new"]).sum()) / max(1, mapping.height)

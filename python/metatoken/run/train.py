@@ -17,7 +17,7 @@ from metatoken.run.manifest import backbone_checksum, identity, seal
 from metatoken.run.place import TrainingPlace, check_place, training_place
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.threads import default_threads
-from metatoken.run.trainer import fit, is_first_process, make_trainer
+from metatoken.run.trainer import check_trainer, fit, is_first_process, make_trainer
 from metatoken.tasks.task import FIELDS
 from metatoken.tokens.vocabulary import Vocabulary
 
@@ -81,12 +81,18 @@ def train_run(
         ConfigError: The configuration cannot be used with this log or vocabulary, or `out` is taken.
         DataError: The log cannot be read.
     """
+    from metatoken.model.backbone.pretrained import check_source
+    from metatoken.model.starting import check_start
+
     config, choices = take_choices(config, like)
     if not is_first_process():  # started by the first one, after it had written what it needs; it speaks and writes
         return _train(config, TrainingPlace(out), choices, False, resume, silent, no_bar)
     inputs = [*config.files(), *([] if like is None else [Path(like)]), *inputs]
     with training_place(out) as place:
         check_place(config, out, overwrite, resume, inputs)
+        check_source(config.model.backbone)
+        check_start(config.model.items_from)
+        check_trainer(config.trainer)
         return _train(config, place, choices, True, resume, say, bar or no_bar)
 
 
@@ -124,6 +130,7 @@ def _train(
         seal(folder, "finished", backbone)
         place.finish()
     say(f"trained in {time.monotonic() - started:.0f} s; fusion weights {fusion.sentence()}")
+    split = cuts.drawn(split, config.evaluate.users)
     return Run(place.given, config, split, module.eval(), fusion, Catalogue.of(split.log, vocabulary.titles))
 
 
@@ -161,7 +168,8 @@ def _by_size(config: Config, split: Split, say: Say) -> Config:
     config = config.resolved(targets)
     trainer, model = config.trainer, config.model
     dropout = f", dropout {model.preset['dropout']:g}" if "dropout" in model.preset else ""
-    passes = f"at most {trainer.max_epochs} passes, {trainer.batch_size} rows a step"
+    most = "1 pass" if trainer.max_epochs == 1 else f"at most {trainer.max_epochs} passes"
+    passes = f"{most}, {trainer.batch_size} rows a step"
     say(f"{targets:,} targets to learn from: {passes}, learning rate {model.learning_rate:g}{dropout}")
     return config
 

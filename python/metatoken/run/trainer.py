@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.datamodule import TaskDataModule
 
 LIGHTNING = ("max_epochs", "accelerator", "devices", "strategy", "precision", "gradient_clip_val")  # as it names them
+ASKED = ("accelerator", "devices", "strategy", "precision")  # what a machine may not have
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # as Lightning's launchers and others set them
 
 
@@ -51,13 +52,26 @@ def make_trainer(
     Raises:
         ConfigError: Lightning refuses the settings, or what they need is not installed.
     """
+    logger = _tensorboard(folder.tensorboard) if settings.logger == "tensorboard" else False
+    return _lightning(settings, logger, [*measures, *_callbacks(settings, folder, say)], owner)
+
+
+def check_trainer(settings: TrainerSettings) -> None:
+    """Refuses what Lightning refuses, before any work is done for a training: `ConfigError`."""
+    if any(getattr(settings, name) != getattr(type(settings), name) for name in ASKED) or settings.options:
+        _lightning(settings, False, [], None)
+
+
+def _lightning(
+    settings: TrainerSettings, logger: Any, callbacks: Sequence[L.Callback], owner: Callable[[], str] | None
+) -> L.Trainer:
+    """The trainer with these parts; see `make_trainer`."""
     import lightning as L
 
     from metatoken.model.store.checkpointing import AtomicCheckpointIO
 
     # Strategies that shard a model write it in their own way.
     sharded = settings.strategy.startswith(("fsdp", "deepspeed"))
-    logger = _tensorboard(folder.tensorboard) if settings.logger == "tensorboard" else False
     steps = {"log_every_n_steps": 10} if logger else {}
     try:
         with _quiet():
@@ -68,7 +82,7 @@ def make_trainer(
                 logger=logger,
                 enable_model_summary=False,
                 enable_progress_bar=False,
-                callbacks=[*measures, *_callbacks(settings, folder, say)],
+                callbacks=[*callbacks],
                 plugins=None if sharded else [AtomicCheckpointIO(owner)],
                 **(steps | settings.options),
             )

@@ -17,7 +17,7 @@ from metatoken.tasks.pairs import HeldOutPairs, PairRows, Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.rating import RatingRows, rest_of
 from metatoken.tasks.recipe import recipe
-from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler
+from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler, place_of
 from metatoken.tasks.task import Task, find_task, tasks_of
 from metatoken.tasks.text import WritingRows
 from metatoken.tasks.user_tokens import UserTokens
@@ -114,12 +114,7 @@ class TaskDataModule(L.LightningDataModule):
         return self.trainer
 
     def _place(self) -> tuple[int, int]:
-        """Epoch and batches of it that are done; counted by the trainer, since a loader may be ahead of it."""
-        trainer = self._trainer()
-        loop = trainer.fit_loop
-        epoch, position = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.ready
-        over = epoch.processed == epoch.started or position >= trainer.num_training_batches
-        return (epoch.started, 0) if over else (epoch.processed, position)
+        return place_of(self._trainer())
 
     def training_batches(self, parts: int = 1) -> TrainingBatches:
         """Batches of all tasks; each step in `parts`."""
@@ -241,8 +236,10 @@ class TaskDataModule(L.LightningDataModule):
         chosen = np.arange(len(targets.users))
         if part == "validation" and self.validation_users is not None and len(chosen) > self.validation_users:
             chosen = np.sort(np.random.default_rng(self.seed).choice(chosen, self.validation_users, replace=False))
-        chosen = self._share(chosen)
-        return self._prompts(task, targets.users[chosen], targets.items[chosen], self.split.history(part))
+        chosen, history = self._share(chosen), self.split.history(part)
+        # Histories of like length side by side, or most of what is read would be padding.
+        chosen = chosen[np.argsort(history.lengths[targets.users[chosen]], kind="stable")]
+        return self._prompts(task, targets.users[chosen], targets.items[chosen], history)
 
     def held_out_pairs(self, task: Task, part: Part = "validation") -> HeldOutPairs:
         """Questions about held-out pairs."""

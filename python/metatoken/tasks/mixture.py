@@ -67,6 +67,8 @@ class TrainingBatches(Dataset[Batch]):
         parts: Batches in a step.
         walks: Draws labels beside the targets of a step; None for none.
         walk_share: Part of each target's weight that goes to its label.
+        steps: Steps of an epoch, where other rows than these are in them, too (`tasks/sharded_datamodule`); by default
+            so many that each has `batch_size` rows at most.
 
     Raises:
         ArgumentError: A step would have fewer rows than parts.
@@ -79,17 +81,19 @@ class TrainingBatches(Dataset[Batch]):
         tokens: UserTokens,
         *,
         batch_size: int,
-        seed: int,
+        seed: int | tuple[int, ...],
         pad_id: int,
         parts: int = 1,
         walks: LabelWalks | None = None,
         walk_share: float = 0.0,
+        steps: int | None = None,
     ) -> None:
         self.tables, self.wanted, self.tokens = tuple(tables), tuple(wanted), tokens
-        self.batch_size, self.seed, self.pad_id, self.parts = batch_size, seed, pad_id, parts
+        self.batch_size, self.pad_id, self.parts = batch_size, pad_id, parts
+        self.seeds = seed if isinstance(seed, tuple) else (seed,)
         self.walks, self.walk_share = walks, torch.tensor(walk_share)
-        self.steps = math.ceil(sum(self.wanted) / batch_size)
-        if sum(self.wanted) // self.steps < parts:
+        self.steps = steps or math.ceil(sum(self.wanted) / batch_size)
+        if steps is None and sum(self.wanted) // self.steps < parts:
             step = f"a step of {sum(self.wanted) // self.steps} rows"
             said = f"{step} cannot be cut into {parts} parts (processes x accumulated batches)"
             raise ArgumentError("batch_size", said)
@@ -109,17 +113,20 @@ class TrainingBatches(Dataset[Batch]):
         """Batch `number` of `epoch` (0 where only a number is given): part `number % parts` of a step."""
         epoch, number = key if isinstance(key, tuple) else (0, key)
         step, part = divmod(number, self.parts)
-        plan = self.plan(epoch)
-        if self._drawn[0] != (epoch, step):
-            rows = plan[step].tolist()
-            rng = np.random.default_rng([self.seed, epoch, 1 + step])
-            examples = [self.tables[table].example(row, rng) for table, row in rows]
-            self._drawn = (epoch, step), examples if self.walks is None else labeled(examples, self.walks, rng)
-        batch = collate(self._drawn[1][part :: self.parts], self.pad_id)
+        batch = collate(self.examples(epoch, step)[part :: self.parts], self.pad_id)
         # The loss of a step is the mean of its parts' losses.
         batch.normaliser = self._normaliser / self.parts
         batch.label_share = None if batch.labels is None else self.walk_share
         return batch
+
+    def examples(self, epoch: int, step: int) -> list[Example]:
+        """The examples of a step."""
+        plan = self.plan(epoch)
+        if self._drawn[0] != (epoch, step):
+            rng = np.random.default_rng([*self.seeds, epoch, 1 + step])
+            examples = [self.tables[table].example(row, rng) for table, row in plan[step].tolist()]
+            self._drawn = (epoch, step), examples if self.walks is None else labeled(examples, self.walks, rng)
+        return self._drawn[1]
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """The examples of every step of an epoch: int64 `[rows, 2]`, number of the table and row of it."""
@@ -128,7 +135,7 @@ class TrainingBatches(Dataset[Batch]):
         return self._plan
 
     def _begin(self, epoch: int) -> list[np.ndarray]:
-        rng = np.random.default_rng([self.seed, epoch, 0])
+        rng = np.random.default_rng([*self.seeds, epoch, 0])
         self.tokens.begin(rng, epoch)
         ranges = [np.arange(begin, end) for begin, end in zip(self._first[:-1], self._first[1:], strict=True)]
         order = rng.permutation(

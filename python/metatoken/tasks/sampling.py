@@ -63,6 +63,14 @@ class StepSampler(DistributedSampler[tuple[int, int]]):
         return self.length
 
 
+def place_of(trainer: Any) -> tuple[int, int]:
+    """Epoch and batches of it that are done; counted by the trainer, since a loader may be ahead of it."""
+    loop = trainer.fit_loop
+    epoch, position = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current.ready
+    over = epoch.processed == epoch.started or position >= trainer.num_training_batches
+    return (epoch.started, 0) if over else (epoch.processed, position)
+
+
 class ResumableLoader(DataLoader["Batch"]):
     """A loader whose place in the epoch goes into a checkpoint.
 

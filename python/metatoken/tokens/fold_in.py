@@ -11,14 +11,14 @@ The ridge is a thousandth of the mean of the diagonal of M'M, so that the unit o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-if TYPE_CHECKING:
-    from metatoken.data import Sequences
+from metatoken.config import expect
+from metatoken.data import Sequences
 
 RIDGE = 1e-3
 ROWS_AT_ONCE = 1 << 14
@@ -75,6 +75,7 @@ class FoldIn:
         self, sequences: Sequences, items: NDArray[np.float32], trained_items: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Vectors of users by their items, float32 `[len(sequences), dim]`."""
+        expect("sequences", sequences, Sequences)
         means, known = mean_items(sequences, items, trained_items)
         x = np.empty(means.shape, np.float32)
         weight, bias = self.weight.astype(np.float64), self.bias.astype(np.float64)

@@ -69,7 +69,11 @@ class TokenSettings(Settings):
     init: Init = setting("k-means++", "How k-means starts: k-means++ or random (rows).", group=CLUSTERS)
     max_iterations: int = setting(20, "Most updates of a k-means run.", ge=0, group=CLUSTERS)
     sample: int | None = setting(
-        None, "Rows that a k-means run trains on; by default all.", ge=1, size=False, group=CLUSTERS
+        None,
+        "Rows that a k-means run trains on; by default all, of more than 2^20 rows 256 for each token.",
+        ge=1,
+        size=False,
+        group=CLUSTERS,
     )
     dim: int = setting(64, "Length of the embeddings.", ge=1, le=65536, group=WALKS)
     meta_paths: tuple[str, ...] = setting(

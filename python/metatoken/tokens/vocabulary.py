@@ -20,7 +20,7 @@ from metatoken.data.interactions import Interactions
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.clustering import Codebook, Progress, Vectors
-from metatoken.tokens.codes.encoding import encode_kinds, part_of
+from metatoken.tokens.codes.encoding import encode_kinds, part_of, with_room
 from metatoken.tokens.extension import extended
 from metatoken.tokens.files import graph_links, read_features
 from metatoken.tokens.fold_in import FoldIn
@@ -128,7 +128,7 @@ class Vocabulary(Names):
         if attributes is not None:
             expect("attributes", attributes, Mapping)
             fields["attributes"] = {name: source for name, source in attributes.items() if isinstance(source, str)}
-        settings = TokenSettings.of(settings, fields)
+        settings = with_room(TokenSettings.of(settings, fields), train.n_users, train.n_items)
         links, given = graph_links(settings, train, attributes), embeddings is not None
         if features is None and settings.item_features is not None:
             features = read_features(settings.item_features, train.items)

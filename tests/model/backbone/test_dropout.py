@@ -48,3 +48,31 @@ def test_every_dropout_of_a_model_is_replaced() -> None:
     quicken(model)
     found = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     assert [(type(m), m.p) for m in found] == [(QuickDropout, 0.2), (QuickDropout, 0.4)]
+
+
+def test_a_pretrained_backbone_reads_with_dropout_while_it_trains(backbones, vocabulary, split) -> None:
+    """A share of the values behind the words is zero, and nothing of the words."""
+    from metatoken import MetaTokenModule
+    from metatoken.tasks.batch import collate
+    from metatoken.tasks.task import find_template
+
+    module = MetaTokenModule(vocabulary, backbone=str(backbones["llama-tied"]), max_history=10, dropout=0.4)
+    network, builder, template = module.network, module.builder, find_template("seq-1")
+    rows = [builder.causal(template, None, split.train.sequences()[user][:8], 1) for user in range(6)]
+    batch = collate(rows, builder.encoder.pad_id)
+    with torch.no_grad():
+        noisy = network.train().passage(batch, network.items())
+        plain = network.eval().passage(batch, network.items())
+    real = batch.attention_mask.bool()
+    gone = (noisy.vectors == 0) & (plain.vectors != 0)
+    assert float(gone[real].float().mean()) == pytest.approx(0.4, abs=0.05)
+    assert noisy.words is not None
+    assert torch.equal(noisy.words, plain.words)
+
+
+def test_a_preset_has_its_own() -> None:
+    from metatoken.errors import ConfigError
+    from metatoken.model.settings import ModelSettings
+
+    with pytest.raises(ConfigError, match=r"model.dropout: a preset has its dropout under model.preset"):
+        ModelSettings.of(None, {"dropout": 0.1})

@@ -11,7 +11,7 @@ import torch
 from metatoken.model.heads.columns import all_columns, sampled_columns
 from metatoken.model.heads.item_scores import ItemScores
 from metatoken.model.heads.trie_index import TrieIndex
-from metatoken.model.objective import loss_parts
+from metatoken.model.objective import FEW, loss_parts
 from metatoken.model.settings import MANY, ModelSettings
 from metatoken.tokens.trie import Trie
 from tests.model.test_network import _pairs, _training_batch
@@ -63,6 +63,50 @@ def test_gradients_are_those_of_the_whole_sum_in_expectation(index: TrieIndex) -
     drawn = torch.stack(found)
     error = drawn.std(0) / len(drawn) ** 0.5
     assert ((drawn.mean(0) - expected).abs() < 5 * error).all()
+
+
+def test_without_surroundings_targets_and_draws_are_all(index: TrieIndex) -> None:
+    rng = torch.Generator().manual_seed(1)
+    states, vectors = torch.randn(40, D, generator=rng), torch.randn(N, D, generator=rng)
+    targets, labels = torch.randint(N, (2, 40), generator=rng)
+    whole = all_columns(index, targets)
+    own, total, _ = ItemScores.apply(states, vectors, whole.targets, whole.begin, whole.end)
+    torch.manual_seed(0)
+    ratios = []
+    for _ in range(400):
+        part = sampled_columns(index, targets, 300, labels, around=False)
+        assert part.leaves is not None
+        assert len(part.leaves) <= 300 + 80
+        assert not part.around
+        assert torch.equal(part.begin, part.end)
+        assert torch.equal(index.leaf_items[part.leaves[part.labels]].long(), labels)
+        found = ItemScores.apply(states, vectors[part.leaves], part.targets, part.begin, part.end, part.bias)
+        torch.testing.assert_close(found[0], own)
+        ratios.append((found[1] - total).exp())
+    drawn = torch.stack(ratios)
+    error = drawn.std(0) / len(drawn) ** 0.5
+    assert ((drawn.mean(0) - 1).abs() < 4.5 * error + 1e-6).all()
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_tokens_that_follow_are_told_as_of_all_items(
+    make_module: Any, vocabularies: Any, split: Any, depth: int
+) -> None:
+    """Of at most `FEW` targets the figure of the last token is exact, though the items around them are not drawn."""
+    size = {"dim": 16, "dropout": 0.0}
+    full = make_module(vocabularies[depth], item_softmax="full", preset=size)
+    part = make_module(vocabularies[depth], item_softmax="sampled", softmax_samples=2, preset=size)
+    part.load_state_dict(full.state_dict(), strict=False)
+    batch = _training_batch(full, _pairs(split)[:5])
+    assert len(batch.targets) == 5 <= FEW
+    found = []
+    for module in (full, part):
+        torch.manual_seed(0)
+        found.append(loss_parts(module.train().network(batch, follow=True), module.settings.weights))
+    torch.testing.assert_close(found[0]["generation"], found[1]["generation"])
+    found[1]["loss"].backward()
+    touched = int((part.network.items.residual.grad.abs().sum(1) > 0).sum())
+    assert touched <= 2 + len(set(batch.targets.tolist())) + len(set(batch.items[batch.items >= 0].tolist()))
 
 
 def test_a_sample_that_would_hold_most_items_is_all_of_them(index: TrieIndex) -> None:

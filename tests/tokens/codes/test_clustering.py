@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from metatoken._core import cluster as native
 from metatoken._core import codes as native_codes
 from metatoken.errors import ArgumentError, ArtifactError
+from metatoken.tokens.codes import clustering
 from metatoken.tokens.codes.clustering import ClusterReport, Codebook, auto_levels, encode, fit
 from tests.oracles import cluster as oracle
 
@@ -88,6 +89,18 @@ def test_tree_children_keep_distinct_tokens_and_share_offsets():
     left = x - parents[codes[:, 0]]
     for token in range(8):
         np.testing.assert_allclose(centroids[1][token], left[codes[:, 1] == token].mean(0), atol=1e-4)
+
+
+def test_many_rows_are_sampled_by_themselves(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(1500, 4)).astype(np.float32)
+    monkeypatch.setattr(clustering, "MANY", 1499)
+    monkeypatch.setattr(clustering, "A_TOKEN", 50)
+    found = fit(x, [8, 12], seed=1)
+    assert found.report.sample == 600
+    assert found.centroids[0].tobytes() == fit(x, [8, 12], seed=1, sample=600).centroids[0].tobytes()
+    assert fit(x, [8, 12], seed=1, sample=1500).report.sample is None
+    assert fit(x, [8, 12], seed=1, max_cluster_size=400).report.sample is None
+    assert fit(x[:1499], [8, 12], seed=1).report.sample is None
 
 
 def test_sample_is_reported_and_close():

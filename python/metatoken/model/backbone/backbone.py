@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metatoken.model.backbone.dropout import QuickDropout
 from metatoken.model.backbone.norm import FinalNorm
 from metatoken.model.backbone.passage import Passage
 from metatoken.model.embedding import uninstall
@@ -19,11 +20,16 @@ from metatoken.model.prefix import Layout, Prefix, lay_out, plain_attention, sel
 
 
 class Backbone(nn.Module):
-    """A Hugging Face model, bare or wrapped by PEFT, seen as a map from token vectors to unit states."""
+    """A Hugging Face model, bare or wrapped by PEFT, seen as a map from token vectors to unit states.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: The model.
+        dropout: Share of the values of a prompt's vectors, behind its words, that training leaves out.
+    """
+
+    def __init__(self, model: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.dropout = model, QuickDropout(dropout)
         config: Any = model.config
         self.is_encoder_decoder = bool(config.is_encoder_decoder)
         self.dim = int(getattr(config, "d_model", None) or config.hidden_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch import nn
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.adaptation import is_tied
 from metatoken.model.backbone.presets import PRESETS
-from metatoken.model.backbone.smollm2 import resolve
+from metatoken.model.backbone.smollm2 import NAME, resolve
 
 OBJECT = "object:"  # what the name of a backbone begins with that was given as an object
+NEAR = 0.85  # how like a name of ours a name without an owner is that nobody takes for one of the hub
 STACKS = ("layers", "h")  # names of the list of blocks: Llama, Qwen, Gemma, Mistral, Phi, GPT-NeoX; GPT-2
 
 
@@ -25,26 +27,57 @@ def load_pretrained(name_or_path: str) -> tuple[nn.Module, Any]:
     Raises:
         ConfigError: It cannot be loaded, or is neither causal nor encoder-decoder.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    with _found(name_or_path) as (source, config):
+        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        with no_bar():
+            model = loader.from_pretrained(source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return untied(model), tokenizer
+
+
+def check_source(name_or_path: str) -> None:
+    """Refuses the name of a model that is not there, before any work is done for it; reads no weights.
+
+    Raises:
+        ConfigError: See `load_pretrained`.
+    """
+    if name_or_path not in PRESETS:
+        with _found(name_or_path):
+            pass
+
+
+@contextmanager
+def _found(name_or_path: str) -> Iterator[tuple[str, Any]]:
+    """Where a model is read from, and its configuration; what fails while it is read is a `ConfigError`."""
+    from transformers import AutoConfig
 
     if name_or_path.startswith(OBJECT):
         kind = name_or_path.removeprefix(OBJECT)
         raise ConfigError(f"model.backbone: the model was made with a {kind} object; give such an object again")
     local = Path(resolve(name_or_path)).expanduser()
+    if not local.exists():
+        _check_remote(name_or_path)
     source = str(local) if local.exists() else name_or_path
     try:
-        config = AutoConfig.from_pretrained(source)
-        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        with no_bar():
-            model = loader.from_pretrained(source, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        yield source, AutoConfig.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.backbone: expected {', '.join(PRESETS)}, a folder with a Hugging Face model, or a hub name; "
-            f"{name_or_path!r} cannot be loaded ({reason})"
-        ) from error
-    return untied(model), tokenizer
+        raise _refused(name_or_path, f"cannot be loaded ({reason})") from error
+
+
+def _check_remote(name: str) -> None:
+    """Refuses what is no name of the hub, or one of ours with a slip, without asking the hub."""
+    if name.startswith((".", "~", "/", "\\")) or name.count("/") > 1 or not name.strip():
+        raise _refused(name, "is no folder that is there")
+    if "/" not in name and (close := get_close_matches(name, [*PRESETS, NAME], 1, NEAR)):
+        raise _refused(name, f"is none of these; did you mean {close[0]!r}?")
+
+
+def _refused(name: str, said: str) -> ConfigError:
+    known = f"{', '.join([*PRESETS, NAME])}, a folder with a Hugging Face model, or a hub name"
+    return ConfigError(f"model.backbone: expected {known}; {name!r} {said}")
 
 
 def load_saved(folder: Path) -> nn.Module:

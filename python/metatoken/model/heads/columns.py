@@ -1,13 +1,14 @@
 """What the item head normalises over in a step: all items, or a sample that stands for them.
 
-A sample is made of two strata. `B`, the items below the trie nodes of the step's targets (the targets, and those that
-they are told from by their last token), is there in full. Of the others `S` of size k is drawn uniformly, each set of
-that size with equal probability, so an item is in it with probability `Q = k / (n - |B|)`, and
+A sample is made of two strata. `B`, the step's targets, is there in full. Where their last tokens are trained by these
+columns, `B` also has all items that they are told from, those below their trie nodes; in a step of thousands of targets
+that is most of a catalogue, so it is done only where it must be. Of the others `S` of size k is drawn uniformly, each
+set of that size with equal probability, so an item is in it with probability `Q = k / (n - |B|)`, and
 
     sum_{j in B} exp z_j + (1 / Q) sum_{j in S} exp z_j
 
 has the sum over all items as its expectation. In logits that is the correction `- log Q` on the drawn ones (Bengio and
-Senecal 2008). The normaliser below a node is exact, since its items are all there.
+Senecal 2008). The normaliser below a node is exact where its items are all there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Columns(NamedTuple):
         end: int64 `[P]`, the column behind the last; an empty slice where an item has no such node.
         bias: float `[C]`, `- log Q` of each; None for all.
         labels: int64 `[P]`, columns of the labels beside the targets; None without any.
+        around: Whether the items below these nodes are among the columns; else the slices are empty.
     """
 
     leaves: Tensor | None
@@ -40,6 +42,7 @@ class Columns(NamedTuple):
     end: Tensor
     bias: Tensor | None
     labels: Tensor | None = None
+    around: bool = True
 
 
 def all_columns(index: TrieIndex, targets: Tensor, labels: Tensor | None = None) -> Columns:
@@ -51,20 +54,24 @@ def all_columns(index: TrieIndex, targets: Tensor, labels: Tensor | None = None)
     return Columns(None, index.leaf_of[targets], begin, torch.where(level >= 0, end, begin), None, beside)
 
 
-def sampled_columns(index: TrieIndex, targets: Tensor, samples: int, labels: Tensor | None = None) -> Columns:
-    """The targets' surroundings and about `samples` further items, drawn by torch's generator.
+def sampled_columns(
+    index: TrieIndex, targets: Tensor, samples: int, labels: Tensor | None = None, *, around: bool = True
+) -> Columns:
+    """The targets and about `samples` further items, drawn by torch's generator.
 
     Every item, as `all_columns` has it, where the sample would be no smaller than half of them.
 
     Args:
         index: The item trie.
         targets: int64 `[P]` item rows.
-        samples: Draws; what is drawn twice, or is among the surroundings, counts once.
-        labels: int64 `[P]` item rows, which are counted among the surroundings.
+        samples: Draws; what is drawn twice, or is there in any case, counts once.
+        labels: int64 `[P]` item rows, which are there as targets are.
+        around: Also take all items below the targets' nodes.
     """
     whole, n = all_columns(index, targets, labels), index.n_items
     beside = whole.targets[:0] if whole.labels is None else whole.labels
-    near = torch.unique(torch.cat([_union(whole.begin, whole.end), whole.targets, beside]))
+    nodes = union(whole.begin, whole.end) if around else whole.targets[:0]
+    near = torch.unique(torch.cat([nodes, whole.targets, beside]))
     drawn = torch.unique(torch.randint(n, (samples,), device=targets.device))
     drawn = drawn[~torch.isin(drawn, near, assume_unique=True)]
     if 2 * (len(near) + len(drawn)) > n or len(drawn) == 0:
@@ -73,10 +80,12 @@ def sampled_columns(index: TrieIndex, targets: Tensor, samples: int, labels: Ten
     correction = math.log((n - len(near)) / len(drawn))
     bias = torch.where(order < len(near), 0.0, correction)
     at, begin, end = (torch.searchsorted(leaves, one) for one in (whole.targets, whole.begin, whole.end))
-    return Columns(leaves, at, begin, end, bias, None if labels is None else torch.searchsorted(leaves, beside))
+    if not around:
+        begin, end = torch.zeros_like(at), torch.zeros_like(at)
+    return Columns(leaves, at, begin, end, bias, None if labels is None else torch.searchsorted(leaves, beside), around)
 
 
-def _union(begin: Tensor, end: Tensor) -> Tensor:
+def union(begin: Tensor, end: Tensor) -> Tensor:
     """Places of ranges, int64; ranges that are given twice are taken once."""
     ranges = torch.unique(torch.stack([begin, end], 1), dim=0)
     sizes = ranges[:, 1] - ranges[:, 0]

@@ -88,7 +88,7 @@ class ItemVectors(nn.Module):
 
 
 def folded(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
-    """Unit vectors of users, float `[n, d]`: the direction of the mean of the unit vectors of their items.
+    """Vectors of users, float `[n, d]`: the sum of the unit vectors of their items.
 
     Args:
         vectors: float `[F, d]`, of the items, of any length.
@@ -96,7 +96,7 @@ def folded(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
         n: Users.
     """
     unit = F.normalize(vectors, dim=-1)
-    return F.normalize(unit.new_zeros(n, unit.shape[1]).index_add(0, owner, unit), dim=-1)
+    return unit.new_zeros(n, unit.shape[1]).index_add(0, owner, unit)
 
 
 class Unit(torch.autograd.Function):

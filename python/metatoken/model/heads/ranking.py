@@ -27,7 +27,7 @@ def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) ->
     """
     state = (network.start(batch) if prefix is None else prefix).last
     # The vectors have unit length already.
-    logits = state @ network.leaf_vectors().T / network.item_head.temperature
+    logits = network.bridge.queries(state) @ network.leaf_vectors().T / network.item_head.temperature
     return torch.log_softmax(logits, dim=1)[:, network.index.leaf_of]
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
 from metatoken.errors import ArtifactError, ConfigError
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from metatoken.tokens.vocabulary import Vocabulary
 
 KIND, SCHEMA = "export", 1
+COMPACT = """`generate` alone cannot be used with this model: a history is read by the vectors of its items, which
+`recommend.py` puts in. A run with `model.history: written` makes an export that it can be used with.
+"""
 CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
 
 
@@ -134,8 +136,9 @@ def _leaves(network: Network, trie: Trie) -> dict[str, np.ndarray]:
     """Item vectors at the input `[n_items, d]` by item row; at the output, for a plain final state, by leaf."""
     vectors = network.items()
     units = network.generation.scaled(vectors[torch.from_numpy(trie.leaf_items).long()])
+    units = network.bridge.outputs(units)
     outputs, bias = network.backbone.norm.fold(units, head_bias=True)
-    inputs = F.normalize(vectors, dim=-1) * network.input_norm
+    inputs = network.bridge.inputs(vectors) * network.input_norm
     return {"inputs": inputs.numpy(), "outputs": outputs.numpy(), "bias": bias.numpy()}
 
 
@@ -159,7 +162,9 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
 def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
     if meta["compact"]:  # its histories are read by the items' vectors, which `generate` has not
-        text = text[: text.index("With `generate` alone")].rstrip() + "\n"
+        text = text[: text.index("With `generate` alone")] + COMPACT
+    gone = {"leaf.safetensors": not meta["leaf"], "users.jsonl": "user_prompt" not in meta}
+    text = "".join(line for line in text.splitlines(True) if not any(f"| `{one}`" in line for one in gone if gone[one]))
     values = {
         "BACKBONE": Path(meta["backbone"]).name,
         "ITEMS": f"{vocabulary.n_items:,}",

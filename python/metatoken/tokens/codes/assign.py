@@ -61,13 +61,17 @@ def assign_batches(
     Raises:
         ArgumentError: A batch has no such column, or vectors cannot be used.
     """
-    import pyarrow as pa
-
     for batch in batches:
         matrix = read_matrix(batch, vectors)
         codes = codebook.assign(matrix, threads=threads)
-        lists = pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), len(codebook.levels))
-        yield batch.drop_columns(vector_columns(batch, vectors)).append_column(name, lists)
+        yield batch.drop_columns(vector_columns(batch, vectors)).append_column(name, code_lists(codes))
+
+
+def code_lists(codes: NDArray[np.int32]) -> pa.FixedSizeListArray:
+    """Codes `[n, depth]` as a column."""
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), codes.shape[1])
 
 
 def encode(
@@ -107,6 +111,7 @@ def make_unique(
     codes: NDArray[np.int32],
     x: Vectors,
     *,
+    first: NDArray[np.int32] | None = None,
     occupied: NDArray[np.int32] | None = None,
     kinds: ArrayLike | None = None,
     occupied_kinds: ArrayLike | None = None,
@@ -132,6 +137,8 @@ def make_unique(
         codebook: Result of `fit`.
         codes: Nearest codes from `Codebook.assign`, int32 `[n, levels]`.
         x: The rows `[n, d]` that they were assigned to; read as a whole.
+        first: First codes that rows are to have, int32 `[n]`, where those were settled before, among more rows than
+            these; the cap was kept then. By default they are settled here.
         occupied: Codes that are taken, int32 `[m, depth]`, no two equal within a kind; none if None.
         kinds: Integer array `[n]`; rows of different kinds may share codes. One kind (0) if None.
         occupied_kinds: Integer array `[m]`; one kind (0) if None.
@@ -153,12 +160,17 @@ def make_unique(
     nearest = _codes_array("codes", codes)
     if len(rows) == 0:
         return Encoding(np.empty((0, depth), dtype=np.int32), 1.0, 0.0, 0.0)
-    ranks = codebook.method == "flat+rank" and unique in ("assignment", "nearest") and len(taken) == 0
+    way = unique if len(taken) else way_of(codebook, unique)
     found = _codes.make_unique(
-        rows, list(codebook.centroids), codebook.metric, nearest, kind, taken, taken_kind,
-        "rank" if ranks else unique, settings.max_cluster_size, threads, None, progress,
+        rows, list(codebook.centroids), codebook.metric, nearest, first, kind, taken, taken_kind,
+        way, settings.max_cluster_size, threads, None, progress,
     )  # fmt: skip
     return Encoding(*found)
+
+
+def way_of(codebook: Codebook, unique: Unique) -> str:
+    """How the core makes codes unique where none is taken: by rank where that is the codebook's own way."""
+    return "rank" if codebook.method == "flat+rank" and unique in ("assignment", "nearest") else unique
 
 
 def _codes_array(argument: str, codes: Any) -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 `fit` learns a `Codebook`. Its `assign` (`assign_batches` for streams of Arrow batches) gives rows their nearest codes,
 `encode` gives every row codes that no other row of its kind has; `make_unique` does so beside codes that are taken.
-All of it works on any matrix of numbers, also in a file.
+All of it works on any matrix of numbers, also in a file; `assign_files` codes files that are larger than the memory.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from metatoken.config import check_memory, check_words
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
+from metatoken.tokens.codes.sharded import Assigned, assign_dataset, assign_files
+from metatoken.tokens.codes.source import VectorSource
 from metatoken.tokens.settings import CLUSTERS, TokenSettings, parse_levels
 from metatoken.tokens.vectors.matrix import read_matrix
 
 __all__ = [
+    "Assigned",
     "ClusterReport",
     "Codebook",
     "Encoding",
     "Progress",
+    "VectorSource",
     "Vectors",
     "assign_batches",
+    "assign_dataset",
+    "assign_files",
     "auto_levels",
     "encode",
     "fit",
     "make_unique",
 ]
 
+MANY = 1 << 20  # rows beyond which k-means is trained on a sample, unless it is told how large
+A_TOKEN = 256  # rows of that sample for each token of the largest level
 BITS = 11  # of a level that is chosen for a person, at most: two levels reach to two million ids, of 2,048 tokens each
 
 
@@ -77,14 +85,17 @@ def fit(
     check_words(threads=threads)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
     check_memory("levels", sum(sizes) * rows.shape[1] * rows.itemsize)
+    sample = chosen.sample
+    if sample is None and chosen.max_cluster_size is None and len(rows) > MANY:  # a cap needs all rows
+        sample = A_TOKEN * max(sizes)
     centroids, codes, inertia, iterations, distinct, small_nodes, capped, kernel = _cluster.fit(
-        rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, chosen.sample,
+        rows, sizes, chosen.method, chosen.metric, chosen.init, seed, chosen.max_iterations, sample,
         chosen.max_cluster_size, threads, None, progress,
     )  # fmt: skip
     moved, exact = capped or (0, None)
     report = ClusterReport(
         rows=len(rows),
-        sample=chosen.sample if chosen.sample is not None and chosen.sample < len(rows) else None,
+        sample=sample if sample is not None and sample < len(rows) else None,
         inertia=tuple(inertia),
         iterations=tuple(iterations),
         distinct=tuple(distinct),
@@ -133,7 +144,8 @@ def _sizes(levels: Any) -> list[int]:
     try:
         sizes = parse_levels(levels)
     except ValueError as error:
-        raise ArgumentError("levels", str(error)) from error
+        raise ArgumentError("levels", str(error).replace('"auto" or ', "")) from error
     if sizes == "auto":
-        raise ArgumentError("levels", "expected sizes such as [256, 64], got 'auto'; see auto_levels")
+        said = "expected sizes such as [256, 64], got 'auto', which a vocabulary takes"
+        raise ArgumentError("levels", f"{said}; auto_levels([len(x)]) has sizes for x")
     return list(sizes)

@@ -75,6 +75,10 @@ class Codebook:
     centroids: tuple[NDArray[np.float32], ...]
     report: ClusterReport
 
+    def __repr__(self) -> str:
+        sizes = " x ".join(map(str, self.levels))
+        return f"Codebook({self.method}, {self.metric}, {sizes} tokens, dim {self.dim})"
+
     @property
     def levels(self) -> tuple[int, ...]:
         """Tokens of each level."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metatoken.config import MOST
+from metatoken.errors import ArgumentError
 from metatoken.tokens.codes import clustering
 from metatoken.tokens.codes.clustering import Codebook, Encoding, Progress
 from metatoken.tokens.settings import TokenSettings
@@ -28,6 +31,33 @@ class Coding:
     codebook: Codebook
     user_codebook: Codebook
     report: dict[str, Any]
+
+
+def with_room(settings: TokenSettings, n_users: int, n_items: int) -> TokenSettings:
+    """The settings; refused, before anything is walked, where their levels have no room for the ids, or too much.
+
+    Raises:
+        ArgumentError: Names the kind of id, how many there are, and levels that would do.
+    """
+    levels = settings.levels
+    if levels == "auto":
+        return settings
+    counts = {"users": 0 if settings.kinds == "items" else n_users, "items": n_items}
+    clustered = [count for count in counts.values() if count]
+    clustered = clustered if settings.kinds == "apart" else [sum(clustered)]
+    if levels[0] > min(clustered):
+        said = f"the first level has {levels[0]:,} tokens but there are only {min(clustered):,} ids to cluster"
+        raise ArgumentError("levels", f'{said}; give at most as many, or "auto"')
+    if settings.unique not in ("assignment", "nearest"):
+        return settings
+    kind, most = max(counts.items(), key=lambda one: one[1])
+    above = math.prod(levels[:-1])
+    if most > above * levels[-1]:
+        last = 1 << (math.ceil(most / above) - 1).bit_length()
+        enough = f", or {[*levels[:-1], last]}" if last <= MOST else ""
+        said = f"{most:,} {kind} do not fit the {above * levels[-1]:,} codes of levels {[*levels]}"
+        raise ArgumentError("levels", f'{said}; give "auto", which counts the ids{enough}, or set unique to counter')
+    return settings
 
 
 def encode_kinds(

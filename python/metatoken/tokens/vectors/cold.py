@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from metatoken.config import expect
 from metatoken.data.links import Links
 from metatoken.errors import ArgumentError
 from metatoken.tokens.settings import COLD, TokenSettings
@@ -83,6 +84,7 @@ def fill(
     Raises:
         ArgumentError: No row has a vector; a setting is out of range; features do not fit.
     """
+    expect("embeddings", embeddings, Embeddings)
     if (embeddings.n_users, embeddings.n_items) != (train.n_users, train.n_items):
         sizes = f"{embeddings.n_users} users and {embeddings.n_items} items"
         raise ArgumentError("embeddings", f"expected {train.n_users} users and {train.n_items} items, got {sizes}")
