@@ -16,7 +16,7 @@ BUILT := $(VENV)/.built
 PACKING := .venv-packing
 SITE := .venv-site
 
-.PHONY: help install demo test test-slow faults check bench docs notebooks wheel packaging clean
+.PHONY: help install demo test test-slow faults check bench bench-core docs notebooks wheel packaging clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -73,6 +73,9 @@ bench: $(BUILT)  ## us against named peers, in the same run
 	@set -e; for run in clustering clustering_memory "skipgram planted" "skipgram memory" decoding decoding_validity \
 	  item_softmax "item_softmax --sampled" training token_rows serving smollm2 reading; do set -- $$run; name=$$1; shift; echo "== $$run"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@"; done
+
+bench-core:  ## the kernels of the native core by themselves, against their last run
+	cargo bench --bench kernels
 
 $(SITE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SITE)
