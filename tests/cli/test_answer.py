@@ -61,7 +61,7 @@ def test_mistakes_are_one_line(refuse: Refuse, answering: Path, pair: tuple[str,
 def test_evaluate_prints_a_table_for_each_kind_of_answer(run: Run, answering: Path) -> None:
     shown = run("evaluate", answering)
     assert shown.code == 0, shown.err
-    assert shown.out.count("template") == 3
+    assert shown.out.count("┃ template") == 3
     assert "rmse" in shown.out
     assert "rouge1" in shown.out
     assert "…" not in shown.out

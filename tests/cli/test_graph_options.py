@@ -162,9 +162,9 @@ def test_link_auc_and_groups_of_a_vocabulary(run: Run, ratings: Path, vocabulary
     ("options", "reason"),
     [
         (("--edge-weights", "often"), "edge_weights: expected one of count"),
-        (("--attribute", "genre=genres"), "attributes: are columns of an item table"),
+        (("--attribute", "genre=genres"), "--attribute: are columns of an item table"),
         (("--item-links", "maker"), "--item-links: expected TYPE=FILE"),
-        (("--item-links", "maker=a.csv:b"), "item_links: expected FILE or FILE:IDCOLUMN:COLUMN"),
+        (("--item-links", "maker=a.csv:b"), "--item-links: expected FILE or FILE:IDCOLUMN:COLUMN"),
         (("--item-links", "maker=nowhere.csv"), "nowhere.csv"),
         (("--meta-path", "item-maker-item"), "unknown type 'maker'"),
         (("--restart", "1"), "restart: expected a probability"),

@@ -127,7 +127,7 @@ def test_it_takes_up_new_runs_by_signal_and_by_request(folder: Path, tmp_path: P
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert f"now: is not a run folder; version {one} goes on" in errors
+    assert f"now: is not a run folder; nothing is there; version {one} goes on" in errors
     assert "Traceback" not in errors
 
 

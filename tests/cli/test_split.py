@@ -53,7 +53,7 @@ def test_what_cannot_be_split(refuse: Refuse, ratings: Path, tmp_path: Path) -> 
     out = ("-o", tmp_path / "parts")
     assert refuse("split", ratings, *COLUMNS[:4], "--by", "time", *out).startswith("--time: expected the column")
     assert refuse("split", "--by", "ratio", *out).startswith("LOG: expected a file")
-    assert refuse("split", ratings, *COLUMNS, "--by", "time", "--test-from", 3, *out).startswith("test_from: expec")
+    assert refuse("split", ratings, *COLUMNS, "--by", "time", "--test-from", 3, *out).startswith("--test-from: expec")
     inside = refuse("split", ratings, *COLUMNS, "--by", "time", "-o", tmp_path, "--overwrite")
     assert inside.startswith(f"--out: {tmp_path} holds {ratings}, which is read")
     assert "no such file" in refuse("split", tmp_path / "none.csv", *COLUMNS, "--by", "time", *out)

@@ -12,7 +12,7 @@ import pytest
 
 from metatoken import Interactions, Recommender, Vocabulary, leave_last_out
 from metatoken.cli.errors import as_option
-from metatoken.cli.recommend import _unknown
+from metatoken.recommend.source import unknown_id
 from metatoken.data.growth import append
 from metatoken.data.guess import guess_log
 from metatoken.data.ids import IdMap
@@ -37,7 +37,7 @@ ITEMS = IdMap(["0012", "c,523", 'x"1"'], "item")
     ],
 )
 def test_an_unknown_id_is_told_with_the_one_that_is_meant(raw: str, typed: list[str], said: str) -> None:
-    assert str(_unknown(ITEMS, raw, typed)).endswith(said)
+    assert str(unknown_id(ITEMS, raw, typed)).endswith(said)
 
 
 def test_the_command_asks_for_the_id_that_lost_its_zeros(refuse: Refuse, trained_run: TrainedRun) -> None:

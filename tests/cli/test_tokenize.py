@@ -144,7 +144,7 @@ def test_a_file_that_is_not_what_its_name_says(name: str, refuse: Refuse, tmp_pa
 
 WRONG_OPTIONS = {
     "levels that are no numbers": (("--levels", "8,x"), 'levels: expected "auto" or sizes'),
-    "levels over the rows": (("--levels", "1000,8"), "1000"),
+    "levels over the rows": (("--levels", "1000,8"), "1,000"),
     "too few codes": (("--levels", "2,2"), "levels"),
     "no such method": (("--method", "magic"), "magic"),
     "no such metric": (("--metric", "manhattan"), "manhattan"),
@@ -232,7 +232,7 @@ WRONG_FILES = {
     "no such id column": (("--item", "asin"), "asin"),
     "no such vector column": (("--vectors", "v"), "vector"),
     "no parquet": (("--embeddings", "y.parquet"), "y.parquet"),
-    "cap too small": (("--max-cluster-size", "3"), "max_cluster_size"),
+    "cap too small": (("--max-cluster-size", "3"), "--max-cluster-size: "),
     "titles of other items": (("--items", "other.csv"), "other.csv"),
     "vectors of a log": (("--embeddings", "x.npy", "--vectors", "v"), "--vectors"),
 }

@@ -97,6 +97,7 @@ def sound_argv(base: Path) -> dict[str, list[str]]:
         "inspect": [log, *COLUMNS],
         "config": [],
         "tokenize": [log, *COLUMNS, *SMALL, "-o", here / "c-vocabulary", "--overwrite"],
+        "assign": [base / "vectors.npy", "--codebook", run, "-o", here / "c-codes", "--overwrite"],
         "text-vectors": [items_of(base), "--backbone", base / "exported", "--components", 4, "-o", here / "c-text"],
         "train": [base / "config.yaml", "-o", here / "c-run", "--overwrite"],
         "split": [log, *COLUMNS, "--by", "ratio", "-o", here / "c-split", "--overwrite"],
