@@ -19,7 +19,7 @@ def ensemble(
 ) -> None:
     """Make one run of several, such as those of --seeds 0,1,2, whose models recommend together.
 
-    The fused list pools their item heads, and is better than that of each. It takes as long as all of them.
+    The fused list pools their item heads. A request takes as long as with all of them one after the other.
     """
     from metatoken.cli.output import progress_bar, say
     from metatoken.run.ensemble import ensemble_run
