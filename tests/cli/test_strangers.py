@@ -12,12 +12,12 @@ import pytest
 
 from metatoken import Interactions, Recommender, Vocabulary, leave_last_out
 from metatoken.cli.errors import as_option
-from metatoken.recommend.source import unknown_id
 from metatoken.data.growth import append
 from metatoken.data.guess import guess_log
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ConditionError, ConfigError, DataError, UnknownIdError
 from metatoken.model.backbone.pretrained import check_source
+from metatoken.recommend.source import unknown_id
 from metatoken.run import train_run
 from metatoken.run.config import load_config
 from metatoken.tokens.codes.clustering import Codebook
