@@ -204,11 +204,12 @@ def test_a_saved_model_reads_as_it_did(make_module, tmp_path, history):
     assert again.settings.history == history
     assert again.builder.encoder.compact == (history == "compact")
     # One of before the setting wrote its histories.
-    del saved["history"], saved["user_vectors"]
+    del saved["history"], saved["user_vectors"], saved["generated_by"]
     write_json(tmp_path / "model" / "settings.json", saved)
     write_manifest(tmp_path / "model", KIND, SCHEMA, backbone="gpt2-preset")
     before = load_model(tmp_path / "model", module.vocabulary)
-    assert (before.settings.history, before.settings.user_vectors) == ("written", "none")
+    found = before.settings
+    assert (found.history, found.user_vectors, found.generated_by) == ("written", "none", "tokens")
     assert before.builder.user_vectors == "none"
 
 

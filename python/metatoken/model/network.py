@@ -80,7 +80,7 @@ class Network(nn.Module):
             raise AssertionError("a model's own settings leave nothing open")
         self.items = ItemVectors(own, tokens, entities, further, beta=settings.beta)
         self.index = TrieIndex(Trie.from_codes(vocabulary.item_codes))
-        self.item_head = ItemHead(settings.temperature)
+        self.item_head, self.generated_by = ItemHead(settings.temperature), settings.generated_by
         self.samples = settings.samples_of(self.index.n_items)
         offsets = vocabulary.level_offsets.tolist()
         self.generation = GenerationHead(self.index, offsets, settings.temperature, dim, settings.normaliser)

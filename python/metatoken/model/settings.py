@@ -110,6 +110,11 @@ class ModelSettings(Settings):
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
     )
+    generated_by: Literal["items", "tokens"] | None = setting(
+        None,
+        "What ranks the items that the beams find: the item head, or the probability of their tokens. By default the "
+        "item head where it is trained and scores the leaves.",
+    )
     max_history: int = setting(50, "Items in a prompt.", ge=1)
     titles: bool = setting(
         False, "Write an item's title behind its tokens in histories, and learn to predict it (causal backbones)."
@@ -137,12 +142,9 @@ class ModelSettings(Settings):
                 raise SettingError(("tasks",), f"expected each task once, got {task!r} {self.tasks.count(task)} times")
         if self.backbone in PRESETS:
             self._check_preset()
-        own = [
-            name for name in ("history", "user_vectors") if getattr(self, name) in ("compact", "folded", "as_history")
-        ]
-        if own and not self.leaf:
-            said = f"{getattr(self, own[0])} is read by the items' own vectors, so it needs leaf=true"
-            raise SettingError((own[0],), said)
+        for name in ("history", "user_vectors", "generated_by"):
+            if not self.leaf and (value := getattr(self, name)) in ("compact", "folded", "as_history", "items"):
+                raise SettingError((name,), f"{value} works by the items' own vectors, so it needs leaf=true")
         if self.lora is not None and self.tuned != "lora":
             raise SettingError(("lora",), f"only for tuning lora, not for {self.tuning}")
 
@@ -183,17 +185,24 @@ class ModelSettings(Settings):
         """The settings with what they leave open as others have it, those of a run."""
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
-        settings = filled(self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors", "beta")
+        settings = filled(
+            self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors", "generated_by", "beta"
+        )
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
     @property
     def as_before(self) -> Self:
         """The settings as versions meant them that did not know all of them.
 
-        Histories were written, users read by their tokens, items by their skip-gram vectors, and a preset had two
-        heads.
+        Histories were written, users read by their tokens, items by their skip-gram vectors, what beams found was
+        ranked by its tokens, and a preset had two heads.
         """
-        before = replace(self, user_vectors=self.user_vectors or "none", beta=1.0 if self.beta is None else self.beta)
+        before = replace(
+            self,
+            user_vectors=self.user_vectors or "none",
+            generated_by=self.generated_by or "tokens",
+            beta=1.0 if self.beta is None else self.beta,
+        )
         if self.history is not None:
             return before
         preset = {"heads": 2} | self.preset if self.backbone in PRESETS else self.preset
@@ -217,7 +226,8 @@ class ModelSettings(Settings):
         if beta is None:
             beta = 0.0 if compact and (self.backbone in PRESETS or self.items_from is not None) else 1.0
         user_vectors = self.user_vectors or ("as_history" if compact else "none")
-        return replace(self, history=history, user_vectors=user_vectors, beta=beta)
+        generated_by = self.generated_by or ("items" if self.leaf and self.weights.item > 0 else "tokens")
+        return replace(self, history=history, user_vectors=user_vectors, generated_by=generated_by, beta=beta)
 
     @property
     def tuned(self) -> Tuning:

@@ -22,6 +22,7 @@ from metatoken.model.backbone.passage import Passage
 from metatoken.model.backbone.pretrained import load_pretrained
 from metatoken.model.folding import plain_model
 from metatoken.model.store.export import export_model
+from metatoken.predict.ranker import Reading
 from metatoken.recommend import Recommender
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
@@ -148,9 +149,8 @@ def test_recommend_py_recommends_the_same_items(architecture, exported, leaf):
 
 
 def _wide(module):
-    n = module.vocabulary.n_items
-    batch = prompts(module, [HISTORY])
-    return beam_search(module.network, batch, [np.zeros(0, int)], k=min(100, n), width=K).items[0, :K].tolist()
+    reading = Reading(module.network, prompts(module, [HISTORY]), [np.zeros(0, int)], width=K)
+    return reading.generation(K)[0][0].tolist()
 
 
 def test_the_separate_head_of_a_t5_survives_loading_resizing_and_export(vocabulary, backbones, tmp_path):

@@ -105,6 +105,7 @@ def _meta(module: MetaTokenModel) -> dict[str, Any]:
         "encoder_decoder": network.backbone.is_encoder_decoder,
         "max_history": builder.max_history,
         "compact": encoder.compact,
+        "generated_by": network.generated_by,
         "answer_at": builder.answer_at,
         "leaf": network.leaf,
         "normaliser": module.settings.normaliser,

@@ -5,7 +5,8 @@
 The prompt is the words of training followed by the tokens of the history. Items are found by a beam search over the
 prefix table: each step scores the tokens that may follow (a softmax over those), beams without an allowed item below
 are dropped before the cut, and the cut is widened until it holds as many allowed items as wanted. With
-`leaf.safetensors`, an item's last token is read and scored by the item's own vector.
+`leaf.safetensors`, an item's last token is read and scored by the item's own vector, and where metatoken.json says
+`"generated_by": "items"`, the items that were found are ranked by these vectors.
 """
 
 from __future__ import annotations
@@ -73,7 +74,12 @@ class Recommender:
         leaf_of = torch.argsort(self.trie["leaf_items"])
         blocked = torch.unique(leaf_of[torch.tensor(rows if exclude_seen else [], dtype=torch.long)])
         wanted = max(k, min(DEPTH, len(self.items)))
-        leaves, scores = self._search(self.prompt(rows, user), blocked, wanted, max(width, k))
+        prompt = self.prompt(rows, user)
+        start = self._states(prompt, torch.zeros(1, 0, dtype=torch.long))
+        leaves, scores = self._search(prompt, start, blocked, wanted, max(width, k))
+        if self.leaf is not None and self.meta["generated_by"] == "items":
+            leaves = leaves[torch.argsort(scores, descending=True, stable=True)[:wanted]]
+            scores = torch.log_softmax(self.leaf["outputs"] @ start[0] + self.leaf["bias"], 0)[leaves]
         order = torch.argsort(scores, descending=True, stable=True)[:k]
         best = [(self.items[int(self.trie["leaf_items"][leaves[i]])], float(scores[i].exp())) for i in order]
         return [Recommendation(n, item["item"], item["title"], score) for n, (item, score) in enumerate(best, 1)]
@@ -142,13 +148,13 @@ class Recommender:
         return states
 
     def _search(
-        self, prompt: tuple[list[int], list[int], list[int]], blocked: Tensor, wanted: int, width: int
+        self, prompt: tuple[list[int], list[int], list[int]], start: Tensor, blocked: Tensor, wanted: int, width: int
     ) -> tuple[Tensor, Tensor]:
-        """Allowed leaves and their log-probabilities, in no order."""
+        """Allowed leaves and the log-probabilities of their tokens, in no order; `start` is the state `[1, d]`."""
         trie, depth = self.trie, self.meta["depth"]
         nodes, scores = torch.zeros(1, dtype=torch.long), torch.zeros(1)
         beams = torch.zeros(1, 0, dtype=torch.long)
-        start = states = self._states(prompt, beams)
+        states = start
         for level in range(depth):
             last = level == depth - 1
             found = [
