@@ -31,11 +31,18 @@ GROUPS = {
 }
 OWN = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 DESIGN = ("design", "contributing", "changelog")
-# Folders of the package, and of single modules, in the order of the stages; commands have --help.
-REFERENCE = (
+# Folders of the package, and a module, in the order of the stages; one that is not named here follows them.
+STAGES = (
     "data", "tokens", "tasks", "model", "decode", "predict", "baselines", "evaluate", "run", "recommend", "serve",
-    "artifacts", "engine", "errors", "_core",
+    "report", "artifacts", "engine", "errors", "_core",
 )  # fmt: skip
+COMMANDS = "cli"  # which have --help
+
+
+def parts() -> list[str]:
+    """What has a page of the reference."""
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py*")}
+    return [*STAGES, *sorted(folders - {*STAGES, COMMANDS})]
 
 
 def repository() -> str:
@@ -46,7 +53,7 @@ def repository() -> str:
 
 def generated() -> dict[str, str]:
     """Pages that are made from other files, by their path within the site."""
-    pages = {f"api/{name.strip('_')}.md": reference(name) for name in REFERENCE}
+    pages = {f"api/{name.strip('_')}.md": reference(name) for name in parts()}
     pages["api/index.md"] = "# Reference\n\n" + opening(PACKAGE / "__init__.py") + "\n\n" + public_names()
     for source, name in OWN.items():
         pages[name] = moved((ROOT / source).read_text(encoding="utf-8"))
@@ -120,7 +127,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     groups: list[Any] = [{"metatoken": "index.md"}]
     groups += [{title: [f"{page}.md" for page in pages if page in there]} for title, pages in GROUPS.items()]
     groups.append({"Tutorials": [f"tutorials/{script.stem}.md" for script in tutorials()]})
-    groups.append({"Reference": ["api/index.md", *(f"api/{name.strip('_')}.md" for name in REFERENCE)]})
+    groups.append({"Reference": ["api/index.md", *(f"api/{name.strip('_')}.md" for name in parts())]})
     groups.append({"Project": [f"{page}.md" for page in DESIGN]})
     if left := sorted(there - named):
         groups.append({"More": [f"{page}.md" for page in left]})

@@ -4,14 +4,13 @@ import torch
 
 from metatoken.decode.beam import beam_search
 from metatoken.errors import ArgumentError
-from metatoken.tasks.batch import collate
-from metatoken.tasks.task import find_template
+from tests.prompting import prompts
 
 
-def _prompts(module, split, n):
+def _prompts(module, split, n, template="seq-3"):
     sequences = split.train.sequences()
-    examples = [module.builder.prompt(find_template("seq-3"), None, sequences[u]) for u in range(n)]
-    return collate(examples, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
+    seen = [sequences[user] for user in range(n)]
+    return prompts(module, seen, template), seen
 
 
 def _exact(module, split, user, leaf):
@@ -28,7 +27,7 @@ def _exact(module, split, user, leaf):
 @pytest.mark.parametrize("depth", [2, 3])
 def test_wide_beam_is_the_exact_ranking(make_module, vocabularies, split, depth, leaf):
     module = make_module(vocabularies[depth])
-    batch, seen = _prompts_like_training(module, split, 2)
+    batch, seen = _prompts(module, split, 2, "seq-1")
     beams = beam_search(module.network, batch, seen, k=20, width=1000, leaf=leaf)
     for user in range(2):
         exact = _exact(module, split, user, leaf)
@@ -36,12 +35,6 @@ def test_wide_beam_is_the_exact_ranking(make_module, vocabularies, split, depth,
         best = torch.topk(exact, 20)
         torch.testing.assert_close(beams.scores[user], best.values, rtol=1e-4, atol=1e-4)
         assert set(beams.items[user].tolist()) == set(best.indices.tolist())
-
-
-def _prompts_like_training(module, split, n):
-    sequences = split.train.sequences()
-    examples = [module.builder.prompt(find_template("seq-1"), None, sequences[u]) for u in range(n)]
-    return collate(examples, module.builder.encoder.pad_id), [sequences[u] for u in range(n)]
 
 
 @pytest.mark.parametrize("width", [1, 3, 20])

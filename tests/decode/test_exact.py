@@ -14,10 +14,9 @@ from metatoken.decode import search
 from metatoken.decode.beam import DiverseBeams, beam_search
 from metatoken.decode.exact import exact_ranking, exact_scores
 from metatoken.errors import ArgumentError
-from metatoken.tasks.batch import collate
-from metatoken.tasks.task import find_template
 from tests.lists import assert_same_list
 from tests.model.test_network import TINY_T5, _training_batch
+from tests.prompting import prompts
 
 N = 100  # items of the world
 
@@ -56,10 +55,10 @@ def modules(vocabularies):
     return made
 
 
-def prompts(module, split, users, template="seq-1"):
+def asked(module, split, users, template="seq-1"):
+    """Prompts of users."""
     sequences = split.train.sequences()
-    examples = [module.builder.prompt(find_template(template), None, sequences[u]) for u in users]
-    return collate(examples, module.builder.encoder.pad_id)
+    return prompts(module, [sequences[user] for user in users], template)
 
 
 CASES = [(b, s, n) for b in ("gpt2", "t5") for s in ("2", "3", "ragged") for n in ("trie", "full")]
@@ -74,7 +73,7 @@ def test_exact_scores_are_the_training_scores_of_every_item(modules, split, case
         scores = module.network(_training_batch(module, [(history, item) for item in range(N)]))
     expected = sum(scores.tokens) if leaf else sum(scores.tokens[:-1]) + scores.shared
     for rows in (7, 2048):
-        found = exact_scores(module.network, prompts(module, split, [3]), leaf=leaf, rows=rows)[0]
+        found = exact_scores(module.network, asked(module, split, [3]), leaf=leaf, rows=rows)[0]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     if case[2] == "trie":
         torch.testing.assert_close(found.exp().sum(), torch.tensor(1.0))
@@ -96,7 +95,7 @@ LISTS = st.lists(st.integers(0, N - 1), max_size=N).map(np.array)
 def test_a_beam_as_wide_as_the_catalogue_is_the_exact_ranking(
     modules, split, case, leaf, users, blocked, allowed, share, k
 ):
-    network, batch = modules[case].network, prompts(modules[case], split, users)
+    network, batch = modules[case].network, asked(modules[case], split, users)
     filters = {
         "blocked": blocked[: len(users)],
         "allowed": None if allowed is None else allowed[: len(users)],
@@ -141,7 +140,7 @@ def test_full_normaliser_counts_tokens_of_other_prefixes(modules, split):
     """Its scores are lower, and by the share that tokens outside the trie node take."""
     trie, full = (modules["gpt2", "2", name] for name in ("trie", "full"))
     full.network.load_state_dict(trie.network.state_dict())
-    batch = prompts(trie, split, [0, 1])
+    batch = asked(trie, split, [0, 1])
     network = full.network
     found = exact_scores(network, batch, leaf=False)
     assert (found < exact_scores(trie.network, batch, leaf=False)).all()
@@ -158,7 +157,7 @@ def test_full_normaliser_counts_tokens_of_other_prefixes(modules, split):
 
 def test_diverse_beams_name_more_first_codes(modules, split):
     module = modules["gpt2", "2", "trie"]
-    batch = prompts(module, split, range(8))
+    batch = asked(module, split, range(8))
     none = beam_search(module.network, batch, k=12, width=20)
     much = beam_search(module.network, batch, k=12, width=20, diversity=DiverseBeams(groups=6, penalty=20.0))
     first = torch.from_numpy(module.vocabulary.item_codes[:, 0])
@@ -185,7 +184,7 @@ def test_diversity_is_checked(fields):
 
 @pytest.mark.parametrize("case", CASES[:3] + CASES[6:9], ids="-".join)
 def test_a_prefix_serves_many_searches(modules, split, case):
-    network, batch = modules[case].network, prompts(modules[case], split, [0, 5])
+    network, batch = modules[case].network, asked(modules[case], split, [0, 5])
     prefix = network.start(batch)
     for leaf in (False, True, False):
         shared = beam_search(network, batch, k=20, leaf=leaf, prefix=prefix)
@@ -197,22 +196,22 @@ def test_a_prefix_serves_many_searches(modules, split, case):
 def test_a_prompt_does_not_depend_on_its_neighbours(modules, split):
     """Beams are kept for each prompt by itself, however many another prompt needs."""
     module = modules["gpt2", "3", "trie"]
-    batch = prompts(module, split, [0, 1])
+    batch = asked(module, split, [0, 1])
     blocked = [np.array([1, 2, 3]), np.arange(10, N)]
     both = beam_search(module.network, batch, blocked, k=30, width=3)
-    alone = beam_search(module.network, prompts(module, split, [0]), blocked[:1], k=30, width=3)
+    alone = beam_search(module.network, asked(module, split, [0]), blocked[:1], k=30, width=3)
     assert_same_list(*lists(both, 0), *lists(alone, 0))
 
 
 def test_exact_ranking_checks_k(modules, split):
     module = modules["gpt2", "2", "trie"]
     with pytest.raises(ArgumentError, match="k: expected"):
-        exact_ranking(module.network, prompts(module, split, [0]), k=0)
+        exact_ranking(module.network, asked(module, split, [0]), k=0)
 
 
 def test_kept_item_vectors_follow_the_weights(modules, split):
     module = modules["gpt2", "2", "trie"]
-    batch = prompts(module, split, [0])
+    batch = asked(module, split, [0])
     before = beam_search(module.network, batch, k=5)
     with torch.no_grad():
         module.network.items.residual.add_(torch.randn_like(module.network.items.residual))
@@ -225,7 +224,7 @@ def test_kept_item_vectors_follow_the_weights(modules, split):
 @pytest.mark.parametrize("case", CASES[:6], ids="-".join)
 def test_the_torch_steps_give_the_same_lists(modules, split, case, leaf, monkeypatch):
     """What runs on other devices, over a whole search."""
-    network, batch = modules[case].network, prompts(modules[case], split, [0, 7, 9])
+    network, batch = modules[case].network, asked(modules[case], split, [0, 7, 9])
     blocked = [split.train.sequences()[user] for user in (0, 7, 9)]
     fast = beam_search(network, batch, blocked, k=30, width=6, leaf=leaf)
     monkeypatch.setattr("metatoken.decode.beam.best_children", search.select_children)
@@ -243,7 +242,7 @@ def test_saved_and_loaded(modules, split, tmp_path, backbone):
     save_model(module, tmp_path / "model")
     again = load_model(tmp_path / "model", module.vocabulary)
     assert again.settings.normaliser == "full"
-    batch = prompts(module, split, [0, 1])
+    batch = asked(module, split, [0, 1])
     for leaf in (True, False):
         before, after = (exact_scores(one.network, batch, leaf=leaf) for one in (module, again))
         assert torch.equal(before, after)

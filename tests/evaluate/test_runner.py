@@ -19,6 +19,7 @@ from metatoken.evaluate.significance import paired_bootstrap
 from metatoken.model.heads.ranking import item_scores
 from metatoken.model.heads.top import TOLERANCE, settle, top_k
 from metatoken.predict.fusion import Fusion, choose_fusion
+from metatoken.predict.partners import Partners
 from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import Reading
 from metatoken.predict.transitions import Popularity, TransitionGraph
@@ -190,6 +191,25 @@ def test_progress_counts_to_the_end(trained_run: TrainedRun) -> None:
         progress=lambda done, total: calls.append((done, total)),
     ).run(run.fusion, unseen=False)
     assert calls == [(n, 6) for n in range(1, 7)]
+
+
+def test_partners_and_prior_are_asked_once_a_batch_whatever_the_number_of_templates(
+    make_module: Any, split: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(make_module(), split, settings=EvaluateSettings(batch_size=50), partners=[make_module(seed=1)])
+    asked: dict[type, list[np.ndarray]] = {Partners: [], Prior: []}
+    for kind, calls in asked.items():
+
+        def counted(told: Any, history: Any, users: Any, whole: Any = kind.scores, calls: Any = calls) -> Any:
+            calls.append(users)
+            return whole(told, history, users)
+
+        monkeypatch.setattr(kind, "scores", counted)
+    fused = [row["template"] for row in runner.run(Fusion()).rows if row["model"] == "fused"]
+    assert len(fused) == len(set(fused)) > 1
+    for calls in asked.values():
+        assert max(map(len, calls)) == 50
+        assert np.array_equal(np.concatenate(calls), runner.targets.users)
 
 
 def test_the_mode_of_the_model_is_given_back(make_module: Any, split: Any) -> None:

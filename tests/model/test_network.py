@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from metatoken.decode.beam import beam_search
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
+from tests.prompting import prompts
 
 TINY_T5 = {"backbone": "t5-preset", "preset": {"dim": 32, "layers": 1, "heads": 2, "dropout": 0.1}}
 
@@ -28,8 +29,7 @@ def _training_batch(module, pairs):
 
 
 def _prompts(module, pairs):
-    examples = [module.builder.prompt(find_template("seq-1"), None, history) for history, _ in pairs]
-    return collate(examples, module.builder.encoder.pad_id)
+    return prompts(module, [history for history, _ in pairs])
 
 
 @pytest.mark.parametrize(("leaf", "history"), [(True, "compact"), (True, "written"), (False, "written")])

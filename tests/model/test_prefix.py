@@ -7,14 +7,12 @@ import torch
 
 from metatoken.model import prefix as prefixes
 from metatoken.model.backbone.passage import Passage
-from metatoken.tasks.batch import collate
-from metatoken.tasks.task import find_template
+from tests.prompting import prompts
 
 
 def start(module, split, n=3):
     sequences = split.train.sequences()
-    examples = [module.builder.prompt(find_template("seq-1"), None, sequences[u]) for u in range(n)]
-    batch = collate(examples, module.builder.encoder.pad_id)
+    batch = prompts(module, [sequences[user] for user in range(n)])
     return batch, module.network.start(batch)
 
 

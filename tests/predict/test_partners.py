@@ -14,16 +14,12 @@ from metatoken.predict.partners import Partners, pooled
 from metatoken.predict.prior import Prior
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
+from tests.prompting import moved
 
 
 def other(make_module, seed=1, **fields):
     """A module of its own, whose every weight was moved."""
-    module = make_module(seed=seed, **fields)
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.network.parameters():
-            p.add_(torch.randn_like(p) * 0.2)
-    return module.eval()
+    return moved(make_module(seed=seed, **fields), 0.2, 0.2, seed).eval()
 
 
 def by_hand(module, history, users):

@@ -21,7 +21,7 @@ from metatoken.run import (
     load_run,
     train_run,
 )
-from metatoken.run.manifest import check_bytes, version_of
+from metatoken.run.manifest import check_bytes, n_partners, version_of
 from metatoken.run.rebuild import rebuild_run
 from tests.conftest import TrainedRun
 from tests.files import write_run_config
@@ -81,6 +81,16 @@ def test_it_is_compared_with_its_models_as_a_group_of_its_own(joined: Path, trai
     evaluate_run(load_run(joined), unseen=False)
     groups = compare_runs([trained_run.run.folder, joined], resamples=10)["groups"]
     assert [group["settings"] for group in groups] == [{"models": 1}, {"models": 2}]
+
+
+def test_the_manifest_says_how_many_models_there_are(joined: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(joined, folder)
+    assert n_partners(RunFolder(folder)) == 1
+    shutil.copytree(folder / "partners" / "0", folder / "partners" / "1")  # of which no manifest knows
+    assert n_partners(RunFolder(folder)) == 1
+    (folder / "manifest.json").unlink()  # as older versions left it, which had no ensembles
+    assert n_partners(RunFolder(folder)) == 0
 
 
 def test_fusion_weights_may_come_from_an_earlier_one(

@@ -6,6 +6,7 @@ Items are ranked over the full catalogue and every held-out user counts; ratings
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from metatoken.tasks.task import Task, tasks_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from metatoken.data import Interactions, RowSplit, Split
+    from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
@@ -141,21 +142,30 @@ class Runner:
         return EvaluationBatches(self.module.reader, template, users, items, self.history, batch_size=self.batch_size)
 
     def _lists(self, asked: Sequence[tuple[Task, Template]], fusion: Fusion, total: int) -> dict[Labels, Lists]:
-        """Lists of the model, in the order of `targets`."""
+        """Lists of the model, in the order of `targets`; what is the same for every template is asked once a batch."""
         parts: dict[Labels, list[Lists]] = {}
-        batches = ((task, template, one) for task, template in asked for one in self.batches(template))
-        for done, (task, template, one) in enumerate(batches, 1):
-            reading = Reading(self.module.network, one.batch, one.seen, width=self.settings.width)
-            for model, lists in self._models(task, reading, one.users, fusion).items():
-                parts.setdefault((task.name, template.id, model), []).append(lists)
-            self.progress(done, total)
+        prompts = [(task, template, self.batches(template)) for task, template in asked]
+        for number, users in enumerate(self._users()):
+            told = cache(lambda users=users: [one.scores(self.history, users) for one in (self.prior, self.partners)])
+            for done, (task, template, batches) in enumerate(prompts, number * len(prompts) + 1):
+                one = batches[number]
+                reading = Reading(self.module.network, one.batch, one.seen, width=self.settings.width)
+                beside = told() if RANKING[task.name].reads_history else None
+                for model, lists in self._models(reading, fusion, beside).items():
+                    parts.setdefault((task.name, template.id, model), []).append(lists)
+                self.progress(done, total)
         return {labels: _joined(found) for labels, found in parts.items()}
 
-    def _models(self, task: Task, reading: Reading, users: np.ndarray, fusion: Fusion) -> dict[str, Lists]:
+    def _users(self) -> Iterator[np.ndarray]:
+        """User rows of the targets, a batch at a time."""
+        starts = range(0, len(self.targets), self.batch_size)
+        return (self.targets.users[at : at + self.batch_size] for at in starts)
+
+    def _models(self, reading: Reading, fusion: Fusion, told: list[Any] | None) -> dict[str, Lists]:
+        """Lists of one batch, the fused one where prior and partners were asked."""
         found = {"item_head": reading.item_head(K), "generation": reading.generation(K)}
-        if RANKING[task.name].reads_history:
-            others = self.partners.scores(self.history, users)
-            found["fused"] = reading.fused(fusion, self.prior.scores(self.history, users), K, others)
+        if told is not None:
+            found["fused"] = reading.fused(fusion, told[0], K, told[1])
         if reading.network.leaf and self.module.settings.weights.shared > 0:
             found["generation_leaf_off"] = reading.shared_tokens(K)
         return found
@@ -175,9 +185,7 @@ class Runner:
         return found
 
     def _ranked_by(self, ranker: Ranker, tolerance: float = 0.0) -> Lists:
-        starts = range(0, len(self.targets), self.batch_size)
-        parts = [self.targets.users[at : at + self.batch_size] for at in starts]
-        scored = ((ranker.scores(self.history, part), self.history.take(part)) for part in parts)
+        scored = ((ranker.scores(self.history, part), self.history.take(part)) for part in self._users())
         return _joined([top_k(scores, seen, K, tolerance=tolerance) for scores, seen in scored])
 
     def _ranked_rows(self, lists: dict[Labels, Lists]) -> tuple[list[dict[str, Any]], list[pl.DataFrame]]:
@@ -206,7 +214,8 @@ class Runner:
         for name, found in self._found(task, held).items():
             answers[BASELINE, name] = found
         known = ratings_of(rated(split.train)) if task.column == "rating" else np.zeros(0)
-        features = None if task.column in (None, "rating") else FeatureWords.of(_texts(split.train, task))
+        written = None if task.column in (None, "rating") else split.train.frame[str(task.column)]
+        features = None if written is None else FeatureWords.of([text for text in written if text])
         for (template, model), found in answers.items():
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, known)
@@ -285,11 +294,6 @@ def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, known: np.n
         return text_metrics(answers, held.known)
     values, no_number = written_ratings(answers, known)
     return rating_metrics(values, held.true_ratings()) | {"no_number": no_number}
-
-
-def _texts(log: Interactions, task: Task) -> list[str]:
-    """The answers of a task that writes in a part of a log."""
-    return [text for text in log.frame[str(task.column)].to_list() if text]
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

@@ -18,6 +18,7 @@ from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
 from metatoken.run.evaluation import NOT_ITS_OWN, metrics_of, read_metrics
 from metatoken.run.folder import RunFolder
+from metatoken.run.manifest import n_partners
 
 if TYPE_CHECKING:
     from metatoken.data.split import Part
@@ -117,7 +118,7 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    return Evaluated(at.path, config, 1 + len(at.partner_names()), about, {labels: scored[labels] for labels in rows})
+    return Evaluated(at.path, config, 1 + n_partners(at), about, {labels: scored[labels] for labels in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:

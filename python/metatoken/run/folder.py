@@ -127,10 +127,6 @@ class RunFolder:
         """Whether there is a trained model, and nothing that is about to become another one."""
         return self.model.is_dir() and not is_begun(self)
 
-    def partner_names(self) -> list[str]:
-        """Names of the folders of an ensemble's further models; none for any other run."""
-        return [one.parent.name for one in sorted(self.partners.glob("*/model"))]
-
     def write_history(self, log: Interactions, *, texts: bool) -> None:
         """Writes a log with raw ids.
 

@@ -72,13 +72,22 @@ def partner_folders(path: Path, manifest: dict[str, Any] | None) -> list[tuple[P
     Raises:
         ArtifactError: One is missing.
     """
-    found = [] if manifest is None else manifest.get("partners", [])
+    found = _partners(manifest)
     folders = [path / "partners" / str(number) for number in range(len(found))]
     for folder in folders:
         names = [(folder / part / MANIFEST).relative_to(path).as_posix() for part in ("model", "vocabulary")]
         if manifest is not None and not manifest["files"].keys() >= set(names):
             raise ArtifactError(f"{folder}: {ALTERED}")
     return list(zip(folders, found, strict=True))
+
+
+def n_partners(folder: RunFolder) -> int:
+    """How many further models an ensemble has, as its manifest says; 0 for any other run. No file is checked."""
+    return len(_partners(_header(folder)))
+
+
+def _partners(manifest: dict[str, Any] | None) -> list[str | None]:
+    return [] if manifest is None else list(manifest.get("partners", []))
 
 
 def check_run(folder: RunFolder) -> dict[str, Any] | None:
@@ -121,10 +130,16 @@ def version_of(folder: RunFolder) -> str:
 
 def is_begun(folder: RunFolder) -> bool:
     """Whether a manifest says that the run is being trained, or was when it was interrupted."""
+    found = _header(folder)
+    return found is not None and found.get("state") == "begun"
+
+
+def _header(folder: RunFolder) -> dict[str, Any] | None:
+    """The manifest of a run, nothing but its form checked; None where there is none, as older versions left it."""
     if not (folder.path / MANIFEST).exists():
-        return False
+        return None
     found = read_header(folder.path)
-    return found["kind"] == KIND and found.get("state") == "begun"
+    return found if found["kind"] == KIND else None
 
 
 def check_begun(folder: RunFolder) -> None:

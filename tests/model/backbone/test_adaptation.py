@@ -18,6 +18,7 @@ from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from tests.model.backbone.test_pretrained import _batch
+from tests.prompting import moved
 
 OWN = {"table.weight", "table.projection.weight", "table.projection.bias", "items.residual", "items.projection.weight"}
 
@@ -37,14 +38,6 @@ def _gradients(module):
     return {name: p.grad for name, p in module.network.named_parameters() if p.grad is not None}
 
 
-def _disturb(module):
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for p in module.network.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p) * 0.05)
-
-
 @pytest.mark.parametrize("tuning", ["frozen", "full"])
 def test_frozen_and_full(vocabulary, folder, tuning, tmp_path):
     module = _module(vocabulary, folder, tuning=tuning)
@@ -55,7 +48,7 @@ def test_frozen_and_full(vocabulary, folder, tuning, tmp_path):
     blocks = {name for name, p in module.network.backbone.named_parameters() if p.ndim == 2 and p.requires_grad}
     assert bool(inside) == bool(blocks) == (tuning == "full")
     assert not any("lora" in name for name, _ in module.network.named_parameters())
-    _disturb(module)
+    moved(module, 0.05)
     save_model(module.eval(), tmp_path / "model")
     again = load_model(tmp_path / "model", vocabulary)
     batch = _batch(module)

@@ -12,6 +12,7 @@ from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
+from tests.prompting import moved, prompts
 
 
 def _module(vocabulary, folder, **fields):
@@ -90,11 +91,7 @@ def test_states_are_what_the_last_norm_makes_before_its_gain(vocabulary, folder)
 
 
 def test_saved_models_come_back_bit_equal(vocabulary, folder, tmp_path):
-    module = _module(vocabulary, folder)
-    with torch.no_grad():
-        for p in module.network.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p) * 0.02)
+    module = moved(_module(vocabulary, folder), 0.02, 0.02)
     save_model(module, tmp_path / "model")
     again = load_model(tmp_path / "model", vocabulary)
     batch = _batch(module)
@@ -106,14 +103,14 @@ def test_saved_models_come_back_bit_equal(vocabulary, folder, tmp_path):
 
 
 def test_steps_with_a_cache_equal_reading_at_once(vocabularies, folder):
-    from tests.model.test_network import _prompts, _training_batch
+    from tests.model.test_network import _training_batch
 
     module = _module(vocabularies[3], folder)
     pairs = [(np.array([3, 9, 27]), 81), (np.array([5]), 25)]
     network = module.network
     with torch.no_grad():
         scores = network(_training_batch(module, pairs))
-        prefix, rows = network.start(_prompts(module, pairs)), network.table()
+        prefix, rows = network.start(prompts(module, [history for history, _ in pairs])), network.table()
         targets = torch.tensor([81, 25])
         for level in range(2):
             children, ids = network.generation.children_scores(

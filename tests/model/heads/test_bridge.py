@@ -17,25 +17,14 @@ from metatoken.model.store.saving import load_model, save_model
 from metatoken.recommend import Recommender
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
+from tests.prompting import moved, prompts
 
 WIDTH, HISTORIES = 6, [[3, 17, 42, 8, 60], [1, 2]]
 
 
 def narrow(make_module, **fields):
     """A module with item vectors of six numbers, every weight of which differs from its start."""
-    module = make_module(**({"item_dim": WIDTH} | fields))
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, p in module.network.named_parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p) * (0.05 if name.startswith("backbone") else 0.3))
-    return module
-
-
-def prompts(module, histories=HISTORIES):
-    builder = module.builder
-    examples = [builder.prompt(find_template("seq-1"), None, np.array(items)) for items in histories]
-    return collate(examples, builder.encoder.pad_id)
+    return moved(make_module(**({"item_dim": WIDTH} | fields)))
 
 
 def test_maps_are_what_they_say() -> None:
@@ -66,7 +55,7 @@ def test_item_vectors_of_the_backbones_width_need_no_maps(make_module) -> None:
 
 def test_every_way_of_scoring_agrees(make_module) -> None:
     module = narrow(make_module)
-    network, batch = module.network, prompts(module)
+    network, batch = module.network, prompts(module, HISTORIES)
     with torch.no_grad():
         vectors = F.normalize(network.items(), dim=-1)
         state = network.start(batch).last
@@ -87,7 +76,7 @@ def test_training_scores_targets_as_ranking_does_and_reaches_every_weight(make_m
     batch = collate([builder.causal(template, None, items, len(items) - 1) for items in rows], builder.encoder.pad_id)
     with torch.no_grad():
         scores = network(batch)
-        expected = item_scores(network, prompts(module))[:, 5]
+        expected = item_scores(network, prompts(module, HISTORIES))[:, 5]
     torch.testing.assert_close(
         scores.item[[len(HISTORIES[0]) - 1, -1]] if len(scores.item) > 2 else scores.item, expected
     )
@@ -105,7 +94,10 @@ def test_saved_and_loaded_it_ranks_the_same(make_module, vocabulary, tmp_path) -
     again = load_model(tmp_path / "model", vocabulary)
     assert again.settings.item_dim == WIDTH
     with torch.no_grad():
-        assert torch.equal(item_scores(again.network, prompts(again)), item_scores(module.network, prompts(module)))
+        assert torch.equal(
+            item_scores(again.network, prompts(again, HISTORIES)),
+            item_scores(module.network, prompts(module, HISTORIES)),
+        )
 
 
 @pytest.mark.parametrize("history", ["compact", "written"])
@@ -125,7 +117,7 @@ def test_a_process_without_metatoken_recommends_the_same(make_module, split, tmp
 
 def test_an_encoder_decoder_asks_by_its_decoder(make_module) -> None:
     module = narrow(make_module, backbone="t5-preset", preset={"dim": 32, "layers": 1, "heads": 2})
-    network, batch = module.network, prompts(module)
+    network, batch = module.network, prompts(module, HISTORIES)
     with torch.no_grad():
         state = network.start(batch).last
         scores = torch.log_softmax(network.bridge.queries(state) @ F.normalize(network.items(), dim=-1).T / 0.07, 1)

@@ -24,10 +24,10 @@ from metatoken.model.folding import plain_model
 from metatoken.model.store.export import export_model
 from metatoken.predict.ranker import Reading
 from metatoken.recommend import Recommender
-from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_template
 from tests.files import ROOT
 from tests.model.architectures import ARCHITECTURES, UNUSED
+from tests.prompting import moved, prompts
 
 K = 10
 HISTORY = [3, 17, 42, 8, 60]
@@ -37,19 +37,7 @@ CHILD = ROOT / "tests" / "model" / "store" / "exported_child.py"
 def trained(vocabulary, folder, **fields):
     """A module whose every trained weight differs from its start."""
     fields = {"max_history": 10} | fields
-    module = MetaTokenModule(vocabulary, backbone=str(folder), **fields).eval()
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, p in module.network.named_parameters():
-            if p.requires_grad:
-                p.add_(torch.randn_like(p) * (0.05 if name.startswith("backbone") else 0.3))
-    return module
-
-
-def prompts(module, histories):
-    builder = module.builder
-    examples = [builder.prompt(find_template("seq-1"), None, np.array(items)) for items in histories]
-    return collate(examples, builder.encoder.pad_id)
+    return moved(MetaTokenModule(vocabulary, backbone=str(folder), **fields).eval())
 
 
 def assert_same_prompt(found, expected):
@@ -218,11 +206,7 @@ def test_a_preset_with_learned_positions_recommends_the_same_items(make_module, 
     """In the compact form the positions of the items do not follow those of the words."""
     from metatoken.model.store.standalone import Recommender as Standalone
 
-    module = make_module(history=history)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for p in module.network.parameters():
-            p.add_(torch.randn_like(p) * 0.2)
+    module = moved(make_module(history=history), 0.2, 0.2)
     export_model(module, tmp_path / "hf")
     plain, raw = Standalone(tmp_path / "hf"), split.log.items.raw
     for items in (HISTORY, HISTORY[:1], list(range(40))):
