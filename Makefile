@@ -9,6 +9,8 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
+# For tests of the core that would take minutes in a debug build; overflows are still found.
+OPTIMIZED := CARGO_PROFILE_TEST_OPT_LEVEL=2
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
@@ -16,7 +18,7 @@ BUILT := $(VENV)/.built
 PACKING := .venv-packing
 SITE := .venv-site
 
-.PHONY: help install demo test test-slow faults check bench bench-core docs notebooks wheel packaging clean
+.PHONY: help install demo test test-slow cases neon faults check bench bench-core docs notebooks wheel packaging clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -64,6 +66,17 @@ test: check  ## all checks, then the tests of both languages, without the slow o
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow
+
+# METATOKEN_KERNEL=avx2 in front asks for one instruction set.
+cases: $(BUILT)  ## 10,000 new random cases of the clustering, and as many worlds in which passes leave rows out
+	METATOKEN_CASES=2500 HYPOTHESIS_PROFILE=search $(BIN)/pytest --timeout=0 tests/tokens/codes/test_clustering_cases.py
+	METATOKEN_CASES=10000 $(OPTIMIZED) cargo test --lib in_any_world
+
+# On Debian: rustup target add aarch64-unknown-linux-gnu; apt install gcc-aarch64-linux-gnu qemu-user-static
+neon:  ## the core's tests as on 64-bit ARM, under an emulator
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu" \
+	  $(OPTIMIZED) cargo test --lib --target aarch64-unknown-linux-gnu
 
 faults: $(BUILT)  ## hundreds of kills, altered files, full disks and wrong calls, counted
 	$(BIN)/python -m tests.faults.campaign

@@ -1,15 +1,25 @@
-"""Clustering against faiss, scikit-learn and superkmeans: same data, updates and threads, in the same run.
+r"""Clustering against faiss, scikit-learn and superkmeans: same data, updates and threads, in the same run.
 
     python benchmarks/clustering.py --output records.jsonl
     python benchmarks/clustering.py --tasks flat assign-256 --output records.jsonl   # a part; records are appended
-    python benchmarks/clustering.py --report records.jsonl                           # the table alone
+    python benchmarks/clustering.py --once scikit-learn --output records.jsonl       # it takes half of the time
+    python benchmarks/clustering.py --report records.jsonl                           # the tables alone
 
-Every measurement is one JSON line, written when it is made. The table has medians over the seeds; a ratio is the peer's
-time over ours (above 1: we are faster), inertia is the mean over the seeds, relative to ours (above 1: ours is lower).
+All of it, five seeds, takes about half an hour on two idle cores. A processor with a matrix unit or with AVX-512 shows
+what one without would do; no variable reaches the AVX-512 code that superkmeans has of its own:
+
+    METATOKEN_KERNEL=avx512 python benchmarks/clustering.py --output records.jsonl
+    METATOKEN_KERNEL=avx2 OPENBLAS_CORETYPE=Haswell FAISS_SIMD_LEVEL=AVX2 \
+      python benchmarks/clustering.py --output records.jsonl
+
+Every measurement is one JSON line, written when it is made. There is a table for each kernel, with medians of the
+seconds over the seeds; a ratio is the peer's time over ours of the same seed (above 1: we are faster), and so is
+inertia (above 1: ours is lower), as mean and standard deviation over the seeds.
 CPU seconds are those of all threads; they say more than wall time where other work shares the machine, as long as
 nothing spins (OMP_WAIT_POLICY=passive).
 At most 20 updates, tolerance 0, each peer's default seeding: scikit-learn greedy k-means++ on all rows, faiss and
-superkmeans random rows, ours greedy k-means++ on some rows. GFLOP/s counts the products of rows and centroids.
+superkmeans random rows, ours greedy k-means++ on some rows. *Of peak* counts the products of rows and centroids, as if
+all were multiplied, a CPU second, as a share of the f32 peak.
 """
 
 from __future__ import annotations
@@ -138,9 +148,9 @@ TASKS: dict[str, Callable[[argparse.Namespace], tuple[str, Runs]]] = {
     "assign-4096": lambda a: ("assign to 4096", assign(make_rows(a.rows, a.dim), 4096, "euclidean", a)),
     "cosine-256": lambda a: ("assign to 256, cosine", assign(make_rows(a.rows, a.dim), 256, "cosine", a)),
     "cosine-4096": lambda a: ("assign to 4096, cosine", assign(make_rows(a.rows, a.dim), 4096, "cosine", a)),
-    "text-flat": lambda a: (f"flat K={a.k}, d=768", flat(make_rows(a.rows // 10, 768), a)),
-    "text-256": lambda a: ("assign to 256, d=768", assign(make_rows(a.rows // 10, 768), 256, "euclidean", a)),
-    "text-4096": lambda a: ("assign to 4096, d=768", assign(make_rows(a.rows // 10, 768), 4096, "euclidean", a)),
+    "text-flat": lambda a: (f"flat K={a.k}, d=768", flat(make_rows(rows_of("text", a), 768), a)),
+    "text-256": lambda a: ("assign to 256, d=768", assign(make_rows(rows_of("text", a), 768), 256, "euclidean", a)),
+    "text-4096": lambda a: ("assign to 4096, d=768", assign(make_rows(rows_of("text", a), 768), 4096, "euclidean", a)),
 }
 
 
@@ -161,21 +171,21 @@ def measure(args: argparse.Namespace) -> list[Record]:
                 run(0)  # imports, thread pools, and the pages of the rows
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             for who, run in work:
-                record = {
-                    "task": task,
-                    "title": title,
-                    "who": who,
-                    "seed": seed,
-                    "rows": args.rows,
-                    **run(seed),
-                    **common,
-                }
+                if who in args.once and seed > args.first_seed:
+                    continue
+                record = {"task": task, "title": title, "who": who, "seed": seed, "rows": rows_of(task, args)}
+                record |= run(seed) | common
                 records.append(record)
                 print(f"{title}, {who}, seed {seed}: {record['seconds']:.3f} s, {record['inertia']:.6g}", flush=True)
                 if args.output:
                     with args.output.open("a", encoding="utf-8") as file:
                         print(json.dumps(record), file=file)
     return records
+
+
+def rows_of(task: str, args: argparse.Namespace) -> int:
+    """Rows of a task; those of text are wide and fewer."""
+    return args.rows // 10 if task.startswith("text") else args.rows
 
 
 def machine() -> str:
@@ -187,41 +197,46 @@ def machine() -> str:
 
 
 def report(records: list[Record]) -> None:
-    """Prints the table of the records."""
-    first = records[0]
-    names = ", ".join(f"{name} {first[name]}" for name in ("faiss-cpu", "scikit-learn", "superkmeans", "numpy"))
-    print(f"\n{first['machine']}; {names}; {first['threads']} threads, kernel {first['kernel']}")
-    print(f"peak {np.median([r['peak'] for r in records]):.0f} GFLOP/s, measured in every run\n")
-    print(
-        "| task | who | seeds | s | ratio to ours | CPU s | ratio to ours | inertia / ours | GFLOP/s a CPU s, of peak |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for task in dict.fromkeys(r["task"] for r in records):
-        of_task = [r for r in records if r["task"] == task]
-        ours = [r for r in of_task if r["who"] == "metatoken"]
-        for who in dict.fromkeys(r["who"] for r in of_task):
-            print_row([r for r in of_task if r["who"] == who], ours)
+    """Prints a table of the records for each instruction set."""
+    for kernel in dict.fromkeys(r["kernel"] for r in records):
+        of_kernel = [r for r in records if r["kernel"] == kernel]
+        first = of_kernel[0]
+        names = ", ".join(f"{name} {first[name]}" for name in ("faiss-cpu", "scikit-learn", "superkmeans", "numpy"))
+        print(f"\n{first['machine']}; {names}; {first['threads']} threads, kernel {kernel}")
+        print(f"peak {np.median([r['peak'] for r in of_kernel]):.0f} GFLOP/s, measured in every run\n")
+        print("| task | who | seeds | s | ratio to ours | CPU s | ratio to ours | inertia / ours | of peak |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for task in dict.fromkeys((r["task"], r["rows"]) for r in of_kernel):
+            of_task = [r for r in of_kernel if (r["task"], r["rows"]) == task]
+            ours = {r["seed"]: r for r in of_task if r["who"] == "metatoken"}
+            for who in dict.fromkeys(r["who"] for r in of_task):
+                print_row([r for r in of_task if r["who"] == who], ours)
 
 
-def print_row(rows: list[Record], ours: list[Record]) -> None:
-    """Medians of one routine, and their ratios to ours."""
-    cells = [rows[0]["title"], rows[0]["who"], str(len(rows))]
+def print_row(rows: list[Record], ours: dict[int, Record]) -> None:
+    """Medians of one routine, and its ratios to ours of the same seed, which ran just before or after."""
+    pairs = [(r, ours[r["seed"]]) for r in rows if r["seed"] in ours]
+    cells = [f"{rows[0]['title']}, {rows[0]['rows']} rows", rows[0]["who"], str(len(rows))]
     for key in ("seconds", "cpu"):
-        own = np.median([r[key] for r in rows])
-        cells += [f"{own:.3f}", f"{own / np.median([r[key] for r in ours]):.2f}" if ours else ""]
-    relative = np.mean([r["inertia"] for r in rows]) / np.mean([r["inertia"] for r in ours]) if ours else np.nan
-    speed = ""
-    if "operations" in rows[0]:
-        rates = [1e-9 * r["operations"] / r["cpu"] for r in rows]
-        shares = [rate * r["threads"] / r["peak"] for rate, r in zip(rates, rows, strict=True)]
-        speed = f"{np.median(rates):.0f}, {100 * np.median(shares):.0f} %"
-    print("| " + " | ".join([*cells, f"{relative:.4f}", speed]) + " |")
+        cells += [f"{np.median([r[key] for r in rows]):.3f}", spread([r[key] / own[key] for r, own in pairs], 2)]
+    cells.append(spread([r["inertia"] / own["inertia"] for r, own in pairs], 4))
+    shares = [1e-9 * r["operations"] / r["cpu"] * r["threads"] / r["peak"] for r in rows if "operations" in r]
+    cells.append(f"{100 * np.median(shares):.0f} %" if shares else "")
+    print("| " + " | ".join(cells) + " |")
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean, and with more than one value the standard deviation."""
+    if len(values) < 2:
+        return "".join(f"{value:.{digits}f}" for value in values)
+    return f"{np.mean(values):.{digits}f} ({np.std(values, ddof=1):.{digits}f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--who", nargs="+", help="only these, such as metatoken faiss")
+    parser.add_argument("--once", nargs="+", default=[], help="these with the first seed alone")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--k", type=int, default=256)

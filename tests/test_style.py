@@ -16,7 +16,6 @@ KERNELS = {
     "rust/cluster/amx.rs",
     "rust/cluster/amx.rs:multiply",
     "rust/cluster/amx.rs:search",
-    "rust/cluster/kmeans.rs:fit",
     "rust/trie/search.rs:choices",
 }
 

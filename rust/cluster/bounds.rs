@@ -21,8 +21,10 @@ const CALM: f64 = 0.1;
 const WORTH: f64 = 0.4;
 /// Rows that are looked at, or some more, to find out whether bounds pay.
 const LOOK: usize = 4096;
-/// What sums and differences of bounds may lose in rounding over all passes.
+/// Share of a bound that sums and differences may lose in rounding over all passes.
 const SLACK: f32 = 1e-4;
+/// Passes after which bounds are computed anew, so that they lose no more: each pass rounds by half of `EPSILON`.
+const PASSES: usize = 1000;
 
 /// When a run keeps bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ enum Phase {
 pub(super) struct Bounds {
     phase: Phase,
     tried: bool,
+    /// Passes since they were computed.
+    passes: usize,
     groups: Option<Groups>,
     /// Of each row.
     pub upper: Vec<f32>,
@@ -77,12 +81,17 @@ impl Bounds {
     pub fn new(wanted: bool) -> Self {
         let phase = if wanted { Phase::Fresh } else { Phase::Never };
         let (upper, lower, squares, moves) = (Vec::new(), Vec::new(), Vec::new(), Moves::default());
-        Self { phase, tried: false, groups: None, upper, lower, squares, moves, longest: 0.0 }
+        Self { phase, tried: false, passes: 0, groups: None, upper, lower, squares, moves, longest: 0.0 }
     }
 
     /// Whether the coming pass reads and writes them.
     pub fn kept(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Kept)
+    }
+
+    /// Whether it computes them all.
+    pub fn fresh(&self) -> bool {
+        self.phase == Phase::Fresh
     }
 
     /// The groups, once there are any.
@@ -93,7 +102,7 @@ impl Bounds {
 
     /// Groups the codewords, and makes room for the bounds of all rows before the pass that computes them.
     pub fn begin(&mut self, rows: Rows<'_>, codewords: Rows<'_>, isa: Isa) {
-        if self.phase != Phase::Fresh {
+        if !self.fresh() {
             return;
         }
         if self.squares.is_empty() {
@@ -115,12 +124,14 @@ impl Bounds {
         let packed = groups.pack(codewords, isa);
         let length = packed.iter().fold(0.0f32, |most, code| most.max(code.longest())) + self.longest;
         let error = f32::EPSILON * (codewords.dim() + 8) as f32 * length * length;
-        Limits { groups, packed, fresh: self.phase == Phase::Fresh, moves: &self.moves, error }
+        Limits { groups, packed, fresh: self.fresh(), moves: &self.moves, error }
     }
 
     /// Decides about the next pass after one over `n` rows, of which `changed` changed.
     pub fn after(&mut self, n: usize, changed: usize) {
+        self.passes = if self.fresh() { 0 } else { self.passes + 1 };
         self.phase = match self.phase {
+            Phase::Kept if self.passes >= PASSES => Phase::Fresh,
             Phase::Later if (changed as f64) < CALM * n as f64 => Phase::Fresh,
             Phase::Fresh => Phase::Kept,
             phase => phase,
@@ -162,6 +173,7 @@ impl Bounds {
         self.moves = Moves { of, groups };
         if self.phase == Phase::Kept && !self.pay() {
             self.phase = if std::mem::replace(&mut self.tried, true) { Phase::Never } else { Phase::Later };
+            (self.upper, self.lower) = (Vec::new(), Vec::new()); // as large as some of the rows
         }
     }
 

@@ -121,6 +121,7 @@ impl Relabel<'_, '_> {
             return n;
         }
         limits.age(self.labels, part.upper, part.lower, part.stride, least);
+        // Written whether it is open or not: a branch would be guessed wrong half of the time.
         let mut count = 0;
         for row in 0..n {
             let certain = least[row] > limits.beyond(part.upper[row]);
@@ -134,6 +135,8 @@ impl Relabel<'_, '_> {
     #[inline(always)]
     fn sort(&mut self, count: usize) -> Vec<usize> {
         let (desk, groups) = (&mut *self.desk, self.limits.groups);
+        // Counted two places on: after the sums, place `group + 1` is where its rows begin, and when all rows are in
+        // their places, where they end, which is where those of the next group begin.
         let mut next = vec![0; groups.len() + 2];
         for &row in &desk.open[..count] {
             let label = self.labels[row as usize];
@@ -159,7 +162,7 @@ impl Relabel<'_, '_> {
             if range.is_empty() {
                 continue;
             }
-            let sorted = std::mem::take(&mut self.desk.sorted);
+            let sorted = std::mem::take(&mut self.desk.sorted); // lent to `judge`, which writes to the desk
             // SAFETY: the caller runs where `L` is available.
             unsafe { self.judge::<L, R, true>(group, &sorted[range.clone()]) };
             let (members, desk, part) = (self.limits.groups.members(group), &mut *self.desk, &mut self.part);
@@ -217,6 +220,7 @@ impl Relabel<'_, '_> {
             doubt[row] = u8::from((lower[row] <= limit[row]) & (own[row] != group as u32));
         }
         doubt[n..].fill(0);
+        // Most rows are in no doubt: eight at a time are passed over by one test.
         let mut count = 0;
         for (first, eight) in doubt.as_chunks::<8>().0.iter().enumerate() {
             let mut bits = u64::from_le_bytes(*eight);

@@ -4,12 +4,10 @@
 //! have changed are left out where that pays. It stops when no label changes. A cluster that lost all rows takes the row
 //! farthest from its own centroid.
 
-use super::bounds::Bounds;
 use super::lloyd::Run;
-use super::pack::on_matrix;
 use super::params::{Init, Metric, Settings};
 use super::seed;
-use super::sweep::{Totals, UNLABELLED};
+use super::sweep::UNLABELLED;
 use crate::error::Result;
 use crate::matrix::{Rows, gather, normalise};
 use crate::progress::Progress;
@@ -43,8 +41,6 @@ pub(super) fn pad(mut centroids: Vec<f32>, k: usize, dim: usize) -> Vec<f32> {
     centroids
 }
 
-/// Fewest rows per centroid for which bounds are kept.
-const BOUNDED: usize = 64;
 /// Starts that are compared, on this many rows per centre, with this many updates each.
 const STARTS: u64 = 8;
 const ROWS_PER_CENTRE: usize = 256;
@@ -65,49 +61,42 @@ pub fn fit(
     unit: u64,
     progress: &Progress,
 ) -> Result<KMeans> {
-    let run = Run { rows, spherical, settings, progress };
-    let budget = (rows.len() * passes(settings)) as u64;
-    let mut spent = rows.len() as u64;
-    let mut labels = vec![UNLABELLED; rows.len()];
     let sampled = settings.sample.filter(|&wanted| wanted < rows.len());
-    let (mut centroids, mut iterations) = match sampled {
+    let (mut centroids, before) = match sampled {
         None => (start(rows, k, spherical, settings, unit, progress)?, 0),
-        Some(wanted) => {
-            // Train on the sample; the loop below then makes its one update on all rows.
-            let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
-            let part = gather(rows, &picked, progress)?;
-            let inner = Settings { sample: None, ..*settings };
-            let fitted = fit(Rows::new(&part, rows.dim()), k, spherical, &inner, unit, &progress.quiet())?;
-            (fitted.centroids, fitted.iterations)
-        }
+        Some(wanted) => train(rows, k, wanted, spherical, settings, unit, progress)?,
     };
     if spherical {
         normalise(&mut centroids, rows.dim());
     }
     progress.advance(rows.len() as u64)?;
-    let updates = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
-    let k = centroids.len() / rows.dim();
-    let mut totals = Totals::new(k, rows.dim());
-    let bounded = !spherical && rows.len() >= BOUNDED * k && !on_matrix(settings.isa, k);
-    let mut bounds = Bounds::new(bounded);
-    for step in 0..=updates {
-        run.pass(&centroids, &mut labels, &mut totals, &mut bounds)?;
-        spent += rows.len() as u64;
-        if totals.changed == 0 || step == updates {
-            break;
-        }
-        run.repair(&centroids, &mut labels, &mut totals, &mut bounds)?;
-        let before = centroids.clone();
-        run.update(&mut centroids, &totals);
-        bounds.moved(&before, &centroids, rows.dim());
-        iterations += 1;
-    }
-    progress.advance(budget.saturating_sub(spent))?;
+    let run = Run { rows, spherical, settings, progress };
+    let mut labels = vec![UNLABELLED; rows.len()];
+    let most = if sampled.is_some() { settings.max_iterations.min(1) } else { settings.max_iterations };
+    let updates = run.settle(&mut centroids, &mut labels, most)?;
+    progress.advance((rows.len() * (settings.max_iterations - updates)) as u64)?;
     if spherical {
         run.scale(&mut centroids, &labels)?;
     }
     let inertia = run.inertia(&centroids, &labels)?;
-    Ok(KMeans { centroids, labels, inertia, iterations })
+    Ok(KMeans { centroids, labels, inertia, iterations: before + updates })
+}
+
+/// A run on `wanted` of the rows (`k` at least), for another one to begin with: its centroids, and the updates made.
+fn train(
+    rows: Rows<'_>,
+    k: usize,
+    wanted: usize,
+    spherical: bool,
+    settings: &Settings,
+    unit: u64,
+    progress: &Progress,
+) -> Result<(Vec<f32>, usize)> {
+    let picked = seed::sorted_sample(rows.len(), wanted.max(k), settings.seed, unit);
+    let part = gather(rows, &picked, progress)?;
+    let settings = Settings { sample: None, ..*settings };
+    let run = fit(Rows::new(&part, rows.dim()), k, spherical, &settings, unit, &progress.quiet())?;
+    Ok((run.centroids, run.iterations))
 }
 
 /// Whether a level's k-means is spherical: the first one under cosine.

@@ -5,13 +5,15 @@ use rayon::prelude::*;
 use super::bounds::{Bounds, Limits};
 use super::doubtful::{Desk, Part, Relabel, together};
 use super::kernel::BLOCK;
-use super::pack::Codewords;
+use super::pack::{Codewords, on_matrix};
 use super::params::Settings;
 use super::sweep::{Inertia, Totals, relabel};
 use crate::error::Result;
 use crate::matrix::{Rows, block_rows, squared_distance};
 use crate::progress::Progress;
 
+/// Fewest rows per centroid for which bounds are kept: below, computing them is no small part of a run.
+const BOUNDED: usize = 64;
 /// Products between two looks at the flag that stops a run: some milliseconds.
 const STRETCH: usize = 1 << 26;
 
@@ -24,6 +26,28 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Passes and updates in turns until no label changes, `most` updates at most; returns how many were made. Their
+    /// last pass labels the rows by the centroids as they are.
+    pub fn settle(&self, centroids: &mut [f32], labels: &mut [u32], most: usize) -> Result<usize> {
+        let dim = self.rows.dim();
+        let k = centroids.len() / dim;
+        let mut totals = Totals::new(k, dim);
+        let bounded = !self.spherical && self.rows.len() >= BOUNDED * k && !on_matrix(self.settings.isa, k);
+        let mut bounds = Bounds::new(bounded);
+        let mut updates = 0;
+        loop {
+            self.pass(centroids, labels, &mut totals, &mut bounds)?;
+            if totals.changed == 0 || updates == most {
+                return Ok(updates);
+            }
+            self.repair(centroids, labels, &mut totals, &mut bounds)?;
+            let before = centroids.to_vec();
+            self.update(centroids, &totals);
+            bounds.moved(&before, centroids, dim);
+            updates += 1;
+        }
+    }
+
     /// Labels all rows and brings the totals up to date: changes of each block, added in the order of the blocks.
     pub fn pass(&self, centroids: &[f32], labels: &mut [u32], totals: &mut Totals, bounds: &mut Bounds) -> Result<()> {
         let codewords = Rows::new(centroids, self.rows.dim());

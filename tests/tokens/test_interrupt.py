@@ -29,6 +29,10 @@ CASES = {
     "flat": ("x = million", "fit(x, [4096], max_iterations=1000)"),
     "flat, sampled": ("x = million", "fit(x, [4096], sample=400_000, max_iterations=1000)"),
     "flat, capped": ("x = rows(100_000)", "fit(x, [512], max_cluster_size=196, max_iterations=2); fit(x, [4096])"),
+    "flat, rows left out": (
+        "x = rows(400_000)",
+        "native.fit(x, [1024], 'residual', 'euclidean', 'random', 0, 1000, None, None, None, 'portable', None)",
+    ),
     "residual": ("x = million", "fit(x, [1024, 1024, 1024], max_iterations=1000)"),
     "residual, cosine": ("x = million", "fit(x, [1024, 1024], metric='cosine', max_iterations=1000)"),
     "residual, cosine, between the passes": (
