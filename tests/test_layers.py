@@ -21,6 +21,7 @@ LAYERS = (
     "errors",
     "extras",
     "config",
+    "bounds",
     "artifacts",
     "engine",
     "data",

@@ -170,37 +170,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with the home in the place of `~`; one of nobody is a name like any other."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib's raises RuntimeError for nobody's)
+
+
 def expect(argument: str, value: object, kind: type) -> None:
     """Refuses an object of another class: `TypeError`, which names the argument."""
     if not isinstance(value, kind):
         raise TypeError(f"{argument}: expected {kind.__name__}, got {shown(value)}")
-
-
-def check_words(**values: int | None) -> None:
-    """Refuses integers that the native core has no room for, 64 bits with a sign: `ArgumentError`."""
-    for argument, value in values.items():
-        if value is not None and isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-            raise ArgumentError(argument, f"expected an integer of at most 64 bits, got {shown(value)}")
-
-
-def check_memory(argument: str, size: int) -> None:
-    """Refuses what would need more bytes than the machine has: `ArgumentError`, before anything is allocated."""
-    if said := beyond_memory(size):
-        raise ArgumentError(argument, f"{said}; give a smaller one")
-
-
-def beyond_memory(size: int) -> str | None:
-    """What to say of so many bytes where the machine has fewer, or does not tell; None where it has them."""
-    whole = memory()
-    said = f"needs {size / 1e9:,.1f} GB of memory, and this machine has {whole / 1e9:,.1f}"
-    return said if 0 < whole < size else None
-
-
-def memory() -> int:
-    """Bytes of memory that the machine has, 0 where the system does not tell."""
-    with suppress(ValueError, OSError, AttributeError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def filled(settings: S, other: Any, *names: str) -> S:

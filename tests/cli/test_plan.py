@@ -22,3 +22,5 @@ def test_a_table_and_the_same_as_json(run: Run) -> None:
 def test_what_cannot_be_planned(refuse: Refuse) -> None:
     assert "interactions" in refuse("plan", "--users", 100, "--items", 10, "--interactions", 50)
     assert "--cores" in refuse("plan", *SIZE, "--cores", 0)
+    for memory in ("nan", "inf", "0", "1e300"):
+        assert "--memory: expected 0.1 to 100,000 GB" in refuse("plan", *SIZE, "--memory", memory)

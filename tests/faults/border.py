@@ -133,7 +133,7 @@ def _graph_cases() -> dict[str, Case]:
     walks = {**walk, "walks_per_node": 3, "seed": 0, "threads": 1, "callback": None}
     given = rng.normal(size=(32, 8)).astype(np.float32)
     fit: dict[str, Any] = {"graph": made, "meta_paths": ["user-item-user", "item>item"], "dim": 8, "window": 3}
-    fit |= {"negatives": 3, "walks_per_node": 2, "walk_length": 6, "epochs": 1, "seed": 0, "learning_rate": 0.05}
+    fit |= {"negatives": 2, "walks_per_node": 2, "walk_length": 4, "epochs": 1, "seed": 0, "learning_rate": 0.05}
     fit |= {"min_learning_rate": 1e-4, "dynamic_window": True, "subsample": 0.0, "hogwild": False, "blocks": None}
     fit |= {"vectors": given, "contexts": None, "threads": 1, "callback": None}
     draws = {"weights": rng.random(20), "draws": 1000, "seed": 0}

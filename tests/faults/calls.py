@@ -131,16 +131,18 @@ def api_calls(base: Path) -> Iterator[Call]:
 def setting_classes() -> list[Any]:
     """Every class of settings that has a default for each of its fields."""
     from metatoken.baselines.settings import EASESettings, ItemKNNSettings, SASRecSettings
+    from metatoken.data.settings import LogSettings
     from metatoken.decode.settings import TextOptions
+    from metatoken.engine.settings import EngineSettings
     from metatoken.evaluate.settings import EvaluateSettings
     from metatoken.model.backbone.presets import PresetSize
     from metatoken.model.settings import ModelSettings, Weights
-    from metatoken.run.settings import TrainerSettings
+    from metatoken.run.settings import ExtendSettings, TrainerSettings
     from metatoken.tokens.settings import TokenSettings
 
     return [
         EASESettings, ItemKNNSettings, SASRecSettings, TextOptions, EvaluateSettings, PresetSize, ModelSettings,
-        Weights, TrainerSettings, TokenSettings,
+        Weights, TrainerSettings, TokenSettings, EngineSettings, ExtendSettings, LogSettings,
     ]  # fmt: skip
 
 

@@ -24,7 +24,8 @@ def doors(base: Path) -> dict[str, Door]:
 
     world = mt.generate_world(n_users=50, n_items=36, n_groups=3)
     split = mt.leave_last_out(world.interactions())
-    return {**data_doors(base, split), **token_doors(base, split), **model_doors(base, split)}
+    parts = (data_doors, token_doors, model_doors, run_doors, shard_doors)
+    return {name: door for part in parts for name, door in part(base, split).items()}
 
 
 def data_doors(base: Path, split: Any) -> dict[str, Door]:
@@ -119,4 +120,71 @@ def model_doors(base: Path, split: Any) -> dict[str, Door]:
         "load_run": (load_run, {"folder": base / "run"}, ()),
         "fit_baselines": (fit_baselines, {"run": run, "names": ["item_knn"]}, ()),
         "evaluate_run": (evaluate_run, {"run": run, "part": "test"}, ()),
+    }  # fmt: skip
+
+
+def run_doors(base: Path, split: Any) -> dict[str, Door]:
+    """What makes runs of runs, what is added to a log, and what a log will cost."""
+    import metatoken as mt
+    from metatoken.data.growth import append
+    from metatoken.run import ensemble_run, extend_run
+    from metatoken.run.plan import plan
+    from metatoken.run.rebuild import rebuild_run
+
+    log, here = split.log, base.parent
+    later = mt.Interactions.read(base / "later.csv", user="user_id", item="item_id", time="timestamp")
+    sizes = {"users": 20, "items": 40, "interactions": 100, "scored": 10, "asked": 5, "cores": 2, "bytes_": 1 << 33}
+    new: dict[str, Any] = {"out": here / "c-made", "overwrite": True, "say": lambda _: None}
+    grown = {"parent": base / "run", "new": later, "epochs": 0, "hold_out": True, "item_features": None, **new}
+    joined = {"runs": [base / "run", base / "other"], "like": None, **new}
+    runs = ([base / "run", base / "run"], [base / "none", base / "run"], [base / "vocabulary", base / "run"])
+    return {
+        "plan": (plan, sizes, ()),
+        "append": (append, {"log": log, "new": later}, ()),
+        "extend_run": (extend_run, grown, (log, base / "later.csv")),
+        "rebuild_run": (rebuild_run, {"parent": base / "run", "epochs": 1, "item_features": None, **new}, ()),
+        "ensemble_run": (ensemble_run, joined, runs),
+    }
+
+
+def shard_doors(base: Path, split: Any) -> dict[str, Door]:
+    """What is made in shards."""
+    import metatoken as mt
+    from metatoken.data.history_shards import HistoryShards, write_histories
+    from metatoken.data.world.shards import write_world
+    from metatoken.recommend import Request
+    from metatoken.recommend.sharded import recommend_files
+    from metatoken.tasks.sharded_datamodule import ShardedDataModule
+    from metatoken.tokens.codes.clustering import VectorSource, assign_files, encode, make_unique
+
+    here, pattern = base.parent, Request(None, None, 3)
+    rows = np.load(base / "vectors.npy")
+    vocabulary = mt.Vocabulary.fit(split.train, levels=[8, 16], dim=rows.shape[1], walks_per_node=2, walk_length=8)
+    book, histories = vocabulary.codebook, here / "c-histories"
+    write_histories(split, histories, 3)
+    world = {"users": 20, "items": 40, "interactions": 100, "groups": 2, "seed": 0}
+    codes: dict[str, Any] = {"unique": "assignment", "max_cluster_size": None, "threads": 1}
+    source = VectorSource(base / "vectors.npy")
+    files = {"source": source, "codebook": book, "out": here / "c-assigned", "shard_rows": 20, **codes}
+    unique = {"codebook": book, "codes": book.assign(rows), "x": rows, "kinds": None, "first": None, **codes}
+    unique |= {"occupied": None, "occupied_kinds": None}
+    asked: dict[str, Any] = {"run": base / "run", "pattern": pattern, "out": here / "c-lists", "ids": ["u0001"]}
+    asked |= {"users": None, "all_users": False, "columns": (), "batch_size": 2, "shard_users": 2, "threads": 1}
+    patterns = (Request(None, ["x"]), Request("u0001", None), Request(None, None, k=0))
+    return {
+        "write_world in shards": (write_world, {"folder": here / "c-world", **world}, ()),
+        "assign_files": (assign_files, files, (VectorSource(base / "none"), VectorSource(base / "users.txt"))),
+        "VectorSource": (
+            lambda **given: VectorSource(**given).shards(7),
+            {"path": base / "vectors.npy", "vectors": None, "ids": None}, (),
+        ),
+        "encode": (encode, {"codebook": book, "x": rows, "kinds": None, **codes}, ARRAYS),
+        "make_unique": (make_unique, unique, ARRAYS),
+        "recommend_files": (recommend_files, asked, patterns),
+        "write_histories": (write_histories, {"split": split, "folder": here / "c-cut", "shards": 2, "seed": 0}, ()),
+        "HistoryShards.load": (HistoryShards.load, {"folder": histories}, ()),
+        "HistoryShards.read": (HistoryShards.load(histories).read, {"shard": 0}, ()),
+        "ShardedDataModule": (
+            ShardedDataModule, {"folder": histories, "vocabulary": vocabulary, "batch_size": 8, "seed": 0}, (),
+        ),
     }  # fmt: skip

@@ -17,7 +17,8 @@ from tests.files import ROOT
 
 Found = tuple[int, list[str]]
 Call = tuple[str, Callable[[], object]]
-LONGEST, PATIENCE = 60, 20_000  # seconds of a call; characters of a message
+LONGEST = {signal.ITIMER_PROF: 60, signal.ITIMER_REAL: 300}  # seconds of a call: of the processor, by the clock
+PATIENCE = 20_000  # characters of a message
 
 
 def in_processes(module: str, base: Path, folder: Path, tries: int) -> Found:
@@ -49,15 +50,18 @@ def make_calls(calls: Sequence[Call], tries: int, first: int) -> None:
     """Makes the calls from the n-th on."""
 
     def late(*_: object) -> None:
-        raise HangError(f"not back after {LONGEST} s")
+        raise HangError("not back after a minute of the processor, or five by the clock")
 
-    signal.signal(signal.SIGALRM, late)
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, late)
     tell = os.fdopen(os.dup(1), "w")
     for label, call in calls[first:tries]:
         print(f"> {label!a}", file=tell, flush=True)
-        signal.alarm(LONGEST)
+        for timer, seconds in LONGEST.items():
+            signal.setitimer(timer, seconds)
         wrong = judged(call)
-        signal.alarm(0)
+        for timer in LONGEST:
+            signal.setitimer(timer, 0)
         if wrong is not None:
             print(f"< {wrong[:500]!a}", file=tell, flush=True)
 

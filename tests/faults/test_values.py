@@ -11,7 +11,8 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import pytest
 
-from metatoken.config import MOST, SettingError, check_memory, shown, spec_of
+from metatoken.bounds import check_memory
+from metatoken.config import MOST, SettingError, shown, spec_of
 from metatoken.data.conditions import parse_condition
 from metatoken.errors import ArgumentError, ConditionError, ConfigError
 from metatoken.model.settings import ModelSettings, Weights
@@ -132,7 +133,7 @@ def test_numbers_of_filters_are_read_as_before(text: str, value: float) -> None:
 def test_a_table_that_is_small_only_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import polars as pl
 
-    from metatoken import artifacts, config
+    from metatoken import artifacts, bounds
     from metatoken.data import Interactions
     from metatoken.errors import ArtifactError, DataError
 
@@ -141,7 +142,7 @@ def test_a_table_that_is_small_only_on_disk(tmp_path: Path, monkeypatch: pytest.
     pl.DataFrame({"user": text}).write_parquet(tmp_path / "text.parquet")
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"user,item\n" + b"u,i\n" * 2_000_000))
     assert all(file.stat().st_size < 100_000 for file in tmp_path.iterdir())
-    monkeypatch.setattr(config, "memory", lambda: 5_000_000)
+    monkeypatch.setattr(bounds, "memory", lambda: 5_000_000)
     monkeypatch.setattr("metatoken.data.files.memory", lambda: 5_000_000)
     with pytest.raises(ArtifactError, match=r"rows\.parquet: needs 0\.0 GB of memory"):
         artifacts.read_frame(tmp_path / "rows.parquet", {})

@@ -182,7 +182,7 @@ def test_refusals(folder: Path, split: Any, make_module: Any, tmp_path: Path) ->
     reads = make_module(tasks=["sequential"], user_tokens="prefix")
     with pytest.raises(ArgumentError, match=r"user_tokens: .* 'prefix'"):
         loader_of(folder, reads, Place(reads))
-    with pytest.raises(ArgumentError, match="shards: expected 1 to 200"):
+    with pytest.raises(ArgumentError, match="shards: expected an integer from 1 to 200"):
         write_histories(split, tmp_path / "h", 201)
     with pytest.raises(ArtifactError, match="is a vocabulary"):
         HistoryShards.load(folder / "vocabulary")

@@ -6,13 +6,13 @@ import errno
 import os
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatoken.errors import ArtifactError, MetatokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DISK = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS")} - {None}
 CODE = re.compile(r"os error (\d+)|\[Errno (\d+)\]", re.IGNORECASE)  # as libraries in Rust and in Python write it
@@ -37,6 +37,20 @@ def one_line(place: Path, work: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise ArtifactError(f"{place}: cannot be written ({reason})") from error
+
+
+def reachable(path: str | os.PathLike[str]) -> Path:
+    """A path that the system can look for, whether something is there or not.
+
+    Raises:
+        ArtifactError: Its name is too long, or a folder on the way may not be looked into.
+    """
+    place = Path(path)
+    try:
+        place.exists()
+    except OSError as error:
+        raise ArtifactError(f"{place}: cannot be reached ({error.strerror})") from error
+    return place
 
 
 def _reason(error: BaseException | None, work: Path, place: Path) -> str | None:

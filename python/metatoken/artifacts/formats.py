@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from metatoken.config import beyond_memory
+from metatoken.bounds import beyond_memory
 from metatoken.errors import ArtifactError, MetatokenError
 
 FORMAT = "metatoken"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from metatoken.artifacts.failures import reachable
 from metatoken.artifacts.formats import FORMAT, read_json, sha256, write_json
 from metatoken.artifacts.places import NAME
 from metatoken.errors import ArtifactError
@@ -95,7 +96,7 @@ def artifact_folders(folder: Path) -> list[Path]:
 
 def read_header(folder: str | Path) -> dict[str, Any]:
     """Read `manifest.json` of an artifact of any kind, and check nothing but its form: `ArtifactError`."""
-    folder = Path(folder)
+    folder = reachable(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such folder")
     path = folder / MANIFEST

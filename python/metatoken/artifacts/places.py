@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from metatoken.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 with suppress(ImportError):  # Windows: nothing is locked, so nothing of others is removed either
     import fcntl
@@ -82,6 +82,38 @@ def sweep_all(folder: Path) -> None:
     """The same in a folder and in all folders inside of it, which a command may leave as they are."""
     for inside, _, _ in os.walk(folder):
         sweep(Path(inside))
+
+
+def hold(beside: Path, ours: Collection[str]) -> int | None:
+    """Makes and locks a folder beside an artifact, for what is made of it over several commands.
+
+    Args:
+        beside: The folder.
+        ours: Names that its writers give; what stands there under others is somebody's, and would be lost.
+
+    Returns:
+        See `take_lock`.
+
+    Raises:
+        BlockingIOError: Somebody else has it.
+        ArtifactError: It cannot be made, or is not ours.
+    """
+    while True:
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+            lock = take_lock(beside)
+            strange = [one.name for one in beside.iterdir() if one.name not in ours and not NAME.fullmatch(one.name)]
+        except FileNotFoundError:  # its holder has just finished
+            continue
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise ArtifactError(f"{beside}: cannot make this folder ({error.strerror})") from error
+        if strange or beside.is_symlink():
+            unlock(lock)
+            said = f"holds {min(strange)}" if strange else "is a link"
+            raise ArtifactError(f"{beside}: {said}, which metatoken has not made; remove it, or choose another place")
+        return lock
 
 
 def take_lock(folder: Path) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metatoken.artifacts.failures import one_line
+from metatoken.artifacts.failures import one_line, reachable
 from metatoken.artifacts.manifest import MANIFEST, artifact_files, read_header
 from metatoken.artifacts.places import flush, flush_folder, put, work_folder
 from metatoken.errors import ArtifactError
@@ -134,7 +134,7 @@ def check_writable(place: Path) -> None:
 def resolved(path: str | os.PathLike[str]) -> Path:
     """A path as the disk knows it, symbolic links followed; `ArtifactError` if it is none."""
     try:
-        place = Path(os.path.realpath(path))
+        place = reachable(os.path.realpath(path))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{str(path)!r}: is not a path ({error})") from error
     if place.is_symlink():  # what it leads to leads back to it

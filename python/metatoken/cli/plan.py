@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from metatoken.run.plan import Plan
 
 GB = 1e9
+LEAST, MOST = 0.1, 100_000
 
 
 def plan(
@@ -22,16 +23,19 @@ def plan(
     asked: Annotated[int | None, count_option(help="Users who get lists; by default all.")] = None,
     cores: Annotated[int | None, count_option(help="Cores of the machine; by default those of this one.")] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0.1, help="Memory of the machine in GB; by default that of this one.")
+        float | None, typer.Option(help="Memory of the machine in GB; by default that of this one.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Estimate time and memory of each stage for a log of some size, what breaks first, and settings for it."""
     import json
 
+    from metatoken.errors import ArgumentError
     from metatoken.run.plan import SCORED
     from metatoken.run.plan import plan as planned
 
+    if memory is not None and not LEAST <= memory <= MOST:
+        raise ArgumentError("--memory", f"expected {LEAST:g} to {MOST:,} GB, got {memory:g}")
     room = None if memory is None else int(memory * GB)
     found = planned(users, items, interactions, scored=scored or SCORED, asked=asked, cores=cores, bytes_=room)
     if as_json:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from metatoken.config import memory
+from metatoken.bounds import memory
+from metatoken.config import expanded
 from metatoken.errors import ArgumentError, DataError
 
 CHUNK = 1 << 24  # bytes that are decompressed at a time
@@ -50,10 +51,17 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
         suffixes: Of the files of a folder that count; without any, all do.
 
     Raises:
-        DataError: There is no such file.
+        DataError: There is no such file, or a folder cannot be looked into.
         ArgumentError: The path is an address, as of a database.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
+    try:
+        return _found(path, suffixes)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", error.filename or path) from error
+
+
+def _found(path: Path, suffixes: Collection[str]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -76,12 +84,17 @@ def find_files(path: str | Path, suffixes: Collection[str]) -> list[Path]:
 def _inside(path: Path) -> list[Path]:
     """The files of a folder; what begins with a dot or an underscore is not even looked into."""
     found: list[Path] = []
-    for folder, inner, names in os.walk(path):
+    for folder, inner, names in os.walk(path, onerror=_refuse):
         inner[:] = [name for name in inner if name[0] not in "._"]
         found += [one for name in names if name[0] not in "._" and (one := Path(folder, name)).is_file()]
         if len(found) > MANY:
             raise DataError(f"holds more than {MANY:,} files; name those of the table by a pattern", path)
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be looked into would only make a table shorter."""
+    raise error
 
 
 def partition_of(file: Path, path: str | Path) -> dict[str, str | None]:

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metatoken.config import expect
 from metatoken.data import columns
 from metatoken.data.assembly import places
 from metatoken.data.ids import IdMap, lookalikes
@@ -78,6 +79,8 @@ def append(log: Interactions, new: Interactions, files: Files | None = None) -> 
         DataError: `new` has no times, but `log` has; they are of another unit; a row is older than the newest of `log`;
             or a column of the item tables holds lists in one and something else in the other.
     """
+    expect("log", log, Interactions)
+    expect("new", new, Interactions)
     files = files or Files()
     _check_times(log, new, files.log)
     users, user = _grown(log.users, new.users, _first(new, "user"))

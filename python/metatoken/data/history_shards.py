@@ -20,14 +20,16 @@ import polars as pl
 
 from metatoken.artifacts import OWN_SUM, atomic_folder, read_as, read_header, write_frame, write_manifest
 from metatoken.artifacts.manifest import own_sum
+from metatoken.bounds import check_integer
+from metatoken.config import expect
 from metatoken.data.ragged import Sequences
-from metatoken.errors import ArgumentError, ArtifactError
+from metatoken.data.split import Split
+from metatoken.errors import ArtifactError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from metatoken.data.ids import IdMap
-    from metatoken.data.split import Split
 
 KIND, SCHEMA = "histories", 1
 
@@ -57,12 +59,13 @@ def write_histories(split: Split, folder: str | Path, shards: int, *, seed: int 
         seed: Of the deal.
 
     Raises:
-        ArgumentError: There are fewer users than shards, or no shard.
+        ArgumentError: There are fewer users than shards, no shard, or a seed that is none.
         ArtifactError: The folder holds something else, or cannot be written.
     """
+    expect("split", split, Split)
     histories, held = split.train.sequences(), split.validation
-    if not 1 <= shards <= len(histories):
-        raise ArgumentError("shards", f"expected 1 to {len(histories)}, the number of users; got {shards}")
+    check_integer("shards", shards, 1, len(histories))
+    check_integer("seed", seed, 0)
     owner = np.random.default_rng(seed).permutation(len(histories)) % shards
     items: list[list[int]] = [[] for _ in range(len(histories))]
     for user, item in zip(held.users.tolist(), held.items.tolist(), strict=True):
@@ -121,9 +124,10 @@ class HistoryShards:
         """Reads a shard, and no other.
 
         Raises:
+            ArgumentError: There is no shard of this number.
             ArtifactError: It is missing or was altered.
         """
-        path = self.folder / part_name(shard)
+        path = self.folder / part_name(check_integer("shard", shard, 0, self.shards - 1))
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metatoken.artifacts.formats import table_size
-from metatoken.config import beyond_memory
+from metatoken.bounds import beyond_memory
 from metatoken.data.columns import RawTable, other_separator
 from metatoken.data.files import (
     check_text,

@@ -22,7 +22,7 @@ from typing import Any
 
 from metatoken.artifacts import atomic_file, atomic_folder, check_folder, read_json, write_json, write_manifest
 from metatoken.artifacts.failures import one_line
-from metatoken.artifacts.places import take_lock, unlock
+from metatoken.artifacts.places import hold, unlock
 from metatoken.artifacts.writing import resolved
 from metatoken.engine.stage import MARKS
 from metatoken.errors import ArgumentError, ArtifactError, DataError, EngineError, MetatokenError
@@ -97,8 +97,8 @@ def open_job(out: str | Path, kind: str, about: Mapping[str, Any]) -> Iterator[J
         ArgumentError: Somebody else makes the same result.
         ArtifactError: The place cannot be written, or holds something else.
     """
+    check_folder(out, kind)
     job = Job(Path(out), kind)
-    check_folder(job.out, kind)
     absent = [folder for folder in job.out.parents if not folder.exists()]
     lock = _hold(job)
     keep = False
@@ -120,16 +120,10 @@ def open_job(out: str | Path, kind: str, about: Mapping[str, Any]) -> Iterator[J
 
 
 def _hold(job: Job) -> int | None:
-    while True:
-        try:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            return take_lock(job.folder)
-        except FileNotFoundError:  # its holder has just finished
-            continue
-        except BlockingIOError as error:
-            raise ArgumentError("out", f"somebody else makes {job.out}; wait, or choose another place") from error
-        except OSError as error:
-            raise ArtifactError(f"{job.folder}: cannot make this folder ({error.strerror})") from error
+    try:
+        return hold(job.folder, (JOB, MARKS, PARTS, WORK))
+    except BlockingIOError as error:
+        raise ArgumentError("out", f"somebody else makes {job.out}; wait, or choose another place") from error
 
 
 def identity_of(path: Path) -> list[Any]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 STORE = 80 << 20  # bytes of the object store of a Ray that is started here: numbers of units are all that it holds
 # Ray prints on its own, and calls home, unless told otherwise before it is started.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+ANSWERS = 10  # seconds within which a cluster takes a connection
 LOGGERS = ("ray", "ray.data", "ray._private")
 
 
@@ -121,6 +123,8 @@ def started(workers: int | None, threads: int, address: str | None) -> Iterator[
     Yields:
         Cores that it has.
     """
+    if address is not None:
+        _check_address(address)
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     import ray
     import ray.data
@@ -148,6 +152,17 @@ def _options(cores: int | None, address: str | None) -> dict[str, Any]:
         return quiet | {"address": address}
     local = {"address": "local", "object_store_memory": STORE, "include_dashboard": False}
     return quiet | local | ({} if cores is None else {"num_cpus": cores})
+
+
+def _check_address(address: str) -> None:
+    """Refuses a place where nobody listens, which Ray would try for minutes: `EngineError`."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):  # such as auto: Ray knows where
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise EngineError(_refused(address, error)) from error
 
 
 def _refused(address: str | None, error: Exception) -> str:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from metatoken.artifacts import MANIFEST
-from metatoken.errors import ConfigError, MetatokenError
+from metatoken.artifacts.failures import reachable
+from metatoken.errors import ArtifactError, ConfigError, MetatokenError
 from metatoken.tokens.vectors.cold import FeatureMap
 
 if TYPE_CHECKING:
@@ -46,9 +47,13 @@ def check_start(folder: str | None) -> None:
     """Refuses, before any work, a folder that is no trained run: `ConfigError`."""
     if folder is None:
         return
-    missing = [name for name in PARTS if not (Path(folder) / name / MANIFEST).is_file()]
+    try:
+        place = reachable(folder)
+    except ArtifactError as error:
+        raise ConfigError(f"model.items_from: {error}") from error
+    missing = [name for name in PARTS if not (place / name / MANIFEST).is_file()]
     if missing:
-        said = "no such folder" if not Path(folder).is_dir() else f"it has no {missing[0]}/"
+        said = "no such folder" if not place.is_dir() else f"it has no {missing[0]}/"
         raise ConfigError(f"model.items_from: expected the folder of a finished run, got {folder}; {said}")
 
 

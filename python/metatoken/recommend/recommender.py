@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from metatoken.bounds import check_integer
 from metatoken.config import expect
 from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError, ArtifactError
@@ -138,8 +139,7 @@ class Recommender(Answering):
             ConditionError: `where` cannot be used.
         """
         check_ids("users", users)
-        if batch_size < 1:
-            raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
+        check_integer("batch_size", batch_size)
         prepared = [self.prepare(Request(u, None, k, model, exclude_seen, where, allow, deny)) for u in users]
         for one in prepared[:1]:
             self._refuse_unknown(one)

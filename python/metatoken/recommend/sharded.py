@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import polars as pl
 
 from metatoken.artifacts import atomic_file, sha256, write_frame
+from metatoken.artifacts.failures import reachable
+from metatoken.bounds import check_integer
 from metatoken.engine.job import WORK, open_job, part_of, stage_path
 from metatoken.engine.running import Progress, run_stage
 from metatoken.engine.settings import EngineSettings
@@ -139,8 +142,9 @@ def recommend_files(
         ArtifactError: The run is damaged, or the result cannot be written.
         EngineError: Ray cannot be started, or failed.
     """
-    size = BATCHES * batch_size if shard_users is None else shard_users
-    _check(pattern, users, {"batch_size": batch_size, "shard_users": size, "threads": threads})
+    batch_size, threads = check_integer("batch_size", batch_size), check_integer("threads", threads)
+    size = min(BATCHES * batch_size, sys.maxsize) if shard_users is None else check_integer("shard_users", shard_users)
+    _check(pattern, users)
     pattern = replace(pattern, allow=pattern.allow and tuple(pattern.allow), deny=tuple(pattern.deny))
     RunFolder(run).check_finished()
     version = version_of(RunFolder(run))
@@ -164,14 +168,11 @@ def recommend_files(
     return Listed(counts, sum(one["skipped"] for one in told), listed, job.resumed)
 
 
-def _check(pattern: Request, users: Path | None, numbers: dict[str, int]) -> None:
+def _check(pattern: Request, users: Path | None) -> None:
     """Refuses what can be refused before any work."""
-    for name, value in numbers.items():
-        if value < 1:
-            raise ArgumentError(name, f"expected at least 1, got {value}")
     if pattern.user is not None or pattern.history is not None:
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
-    if users is not None and not users.is_file():
+    if users is not None and not reachable(users).is_file():
         next(user_lines((), users))  # says what is wrong
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metatoken.artifacts import atomic_file
+from metatoken.bounds import check_integer
 from metatoken.errors import ArgumentError
 from metatoken.recommend.columns import NOTHING, Columns
 
@@ -83,10 +84,9 @@ def stream(recommender: Recommender, prepared: Iterable[Prepared], write: Write,
         batch_size: Requests in a batch.
 
     Raises:
-        ArgumentError: `batch_size` is below 1.
+        ArgumentError: `batch_size` is no integer of at least 1.
     """
-    if batch_size < 1:
-        raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
+    check_integer("batch_size", batch_size)
     counts, source = Counts(), iter(prepared)
     while part := list(islice(source, batch_size)):
         answers = recommender.run(part)

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from metatoken.artifacts import atomic_file, read_frame, write_frame
+from metatoken.artifacts.failures import reachable
 from metatoken.data import Catalogue, IdMap, Interactions, Split, hold_out
 from metatoken.data.assembly import places
 from metatoken.data.cuts import cut_of, drawn, parts_overview
@@ -42,7 +43,7 @@ class RunFolder:
     """Where the parts of a run are.
 
     Args:
-        path: The folder.
+        path: The folder; `ArtifactError` for one that the system cannot look for.
 
     Attributes:
         config: The resolved configuration.
@@ -68,7 +69,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = reachable(path)
         self.config, self.fusion = self.path / "config.yaml", self.path / "fusion.json"
         self.vocabulary, self.items, self.model = (self.path / name for name in ("vocabulary", "items", "model"))
         self.history, self.checkpoint = self.path / "history.parquet", self.path / "checkpoints" / "last.ckpt"

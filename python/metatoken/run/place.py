@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from metatoken.artifacts import atomic_file
 from metatoken.artifacts.failures import one_line
-from metatoken.artifacts.places import OLD, flush_folder, put, sweep, sweep_all, take_lock, unlock
+from metatoken.artifacts.places import OLD, flush_folder, hold, put, sweep, sweep_all, unlock
 from metatoken.artifacts.writing import check_outside, check_writable, resolved
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.run.contents import check_replaceable_run
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from metatoken.data import Interactions
     from metatoken.run.config import Config
     from metatoken.tokens.vocabulary import Vocabulary
+
+RUN, WHOLE = "run", "whole"  # in the folder beside
 
 
 class TrainingPlace:
@@ -49,7 +51,7 @@ class TrainingPlace:
     def __init__(self, out: str | Path) -> None:
         self.given, self.out = Path(out), resolved(out)
         self.beside = self.out.with_name(f".{self.out.name}.training")
-        self._new, self._whole = self.beside / "run", self.beside / "whole"
+        self._new, self._whole = self.beside / RUN, self.beside / WHOLE
 
     @property
     def folder(self) -> RunFolder:
@@ -118,12 +120,12 @@ def training_place(out: str | Path) -> Iterator[TrainingPlace]:
     lock = _hold(place.beside)
     try:
         sweep(place.out.parent)
-        for run in (place.out, place.beside / "run"):
+        for run in (place.out, place.beside / RUN):
             sweep_all(run)
         place.settle()
         yield place
     finally:
-        if not RunFolder(place.beside / "run").checkpoint.exists():
+        if not RunFolder(place.beside / RUN).checkpoint.exists():
             shutil.rmtree(place.beside, ignore_errors=True)
         unlock(lock)
         for folder in absent:
@@ -200,18 +202,11 @@ def new_place(out: str | Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
 
 
 def _hold(beside: Path) -> int | None:
-    while True:
-        try:
-            beside.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(beside)
-        except FileNotFoundError:  # its holder has just finished
-            continue
-        except BlockingIOError as error:
-            said = "somebody else makes a run in this folder; wait for it, or give another folder"
-            raise ConfigError(f"{beside.with_name(beside.name[1:].removesuffix('.training'))}: {said}") from error
-        except OSError as error:
-            raise ArtifactError(f"{beside}: cannot make this folder ({error.strerror})") from error
-        return lock
+    try:
+        return hold(beside, (RUN, WHOLE, OLD))
+    except BlockingIOError as error:
+        said = "somebody else makes a run in this folder; wait for it, or give another folder"
+        raise ConfigError(f"{beside.with_name(beside.name[1:].removesuffix('.training'))}: {said}") from error
 
 
 def _number(folder: Path) -> str:

@@ -16,8 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metatoken.config import memory
-from metatoken.errors import ArgumentError
+from metatoken.bounds import check_integer, memory
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.backbone.presets import PRESETS
 from metatoken.model.settings import ModelSettings
@@ -31,6 +30,7 @@ COSTS = Path(__file__).with_name("costs.json")
 HELD_OUT = 3  # interactions of a user that are no training targets: the first one, and two that are held out
 SCORED = 20_000  # users whose lists tell HR@10 to a fifth of a percent
 SCALES = 60  # times that a size may double until a stage breaks
+MOST = 10**18  # of every number of a plan
 ROWS = 2**31  # users, items or nodes beyond what an id of 32 bits names
 EDGES = 2**32  # interactions beyond what the graph in the core holds
 
@@ -200,9 +200,9 @@ def plan(
         ArgumentError: A number is out of its range.
     """
     least = {"users": (users, 1), "items": (items, 2), "interactions": (interactions, users), "scored": (scored, 1)}
-    for name, (value, low) in least.items():
-        if value < low:
-            raise ArgumentError(name, f"expected at least {low:,}, got {value:,}")
+    chosen = {"asked": (asked, 0), "cores": (cores, 1), "bytes_": (bytes_, 1)}
+    for name, (value, low) in (least | {name: one for name, one in chosen.items() if one[0] is not None}).items():
+        check_integer(name, value, low, MOST)
     size = Size(users, items, interactions, min(scored, users), users if asked is None else min(asked, users))
     cores, room = cores or available_cores(), bytes_ or memory()
     stages = tuple(_estimate(stage, size, cores, room) for stage in SECONDS)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from metatoken.bounds import check_integer
 from metatoken.config import expect
 from metatoken.data.history_shards import HistoryShard, HistoryShards, sum_of
 from metatoken.errors import ArgumentError
@@ -47,7 +48,7 @@ class ShardedDataModule(L.LightningDataModule):
         seed: Seed of every draw.
 
     Raises:
-        ArgumentError: The vocabulary has other items, or the batch size is below 1.
+        ArgumentError: The vocabulary has other items, or an integer is out of its range.
         ArtifactError: The folder is none of histories.
     """
 
@@ -56,8 +57,8 @@ class ShardedDataModule(L.LightningDataModule):
         expect("vocabulary", vocabulary, Vocabulary)
         self.histories, self.vocabulary = HistoryShards.load(folder), vocabulary
         self.batch_size, self.seed = batch_size, seed
-        if batch_size < 1:
-            raise ArgumentError("batch_size", f"expected at least 1, got {batch_size}")
+        check_integer("batch_size", batch_size)
+        check_integer("seed", seed, 0)
         if sum_of(vocabulary.items) != self.histories.item_ids:
             raise ArgumentError("vocabulary", f"expected the items of {folder}, in their order")
         self._read: dict[int, HistoryShard] = {}

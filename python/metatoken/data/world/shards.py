@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken.artifacts import atomic_folder, write_frame, write_manifest
-from metatoken.config import shown
+from metatoken.bounds import check_integer, check_memory
 from metatoken.data.ragged import offsets_of
 from metatoken.data.world.words import BRAND_LENGTH, BRANDS, THEMES
 from metatoken.data.world.world import DAY, DRIFT, JUMP, START, SUCCESSOR_WEIGHTS, ZIPF
@@ -36,7 +36,8 @@ SHORTEST = 3  # so that every user can be held out
 TASTE = np.array([0.6, 0.3, 0.1])  # weights of a user's favourite groups
 SPAN = 730 * DAY
 TRIES = 16  # draws of a step before any unseen item is taken
-MOST = {"users": 10**9, "items": 2**31 - 1, "interactions": 10**11}
+LEAST, MOST = {"items": 8}, {"users": 10**9, "items": 2**31 - 1, "interactions": 10**11}
+BYTES_OF_ITEM = 16  # while the rings are drawn; 12 later
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,30 +128,27 @@ def write_world(
             (work / name).mkdir()
         for shard, begin in enumerate(range(0, items, SHARD)):
             write_frame(work / "items" / _name(shard), _item_table(rings, begin, min(begin + SHARD, items)))
-        n, spare = -(-interactions // SHARD), interactions - SHORTEST * users
+        n, spare = min(-(-interactions // SHARD), users), interactions - SHORTEST * users
         for shard in range(n):
             first, last = users * shard // n, users * (shard + 1) // n
-            total = SHORTEST * (last - first) + spare * (shard + 1) // n - spare * shard // n
+            # By its users, not an equal share: few users have room for half of the items each, and for no more.
+            total = SHORTEST * (last - first) + spare * last // users - spare * first // users
             frame = _shard(rings, first, last, total, users, np.random.default_rng([seed, 1, shard]))
             write_frame(work / "interactions" / _name(shard), frame)
             if progress is not None:
-                progress(interactions * (shard + 1) // n, interactions)
+                progress(SHORTEST * last + spare * last // users, interactions)
         write_manifest(work, KIND, SCHEMA, sizes=sizes, seed=seed)
 
 
 def _check(users: int, items: int, interactions: int, groups: int, seed: int) -> None:
     for name, value in {"users": users, "items": items, "interactions": interactions, "groups": groups}.items():
-        most = MOST.get(name, items // 4)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ArgumentError(name, f"expected an integer from 1 to {most}, got {shown(value)}")
-    if items < 8:
-        raise ArgumentError("items", f"expected at least 8, got {items}")
+        check_integer(name, value, LEAST.get(name, 1), MOST.get(name, items // 4))
+    check_memory("items", BYTES_OF_ITEM * items)
     low, high = SHORTEST * users, items // 2 * users
     if not low <= interactions <= high:
         said = f"expected {low:,} to {high:,} ({SHORTEST} a user to half of the items a user)"
         raise ArgumentError("interactions", f"{said}, got {interactions:,}")
-    if seed < 0:
-        raise ArgumentError("seed", f"expected at least 0, got {seed}")
+    check_integer("seed", seed, 0)
 
 
 def _name(shard: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from metatoken.config import expanded
 from metatoken.errors import ConfigError
 from metatoken.model.backbone.adaptation import is_tied
 from metatoken.model.backbone.presets import PRESETS
@@ -56,10 +57,14 @@ def _found(name_or_path: str) -> Iterator[tuple[str, Any]]:
     if name_or_path.startswith(OBJECT):
         kind = name_or_path.removeprefix(OBJECT)
         raise ConfigError(f"model.backbone: the model was made with a {kind} object; give such an object again")
-    local = Path(resolve(name_or_path)).expanduser()
-    if not local.exists():
+    local = expanded(resolve(name_or_path))
+    try:
+        there = local.exists()
+    except OSError as error:
+        raise _refused(name_or_path, f"cannot be reached ({error.strerror})") from error
+    if not there:
         _check_remote(name_or_path)
-    source = str(local) if local.exists() else name_or_path
+    source = str(local) if there else name_or_path
     try:
         yield source, AutoConfig.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from metatoken.artifacts import atomic_folder, read_manifest, sha256, write_manifest
+from metatoken.config import expanded
 from metatoken.errors import ArtifactError, ConfigError
 
 NAME = "smollm2-135m"
@@ -45,7 +46,7 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("METATOKEN_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("metatoken", appauthor=False)
+    return expanded(chosen) if chosen else user_cache_path("metatoken", appauthor=False)
 
 
 def locate() -> Path:

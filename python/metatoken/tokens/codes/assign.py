@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import codes as _codes
+from metatoken.config import expect
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.codebook import Codebook, Progress, Vectors, part_progress
 from metatoken.tokens.settings import TokenSettings, Unique
@@ -61,6 +62,7 @@ def assign_batches(
     Raises:
         ArgumentError: A batch has no such column, or vectors cannot be used.
     """
+    expect("codebook", codebook, Codebook)
     for batch in batches:
         matrix = read_matrix(batch, vectors)
         codes = codebook.assign(matrix, threads=threads)
@@ -91,6 +93,7 @@ def encode(
     Raises:
         ArgumentError: The rows of a kind do not fit, or an argument has a wrong shape or value.
     """
+    expect("codebook", codebook, Codebook)
     rows = read_matrix(x).whole()
     work = len(rows) * len(codebook.levels)
     nearest = codebook.assign(rows, threads=threads, progress=part_progress(progress, 0, 2 * work))
@@ -152,6 +155,7 @@ def make_unique(
         ArgumentError: The rows of a kind do not fit, occupied codes repeat or are none of the codebook's, or an
             argument has a wrong shape or value.
     """
+    expect("codebook", codebook, Codebook)
     rows = read_matrix(x).whole()
     settings = TokenSettings(unique=unique, max_cluster_size=max_cluster_size)
     depth = len(codebook.levels) + (unique == "counter")

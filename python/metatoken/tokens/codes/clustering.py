@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metatoken._core import cluster as _cluster
-from metatoken.config import check_memory, check_words
+from metatoken.bounds import check_integer, check_memory, check_words
 from metatoken.errors import ArgumentError
 from metatoken.tokens.codes.assign import Encoding, assign_batches, encode, make_unique
 from metatoken.tokens.codes.codebook import ClusterReport, Codebook, Progress, Vectors
@@ -81,7 +81,7 @@ def fit(
     if len(rows) == 0:
         raise ArgumentError("x", "expected at least one row, got none")
     sizes = _sizes(levels)
-    _check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0)
     check_words(threads=threads)
     chosen = TokenSettings.of(settings, fields, CLUSTERS)
     check_memory("levels", sum(sizes) * rows.shape[1] * rows.itemsize)
@@ -125,7 +125,7 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     if not counts_by_kind:
         raise ArgumentError("counts_by_kind", "expected at least one count")
     for count in counts_by_kind:
-        _check_integer("counts_by_kind", count, 1)
+        check_integer("counts_by_kind", count, 1)
     largest = int(max(counts_by_kind))
     bits = math.ceil(math.log2(2 * largest))
     depth = max(2, math.ceil(bits / BITS))
@@ -133,11 +133,6 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     rest, depth_left = bits - first, depth - 1
     shares = [(rest + place) // depth_left for place in range(depth_left)]
     return tuple(1 << share for share in (first, *shares))
-
-
-def _check_integer(argument: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 1 << 63:
-        raise ArgumentError(argument, f"expected an integer of at least {least}, got {value!r}")
 
 
 def _sizes(levels: Any) -> list[int]:

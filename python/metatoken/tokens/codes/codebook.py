@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metatoken import artifacts
 from metatoken._core import codes as _codes
-from metatoken.config import check_words
+from metatoken.bounds import check_words
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.tokens.settings import Method, Metric
 from metatoken.tokens.vectors.matrix import Matrix, read_matrix

@@ -10,6 +10,9 @@ import numpy as np
 
 from metatoken._core import codes as _codes
 from metatoken.artifacts import read_header
+from metatoken.artifacts.failures import reachable
+from metatoken.bounds import check_integer
+from metatoken.config import expect
 from metatoken.engine.job import identity_of, open_job, stage_path
 from metatoken.engine.running import Progress, run_stage
 from metatoken.engine.settings import EngineSettings
@@ -85,9 +88,12 @@ def assign_files(
         ArtifactError: The result cannot be written.
         EngineError: Ray cannot be started, or failed.
     """
+    expect("source", source, VectorSource)
+    expect("codebook", codebook, Codebook)
     settings = TokenSettings(unique=unique, max_cluster_size=max_cluster_size)
-    if shard_rows is not None and shard_rows < 1:
-        raise ArgumentError("shard_rows", f"expected at least 1, got {shard_rows}")
+    for name, value in (("shard_rows", shard_rows), ("threads", threads)):
+        if value is not None:
+            check_integer(name, value)
     ids = None if source.ids is None else stage_path(source.ids)
     source = VectorSource(stage_path(source.path), source.vectors, ids)
     shards = tuple(source.shards(shard_rows))
@@ -175,7 +181,7 @@ def read_codebook(folder: str | Path) -> Codebook:
     Raises:
         ArtifactError: The folder is none of these.
     """
-    folder = Path(folder)
+    folder = reachable(folder)
     inside = folder / "vocabulary"
     if not inside.is_dir() and read_header(folder)["kind"] == CODEBOOK_KIND:
         return Codebook.load(folder)

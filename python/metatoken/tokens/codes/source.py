@@ -131,7 +131,7 @@ class VectorSource:
 
     @cached_property
     def _ids(self) -> list[str]:
-        return read_ids(self.ids) if self.ids is not None else []
+        return read_ids(Path(self.ids)) if self.ids is not None else []
 
     def _columns(self, path: Path) -> list[str]:
         """The columns of a Parquet file that hold vectors."""

@@ -3,6 +3,7 @@
 Nothing here holds all rows. A worker has the rows of a shard or of a few first codes; only where first codes hold more
 rows than there are codes below them, one worker has the rows of these (`First`).
 
+work/codebook       what rows are compared with
 work/nearest-I      rows of shard I by nearest first code: row numbers, codes, vectors, and how many have each code
 work/first-0        the rows of first codes with too many, by the code they have got
 work/bucket-J       unique codes of the rows of some first codes, in the order of rows
@@ -32,7 +33,7 @@ from metatoken.tokens.codes.source import Shard, VectorSource
 from metatoken.tokens.settings import Unique
 
 Arrays = dict[str, NDArray[Any]]
-CODEBOOK = "codebook"
+CODEBOOK = f"{WORK}/codebook"
 
 
 @dataclass(frozen=True)
@@ -238,8 +239,12 @@ def read_codes(place: Path, codes: tuple[int, int]) -> Arrays:
 
 
 def some_rows(file: Any, name: str, begin: int, end: int) -> NDArray[Any]:
-    """Some rows of an array in a file, without the others; safetensors takes no empty part behind the last row."""
-    found: NDArray[Any] = file.get_slice(name)[begin:end] if begin < end else file.get_slice(name)[0:0]
+    """Some rows of an array in a file, without the others."""
+    part = file.get_slice(name)
+    if begin < end:
+        found: NDArray[Any] = part[begin:end]
+    else:  # safetensors takes no empty part behind the last row, and none at all of no rows
+        found = part[0:0] if part.get_shape()[0] else file.get_tensor(name)
     return found
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import graph as core
-from metatoken.config import check_words, expect
+from metatoken.bounds import check_words
+from metatoken.config import expect
 from metatoken.data.links import Links
 from metatoken.data.ragged import check_rows, offsets_of
 from metatoken.errors import ArgumentError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.config import check_memory
+from metatoken.bounds import check_memory
 from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:

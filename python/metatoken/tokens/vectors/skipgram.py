@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metatoken._core import skipgram as core
-from metatoken.config import check_words, expect
+from metatoken.bounds import check_words
+from metatoken.config import expect
 from metatoken.errors import ArgumentError
 from metatoken.tokens.graph.walks import Graph
 from metatoken.tokens.settings import WALKS, TokenSettings
