@@ -9,11 +9,13 @@ tests hold against Hugging Face's pass; dropout draws other numbers.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from metatoken.model.backbone.attention import Attention, Places
+from metatoken.model.backbone.dropout import kept
 
 if TYPE_CHECKING:
     from metatoken.model.backbone.passage import Passage
@@ -43,64 +45,45 @@ def read(body: Any, passage: Passage) -> Tensor:
     rows, length, dim = passage.vectors.shape
     order = torch.arange(passage.shared + length)
     positions = order[passage.shared :].expand(rows, -1) if passage.positions is None else passage.positions
-    vectors, begin = passage.vectors.reshape(-1, dim), 0
+    vectors = passage.vectors.reshape(-1, dim)
     if passage.words is not None:
-        begin = passage.words.shape[0] * passage.shared
         vectors = torch.cat([passage.words.reshape(-1, dim), vectors])
         positions = torch.cat([order[: passage.shared].repeat(len(passage.words)), positions.reshape(-1)])
     x: Tensor = body.drop(vectors + torch.nn.functional.embedding(positions.reshape(-1), body.wpe.weight))
-    masks = _masks(passage)
+    places = _places(passage)
     for block in body.h:
-        keys = block.attn.c_attn(block.ln_1(x))
-        if block is body.h[-1]:
-            x = x[begin:]  # nobody asks for the words themselves
-        found = _attend(block.attn, keys, passage, masks, both=len(x) == len(keys))
+        table, asked = block.attn.c_attn(block.ln_1(x)), block is not body.h[-1]
+        if not asked:
+            x = x[places.begin :]  # nobody asks for the words themselves
+        found = Attention.apply(
+            table, places, block.attn.num_heads, block.attn.scaling, _kept(block.attn, places), asked
+        )
         x = x + block.attn.resid_dropout(block.attn.c_proj(found))
         x = x + block.mlp(block.ln_2(x))
     return x.view(rows, length, dim)
 
 
-def _masks(passage: Passage) -> tuple[Tensor, Tensor]:
-    """What is added to the scores of words among themselves and of rows, minus infinity where nobody looks.
+def _places(passage: Passage) -> Places:
+    """What stands where, minus infinity added to the scores where nobody looks.
 
     Padding stands on the right, where no position but padding looks.
     """
-    length, shared = passage.vectors.shape[1], passage.shared
+    rows, length, shared = len(passage.mask), passage.mask.shape[1], passage.shared
     least = torch.finfo(torch.float32).min
     causal = torch.full((max(length, shared),) * 2, least).triu_(1)
-    mask = causal[:length, :length]
-    if passage.words_mask is not None and passage.words_of is not None:
-        hidden = (1 - passage.words_mask).float().mul_(least).index_select(0, passage.words_of)[:, None]
-        rows = len(passage.mask)
-        mask = torch.cat([hidden.expand(-1, length, -1), mask.expand(rows, -1, -1)], dim=2)[:, None]
-    return causal[:shared, :shared], mask
+    of_rows, of_words = causal[:length, :length], causal[:shared, :shared]
+    if passage.words_mask is None or passage.words_of is None:
+        return Places(rows, length, 0, 0, None, of_rows, of_words)
+    hidden = (1 - passage.words_mask).float().mul_(least).index_select(0, passage.words_of)[:, None]
+    of_rows = torch.cat([hidden.expand(-1, length, -1), of_rows.expand(rows, -1, -1)], dim=2)[:, None]
+    return Places(rows, length, shared, len(passage.words_mask), passage.words_of, of_rows, of_words)
 
 
-def _attend(attn: Any, keys: Tensor, passage: Passage, masks: tuple[Tensor, Tensor], *, both: bool) -> Tensor:
-    """What positions find in those before them, `[N, d]`; `keys` are their queries, keys and values, `[N, 3 d]`.
-
-    With `both` false, of rows alone.
-    """
-    rows, length, dim = passage.vectors.shape
-    begin = len(keys) - rows * length
-    own = keys[begin:].view(rows, length, 3 * dim)
-    if passage.words is None or passage.words_of is None:
-        return _look(attn, own[:, :, :dim], own[:, :, dim:], masks[1])
-    words = keys[:begin].view(-1, passage.shared, 3 * dim)
-    seen = torch.cat([words[:, :, dim:].index_select(0, passage.words_of), own[:, :, dim:]], dim=1)
-    found = _look(attn, own[:, :, :dim], seen, masks[1])
-    return torch.cat([_look(attn, words[:, :, :dim], words[:, :, dim:], masks[0]), found]) if both else found
-
-
-def _look(attn: Any, query: Tensor, seen: Tensor, mask: Tensor) -> Tensor:
-    """Attention of queries `[R, L, d]` to keys and values `[R, K, 2 d]` under a mask; `[R L, d]`."""
-    rows, dim = len(query), query.shape[2]
-    of = partial(_by_head, heads=attn.num_heads)
-    scores = torch.add(mask, of(query) @ of(seen[:, :, :dim]).transpose(2, 3), alpha=attn.scaling)
-    found: Tensor = attn.attn_dropout(torch.softmax(scores, dim=-1)) @ of(seen[:, :, dim:])
-    return found.transpose(1, 2).reshape(rows * query.shape[1], dim)
-
-
-def _by_head(x: Tensor, heads: int) -> Tensor:
-    """`[R, L, d]` as `[R, heads, L, d / heads]`."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+def _kept(attn: Any, places: Places) -> tuple[Tensor | None, Tensor | None]:
+    """Dropout of the attention of rows and words."""
+    drop, heads, shared, length = attn.attn_dropout, attn.num_heads, places.shared, places.length
+    if not drop.training or drop.p == 0:
+        return None, None
+    return kept(drop.p, (places.rows, heads, length, shared + length)), kept(
+        drop.p, (places.sorts, heads, shared, shared)
+    )
