@@ -14,6 +14,7 @@ from metatoken.run.config import Config
 from metatoken.run.final import Choices, rating_base, take_choices
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.manifest import backbone_checksum, identity, seal
+from metatoken.run.memory import keep_memory
 from metatoken.run.place import TrainingPlace, check_place, training_place
 from metatoken.run.progress import Bar, Progress, Say, no_bar, silent
 from metatoken.run.threads import default_threads
@@ -216,6 +217,7 @@ def build(
     from metatoken.tasks.datamodule import TaskDataModule
 
     torch.set_num_threads(config.threads or default_threads())
+    keep_memory()
     torch.manual_seed(config.seed)
     pairs = split.pairs
     ratings = None if pairs is None or not config.rates else rating_base(pairs, choices, config.seed)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metatoken.model.backbone import gpt2
 from metatoken.model.backbone.dropout import QuickDropout
 from metatoken.model.backbone.norm import FinalNorm
 from metatoken.model.backbone.passage import Passage
@@ -69,8 +70,16 @@ class Backbone(nn.Module):
 
     def read(self, passage: Passage) -> tuple[Tensor, Tensor]:
         """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
+        body = self.bare().base_model
+        if gpt2.readable(body, passage) and not self._checkpointed():
+            last = gpt2.read(body, passage)
+            return self.norm.state(last), self.norm.module.forward(last)
         states, hidden, _ = self._read(passage, use_cache=False)
         return states, hidden
+
+    def _checkpointed(self) -> bool:
+        """Whether blocks are run again in the backward pass."""
+        return self.training and any(getattr(part, "gradient_checkpointing", False) for part in self.bare().modules())
 
     def _read(self, passage: Passage, *, use_cache: bool) -> tuple[Tensor, Tensor, Any]:
         """The same, and the cache if wanted."""
@@ -89,11 +98,9 @@ class Backbone(nn.Module):
     def _words(self, passage: Passage) -> Any:
         """The cache of words that were read once, as one of the rows; None where rows cannot continue from it."""
         config: Any = self.bare().config
-        # Checkpointed blocks are run again in the backward pass, without a cache.
-        checkpointed = self.training and any(
-            getattr(part, "gradient_checkpointing", False) for part in self.bare().modules()
-        )
-        if passage.words is None or checkpointed or not plain_attention(getattr(config, "_attn_implementation", None)):
+        # Checkpointed blocks are run again without a cache.
+        plain = plain_attention(getattr(config, "_attn_implementation", None))
+        if passage.words is None or self._checkpointed() or not plain:
             return None
         order = torch.arange(passage.shared, device=passage.mask.device)[None]
         _, out = self._run(passage.words, None, position_ids=order, use_cache=True)

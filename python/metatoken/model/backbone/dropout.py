@@ -6,8 +6,14 @@ draw of 64 bits serves four values; `p` is thereby rounded to a multiple of `2^-
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BITS = 16
 
@@ -17,14 +23,20 @@ class QuickDropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of which a share of `p` is zero and the others are larger by `1 / (1 - p)`, while training."""
-        least = round(self.p * (1 << BITS))
-        if not self.training or x.device.type != "cpu" or not 0 < least < 1 << BITS:
+        if not self.training or x.device.type != "cpu" or not 0 < round(self.p * (1 << BITS)) < 1 << BITS:
             return super().forward(x)
-        draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(-(1 << 63), None)
-        signed = draws.view(torch.int16)[: x.numel()].view(x.shape)
-        # Into floats at once, and multiplied: the processor's selections by a mask are an order slower.
-        kept = torch.ge(signed, least - (1 << (BITS - 1)), out=x.new_empty(x.shape))
-        return x * kept.mul_(1 / (1 - least / (1 << BITS)))
+        return x * kept(self.p, x.shape)
+
+
+def kept(p: float, shape: Sequence[int]) -> Tensor:
+    """What values are multiplied with: a share of `p` is zero, the others `1 / (1 - p)`."""
+    least = min(round(p * (1 << BITS)), (1 << BITS) - 1)
+    count = math.prod(shape)
+    draws = torch.empty(-(-count * BITS // 64), dtype=torch.int64).random_(-(1 << 63), None)
+    signed = draws.view(torch.int16)[:count].view(shape)
+    # Into floats at once, and multiplied: the processor's selections by a mask are an order slower.
+    found = torch.ge(signed, least - (1 << (BITS - 1)), out=torch.empty(shape))
+    return found.mul_(1 / (1 - least / (1 << BITS)))
 
 
 def quicken(model: nn.Module) -> nn.Module:

@@ -63,18 +63,26 @@ class ItemVectors(nn.Module):
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Composed vectors, not normalized: `[n_items, d]` in item-row order, or of some item rows, int64 `[C]`."""
+        # Not in half precision, which the residuals would be added up in.
+        with torch.autocast(self.residual.device.type, enabled=False):
+            composed = self._composed(rows)
+        return composed if self.features is None else composed + self.of_features(rows)
+
+    def _composed(self, rows: Tensor | None) -> Tensor:
+        """Without features. A pass over a catalogue takes longer than what is computed in it, hence few of them."""
 
         def of(table: Tensor) -> Tensor:
             return table if rows is None else table.index_select(0, rows)
 
-        composed: Tensor = of(self.residual) + self.beta * self.projection(of(self.entities))
-        composed = composed + self.of_features(rows)
         shared, tokens = self.table[0](), of(self.tokens)
+        composed = torch.addmm(of(self.residual), of(self.entities), self.projection.weight.T, alpha=self.beta)
+        # Every item has a token of the first level, so the bias is added to tokens instead of to items.
+        first = shared + self.beta * self.projection.bias
         for level in range(tokens.shape[1]):
             ids = tokens[:, level]
             # Through F.embedding, whose gradient is much faster than that of indexing.
-            part = F.embedding(ids.clamp_min(0), shared)
-            composed = composed + (torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part)
+            part = F.embedding(ids.clamp_min(0), shared if level else first)
+            composed += torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part
         return composed
 
     def of_features(self, rows: Tensor | None = None) -> Tensor | float:
