@@ -20,6 +20,7 @@ from metatoken.data.world import shards
 from metatoken.data.world.shards import write_world
 from metatoken.errors import ArgumentError
 from metatoken.recommend import Recommender
+from metatoken.recommend.sharded import recommend_files
 from metatoken.recommend.streaming import stream
 from metatoken.run.plan import plan
 from metatoken.tasks.sharded_datamodule import ShardedDataModule
@@ -120,6 +121,7 @@ def test_objects_of_another_class_are_named(tmp_path: Path) -> None:
         ("new: expected Interactions", lambda: append(log, "log.csv")),
         ("split: expected Split", lambda: write_histories(log, tmp_path, 1)),
         ("vocabulary: expected Vocabulary", lambda: ShardedDataModule(tmp_path, None)),
+        ("pattern: expected Request", lambda: recommend_files("run", "u0001", tmp_path)),
         ("source: expected VectorSource", lambda: assign_files("x.npy", None, tmp_path)),
         ("codebook: expected Codebook", lambda: assign_files(source, "book", tmp_path)),
         ("codebook: expected Codebook", lambda: encode(x, x)),

@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 
 from metatoken.artifacts import atomic_file, read_header
-from metatoken.data import Interactions
+from metatoken.cli.errors import clean_errors
+from metatoken.data import IdMap, Interactions
 from metatoken.data.files import find_files
 from metatoken.data.history_shards import HistoryShards
-from metatoken.engine.job import open_job
+from metatoken.engine.job import open_job, stage_path
 from metatoken.engine.on_ray import started
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataError, EngineError
 from metatoken.model.starting import check_start
 from metatoken.recommend import Request
 from metatoken.recommend.sharded import recommend_files
 from metatoken.run import RunFolder, load_run
-from metatoken.run.place import training_place
+from metatoken.run.place import check_free, training_place
 from metatoken.tokens.codes.clustering import VectorSource
 from metatoken.tokens.codes.sharded import read_codebook
+from metatoken.tokens.files import read_features
 
 LONG = "9" * 5000
 
@@ -40,6 +42,7 @@ DOORS: dict[str, tuple[Callable[[str], Any], type[Exception]]] = {
     "histories": (HistoryShards.load, ArtifactError),
     "a run": (load_run, ArtifactError),
     "a codebook": (read_codebook, ArtifactError),
+    "features": (lambda path: read_features(f"{path}.parquet", IdMap(["a"], "item")), DataError),
     "users": (lambda path: recommend_files("run", Request(None, None), "out", users=Path(path)), ArtifactError),
     "a run to start from": (check_start, ConfigError),
     "what is written": (written, ArtifactError),
@@ -137,3 +140,28 @@ def test_ids_of_vectors_may_be_named_by_text(tmp_path: Path) -> None:
     source = VectorSource(tmp_path / "x.npy", ids=str(tmp_path / "ids.txt"))
     assert source.beside(source.shards()[0])["id"].to_pylist() == ["a", "b"]
     assert not RunFolder(str(tmp_path / "none")).is_finished()
+
+
+def test_a_run_never_takes_the_place_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one, too: a shell would stand in a folder that is gone."""
+    (tmp_path / "here" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "inside")
+    for out in ("", ".", "..", tmp_path / "here"):
+        with pytest.raises(ConfigError, match="is the working directory, or holds it"):
+            check_free(out, overwrite=True)
+    check_free("run", overwrite=False)
+
+
+def test_a_working_directory_that_was_removed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for call in (lambda: check_free(tmp_path / "run", overwrite=False), lambda: stage_path("x")):
+        with pytest.raises((ConfigError, ArtifactError), match="the working directory was removed"):
+            call()
+    assert stage_path(tmp_path / "x") == tmp_path / "x"
+    with pytest.raises(SystemExit), clean_errors():
+        Path.cwd()
+    assert capsys.readouterr().err == "error: the working directory was removed; change into one that is there\n"

@@ -12,7 +12,7 @@ import pytest
 from metatoken.artifacts import read_json, write_json
 from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.evaluate.predictions import ANSWERS, read_table
-from metatoken.run import RunFolder, compare_runs, load_run
+from metatoken.run import RunFolder, compare_runs, evaluate_run, load_run
 from metatoken.run.manifest import check_bytes
 from tests.conftest import TrainedRun
 
@@ -55,6 +55,15 @@ def test_what_an_evaluation_left_and_was_altered_is_noticed(
         with pytest.raises(ArtifactError, match=message):
             check([at.path])
     load_run(at.path)  # which reads none of them
+
+
+def test_answers_of_something_else_go_with_the_next_evaluation(trained_run: TrainedRun, tmp_path: Path) -> None:
+    at = RunFolder(shutil.copytree(trained_run.run.folder, tmp_path / "run"))
+    at.answers.write_bytes(b"of another run")
+    with pytest.raises(ArtifactError, match=r"answers\.parquet: is not what .* run `metatoken evaluate` again"):
+        check_bytes(at)
+    evaluate_run(load_run(at.path), unseen=False)
+    assert "answers.parquet" not in check_bytes(at)
 
 
 def test_metrics_of_older_versions_have_no_checksums(answering_run: TrainedRun, tmp_path: Path) -> None:

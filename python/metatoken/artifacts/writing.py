@@ -81,7 +81,7 @@ def exchange_files(folder: Path, write: Callable[[Path], None], ours: Callable[[
         ArtifactError: The place cannot be written.
     """
     place = resolved(folder)
-    here = Path(os.path.realpath("."))
+    here = working_directory()
     there = [one.name for one in place.iterdir()] if place.is_dir() else []
     if place != here and place not in here.parents and all(map(ours, there)):
 
@@ -159,9 +159,17 @@ def _ordinary_rights(work: Path) -> None:
                 file.chmod(rights)
 
 
+def working_directory() -> Path:
+    """Where a shell or a program stands; `ArtifactError` if that was removed."""
+    try:
+        return Path(os.path.realpath("."))
+    except FileNotFoundError as error:
+        raise ArtifactError("the working directory was removed; change into one that is there") from error
+
+
 def refuse_surroundings(place: Path) -> None:
     """Refuses to replace the working directory or a folder around it, in which a shell or a program stands."""
-    here = Path(os.path.realpath("."))
+    here = working_directory()
     if place == here or place in here.parents:
         raise ArtifactError(f"{place}: is the working directory, or holds it; choose a folder inside of it")
 

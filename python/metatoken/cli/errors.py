@@ -6,6 +6,7 @@ import errno
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from metatoken.cli.interrupts import TerminatedError
@@ -42,6 +43,17 @@ def as_option(error: ArgumentError, options: Mapping[str | None, Sequence[str]])
     return ArgumentError(name, str(error).removeprefix(f"{error.argument}: "))
 
 
+def _of_the_system(error: OSError) -> str | None:
+    """What to say of a file that is missing or forbidden, or of a full disk; None for a fault of ours."""
+    if error.filename is not None or error.errno in DISKS:  # pipes and print do not name a file
+        return f"{error.filename or 'output'}: {error.strerror}"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the working directory was removed; change into one that is there"
+    return None
+
+
 @contextmanager
 def clean_errors() -> Iterator[None]:
     """Turns mistakes of the user into one line and exit code 2, Ctrl-C into exit code 130, SIGTERM into 143.
@@ -55,10 +67,10 @@ def clean_errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise SystemExit(TERMINATED if isinstance(error, TerminatedError) else INTERRUPTED) from None
     except OSError as error:
-        # Files that are missing or forbidden, and disks that are full: pipes and print do not name a file.
-        if error.filename is None and error.errno not in DISKS:
+        said = _of_the_system(error)
+        if said is None:
             raise
-        fail(f"{error.filename or 'output'}: {error.strerror}")
+        fail(said)
     except MemoryError:
         fail("there is not enough memory for this; give smaller sizes, or less data")
     except RuntimeError as error:

@@ -64,7 +64,7 @@ class Dialect(Settings):
             raise SettingError(("quote",), said)
         try:
             "".encode(self.encoding)
-        except (LookupError, UnicodeError) as error:
+        except (LookupError, ValueError) as error:
             raise SettingError(("encoding",), f"expected a name such as utf-8, got {self.encoding!r}") from error
 
 

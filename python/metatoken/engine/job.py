@@ -23,7 +23,7 @@ from typing import Any
 from metatoken.artifacts import atomic_file, atomic_folder, check_folder, read_json, write_json, write_manifest
 from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import hold, unlock
-from metatoken.artifacts.writing import resolved
+from metatoken.artifacts.writing import resolved, working_directory
 from metatoken.engine.stage import MARKS
 from metatoken.errors import ArgumentError, ArtifactError, DataError, EngineError, MetatokenError
 
@@ -137,4 +137,5 @@ def identity_of(path: Path) -> list[Any]:
 
 def stage_path(path: str | Path) -> Path:
     """A path that means the same in a worker, whose working directory may be another."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 (links stay as the person has named them)
+    place = Path(path)
+    return Path(os.path.abspath(place if place.is_absolute() else working_directory() / place))  # noqa: PTH100 (links stay as the person has named them)

@@ -14,6 +14,7 @@ import polars as pl
 from metatoken.artifacts import atomic_file, sha256, write_frame
 from metatoken.artifacts.failures import reachable
 from metatoken.bounds import check_integer
+from metatoken.config import expect
 from metatoken.engine.job import WORK, open_job, part_of, stage_path
 from metatoken.engine.running import Progress, run_stage
 from metatoken.engine.settings import EngineSettings
@@ -22,6 +23,7 @@ from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.recommend.columns import Columns
 from metatoken.recommend.files import UserLine
 from metatoken.recommend.recommender import Recommender
+from metatoken.recommend.requests import Request
 from metatoken.recommend.source import Source, user_lines
 from metatoken.recommend.streaming import Counts, Listed, stream, writer
 from metatoken.run.folder import RunFolder
@@ -31,7 +33,6 @@ from metatoken.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from metatoken.engine.job import Job
-    from metatoken.recommend.requests import Request
 
 KIND, SCHEMA = "recommendations", 1
 BATCHES = 16  # of a shard, unless its users are given
@@ -170,6 +171,7 @@ def recommend_files(
 
 def _check(pattern: Request, users: Path | None) -> None:
     """Refuses what can be refused before any work."""
+    expect("pattern", pattern, Request)
     if pattern.user is not None or pattern.history is not None:
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
     if users is not None and not reachable(users).is_file():

@@ -67,6 +67,8 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:
         write_table(result.answers, folder.answers)
+    else:
+        folder.answers.unlink(missing_ok=True)  # which could only be those of something else
     answered = [] if run.split.pairs is None else [folder.answers]
     document = sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:

@@ -6,6 +6,7 @@ twice or in vain, an `ArgumentError`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,7 +83,7 @@ def read_features(spec: str, ids: IdMap) -> NDArray[np.float32]:
     the other) or `FILE.npy:IDS.txt`.
     """
     path, *rest = _split(spec)
-    if Path(spec).is_dir():
+    if os.path.isdir(spec):  # noqa: PTH112 (not if its name is too long)
         known = ItemFeatures.load(spec)
         # A row of zeros says that nothing is known.
         vectors = np.where(known.vectors.any(axis=1, keepdims=True), known.vectors, np.float32(np.nan))
@@ -118,7 +119,7 @@ def _placed(rows: NDArray[np.float32], names: list[str], ids: IdMap, path: Path)
 
 def _split(spec: str) -> list[str]:
     """Path and names of `PATH:NAME:NAME`; the path may begin with the letter of a drive, or be a file with colons."""
-    if Path(spec).is_file():
+    if os.path.isfile(spec):  # noqa: PTH113 (not if its name is too long)
         return [spec]
     drive = re.match(r"[A-Za-z]:(?=[\\/])", spec)
     path, *names = spec[drive.end() :].split(":") if drive else spec.split(":")
