@@ -45,7 +45,7 @@ install: $(BUILT)  ## the environment, with the native core built
 demo: $(BUILT)  ## a generated world, end to end: tokens, model, metrics, recommendations
 	$(BIN)/metatoken quickstart --overwrite
 
-check: $(BUILT)  ## formatting, lints and types of both languages
+check: $(BUILT) docs  ## formatting, lints and types of both languages, workflows, licences, the site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -22,6 +22,7 @@ import metatoken as mt
 from metatoken.data.ragged import Sequences
 from metatoken.errors import ArgumentError, ArtifactError, ConfigError
 from metatoken.model.model import MetaTokenModel
+from metatoken.model.store.export import export_model
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.predict.ranker import Reading
 from metatoken.tasks.prompts import train_tokenizer
@@ -243,6 +244,10 @@ def test_a_model_object_as_backbone(
     wanted = mt.Recommender(model.eval(), history=split.log).recommend(split.log.users.raw[0], k=5)
     assert mt.Recommender(again, history=split.log).recommend(split.log.users.raw[0], k=5) == wanted
     assert mt.Recommender(saved, history=split.log).recommend(split.log.users.raw[0], k=5) == wanted
+    export_model(saved, tmp_path / "hf")
+    card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
+    assert f"# LlamaForCausalLM with tokens for {vocabulary.n_items} items" in card
+    assert "object:" not in card
     with pytest.raises(ConfigError, match="was made with a LlamaForCausalLM object"):
         mt.MetaTokenModule.load_from_checkpoint(tmp_path / "last.ckpt", vocabulary=vocabulary, tokenizer=tokenizer)
     with pytest.raises(ArgumentError, match="the backbone of another model already"):

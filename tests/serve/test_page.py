@@ -119,6 +119,8 @@ def test_what_is_known_of_items_and_users(tab: Tab, shop: Recommender) -> None:
     tab.until("!document.querySelector('#taken').hidden")
     titles = [shop.catalogue.titles[row] for row in shop.history.sequences()[2]]
     assert texts(tab, "#took li") == titles[-8:]
+    # The numbers of a long history have any number of digits, which must not reach out of the panel.
+    assert tab.js("getComputedStyle(document.querySelector('#took')).listStylePosition") == "inside"
     go(tab)
     best = shop.recommend(user, k=1)[0]
     tab.click("#list summary")

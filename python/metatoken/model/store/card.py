@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metatoken.model.backbone.pretrained import OBJECT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -59,11 +61,16 @@ def model_card(text: str, backbone: str, finding: Finding | None = None) -> str:
     known = HUB_NAME.fullmatch(backbone) and not Path(backbone).exists()
     data = ModelCardData(
         library_name="transformers", tags=list(TAGS), base_model=backbone if known else None,
-        model_name=f"{Path(backbone).name} with tokens for items", eval_results=_results(finding),
+        model_name=f"{called(backbone)} with tokens for items", eval_results=_results(finding),
     )  # fmt: skip
     if finding is not None:
         text = f"{text.rstrip()}\n\n## How good it is\n\n{finding.sentence()}\n"
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
+
+
+def called(backbone: str) -> str:
+    """What people call a backbone: the last part of its name, or the class of an object."""
+    return Path(backbone.removeprefix(OBJECT)).name
 
 
 def _results(finding: Finding | None) -> list[EvalResult] | None:

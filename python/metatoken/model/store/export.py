@@ -20,7 +20,7 @@ from torch import Tensor
 from metatoken.artifacts import atomic_folder, write_json, write_manifest, write_tensors
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.model.folding import plain_model
-from metatoken.model.store.card import Finding, model_card
+from metatoken.model.store.card import Finding, called, model_card
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 from metatoken.tokens.trie import Trie
@@ -167,7 +167,7 @@ def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
     gone = {"leaf.safetensors": not meta["leaf"], "users.jsonl": "user_prompt" not in meta}
     text = "".join(line for line in text.splitlines(True) if not any(f"| `{one}`" in line for one in gone if gone[one]))
     values = {
-        "BACKBONE": Path(meta["backbone"]).name,
+        "BACKBONE": called(meta["backbone"]),
         "ITEMS": f"{vocabulary.n_items:,}",
         "TOKENS": f"{vocabulary.n_tokens:,}",
         "LOADER": "AutoModelForSeq2SeqLM" if meta["encoder_decoder"] else "AutoModelForCausalLM",
