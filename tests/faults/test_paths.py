@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metatoken.artifacts import atomic_file, read_header
+from metatoken.artifacts import atomic_file, atomic_folder, read_header
 from metatoken.cli.errors import clean_errors
 from metatoken.data import IdMap, Interactions
 from metatoken.data.files import find_files
@@ -21,6 +21,7 @@ from metatoken.errors import ArgumentError, ArtifactError, ConfigError, DataErro
 from metatoken.model.starting import check_start
 from metatoken.recommend import Request
 from metatoken.recommend.sharded import recommend_files
+from metatoken.recommend.streaming import writer
 from metatoken.run import RunFolder, load_run
 from metatoken.run.place import check_free, training_place
 from metatoken.tokens.codes.clustering import VectorSource
@@ -165,3 +166,26 @@ def test_a_working_directory_that_was_removed_is_one_line(
     with pytest.raises(SystemExit), clean_errors():
         Path.cwd()
     assert capsys.readouterr().err == "error: the working directory was removed; change into one that is there\n"
+
+
+def test_a_place_that_is_not_utf8_is_refused_where_libraries_write(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(ArtifactError, match="is not UTF-8"), atomic_folder(place, kind="codes"):
+        pass
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        check_free(place / "run", overwrite=False)
+    with pytest.raises(ArtifactError, match="is not UTF-8"), writer(place.with_suffix(".parquet")):
+        pass
+    with writer(place.with_suffix(".csv")) as write:
+        write([])
+    assert [one.suffix for one in tmp_path.iterdir()] == [".csv"]
+
+
+def test_what_json_has_no_place_for_is_named(tmp_path: Path) -> None:
+    for ids in ([os.fsdecode(b"\xff")], [float("nan")]):
+        with (
+            pytest.raises(ArgumentError, match="ids: expected UTF-8"),
+            open_job(tmp_path / "out", "codes", {"ids": ids}),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())

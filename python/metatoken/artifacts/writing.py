@@ -167,6 +167,14 @@ def working_directory() -> Path:
         raise ArtifactError("the working directory was removed; change into one that is there") from error
 
 
+def check_name(place: Path) -> None:
+    """Refuses a path that is not UTF-8, where libraries that write tables and tensors make no file: `ArtifactError`."""
+    try:
+        str(place).encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{place}: is not UTF-8; choose a place whose whole path is") from error
+
+
 def refuse_surroundings(place: Path) -> None:
     """Refuses to replace the working directory or a folder around it, in which a shell or a program stands."""
     here = working_directory()
@@ -176,6 +184,7 @@ def refuse_surroundings(place: Path) -> None:
 
 def check_replaceable(path: Path, kind: str) -> None:
     """Refuse to replace anything that is not ours: a slip in a path must not cost a person their files."""
+    check_name(path)
     refuse_surroundings(path)
     if not path.exists():
         return

@@ -24,6 +24,7 @@ from metatoken.artifacts import atomic_file, atomic_folder, check_folder, read_j
 from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import hold, unlock
 from metatoken.artifacts.writing import resolved, working_directory
+from metatoken.config import shown
 from metatoken.engine.stage import MARKS
 from metatoken.errors import ArgumentError, ArtifactError, DataError, EngineError, MetatokenError
 
@@ -94,10 +95,15 @@ def open_job(out: str | Path, kind: str, about: Mapping[str, Any]) -> Iterator[J
         about: What identifies the job, plain JSON values.
 
     Raises:
-        ArgumentError: Somebody else makes the same result.
+        ArgumentError: Somebody else makes the same result, or JSON has no place for what identifies it.
         ArtifactError: The place cannot be written, or holds something else.
     """
     check_folder(out, kind)
+    for name, value in about.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as error:
+            raise ArgumentError(name, f"expected UTF-8 and finite numbers, got {shown(value)}") from error
     job = Job(Path(out), kind)
     absent = [folder for folder in job.out.parents if not folder.exists()]
     lock = _hold(job)

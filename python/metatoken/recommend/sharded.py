@@ -23,7 +23,7 @@ from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.recommend.columns import Columns
 from metatoken.recommend.files import UserLine
 from metatoken.recommend.recommender import Recommender
-from metatoken.recommend.requests import Request
+from metatoken.recommend.requests import Request, check_ids
 from metatoken.recommend.source import Source, user_lines
 from metatoken.recommend.streaming import Counts, Listed, stream, writer
 from metatoken.run.folder import RunFolder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from metatoken.engine.job import Job
 
 KIND, SCHEMA = "recommendations", 1
+THREADS = 1024  # of a worker, as the command line has it
 BATCHES = 16  # of a shard, unless its users are given
 SCHEMA_OF_USERS: dict[str, Any] = {"user": pl.String, "history": pl.List(pl.String), "line": pl.Int64}
 
@@ -143,9 +144,9 @@ def recommend_files(
         ArtifactError: The run is damaged, or the result cannot be written.
         EngineError: Ray cannot be started, or failed.
     """
-    batch_size, threads = check_integer("batch_size", batch_size), check_integer("threads", threads)
+    batch_size, threads = check_integer("batch_size", batch_size), check_integer("threads", threads, 1, THREADS)
     size = min(BATCHES * batch_size, sys.maxsize) if shard_users is None else check_integer("shard_users", shard_users)
-    _check(pattern, users)
+    _check(pattern, users, ids)
     pattern = replace(pattern, allow=pattern.allow and tuple(pattern.allow), deny=tuple(pattern.deny))
     RunFolder(run).check_finished()
     version = version_of(RunFolder(run))
@@ -169,11 +170,12 @@ def recommend_files(
     return Listed(counts, sum(one["skipped"] for one in told), listed, job.resumed)
 
 
-def _check(pattern: Request, users: Path | None) -> None:
+def _check(pattern: Request, users: Path | None, ids: object) -> None:
     """Refuses what can be refused before any work."""
     expect("pattern", pattern, Request)
     if pattern.user is not None or pattern.history is not None:
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
+    check_ids("ids", ids)
     if users is not None and not reachable(users).is_file():
         next(user_lines((), users))  # says what is wrong
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metatoken.artifacts import atomic_file
+from metatoken.artifacts.writing import check_name
 from metatoken.bounds import check_integer
 from metatoken.errors import ArgumentError
 from metatoken.recommend.columns import NOTHING, Columns
@@ -132,6 +133,7 @@ def rows(answers: Iterable[Answer]) -> Iterator[tuple[str | None, int, str, str,
 @contextmanager
 def _parquet(path: Path, columns: Columns) -> Iterator[Write]:
     schema = pa.schema([*SCHEMA, *columns.frame.head(0).to_arrow().schema])
+    check_name(path)
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         waiting: list[tuple[Any, ...]] = []
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from metatoken.artifacts import atomic_file
 from metatoken.artifacts.failures import one_line
 from metatoken.artifacts.places import OLD, flush_folder, hold, put, sweep, sweep_all, unlock
-from metatoken.artifacts.writing import check_outside, check_writable, refuse_surroundings, resolved
+from metatoken.artifacts.writing import check_name, check_outside, check_writable, refuse_surroundings, resolved
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.run.contents import check_replaceable_run
 from metatoken.run.folder import RunFolder
@@ -173,6 +173,7 @@ def check_free(
     place = resolved(out)
     try:
         check_outside(place)
+        check_name(place)
         refuse_surroundings(place)
     except ArtifactError as error:
         raise ConfigError(str(error)) from error
