@@ -4,7 +4,8 @@
 
 Each checkout, built, trains on the same log with the same tokens for some steps of its first epoch, in a process of its
 own and in turns; the median of the rounds is scaled to a whole epoch. Data, forward and backward pass, clipping and the
-optimiser count; validation does not.
+optimiser count; validation does not. With `--beside N` this checkout also trains N times at once, as often as alone:
+how much such trainings slow each other.
 """
 
 from __future__ import annotations
@@ -51,14 +52,19 @@ print(json.dumps({"epoch": seconds / len(chosen) * len(batches), "targets_per_se
 """
 
 
-def measure(checkout: Path, options: argparse.Namespace, vocabulary: Path) -> dict[str, float]:
-    """One round of one checkout."""
+def measure(checkout: Path, options: argparse.Namespace, vocabulary: Path, copies: int = 1) -> list[dict[str, float]]:
+    """One round of one checkout, by so many processes at once."""
     environment = os.environ | {"PYTHONPATH": str(checkout / "python"), "OMP_WAIT_POLICY": "PASSIVE"}
     arguments = [str(options.config), str(vocabulary), str(options.threads), str(options.steps)]
-    done = subprocess.run(
-        [sys.executable, "-c", STEPS, *arguments], env=environment, check=True, capture_output=True, text=True
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    command = [sys.executable, "-c", STEPS, *arguments]
+    begun = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(copies)
+    ]
+    told = [process.communicate()[0] for process in begun]
+    if any(process.returncode for process in begun):
+        raise SystemExit(f"{checkout}: a training failed; is its core built?")
+    return [dict(json.loads(lines.splitlines()[-1])) for lines in told]
 
 
 def main() -> None:
@@ -69,6 +75,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--beside", type=int, default=1, help="trainings of this checkout at once")
     options = parser.parse_args()
     checkouts = {"this": Path(__file__).resolve().parents[1]} | {str(path): path for path in options.against}
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +83,10 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
         for _ in range(options.rounds):
             for name, path in checkouts.items():
-                found[name].append(measure(path, options, vocabulary))
+                found[name] += measure(path, options, vocabulary)
+            if options.beside > 1:
+                alike = measure(checkouts["this"], options, vocabulary, options.beside)
+                found.setdefault(f"{options.beside} at once", []).extend(alike)
     report = {
         name: {key: round(statistics.median(one[key] for one in rounds), 2) for key in rounds[0]}
         for name, rounds in found.items()

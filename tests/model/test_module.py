@@ -35,6 +35,41 @@ def test_options_train(make_module, split, fields):
     assert torch.isfinite(trainer.callback_metrics["loss"])
 
 
+class Looks(L.Callback):
+    """Notes the loss of each step, and what a callback finds of it."""
+
+    def __init__(self, monitor=None):
+        self.found, self.monitor = [], monitor
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
+        self.found.append((float(outputs["loss"]), float(trainer.callback_metrics["train/loss"])))
+
+
+@pytest.mark.parametrize("monitor", [None, "val/sequential/ndcg@10", "loss", "train/item"])
+def test_losses_of_steps_are_logged_where_somebody_looks(make_module, split, monitor):
+    looks = Looks(monitor)
+    _fit(make_module(), split, limit_train_batches=4, callbacks=[looks])
+    own, told = zip(*looks.found, strict=True)
+    if monitor in ("loss", "train/item"):
+        assert told == own
+    else:
+        assert told == (own[0], own[0], own[0], own[3])
+
+
+def test_a_step_draws_by_its_place_alone(make_module):
+    """Whatever was drawn before, as `torch.manual_seed` has it; a step of another number draws something else."""
+    module, drawn = make_module(), []
+    module.trainer = L.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    for number in (0, 1, 0):
+        torch.rand(number + 1)
+        module.on_train_batch_start(None, number)
+        drawn.append((torch.initial_seed(), torch.rand(3)))
+        torch.manual_seed(drawn[-1][0])
+        assert torch.equal(torch.rand(3), drawn[-1][1])
+    assert torch.equal(drawn[0][1], drawn[2][1])
+    assert not torch.equal(drawn[0][1], drawn[1][1])
+
+
 def test_t5_trains_on_one_prompt_a_target(make_module, split):
     module = make_module(backbone="t5-preset", preset={"dim": 32, "layers": 1})
     trainer = _fit(module, split, limit_train_batches=3, limit_val_batches=1)

@@ -126,17 +126,27 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Seeds dropout by epoch and batch, as batches are, so that a resumed run repeats an uninterrupted one."""
         place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        # Where no accelerator is used, seeding those that there might be takes longer than some layers.
+        _ = torch.default_generator.manual_seed(seed) if self.device.type == "cpu" else torch.manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss, and its parts for callbacks."""
         weights = self.settings.weights
         scores = self.network(batch, shared=weights.shared > 0, text=weights.text > 0, follow=weights.item > 0)
         parts = loss_parts(scores, weights, batch.normaliser)
-        # All steps are divided by the same numbers, so means over an epoch weigh them alike: `batch_size=1`.
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=1)
-        self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=1)
+        if batch_idx in (0, self.trainer.num_training_batches - 1) or self._watched():
+            # All steps are divided by the same numbers, so means over an epoch weigh them alike: `batch_size=1`.
+            self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, batch_size=1)
+            self.log("loss", parts["loss"].detach(), prog_bar=True, logger=False, batch_size=1)
         return {"loss": parts["loss"]} | {name: value.detach() for name, value in parts.items() if name != "loss"}
+
+    def _watched(self) -> bool:
+        """Whether anything shows, writes or monitors the losses of single steps: to log them takes a while."""
+        trainer: Any = self.trainer
+        names = [getattr(one, "monitor", None) for one in trainer.callbacks]
+        monitored = any(name is not None and not str(name).startswith("val/") for name in names)
+        return bool(trainer.loggers) or trainer.progress_bar_callback is not None or monitored
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:  # noqa: ARG002
         """Logs what is measured; gives the item head's scores to callbacks, so that none computes them again."""
