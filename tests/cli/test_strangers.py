@@ -149,7 +149,7 @@ Ask = Callable[[Recommender], Any]
         (lambda one: one.recommend("1", deny=b"2"), "deny: expected a list of ids of items, got b'2'"),
         (lambda one: one.recommend_many(None), "users: expected a list of ids of users, got None"),
         (lambda one: one.recommend_many("17"), "users: expected a list of ids of users, got '17'"),
-        (lambda one: one.recommend_many(["1"], batch_size=0), "batch_size: expected at least 1, got 0"),
+        (lambda one: one.recommend_many(["1"], batch_size=0), "batch_size: expected an integer of at least 1, got 0"),
     ],
 )
 def test_wrong_types_are_told_with_their_argument(ask: Ask, said: str, recommender: Recommender) -> None:

@@ -84,13 +84,16 @@ def test_gradient_checkpointing_computes_blocks_twice_and_changes_no_gradient(vo
     modules = [_module(vocabulary, folder, gradient_checkpointing=on) for on in (False, True)]
     calls, losses = [], []
     for module in modules:
+        for part in module.network.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0  # a GPT-2 is read by another pass where its blocks are checkpointed, with other draws
         count = []
         layer = next(part for part in module.network.modules() if isinstance(part, LoraLayer))
         layer.register_forward_hook(lambda *_, count=count: count.append(1))
         losses.append(_backward(module, _in_front(_batch(module))))
         calls.append(len(count))
     assert calls[1] == 2 * calls[0]
-    assert losses[0] == losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     plain, checkpointed = map(_gradients, modules)
     assert set(plain) == set(checkpointed)
     assert any("lora_" in name for name in plain)
