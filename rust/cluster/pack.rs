@@ -45,7 +45,7 @@ fn shape(isa: Isa) -> (usize, usize) {
 }
 
 /// Whether the matrix unit compares so many codewords.
-pub(super) fn on_matrix(isa: Isa, count: usize) -> bool {
+fn on_matrix(isa: Isa, count: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
     return isa == Isa::Amx && count >= amx::FEWEST;
     #[cfg(not(target_arch = "x86_64"))]
