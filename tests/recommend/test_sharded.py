@@ -106,5 +106,5 @@ def test_refusals(refuse: Any, folder: Path, users: Path, tmp_path: Path) -> Non
         recommend_files(folder, Request("u0001"), tmp_path / "a", users=users)
     with pytest.raises(ArgumentError, match="users: expected a file of users or ids"):
         recommend_files(folder, Request(), tmp_path / "a")
-    with pytest.raises(ArgumentError, match="threads: expected an integer of at least 1"):
+    with pytest.raises(ArgumentError, match="threads: expected an integer from 1 to 1,024, got 0"):
         recommend_files(folder, Request(), tmp_path / "a", users=users, threads=0)

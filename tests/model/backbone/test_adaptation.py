@@ -98,7 +98,7 @@ def test_gradient_checkpointing_computes_blocks_twice_and_changes_no_gradient(vo
     assert set(plain) == set(checkpointed)
     assert any("lora_" in name for name in plain)
     for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_bf16_autocast_stays_close_to_float32(vocabulary, folder):
