@@ -3,8 +3,8 @@
 A small model on short rows spends most of its time between the products. Read by Hugging Face's own forward pass, words
 that rows share and the rows themselves are two passes, each with a mask and a cache, and attention with dropout draws a
 whole random number for each weight. Here words and rows are one table of positions `[N, d]` for everything but
-attention, which takes the dropout of the model. What is computed is the same, which the
-tests hold against Hugging Face's pass; dropout draws other numbers.
+attention, which takes the dropout of the model. What is computed is the same, which the tests hold against Hugging
+Face's pass; dropout draws other numbers.
 """
 
 from __future__ import annotations
