@@ -5,9 +5,10 @@
 **peer**: `transformers.Trainer` over stored prompt rows, as the published method trains: a row for each target and seen
 prompt, the OOV tokens added to the tokenizer and the embedding resized, cross-entropy of the target's tokens over the
 whole vocabulary. Same backbone from the same config, same users, targets and prompts, AdamW, learning rate, schedule
-and clipping; its batch size is the one that gives a batch as many positions (padding included) as ours. Its rows are
-tokenised beforehand, which it does not pay for. Both are timed between the end of their warm-up and their last step,
-in turns; the best time counts.
+and clipping; its batch size is the one that gives a batch as many positions (padding included) as ours with written
+histories. Its rows are tokenised beforehand, which it does not pay for. Both are timed between the end of their warm-up
+and their last step, in turns; the best time counts. `--history compact`: ours reads an item of a history as one
+position, as it does by default, and not as its tokens, which is all that the peer can read.
 
 **loss**: after the same number of supervised targets (ours needs fewer steps for them), the negative log-likelihood of
 held-out validation items, nats an item, by one code for both: each token's logits softmaxed over its siblings in the
@@ -64,12 +65,13 @@ def make_data(options: argparse.Namespace) -> tuple[Any, Any]:
     return split, vocabulary
 
 
-def make_module(vocabulary: Any, backbone: str = "gpt2-preset", **fields: Any) -> MetaTokenModule:
+def make_module(
+    vocabulary: Any, backbone: str = "gpt2-preset", history: str = "written", **fields: Any
+) -> MetaTokenModule:
     if backbone == "gpt2-preset":
         fields["preset"] = SIZES
-    # The peer reads token ids alone, so both read histories that are written.
     return MetaTokenModule(
-        vocabulary, backbone=backbone, tasks=["sequential"], max_history=HISTORY, history="written",
+        vocabulary, backbone=backbone, tasks=["sequential"], max_history=HISTORY, history=history,
         learning_rate=RATE, weight_decay=DECAY, warmup_steps=20, **fields,
     )  # fmt: skip
 
@@ -102,7 +104,7 @@ class Clock(L.Callback):
 
 
 def train_ours(split: Any, vocabulary: Any, options: argparse.Namespace, targets: int) -> tuple[MetaTokenModule, Clock]:
-    module = make_module(vocabulary)
+    module = make_module(vocabulary, history=options.history)
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=options.batch_size)
     clock = Clock(options.warmup, targets, options.now)
     steps = max(options.warmup + 2, round(targets / options.per_step))
@@ -135,6 +137,7 @@ def shared_loss(module: MetaTokenModule, split: Any, limit: int) -> float:
 
 
 def compare(split: Any, vocabulary: Any, options: argparse.Namespace) -> dict[str, Any]:
+    # The peer reads token ids alone: its rows, and as many positions as theirs, are of written histories.
     module = make_module(vocabulary)
     data = mt.TaskDataModule(split, vocabulary, tasks=module.tasks, batch_size=options.batch_size)
     batches = [b for b, _ in zip(plan(module, data), range(20), strict=False)]
@@ -237,6 +240,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=Path, help="read from here, or written to here")
     parser.add_argument("--batch-size", type=int, default=128, help="our rows in a step")
     parser.add_argument("--targets", type=int, default=30_000, help="supervised targets before losses are compared")
+    parser.add_argument("--history", choices=("written", "compact"), default="written", help="what ours reads")
     parser.add_argument("--users", type=int, default=2000, help="validation users")
     parser.add_argument("--warmup", type=int, default=3, help="steps that are not timed")
     parser.add_argument("--repeat", type=int, default=3)
@@ -252,7 +256,7 @@ def main() -> None:
     report = {
         "part": options.part, "users": split.log.n_users, "items": split.log.n_items, "machine": platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count(), "threads": options.threads,
-        "clock": options.clock,
+        "clock": options.clock, "history": options.history,
         "load": round(os.getloadavg()[0], 1), "torch": torch.__version__,
         "transformers": transformers.__version__,
         "lightning": L.__version__, "result": works[options.part](split, vocabulary, options),
