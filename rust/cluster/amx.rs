@@ -11,24 +11,14 @@ use std::arch::x86_64::*;
 use super::kernel::Nearest;
 use super::pack::Codewords;
 use crate::matrix::Rows;
+use crate::simd::tiles::{Line, SQUARE, STEP, Scores, TILE, as_columns, configure, release, split};
 
-/// Rows (and columns) of a tile.
-const TILE: usize = 16;
-/// Values of a row in one tile, as bf16.
-const STEP: usize = 32;
-/// Rows and columns of the square of four tiles that is multiplied at once.
-const SQUARE: usize = 2 * TILE;
 /// Rows whose minima are kept at once.
 const BLOCK: usize = 64;
 /// Fewest codewords for which splitting the rows pays: with 64 the two kernels are on a par.
 pub(super) const FEWEST: usize = 96;
 /// Rows that are gathered before the `f32` kernel looks at them.
 const DOUBTS: usize = 48;
-
-/// 32 bf16 values: a row of a tile.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u16; STEP]);
 
 /// Codewords as bf16 tiles.
 pub(super) struct Tiles {
@@ -52,9 +42,9 @@ impl Tiles {
         let mut half_norms = vec![f32::INFINITY; columns];
         half_norms[..count].copy_from_slice(&halves[..count]);
         let greatest = halves[..count].iter().fold(0.0f32, |most, &h| most.max(h));
-        let mut lines = vec![Line([0; STEP]); columns * steps * 2];
+        let mut lines = vec![Line::ZERO; columns * steps * 2];
         // SAFETY: values come from `available` alone; the lines are those of all tiles.
-        unsafe { fill(codewords, steps, &mut lines) };
+        unsafe { as_columns::<true>(codewords, steps, &mut lines) };
         Self { steps, lines, half_norms, longest, greatest }
     }
 
@@ -71,60 +61,6 @@ impl Tiles {
     }
 }
 
-/// Writes the tiles of all codewords.
-///
-/// # Safety
-/// AVX-512 with bf16 must be available, and `lines` hold the tiles.
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn fill(codewords: Rows<'_>, steps: usize, lines: &mut [Line]) {
-    let places = _mm512_setr_epi32(0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240);
-    for k in 0..codewords.len() {
-        for step in 0..steps {
-            let tile = ((k / TILE) * steps + step) * 2 * TILE;
-            let mut pair = [Line([0; STEP]); 2];
-            // SAFETY: the parts of one codeword are 16 pairs each, which go to one column of the 16 rows of a tile.
-            unsafe {
-                let [high, low] = &mut pair;
-                split::<true>(codewords.row(k), step, high, low);
-                for part in 0..2 {
-                    let column = lines[tile + part * TILE..][..TILE].as_mut_ptr().cast::<i32>().add(k % TILE);
-                    let values = _mm512_load_si512(std::ptr::from_ref(&pair[part]).cast());
-                    _mm512_i32scatter_epi32::<4>(column, places, values);
-                }
-            }
-        }
-    }
-}
-
-/// Writes the high and low bf16 parts of 32 values of a row, zeros past its end, and returns the sums of their squares.
-///
-/// # Safety
-/// AVX-512 with bf16 must be available.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn split<const NEGATE: bool>(row: &[f32], step: usize, high: &mut Line, low: &mut Line) -> __m512 {
-    let mut squares = _mm512_setzero_ps();
-    for half in 0..2 {
-        let begin = step * STEP + half * 16;
-        let left = row.len().saturating_sub(begin).min(16);
-        // SAFETY: the mask keeps the load within the row; each store fills one half of a line.
-        unsafe {
-            let mask = ((1u32 << left) - 1) as u16;
-            let mut value = _mm512_maskz_loadu_ps(mask, row.as_ptr().wrapping_add(begin));
-            squares = _mm512_fmadd_ps(value, value, squares);
-            if NEGATE {
-                value = _mm512_sub_ps(_mm512_setzero_ps(), value);
-            }
-            let first: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(value));
-            let rounded = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(first)));
-            let second: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(_mm512_sub_ps(value, rounded)));
-            _mm256_store_si256(high.0.as_mut_ptr().add(half * 16).cast(), first);
-            _mm256_store_si256(low.0.as_mut_ptr().add(half * 16).cast(), second);
-        }
-    }
-    squares
-}
-
 /// Running minima of a block of rows, one per lane.
 struct Minima {
     best: [__m512; BLOCK],
@@ -132,9 +68,6 @@ struct Minima {
     /// Number of the 16 codewords that `best` is among.
     place: [__m512i; BLOCK],
 }
-
-#[repr(C, align(64))]
-struct Scores([f32; SQUARE * SQUARE]);
 
 /// Asks for the rows of the next block, some lines at a time, while this one is multiplied.
 struct Ahead {
@@ -168,20 +101,6 @@ struct Work {
     scores: [Scores; 2],
 }
 
-/// Shape of all eight tiles: 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct Shape([u8; 64]);
-
-fn shape() -> Shape {
-    let mut bytes = [0; 64];
-    bytes[0] = 1;
-    for tile in 0..8 {
-        bytes[16 + 2 * tile] = 64;
-        bytes[48 + tile] = TILE as u8;
-    }
-    Shape(bytes)
-}
-
 /// Writes the nearest codeword of each row (lowest index on a tie); false if a row has no finite score.
 pub(super) fn nearest(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [u32]) -> bool {
     // SAFETY: tiles are packed only where the instructions are available.
@@ -194,13 +113,12 @@ pub(super) fn nearest(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &
 unsafe fn search(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [u32]) -> bool {
     let (zero, never) = (_mm512_setzero_si512(), _mm512_set1_ps(f32::INFINITY));
     let minima = Minima { best: [never; BLOCK], second: [never; BLOCK], place: [zero; BLOCK] };
-    let lines = vec![Line([0; STEP]); BLOCK * tiles.steps * 2];
+    let lines = vec![Line::ZERO; BLOCK * tiles.steps * 2];
     let scores = [const { Scores([0.0; SQUARE * SQUARE]) }; 2];
     let mut work = Work { lines, lengths: [0.0; BLOCK], minima, scores };
     let (mut doubts, mut finite) = (Vec::with_capacity(DOUBTS), true);
-    let shape = shape();
-    // SAFETY: the tiles have their shape from here to the release.
-    unsafe { asm!("ldtilecfg [{shape}]", shape = in(reg) &raw const shape.0, options(nostack, readonly)) };
+    // SAFETY: tiles are there.
+    unsafe { configure() };
     for begin in (0..rows.len()).step_by(BLOCK) {
         let block = rows.slice(begin, (begin + BLOCK).min(rows.len()));
         // SAFETY: as above.
@@ -237,8 +155,8 @@ unsafe fn search(code: &Codewords, tiles: &Tiles, rows: Rows<'_>, labels: &mut [
             doubts.clear();
         }
     }
-    // SAFETY: gives up what `ldtilecfg` set.
-    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    // SAFETY: as above.
+    unsafe { release() };
     finite
 }
 

@@ -5,6 +5,8 @@ pub(crate) mod lanes;
 mod lanes_arm;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 
 use rayon::prelude::*;
 
@@ -29,7 +31,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512F.
     Avx512,
-    /// The same, and the bf16 matrix unit (AMX) where it names the nearest codeword beyond doubt.
+    /// The same, and the bf16 matrix unit (AMX): for the nearest codeword where it names it beyond doubt, and for the item
+    /// softmax.
     Amx,
 }
 
@@ -97,7 +100,8 @@ fn matrix_unit() -> bool {
     static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *FOUND.get_or_init(|| {
         const TILES_AND_BF16: u32 = 1 << 24 | 1 << 22;
-        if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512bf16") {
+        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        if !vectors || !is_x86_feature_detected!("avx512bf16") {
             return false;
         }
         let leaf = std::arch::x86_64::__cpuid_count(7, 0);

@@ -80,6 +80,7 @@ pub(super) fn width(rows: usize) -> usize {
 
 /// States of a block, value by value: `[dim][width]`, zeros behind the last. They are over `ln 2`, since powers of two
 /// are the quicker ones.
+#[derive(Default)]
 pub(super) struct Lanewise {
     values: Vec<f32>,
     /// States there are.

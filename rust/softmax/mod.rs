@@ -7,10 +7,11 @@
 //! L = sum_r w_r total_r:   dL/ds_r = w_r sum_j p_rj v_j   dL/dv_j = sum_r w_r p_rj s_r   dL/db_j = sum_r w_r p_rj
 //! ```
 //!
-//! [`catalogue`] takes the states in blocks of 128. A block's exponentials `E[j][r] = exp(z_rj - c_r)` are computed once,
-//! chunk by chunk in the cache, and kept until the sums of all rows are known: three products for value and gradients
-//! where the plain way (logits, softmax, two products of gradients, logits again) takes four, and several passes over
-//! `P x n` numbers. What is kept is 128 numbers an item, whatever `P` is.
+//! [`catalogue`] takes the states in blocks. With vector registers (`plain`) they are blocks of 128, and a block's
+//! exponentials `E[j][r] = exp(z_rj - c_r)` are computed once, chunk by chunk in the cache, and kept until the sums of all
+//! rows are known: three products for value and gradients where the plain way (logits, softmax, two products of gradients,
+//! logits again) takes four, and several passes over `P x n` numbers. What is kept is 128 numbers an item, whatever `P` is.
+//! With the bf16 matrix unit (`tiled`) products are cheap, so that nothing is kept.
 //!
 //! `c_r` keeps the exponentials in range. No logit is above `B_r = |s_r| max_j |v_j| + max(0, max_j b_j)`, so with
 //! `c_r = max(0, B_r - 60)` none overflows, and a sum that comes out too small, as happens only where `B_r` is large and
@@ -19,11 +20,16 @@
 //! Chunks go to tasks, and tasks are added up, in an order that depends on `n` alone: the same bytes for any number of
 //! threads.
 
+#[cfg(target_arch = "x86_64")]
+mod chunk;
 mod kernel;
 mod pass;
+mod plain;
 pub mod slices;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 use rayon::prelude::*;
 
@@ -153,6 +159,12 @@ impl Bounds {
         let lengths = problem.vectors.data().par_chunks_exact(problem.vectors.dim()).with_min_len(1024);
         let longest = lengths.map(|row| matrix::length(row) as f32).reduce(|| 0.0, f32::max);
         Self { longest, highest: problem.bias.map_or(0.0, |bias| bias.iter().fold(0.0f32, |most, &b| most.max(b))) }
+    }
+
+    /// The greatest length of a state times that of a vector; NaN if a state has one.
+    fn product(&self, states: Rows<'_>) -> f32 {
+        let lengths = (0..states.len()).map(|r| matrix::length(states.row(r)) as f32);
+        lengths.fold(0.0f32, |most, length| if length <= most { most } else { length }) * self.longest
     }
 
     /// `c_r`.

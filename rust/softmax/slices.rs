@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::kernel::{Lanewise, ROWS, ToStates, ToVectors, width};
-use super::pass::{CHUNK, add_shares, exponentials};
+use super::plain::{CHUNK, add_shares, exponentials};
 use super::{Bounds, LEAST, Problem, WIDTH, Wide};
 use crate::error::{Error, Result};
 use crate::progress::Progress;

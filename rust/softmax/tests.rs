@@ -2,7 +2,7 @@
 
 use super::slices::{Gradients, Slopes, below, gradients};
 use super::{Problem, Softmax, catalogue};
-use crate::matrix::Rows;
+use crate::matrix::{self, Rows};
 use crate::pool;
 use crate::progress::Progress;
 use crate::rng::Rng;
@@ -91,9 +91,9 @@ fn near(found: &[f32], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Blocks and chunks that are full, short and one alone; widths of every number of registers.
-const SIZES: [(usize, usize, usize); 6] =
-    [(1, 1, 1), (5, 7, 3), (130, 250, 16), (64, 121, 40), (150, 260, 64), (3, 4000, 80)];
+/// Blocks, chunks and tasks that are full, short and one alone; widths of every number of registers.
+const SIZES: [(usize, usize, usize); 7] =
+    [(1, 1, 1), (5, 7, 3), (130, 250, 16), (64, 121, 40), (150, 260, 64), (3, 4000, 80), (2100, 1200, 8)];
 
 #[test]
 fn equals_plain_sums() {
@@ -115,7 +115,7 @@ fn equals_plain_sums() {
 #[test]
 fn long_states_neither_overflow_nor_vanish() {
     for isa in Isa::available() {
-        let mut world = World::new(40, 300, 24, 400.0);
+        let mut world = World::new(80, 300, 24, 400.0);
         // All logits of the first state are far below what its length allows.
         let row: Vec<f32> = world.states[..24].to_vec();
         world
@@ -123,7 +123,7 @@ fn long_states_neither_overflow_nor_vanish() {
             .chunks_exact_mut(24)
             .skip(1)
             .for_each(|v| v.copy_from_slice(&row.iter().map(|x| -0.1 * x).collect::<Vec<_>>()));
-        let (all, none) = (vec![300; 40], vec![0; 40]);
+        let (all, none) = (vec![300; 80], vec![0; 80]);
         let (found, expected) = (world.whole(isa), world.expected(&none, &all));
         near(&found.total, &expected.0, 1e-5);
         near(&found.states, &expected.1, 1e-3);
@@ -143,17 +143,38 @@ fn no_number_of_threads_changes_a_byte() {
 #[test]
 fn without_weights_there_are_no_gradients() {
     let world = World::new(70, 300, 20, 1.0);
-    let found = catalogue(world.problem(), None, Isa::Portable, &Progress::new()).unwrap();
-    near(&found.total, &world.expected(&[0; 70], &[300; 70]).0, 2e-6);
-    assert!(found.states.is_empty() && found.vectors.is_empty() && found.bias.is_empty());
+    for isa in Isa::available() {
+        let found = catalogue(world.problem(), None, isa, &Progress::new()).unwrap();
+        near(&found.total, &world.expected(&[0; 70], &[300; 70]).0, 2e-6);
+        assert!(found.states.is_empty() && found.vectors.is_empty() && found.bias.is_empty());
+    }
 }
 
 #[test]
 fn a_value_that_is_no_number_stays_in_its_row() {
-    let mut world = World::new(3, 50, 8, 1.0);
+    let mut world = World::new(70, 50, 8, 1.0);
     world.states[8] = f32::NAN;
-    let total = catalogue(world.problem(), None, Isa::Portable, &Progress::new()).unwrap().total;
-    assert!(total[0].is_finite() && total[1].is_nan() && total[2].is_finite());
+    for isa in Isa::available() {
+        let total = catalogue(world.problem(), None, isa, &Progress::new()).unwrap().total;
+        assert!(total.iter().enumerate().all(|(r, total)| total.is_nan() == (r == 1)));
+    }
+}
+
+/// What `tiled` says of its errors, with lengths up to which it is taken.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_matrix_unit_errs_no_more_than_it_says() {
+    if !Isa::available().contains(&Isa::Amx) {
+        return;
+    }
+    let world = World::new(200, 900, 64, 8.0);
+    let problem = world.problem();
+    let length = |rows: Rows<'_>| (0..rows.len()).map(|i| matrix::length(rows.row(i))).fold(0.0, f64::max);
+    let limit = 3.0 / 65536.0 * length(problem.states) * length(problem.vectors);
+    assert!((32.0..128.0).contains(&(length(problem.states) * length(problem.vectors))));
+    let (exact, found) = (world.whole(Isa::Avx512), world.whole(Isa::Amx));
+    assert_ne!(exact, found);
+    assert!(exact.total.iter().zip(&found.total).all(|(a, b)| f64::from((a - b).abs()) <= limit));
 }
 
 #[test]
