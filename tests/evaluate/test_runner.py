@@ -116,7 +116,7 @@ def test_rows_are_the_models_own_lists(trained_run: TrainedRun, predictions: pl.
     template = find_template("seq-1")
     one = EvaluationBatches(run.module.reader, template, test.users, test.items, history, batch_size=len(test))[0]
     seen = history.take(test.users)
-    prior = torch.from_numpy(Prior.fit(run.split.train, run.fusion.content).scores(history, test.users))
+    prior = torch.from_numpy(run.fusion.fit_prior(run.split.train).scores(history, test.users))
     with torch.no_grad():
         item = item_scores(network, one.batch)
         beams = beam_search(network, one.batch, one.seen, k=run.split.log.n_items, width=20).items

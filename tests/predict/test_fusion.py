@@ -121,7 +121,7 @@ def test_pure_weights_give_the_part_itself() -> None:
 
 
 def test_saved_weights_come_back(tmp_path: Path) -> None:
-    for fusion in (Fusion(0.3, 0.0, 0.7, users=17), Fusion(0.3, 0.1, 0.6, users=17, form="sum")):
+    for fusion in (Fusion(0.3, 0.0, 0.7, users=17, content=0.2), Fusion(0.3, 0.1, 0.6, users=17, form="sum")):
         fusion.save(tmp_path / "fusion.json")
         assert Fusion.load(tmp_path / "fusion.json") == fusion
 
@@ -129,6 +129,8 @@ def test_saved_weights_come_back(tmp_path: Path) -> None:
 def test_weights_of_older_versions_are_of_a_sum(tmp_path: Path) -> None:
     (tmp_path / "fusion.json").write_text('{"item": 0.5, "generation": 0.2, "prior": 0.3, "users": 80}')
     assert Fusion.load(tmp_path / "fusion.json") == Fusion(0.5, 0.2, 0.3, users=80, form="sum")
+    (tmp_path / "fusion.json").write_text('{"item": 0.5, "prior": 0.5, "form": "product", "content": 0.3}')
+    assert Fusion.load(tmp_path / "fusion.json") == Fusion(0.5, 0.0, 0.5, content=0.3, content_form="sum")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,7 @@ def test_weights_of_older_versions_are_of_a_sum(tmp_path: Path) -> None:
         '{"item": 0.9}',
         "3",
         '{"item": 0.5, "prior": 0.5, "form": "mean"}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": 0.5, "content_form": "mean"}',
         '{"item": 0.5, "prior": 0.3, "generation": 0.2, "form": "product"}',
     ],
 )

@@ -9,9 +9,9 @@ import torch
 from metatoken import Recommender
 from metatoken.errors import ArgumentError
 from metatoken.model.heads.ranking import item_scores
-from metatoken.predict.fusion import CHANCE, Fusion, choose_fusion
+from metatoken.predict.fusion import Fusion, choose_fusion
 from metatoken.predict.partners import Partners, pooled
-from metatoken.predict.prior import Prior
+from metatoken.predict.prior import CHANCE, Prior
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 from tests.prompting import moved

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from metatoken.evaluate.ranking import ranking_metrics
 from metatoken.model.heads.top import top_k
 from metatoken.predict.choice import STEPS
 from metatoken.predict.content import ContentGraph
-from metatoken.predict.prior import Prior, mixed
+from metatoken.predict.prior import CHANCE, Prior, mixed, multiplied
 from metatoken.predict.transitions import TransitionGraph
 
 
@@ -27,7 +29,9 @@ def test_the_share_makes_the_best_lists_of_the_prior_alone(split: Split) -> None
     opinions = TransitionGraph.fit(split.train).scores(history, targets.users), content.scores(history, targets.users)
     seen = history.take(targets.users)
     gains = [
-        ranking_metrics(top_k(mixed(*opinions, n / STEPS), seen, 10)[0], targets.items, split.log.n_items)["ndcg@10"]
+        ranking_metrics(top_k(multiplied(*opinions, n / STEPS), seen, 10)[0], targets.items, split.log.n_items)[
+            "ndcg@10"
+        ]
         for n in range(STEPS + 1)
     ]
     found = Prior.chosen(split, limit=10_000)
@@ -36,14 +40,21 @@ def test_the_share_makes_the_best_lists_of_the_prior_alone(split: Split) -> None
     assert few.share == Prior.chosen(split, limit=20, seed=3).share
 
 
-def test_a_mixture_is_a_distribution_and_falls_back_on_the_transitions(split: Split) -> None:
+@pytest.mark.parametrize("form", ["product", "sum"])
+def test_both_together_are_a_distribution(split: Split, form: Literal["product", "sum"]) -> None:
     history, users = split.history("test"), np.arange(split.log.n_users)
-    prior = Prior.fit(split.train, 0.4)
-    scores = prior.scores(history, users)
+    scores = Prior.fit(split.train, 0.4, form).scores(history, users)
     np.testing.assert_allclose(scores.sum(axis=1), 1.0, rtol=1e-4)
+    assert (scores >= 0).all()
+
+
+def test_a_user_whom_nothing_is_like_falls_back_on_the_transitions() -> None:
     counted = np.array([[0.2, 0.8], [0.5, 0.5]], dtype=np.float32)
     alike = np.array([[1.0, 0.0], [0.0, 0.0]], dtype=np.float32)
     np.testing.assert_allclose(mixed(counted, alike, 0.25), [[0.4, 0.6], [0.5, 0.5]], rtol=1e-6)
+    chance = CHANCE / 2
+    product = (counted[0] + chance) ** 0.75 * (alike[0] + chance) ** 0.25
+    np.testing.assert_allclose(multiplied(counted, alike, 0.25), [product / product.sum(), [0.5, 0.5]], rtol=1e-5)
 
 
 def test_without_categories_it_is_the_transition_graph(split: Split) -> None:

@@ -15,7 +15,6 @@ from metatoken.errors import ArgumentError, ConditionError, UnknownIdError
 from metatoken.evaluate.predictions import read_table
 from metatoken.model.heads.top import TOLERANCE
 from metatoken.predict.fusion import Fusion
-from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, Reading
 from metatoken.recommend import Model, Recommendation, Recommender, Request
 from metatoken.tasks.ranking import EvaluationBatches
@@ -81,7 +80,7 @@ def test_scores_are_those_of_the_heads(recommender: Recommender, users: tuple[st
     with torch.no_grad():
         reading = Reading(module.network, one.batch, one.seen)
         item = reading.item
-    prior = torch.from_numpy(Prior.fit(log, recommender.fusion.content).scores(log_rows, np.array([2])))
+    prior = torch.from_numpy(recommender.fusion.fit_prior(log).scores(log_rows, np.array([2])))
     fused = recommender.fusion.scores(item, prior)[0].exp()
     by_item = [found for model in ("item_head", "generation") for found in recommender.recommend(users[2], model=model)]
     for found in by_item:

@@ -14,7 +14,6 @@ from metatoken import Recommender, Vocabulary
 from metatoken.data import hold_out, no_split
 from metatoken.errors import ArtifactError, ConfigError
 from metatoken.predict.fusion import Fusion
-from metatoken.predict.prior import Prior
 from metatoken.predict.transitions import Popularity
 from metatoken.recommend import Answerer
 from metatoken.run import Run, RunFolder, evaluate_run, fit_baselines, load_config, load_run, read_log, train_run
@@ -73,7 +72,7 @@ def test_everything_is_learned_from(final: Run, trained_run: TrainedRun) -> None
     history = log.sequences()
     prior = recommender._prior.scores(history, users)
     assert recommender.fusion.content > 0
-    np.testing.assert_array_equal(prior, Prior.fit(log, recommender.fusion.content).scores(history, users))
+    np.testing.assert_array_equal(prior, recommender.fusion.fit_prior(log).scores(history, users))
     popular = Popularity.fit(final.split.train).scores(history, users)
     np.testing.assert_array_equal(popular, Popularity.fit(log).scores(history, users))
     assert len(recommender.recommend(log.users.raw[0], k=3)) == 3

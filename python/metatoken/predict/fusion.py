@@ -30,17 +30,17 @@ from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.choice import Choice
 from metatoken.predict.partners import pooled
-from metatoken.predict.prior import Prior
+from metatoken.predict.prior import Prior, opinion
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 
 if TYPE_CHECKING:
+    from metatoken.data.interactions import Interactions
     from metatoken.data.split import Split
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.partners import Partners
 
 LEAST = 0.1  # weight below which the model as good as does not count
-CHANCE = 0.01  # of all items together, in q
 LEAST_FLOAT = torch.finfo(torch.float32).tiny
 
 
@@ -55,6 +55,7 @@ class Fusion:
         users: Validation users that they were chosen on; 0 for the default.
         form: What the weights are of.
         content: Share of what is alike by categories in the prior.
+        content_form: Of what this is the share, see `Prior`.
     """
 
     item: float = 0.6
@@ -63,6 +64,11 @@ class Fusion:
     users: int = 0
     form: Literal["product", "sum"] = "product"
     content: float = 0.0
+    content_form: Literal["product", "sum"] = "product"
+
+    def fit_prior(self, train: Interactions) -> Prior:
+        """The prior of the fused list, counted in `train`."""
+        return Prior.fit(train, self.content, self.content_form)
 
     def scores(self, item: Tensor, prior: Tensor, generated: Tensor | None = None) -> Tensor:
         """Log-probabilities of the fused list, float `[B, n_items]`.
@@ -122,20 +128,17 @@ class Fusion:
             ArtifactError: It is missing or not what `save` writes.
         """
         values = read_json(Path(path))
-        with suppress(TypeError):
-            fusion = cls(**{"form": "sum"} | values)
+        with suppress(TypeError, AttributeError):
+            older = {"form": "sum", "content_form": "sum" if values.get("content") else "product"}
+            fusion = cls(**older | values)
             weights = (fusion.item, fusion.generation, fusion.prior)
             shares = (*weights, fusion.content)
             sound = all(isinstance(share, int | float) and 0.0 <= share <= 1.0 for share in shares)
             whole = sound and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
-            if whole and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
+            known = fusion.content_form in ("product", "sum")
+            if whole and known and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
                 return fusion
         raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
-
-
-def opinion(prior: Tensor) -> Tensor:
-    """`log q` of a prior's probabilities, both float `[B, n_items]`."""
-    return torch.log(prior + CHANCE / prior.shape[1])
 
 
 @torch.no_grad()

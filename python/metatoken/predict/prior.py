@@ -1,9 +1,15 @@
-"""What a fused list takes in beside the model: counted transitions, and likeness where items have categories."""
+"""What a fused list takes in beside the model: counted transitions, and likeness where items have categories.
+
+    p(i | user) = q_transitions(i)^(1 - share) q_content(i)^share / sum_j ...,    q = p + .01 / n_items
+
+A product of both, as the fused list is one of the item head and this prior. Where no item is like those of the user it
+is that of the transitions alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -22,26 +28,29 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 BATCH = 256  # users that are scored at once
+CHANCE = 0.01  # of all items together, in q
 
 
 @dataclass(frozen=True)
 class Prior:
-    """`(1 - share) p_transitions + share p_content`; of the transitions alone where no item is like those of the user.
+    """What is counted and what is alike, together.
 
     Attributes:
         transitions: Counted.
         content: By categories; None where there are none, or they have no share.
         share: Its share, from 0 to 1.
+        form: Of what: of a product, or, in runs of before there was one, of the sum of both probabilities.
     """
 
     transitions: TransitionGraph
     content: ContentGraph | None
     share: float
+    form: Literal["product", "sum"] = "product"
 
     @classmethod
-    def fit(cls, train: Interactions, share: float = 0.0) -> Prior:
+    def fit(cls, train: Interactions, share: float = 0.0, form: Literal["product", "sum"] = "product") -> Prior:
         """Counts what is in `train`, and compares the categories of its items if they have a share."""
-        return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share)
+        return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share, form)
 
     @classmethod
     def chosen(cls, split: Split, *, limit: int = 2000, seed: int = 0) -> Prior:
@@ -62,20 +71,38 @@ class Prior:
         choice = Choice()
         for at in range(0, len(drawn), BATCH):
             users, items = targets.users[drawn[at : at + BATCH]], targets.items[drawn[at : at + BATCH]]
-            counted, alike = (
-                torch.from_numpy(one.scores(history, users)) for one in (whole.transitions, whole.content)
-            )
-            choice.add(counted, alike, torch.from_numpy(items.astype(np.int64)), [history[user] for user in users])
+            counted, alike = (one.scores(history, users) for one in (whole.transitions, whole.content))
+            known = np.where(alike.any(axis=1, keepdims=True), alike, counted)
+            first, second = (opinion(torch.from_numpy(one)) for one in (counted, known))
+            choice.add(first, second, torch.from_numpy(items.astype(np.int64)), [history[user] for user in users])
         return cls(whole.transitions, whole.content if choice.weight > 0 else None, choice.weight)
 
     def scores(self, history: Sequences, users: NDArray[Any]) -> Float32:
         """See `Ranker`."""
         counted = self.transitions.scores(history, users)
-        return counted if self.content is None else mixed(counted, self.content.scores(history, users), self.share)
+        if self.content is None:
+            return counted
+        return (multiplied if self.form == "product" else mixed)(
+            counted, self.content.scores(history, users), self.share
+        )
+
+
+def opinion(prior: torch.Tensor) -> torch.Tensor:
+    """`log q` of probabilities, both float `[B, n_items]`."""
+    return torch.log(prior + CHANCE / prior.shape[1])
+
+
+def multiplied(transitions: Float32, content: Float32, share: float) -> Float32:
+    """The product of both, float32 `[b, n_items]`, each row of which sums to 1."""
+    known = content.any(axis=1)
+    counted, alike = (opinion(torch.from_numpy(one[known])) for one in (transitions, content))
+    both = transitions.copy()
+    both[known] = torch.softmax((1.0 - share) * counted + share * alike, dim=1).numpy()
+    return both
 
 
 def mixed(transitions: Float32, content: Float32, share: float) -> Float32:
-    """The mixture of both, float32 `[b, n_items]`."""
+    """The sum of both, float32 `[b, n_items]`."""
     known = np.where(content.any(axis=1, keepdims=True), np.float32(share), np.float32(0.0))
     both: Float32 = transitions + known * (content - transitions)
     return both

@@ -16,7 +16,6 @@ from metatoken.data import Catalogue, Interactions, Ragged, Sequences
 from metatoken.errors import ArgumentError, ArtifactError
 from metatoken.predict.fusion import Fusion
 from metatoken.predict.partners import Partners
-from metatoken.predict.prior import Prior
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.recommend.answerer import Answerer
 from metatoken.recommend.questions import Answering
@@ -68,7 +67,7 @@ class Recommender(Answering):
         self.catalogue = catalogue or Catalogue.of(history, module.vocabulary.titles)
         self._sequences = history.sequences()
         self.partners = Partners(partners, history.items.raw)
-        self._prior = Prior.fit(history, self.fusion.content)
+        self._prior = self.fusion.fit_prior(history)
         self._lists: dict[int, tuple[tuple[str, ...], tuple[NDArray[np.int32], tuple[str, ...]]]] = {}
 
     def __repr__(self) -> str:

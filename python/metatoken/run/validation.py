@@ -8,8 +8,7 @@ import lightning as L
 import torch
 
 from metatoken.predict.choice import Choice
-from metatoken.predict.fusion import opinion
-from metatoken.predict.prior import Prior
+from metatoken.predict.prior import Prior, opinion
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
