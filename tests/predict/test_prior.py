@@ -28,12 +28,8 @@ def test_the_share_makes_the_best_lists_of_the_prior_alone(split: Split) -> None
     history, targets = split.history("validation"), split.validation
     opinions = TransitionGraph.fit(split.train).scores(history, targets.users), content.scores(history, targets.users)
     seen = history.take(targets.users)
-    gains = [
-        ranking_metrics(top_k(multiplied(*opinions, n / STEPS), seen, 10)[0], targets.items, split.log.n_items)[
-            "ndcg@10"
-        ]
-        for n in range(STEPS + 1)
-    ]
+    lists = (top_k(multiplied(*opinions, n / STEPS), seen, 10)[0] for n in range(STEPS + 1))
+    gains = [ranking_metrics(one, targets.items, split.log.n_items)["ndcg@10"] for one in lists]
     found = Prior.chosen(split, limit=10_000)
     assert gains[round(found.share * STEPS)] == pytest.approx(max(gains), abs=1e-4)
     few = Prior.chosen(split, limit=20, seed=3)

@@ -14,7 +14,7 @@ MEANING = {
     "generation_leaf_off": "the same with the shared tokens alone, as published; for comparison",
     "popularity": "baseline: items by number of training interactions, the same list for everybody",
     "transition_graph": "baseline: counts which item follows which in training; no model is fitted",
-    "graph_and_categories": "baseline: the same mixed with items of similar categories",
+    "graph_and_categories": "baseline: the same times likeness by categories",
     "sasrec": "baseline: a transformer over item ids, trained with the full cross-entropy",
     "item_knn": "baseline: items whose users overlap with those of the history",
     "ease": "baseline: a linear autoencoder in closed form",
