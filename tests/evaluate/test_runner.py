@@ -160,6 +160,17 @@ def test_fusion_beats_its_parts_where_it_was_chosen(trained_run: TrainedRun) -> 
     assert fused["ndcg@10"] >= max(row["ndcg@10"] for row in best.values() if row) - 1e-9
 
 
+@pytest.mark.parametrize(("prior", "content"), [(0.5, 0.0), (1.0, 0.0), (0.75, 0.05), (0.5, 0.25), (1.0, 0.5)])
+def test_no_other_weights_and_share_make_better_lists(trained_run: TrainedRun, prior: float, content: float) -> None:
+    run = trained_run.run
+
+    def fused(fusion: Fusion) -> float:
+        rows = Runner(run.module, run.split, "validation").run(fusion, unseen=False).rows
+        return next(row["ndcg@10"] for row in rows if row["model"] == "fused" and row["task"] == "sequential")
+
+    assert fused(run.fusion) >= fused(Fusion(1 - prior, 0.0, prior, content=content)) - 1e-4
+
+
 def test_fusion_weights_are_drawn_once(trained_run: TrainedRun) -> None:
     run = trained_run.run
     assert choose_fusion(run.module, run.split, batch_size=7) == run.fusion

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -152,7 +153,9 @@ def choose_fusion(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fusion:
-    """Weights for a model from validation items; needs the task sequential, without which the item head is alone.
+    """Weights for a model and the share of content, from validation items, among equals the least share.
+
+    A model without the task sequential has its item head alone.
 
     Args:
         module: The model; it is put into evaluation mode.
@@ -171,16 +174,18 @@ def choose_fusion(
     chosen = np.arange(len(targets))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    history, prior = split.history("validation"), Prior.chosen(split)
+    history, prior = split.history("validation"), Prior.fit(split.train, 1.0)
     template = find_task("sequential").templates[0]
     users, items = targets.users[chosen], targets.items[chosen]
     data = EvaluationBatches(module.eval().reader, template, users, items, history, batch_size=batch_size)
 
-    choice = Choice()
+    choices: defaultdict[float, Choice] = defaultdict(Choice)
     for done, one in enumerate(data, 1):
-        known = opinion(torch.from_numpy(prior.scores(history, one.users)))
         others = [] if partners is None else partners.scores(history, one.users)
-        choice.add(pooled(item_scores(module.network, one.batch), others), known, one.targets, one.seen)
+        item = pooled(item_scores(module.network, one.batch), others)
+        for share, known in prior.by_share(history, one.users):
+            choices[share].add(item, opinion(torch.from_numpy(known)), one.targets, one.seen)
         if progress is not None:
             progress(done, len(data))
-    return Fusion.of(choice, prior.share)
+    share = max(choices, key=lambda share: (float(choices[share].gain.max()), -share))
+    return Fusion.of(choices[share], share)

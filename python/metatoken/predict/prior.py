@@ -19,6 +19,8 @@ from metatoken.predict.content import ContentGraph
 from metatoken.predict.transitions import TransitionGraph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from metatoken.data.interactions import Interactions
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 BATCH = 256  # users that are scored at once
 CHANCE = 0.01  # of all items together, in q
+SHARES = tuple(n / 20 for n in range(1, 11))  # that content may have in a fused list
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class Prior:
         return (multiplied if self.form == "product" else mixed)(
             counted, self.content.scores(history, users), self.share
         )
+
+    def by_share(self, history: Sequences, users: NDArray[Any]) -> Iterator[tuple[float, Float32]]:
+        """What `scores` would be with no share of content, and with each of `SHARES` if there is content."""
+        counted = self.transitions.scores(history, users)
+        yield 0.0, counted
+        if self.content is not None:
+            alike = self.content.scores(history, users)
+            yield from ((share, multiplied(counted, alike, share)) for share in SHARES)
 
 
 def opinion(prior: torch.Tensor) -> torch.Tensor:
