@@ -113,6 +113,8 @@ def test_the_command_line_answers(done: Done, capsys: pytest.CaptureFixture[str]
 
 def test_its_export_recommends_the_same(done: Done, tmp_path: Path) -> None:
     export_model(load_run(done.run.folder).module, tmp_path / "hf")
+    card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
+    assert "about a user and an item, too (rating, explanation, review_summary, review_rating, rating_text)" in card
     raw = done.run.split.log.items.raw
     for history in ([raw[row] for row in (3, 7, 19, 4)], [raw[5]]):
         listed = Recommender.load(done.run.folder).recommend(history=history, k=5, model="generation")
