@@ -29,6 +29,7 @@ def test_a_run_becomes_a_folder_that_recommends_alone(run: Run, trained_run: Tra
     card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     assert "`generate` alone cannot be used with this model" in card  # since its histories are compact
     assert "users.jsonl" not in card
+    assert "does not answer them" not in card  # a model of tasks that rank
     files = {line.split("`")[1] for line in card.splitlines() if line.startswith("| `")}
     assert files <= {path.name for path in (tmp_path / "hf").iterdir()}
     assert "recommend.py --history" in result.out

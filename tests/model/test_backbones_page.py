@@ -14,6 +14,7 @@ from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.run.config import load_config
 from tests.files import ROOT
+from tests.model import test_pairs
 from tests.model.architectures import ARCHITECTURES
 from tests.model.backbone import test_adaptation, test_pretrained
 from tests.model.backbone.test_pretrained import _batch
@@ -37,6 +38,15 @@ FEATURES = {
     "checkpointing": [test_adaptation.test_gradient_checkpointing_computes_blocks_twice_and_changes_no_gradient],
     "bf16": [test_adaptation.test_bf16_autocast_stays_close_to_float32],
     "memory": [test_adaptation.test_new_rows_cost_their_own_size_and_no_copy_of_the_table],
+    "rate and write": [
+        test_pairs.test_the_loss_of_a_text_is_that_of_the_model_itself,
+        test_pairs.test_rows_of_other_tasks_change_nothing,
+        test_pairs.test_what_is_written_is_the_likeliest_token_after_the_other,
+        test_pairs.test_columns_without_a_token_are_never_written,
+        test_pairs.test_gradients_of_all_kinds_reach_every_trained_weight,
+        test_pairs.test_a_saved_model_answers_the_same,
+        test_pairs.test_a_folded_model_writes_as_it_was_trained_to,
+    ],
 }
 CONFIGS = ROOT / "configs" / "backbones"
 

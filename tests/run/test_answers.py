@@ -132,14 +132,6 @@ def test_shares_that_cannot_be_are_refused_with_the_configuration(
         load_config(path)
 
 
-def test_an_encoder_decoder_is_refused(tmp_path: Any) -> None:
-    preset = {"dim": 16, "layers": 1, "heads": 2}
-    model = {"tasks": ["rating"], "backbone": "t5-preset", "preset": preset}
-    config = load_config(write_run_config(tmp_path, data=DATA, model=model))
-    with pytest.raises(ConfigError, match="causal"):
-        train_run(config, tmp_path / "run", say=lambda _: None)
-
-
 def test_a_vocabulary_from_elsewhere_is_refused(done: tuple[Run, dict[str, Any]], tmp_path: Any) -> None:
     """It saw rows that this run holds out."""
     config = load_config(write_run_config(tmp_path, data=DATA, model={"tasks": ["rating"]}))

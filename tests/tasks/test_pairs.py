@@ -6,9 +6,12 @@ import pytest
 
 from metatoken.data import Interactions
 from metatoken.errors import ArgumentError
+from metatoken.tasks.batch import Batch, collate
 from metatoken.tasks.pairs import Pairs, QuestionEncoder, Texts
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.rating import RatingRows
 from metatoken.tasks.task import known_tasks
+from metatoken.tasks.text import WritingRows
 
 LONG = "so good that words fail me and then some more"
 
@@ -35,11 +38,15 @@ def log() -> Interactions:
     )
 
 
-@pytest.fixture(scope="module")
-def encoder(tokenizer: Any) -> PromptEncoder:
+def encoder_of(tokenizer: Any, *, encoder_decoder: bool) -> PromptEncoder:
     items = np.array([[0, 1], [0, 2], [3, -1]])
     users = np.array([[4, 5], [4, 6]])
-    return PromptEncoder(tokenizer, items, users, base=len(tokenizer), encoder_decoder=False)
+    return PromptEncoder(tokenizer, items, users, base=len(tokenizer), encoder_decoder=encoder_decoder)
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer: Any) -> PromptEncoder:
+    return encoder_of(tokenizer, encoder_decoder=False)
 
 
 def test_rows_without_a_needed_text_are_left_out(log: Interactions, tokenizer: Any) -> None:
@@ -104,3 +111,35 @@ def test_a_log_without_the_column_is_refused(tokenizer: Any) -> None:
     log = Interactions.from_arrays(["a"], ["x"])
     with pytest.raises(ArgumentError, match="needs the column 'rating'"):
         Pairs.of(known_tasks()["rating"], log, tokenizer, 8)
+
+
+def test_a_decoder_answers_from_its_start(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+    """Nothing stands behind the question but its end, and places of what is supervised are the decoder's."""
+    known, end = known_tasks(), [tokenizer.eos_token_id]
+    texts, ratings = (Pairs.of(known[name], log, tokenizer, 99) for name in ("review_summary", "rating"))
+    decoding = encoder_of(tokenizer, encoder_decoder=True)
+    found: list[Batch] = []
+    for own in (encoder, decoding):
+        rest = np.arange(len(ratings), dtype=np.float32)
+        rows = [RatingRows(ratings, own, rest).example(3, None)]
+        rows += [WritingRows(texts, own).example(row, None) for row in (0, 1)]
+        found.append(collate(rows, own.pad_id))
+    behind, decoded = found
+    questions = [QuestionEncoder(encoder).question(texts, row, texts.task.seen[0])[0] for row in (0, 1)]
+    answers = [QuestionEncoder(encoder).answer(texts, row) for row in (0, 1)]
+    for row, (question, answer) in enumerate(zip(questions, answers, strict=True), 1):
+        real = decoded.attention_mask[row].bool()
+        assert decoded.input_ids[row][real].tolist() == question.tolist() + end
+        assert behind.input_ids[row][behind.attention_mask[row].bool()].tolist() == [*question, *answer]
+        assert decoded.text_position[decoded.text_row == row].tolist() == list(range(len(answer)))
+        places = behind.text_position[behind.text_row == row]
+        assert behind.input_ids[row][places + 1].tolist() == answer.tolist()
+    assert decoded.text_ids.tolist() == behind.text_ids.tolist() == np.concatenate(answers).tolist()
+    assert decoded.items[0][real_end(decoded)] == -1
+    assert (behind.rating_position.tolist(), decoded.rating_position.tolist()) == ([real_end(behind)], [0])
+    assert behind.ratings.tolist() == decoded.ratings.tolist() == [3.0]
+
+
+def real_end(batch: Batch) -> int:
+    """The last place of the first row."""
+    return int(batch.attention_mask[0].sum()) - 1

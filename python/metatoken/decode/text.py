@@ -1,6 +1,8 @@
 """Text behind a prompt of words and OOV tokens, by the backbone's own `generate`.
 
-OOV tokens have no column in the backbone's text head (their rows stand beside its table), so none can be written.
+OOV tokens have no column in the backbone's text head (their rows stand beside its table), so none can be written. A
+head with more columns than its tokenizer has tokens, as those of T5 and Qwen, never writes the rest. An encoder-decoder
+model reads the prompt with its encoder and writes with its decoder.
 
 The likeliest text is often the same for everybody. With a `novelty` `a` above 0 the text among the beams is given whose
 pointwise information about the question is largest, per token (Li et al., "A diversity-promoting objective function for
@@ -20,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.decode.settings import TextOptions
 from metatoken.tasks.batch import collate
-from metatoken.tasks.examples import Example
+from metatoken.tasks.text import answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +48,7 @@ def write(
     """Writes on from each prompt.
 
     Args:
-        network: In evaluation mode, with a causal backbone.
+        network: In evaluation mode.
         tokenizer: The backbone's.
         prompts: What is asked.
         options: How to write.
@@ -75,7 +77,7 @@ def log_probabilities(network: Network, prompts: Sequence[Prompt], texts: Sequen
     """Log-probability of each text behind its prompt, float32 `[n]`.
 
     Args:
-        network: In evaluation mode, with a causal backbone.
+        network: In evaluation mode.
         prompts: `[n]`.
         texts: Token ids of each, at least one, end token included.
     """
@@ -83,9 +85,8 @@ def log_probabilities(network: Network, prompts: Sequence[Prompt], texts: Sequen
     for at in range(0, len(texts), ROWS):
         read, answers = [], texts[at : at + ROWS]
         for (ids, items), text in zip(prompts[at : at + ROWS], answers, strict=True):
-            where = np.arange(len(ids), len(ids) + len(text))
-            rows = np.concatenate([items, np.full(len(text), -1)])
-            read.append(Example(np.concatenate([ids, np.array(text, dtype=np.int64)]), rows, text=where))
+            answer = np.array(text, dtype=np.int64)
+            read.append(answering(ids, items, answer, by_decoder=network.backbone.is_encoder_decoder))
         batch = collate(read, 0).to(network.items.tokens.device)
         each = network.text_log_probabilities(batch).float().cpu()
         owners = torch.repeat_interleave(torch.arange(len(answers)), torch.tensor([len(text) for text in answers]))
@@ -97,10 +98,10 @@ def _written(
     network: Network, tokenizer: Any, prompts: Sequence[Prompt], options: TextOptions, seed: int
 ) -> torch.Tensor:
     """Token ids behind each prompt, int64 `[n, length]`, for all beams where one is to be chosen."""
-    device = network.items.tokens.device
+    device, decodes = network.items.tokens.device, network.backbone.is_encoder_decoder
     tokens, rows = ([torch.from_numpy(one) for one in column] for column in zip(*prompts, strict=True))
-    # On the left, since `generate` writes on from the last column.
-    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    # On the left, since `generate` writes on from the last column; a decoder begins a row of its own.
+    pad = partial(pad_sequence, batch_first=True, padding_side="right" if decodes else "left")
     ids, items = pad(tokens), pad(rows, padding_value=-1)
     mask = pad([torch.ones_like(one) for one in tokens])
     vectors = network.embed(ids.to(device), items.to(device), network.items())
@@ -108,16 +109,24 @@ def _written(
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
-        begin = {"begin_suppress_tokens": blank_tokens(tokenizer)} if options.min_new_tokens > 0 else {}
         written: torch.Tensor = network.backbone.bare().generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             **options.arguments(),
-            **begin,
+            **_never(network, tokenizer, options),
+            **({"decoder_start_token_id": network.backbone.decoder_start} if decodes else {}),
         )
-    return written
+    return written[:, 1:] if decodes else written
+
+
+def _never(network: Network, tokenizer: Any, options: TextOptions) -> dict[str, Any]:
+    """What is not written: at the beginning nothing that is no text; never a row of the head without a token."""
+    found = {"begin_suppress_tokens": blank_tokens(tokenizer)} if options.min_new_tokens > 0 else {}
+    unused = range(network.base, len(network.backbone.bare().get_output_embeddings().weight))
+    # Their ids are those of OOV tokens.
+    return found | ({"suppress_tokens": list(unused)} if unused else {})
 
 
 def _ended(row: list[int], end: int) -> list[int]:

@@ -77,12 +77,9 @@ def build_model(
         torch.manual_seed(settings.seed)
         bare, tokenizer = build_backbone(settings, [*(titles or ()), *texts], tokenizer, given)
         backbone = Backbone(bare, settings.dropout or 0.0)
-        if backbone.is_encoder_decoder and (pairs := tasks_of(settings.tasks, "rate", "write")):
-            raise ConfigError(
-                f"model.tasks: {pairs[0].name} needs a causal backbone, {settings.backbone} is an encoder-decoder"
-            )
-        written = titles is not None or bool(tasks_of(settings.tasks, "write"))
-        if not written or backbone.is_encoder_decoder or settings.weights.text == 0:
+        # An encoder reads titles, which nothing predicts.
+        worded = titles is not None and not backbone.is_encoder_decoder
+        if not (worded or tasks_of(settings.tasks, "write")) or settings.weights.text == 0:
             freeze_unread(backbone.bare())
         norm = _input_norm(settings, backbone, len(tokenizer))
         settings = replace(settings, input_norm=norm)

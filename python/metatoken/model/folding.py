@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metatoken.errors import ConfigError
+from metatoken.model.backbone.norm import text_scale
 from metatoken.model.embedding import readers
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ def plain_model(network: Network, *, inplace: bool = False) -> Any:
     _check(model)
     head = model.get_output_embeddings()
     text = head.weight.detach()
+    text = text * text_scale(model)  # a folded model is untied, which scales nothing
     if getattr(model.config, "scale_decoder_outputs", False):
-        # A T5 multiplies its states by this where the head is tied; a folded one is not.
-        text = text * model.config.d_model**-0.5
         model.config.scale_decoder_outputs = False
     rows, bias = norm.fold(outputs, head_bias=head.bias is not None)
     size = max(len(text), network.columns.stop)

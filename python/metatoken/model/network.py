@@ -167,8 +167,8 @@ class Network(nn.Module):
         return self._levels(batch, states), text_loss
 
     def text_log_probabilities(self, batch: Batch) -> Tensor:
-        """Log-probability of each text token of a batch, `[T]`, of a causal backbone."""
-        _states, hidden = self.backbone.read(self.passage(batch, self.items()))
+        """Log-probability of each text token of a batch, `[T]`."""
+        _states, hidden = self.backbone.read(self.passage(batch, self.items()), self._decoder_ids(batch))
         at = hidden[batch.text_row, batch.text_position]
         return self.backbone.text_log_probabilities(at, batch.text_ids, columns=self.base)
 
@@ -194,11 +194,11 @@ class Network(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Unit states of all positions, `[B, L, d]`, and the mean loss of text tokens."""
         passage = self.passage(batch, item_vectors, None if rows is None else partial(torch.searchsorted, rows))
+        decoder_ids = self._decoder_ids(batch)
         if text and len(batch.text_ids) > 0:
-            states, hidden = self.backbone.read(passage)
+            states, hidden = self.backbone.read(passage, decoder_ids)
             at = hidden[batch.text_row, batch.text_position]
             return states, self.backbone.text_loss(at, batch.text_ids, columns=self.base)
-        decoder_ids = self._decoder_ids(batch.targets) if self.backbone.is_encoder_decoder else None
         return self.backbone.states(passage, decoder_ids), None
 
     @torch.no_grad()
@@ -230,11 +230,18 @@ class Network(nn.Module):
         selected = states.reshape(-1, states.shape[2]).index_select(0, torch.cat(rows))
         return list(torch.split(selected, [len(one) for one in rows]))
 
-    def _decoder_ids(self, targets: Tensor) -> Tensor:
-        start = targets.new_full((len(targets), 1), self.backbone.decoder_start)
-        tokens = self.items.tokens[targets, :-1]
-        # Behind the end of a short tuple stands the start token again, where no state is read.
-        return torch.cat([start, torch.where(tokens >= 0, self.token_ids(tokens), start)], dim=1)
+    def _decoder_ids(self, batch: Batch) -> Tensor | None:
+        """What a decoder reads of each row, int64 `[B, T]`: its start, then the target's tokens or the answer's."""
+        if not self.backbone.is_encoder_decoder:
+            return None
+        start, tokens = self.backbone.decoder_start, self.items.tokens[batch.targets, :-1]
+        longest = int(batch.text_position.max()) if len(batch.text_ids) > 0 else 0
+        width = 1 + max(longest, tokens.shape[1] if len(tokens) > 0 else 0)
+        # Behind the end of a row stands the start token again, where no state is read.
+        ids = batch.input_ids.new_full((len(batch.input_ids), width + 1), start)
+        ids[batch.state_row, 1 : 1 + tokens.shape[1]] = torch.where(tokens >= 0, self.token_ids(tokens), start)
+        ids[batch.text_row, batch.text_position + 1] = batch.text_ids
+        return ids[:, :width]
 
     @torch.no_grad()
     def start(self, batch: Batch) -> Prefix:

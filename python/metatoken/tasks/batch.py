@@ -43,10 +43,11 @@ class Batch:
         taken: int64 `[any]` item rows that these vectors are folded from, user by user.
         taken_by: int64 `[any]` place of each one's user in `user_row`.
         text_row: int64 `[T]` row of each supervised text token.
-        text_position: int64 `[T]` place of the state that predicts it, the one before it.
+        text_position: int64 `[T]` place of the state that predicts it, the one before it; in an encoder-decoder model
+            it is the decoder's, where the start token stands before the text.
         text_ids: int64 `[T]` its id.
         rating_row: int64 `[R]` row of each rating.
-        rating_position: int64 `[R]` its last place, where the rating head reads.
+        rating_position: int64 `[R]` place of the state that the rating head reads, the last or the decoder's first.
         ratings: float32 `[R]` what the head should give.
         labels: int64 `[P]` item rows that have a part of each target's weight, the target itself where there is none
             other; None for none at all.
@@ -106,7 +107,8 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
     """Pads examples on the right into one batch."""
     # Columns, since a loop over rows for each of them takes longer than making them.
     columns = zip(*examples, strict=True)
-    ids, items, states, targets, text, rating, words, positions, answers, taken, user_at, _, labels = columns
+    ids, items, states, targets, text, rating, words, positions, answers, taken, user_at, _, labels, *more = columns
+    decoded, rated_at = more
     lengths, counts = _lengths(ids), _lengths(targets)
     rows, real = np.arange(len(ids)), _real(lengths)
     table, keys = _padded(ids, real, pad_id), list(map(id, words))
@@ -115,8 +117,8 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
     number = {key: place for place, key in enumerate(sorts)}
     words_real = _real(_lengths(tuple(sorts.values())))
     orders = [order(0, n, n, 0) if own is None else own for own, n in zip(positions, lengths.tolist(), strict=True)]
-    text_row, text_at = np.repeat(rows, _lengths(text)), np.concatenate(text)
     rated, known = np.flatnonzero(_lengths(rating)), np.flatnonzero(np.array(user_at) >= 0)
+    read = np.array(rated_at)[rated]
     arrays = {
         "input_ids": table,
         "attention_mask": real.astype(np.int64),
@@ -132,16 +134,27 @@ def collate(examples: list[Example], pad_id: int) -> Batch:
         "user_position": np.array(user_at)[known],
         "taken": np.concatenate(taken).astype(np.int64),
         "taken_by": np.repeat(np.arange(len(known)), _lengths(taken)[known]),
-        "text_row": text_row,
-        "text_position": text_at - 1,
-        "text_ids": table[text_row, text_at],
         "rating_row": rated,
-        "rating_position": lengths[rated] - 1,
+        "rating_position": np.where(read < 0, lengths[rated] + read, read),
         "ratings": np.concatenate(rating),
+        **_texts(table, text, decoded),
         **_answers(answers, counts),
         **_labels(labels, targets),
     }
     return Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _texts(table: np.ndarray, text: Sequence[np.ndarray], decoded: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The supervised text tokens: those that stand among ids `[B, L]`, then those that a decoder writes."""
+    rows, counts = np.arange(len(text)), _lengths(decoded)
+    row, at = np.repeat(rows, _lengths(text)), np.concatenate(text)
+    found = {"text_row": row, "text_position": at - 1, "text_ids": table[row, at]}
+    if not counts.any():
+        return found
+    # The start token stands before an answer, so a decoder's place `j` predicts token `j`.
+    places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    own = {"text_row": np.repeat(rows, counts), "text_position": places, "text_ids": np.concatenate(decoded)}
+    return {name: np.concatenate([some, own[name]]) for name, some in found.items()}
 
 
 def _answers(answers: Sequence[np.ndarray | None], counts: np.ndarray) -> dict[str, Any]:

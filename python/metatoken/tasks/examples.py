@@ -3,7 +3,8 @@
 A causal model reads `words item item ...`. The state right before an item's first token predicts that item, so one
 pass supervises every item of a history. Where histories are compact an item is one position, and its tokens are
 written at the end of a row alone, as an answer is: there the tokens behind the first one are supervised. An
-encoder-decoder model reads `words item item` in its encoder and predicts one target from its decoder's first position.
+encoder-decoder model reads `words item item` in its encoder and predicts one target from its decoder's first position,
+where a rating is read, too; a text is written by its decoder.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Example(NamedTuple):
         targets: int64 `[targets]` item rows.
         text: int64 `[any]` places of the title tokens that are supervised, those of targets; each is predicted from
             the place before it; where a task writes, those of the answer.
-        rating: float32 `[0 or 1]`, what the rating head should give at the last place, in spreads.
+        rating: float32 `[0 or 1]`, what the rating head should give, in spreads.
         words: int64 `[any]` token ids that the row begins with; rows that share them have the same array.
         positions: int64 `[length]` positions of `ids`; None for those that follow from the order.
         answers: int64 `[any]` which targets have their tokens written behind their states; None for all.
@@ -41,6 +42,9 @@ class Example(NamedTuple):
         user_at: Place in `ids` of the user's last token, where that vector enters; -1 for none.
         place: Place of the first target among the items of all histories, the others behind it; -1 without a history.
         labels: int64 `[targets]` item rows that have a part of each target's weight, -1 for none; None for none at all.
+        decoded: int64 `[any]` token ids of an answer that a decoder writes, all of them supervised; none where the
+            answer stands in `ids`.
+        rated_at: Place of the state that the rating head reads; negative ones count from the end, as in Python.
     """
 
     ids: np.ndarray
@@ -56,6 +60,8 @@ class Example(NamedTuple):
     user_at: int = -1
     place: int = -1
     labels: np.ndarray | None = None
+    decoded: np.ndarray = NOTHING
+    rated_at: int = -1
 
 
 class Run(NamedTuple):

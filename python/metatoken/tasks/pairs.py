@@ -202,8 +202,8 @@ class QuestionEncoder:
             template: How to ask.
             user_ids: Token ids of the user; None takes those of the vocabulary.
         """
-        parts = [self.encoder.head]
-        at_items = [np.full(len(self.encoder.head), -1)]
+        head, end = self.encoder.head, self.encoder.end
+        parts, at_items = [head], [np.full(len(head), -1)]
         for kind, name in template.pieces(pairs.present(row)):
             if kind == "words":
                 # No token for the space before a slot: OOV tokens and texts bring their own.
@@ -214,12 +214,12 @@ class QuestionEncoder:
                 ids = self.encoder.items[int(pairs.items[row])]
             else:
                 ids = pairs.fields[name].tokens[row]
-            here = np.full(len(ids), -1, dtype=np.int64)
-            if (kind, name) == ("slot", "item"):
-                here[-1] = pairs.items[row]
             parts.append(ids)
-            at_items.append(here)
-        return np.concatenate(parts).astype(np.int64), np.concatenate(at_items).astype(np.int64)
+            at_items.append(np.full(len(ids), -1))
+            if (kind, name) == ("slot", "item"):
+                at_items[-1][-1] = pairs.items[row]
+        at_items.append(np.full(len(end), -1))
+        return np.concatenate([*parts, end]).astype(np.int64), np.concatenate(at_items).astype(np.int64)
 
     def answer(self, pairs: Pairs, row: int) -> Ids:
         """Ids of the written answer, closed by the end token unless it was cut, int64 `[length]`."""

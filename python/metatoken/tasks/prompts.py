@@ -104,7 +104,7 @@ class PromptEncoder:
         item_tokens: int64 `[n_items, depth]` OOV ids, -1 padded.
         user_tokens: int64 `[n_users, depth]` OOV ids, -1 padded.
         base: Added to every OOV id.
-        encoder_decoder: The target goes to a decoder, so a prompt ends with the tokenizer's end token.
+        encoder_decoder: The target or answer goes to a decoder, so a prompt ends with the tokenizer's end token.
         titles: Titles of the items `[n_items]`, "" where unknown; they stand behind an item's tokens in histories.
         title_tokens: Text tokens of a title at most; the rest is cut off.
         compact: Whether items of a history are their last tokens alone.
@@ -189,7 +189,7 @@ class PromptEncoder:
     def only_words(self, template: Template) -> tuple[Ids, Ids]:
         """The words that every question of a template has, with nothing that they ask about, and -1 for each."""
         words = [self.words(name.rstrip()) for kind, name in template.pieces(template.required) if kind == "words"]
-        ids = np.concatenate([self.head, *words]).astype(np.int64)
+        ids = np.concatenate([self.head, *words, self.end]).astype(np.int64)
         return ids, np.full(len(ids), -1, dtype=np.int64)
 
     def words(self, text: str) -> Ids:

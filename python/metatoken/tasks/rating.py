@@ -1,4 +1,7 @@
-"""Tasks whose answer is a number: the rating head is asked at the last position of a question."""
+"""Tasks whose answer is a number: the rating head is asked at the last position of a question, or the decoder's first.
+
+There every kind of answer begins, a ranked item's, too.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ class RatingRows(PairRows):
 
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """Nothing stands behind the question."""
-        return Example(ids, items, rating=self.rest[row : row + 1])
+        at = 0 if self.encoder.encoder.encoder_decoder else -1
+        return Example(ids, items, rating=self.rest[row : row + 1], rated_at=at)
 
 
 def rest_of(log: Interactions, base: RatingBase, *, fold_seed: int | None) -> np.ndarray:

@@ -21,6 +21,20 @@ class WritingRows(PairRows):
     def answered(self, row: int, ids: np.ndarray, items: np.ndarray) -> Example:
         """The answer stands behind its question."""
         answer = self.encoder.answer(self.pairs, row)
-        where = np.arange(len(ids), len(ids) + len(answer))
-        items = np.concatenate([items, np.full(len(answer), -1)])
-        return Example(np.concatenate([ids, answer]), items, text=where)
+        return answering(ids, items, answer, by_decoder=self.encoder.encoder.encoder_decoder)
+
+
+def answering(ids: np.ndarray, items: np.ndarray, answer: np.ndarray, *, by_decoder: bool) -> Example:
+    """A question whose answer is supervised.
+
+    Args:
+        ids: int64 `[length]` token ids of the question.
+        items: int64 `[length]` item rows whose last token stands there, or -1.
+        answer: int64 `[any]` token ids of the answer.
+        by_decoder: Whether a decoder writes the answer; else it stands behind the question.
+    """
+    if by_decoder:
+        return Example(ids, items, decoded=answer)
+    where = np.arange(len(ids), len(ids) + len(answer))
+    items = np.concatenate([items, np.full(len(answer), -1)])
+    return Example(np.concatenate([ids, answer]), items, text=where)

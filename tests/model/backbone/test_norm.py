@@ -3,12 +3,22 @@
 import pytest
 import torch
 from torch import nn
+from transformers import (
+    MT5Config,
+    MT5ForConditionalGeneration,
+    SwitchTransformersConfig,
+    SwitchTransformersForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+    UMT5Config,
+    UMT5ForConditionalGeneration,
+)
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from metatoken.errors import ConfigError
-from metatoken.model.backbone.norm import FinalNorm, final_norm
+from metatoken.model.backbone.norm import FinalNorm, final_norm, text_scale
 from metatoken.model.backbone.presets import build_preset
 
 DIM = 24
@@ -90,3 +100,27 @@ def test_a_model_without_a_final_norm_is_refused():
     del model.transformer.ln_f
     with pytest.raises(ConfigError, match="no final norm"):
         final_norm(model)
+
+
+SIZES = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "vocab_size": 50}
+T5 = {
+    "t5": (T5Config, T5ForConditionalGeneration),
+    "mt5": (MT5Config, MT5ForConditionalGeneration),
+    "umt5": (UMT5Config, UMT5ForConditionalGeneration),
+    "switch": (SwitchTransformersConfig, SwitchTransformersForConditionalGeneration),
+}
+
+
+@pytest.mark.parametrize("kind", T5)
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_factor_before_a_text_head_is_that_of_the_model(kind, tied):
+    config, model = T5[kind]
+    extra = {"num_sparse_encoder_layers": 0, "num_sparse_decoder_layers": 0} if kind == "switch" else {}
+    made = model(config(**SIZES, **extra, tie_word_embeddings=tied, decoder_start_token_id=0)).eval()
+    read = []
+    made.lm_head.register_forward_pre_hook(lambda _head, inputs: read.append(inputs[0]))
+    made.decoder.final_layer_norm.register_forward_hook(lambda _norm, _inputs, out: read.append(out))
+    with torch.no_grad():
+        made(input_ids=torch.tensor([[3, 4]]), decoder_input_ids=torch.tensor([[0, 7]]))
+    out, into = read
+    torch.testing.assert_close(out * text_scale(made), into)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metatoken.model.backbone import gpt2
 from metatoken.model.backbone.dropout import QuickDropout
-from metatoken.model.backbone.norm import FinalNorm
+from metatoken.model.backbone.norm import FinalNorm, text_scale
 from metatoken.model.backbone.passage import Passage
 from metatoken.model.embedding import uninstall
 from metatoken.model.heads.text_loss import linear_cross_entropy
@@ -64,12 +64,18 @@ class Backbone(nn.Module):
 
     def states(self, passage: Passage, decoder_ids: Tensor | None = None) -> Tensor:
         """Unit states `[B, L, d]`; of the decoder, `[B, T, d]`, for an encoder-decoder model."""
-        if self.is_encoder_decoder:
-            return self._decode(self._encode(passage), passage.mask, decoder_ids)[0]
-        return self.read(passage)[0]
+        return self.read(passage, decoder_ids)[0]
 
-    def read(self, passage: Passage) -> tuple[Tensor, Tensor]:
-        """Unit states, and outputs of the final norm, of a causal model, each `[B, L, d]`."""
+    def read(self, passage: Passage, decoder_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Unit states, and outputs of the final norm, each `[B, L, d]`, or `[B, T, d]` of a decoder.
+
+        Args:
+            passage: What is read, by the encoder where there is one.
+            decoder_ids: int64 `[B, T]` token ids that the decoder reads.
+        """
+        if self.is_encoder_decoder:
+            states, out = self._decode(self._encode(passage), passage.mask, decoder_ids)
+            return states, out.last_hidden_state
         body = self.bare().base_model
         if gpt2.readable(body, passage) and not self._checkpointed():
             last = gpt2.read(body, passage)
@@ -111,16 +117,21 @@ class Backbone(nn.Module):
         head: Any = self.bare().get_output_embeddings()
         cap = getattr(self.bare().config, "final_logit_softcapping", None)
         if type(head) is nn.Linear and getattr(head, "bias", None) is None and cap is None:
-            return linear_cross_entropy(hidden, head.weight[:columns], ids)
+            return linear_cross_entropy(self._before_head(hidden), head.weight[:columns], ids)
         return -self.text_log_probabilities(hidden, ids, columns).mean()
 
     def text_log_probabilities(self, hidden: Tensor, ids: Tensor, columns: int) -> Tensor:
         """Log-probability of each of the tokens, float32 `[T]`; arguments as in `text_loss`."""
         head: Any = self.bare().get_output_embeddings()
         cap = getattr(self.bare().config, "final_logit_softcapping", None)
-        logits = head(hidden)[:, :columns]
+        logits = head(self._before_head(hidden))[:, :columns]
         logits = (logits if cap is None else torch.tanh(logits / cap) * cap).float()
         return -nn.functional.cross_entropy(logits, ids, reduction="none")
+
+    def _before_head(self, hidden: Tensor) -> Tensor:
+        """Outputs of the final norm as the text head reads them."""
+        scale = text_scale(self.bare())
+        return hidden if scale == 1.0 else hidden * scale
 
     def _run(self, vectors: Tensor, mask: Tensor | None, **kwargs: Any) -> tuple[Tensor, Any]:
         """Unit states and the output of a causal body; text logits are never computed."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from metatoken.errors import ConfigError
 
+SCALED_IF_TIED = ("umt5", "switch_transformers")  # kinds of T5 whose configuration does not say so by itself
 NAMES = ("ln_f", "norm", "final_layer_norm", "final_layernorm", "layer_norm")
 
 
@@ -40,6 +41,15 @@ def final_norm(model: nn.Module) -> nn.Module:
         f"model.backbone: {type(model).__name__} has no final norm under a known name; "
         "supported are models of the Llama, Qwen, Gemma, Mistral, Phi, GPT-2, GPT-NeoX and T5 families"
     )
+
+
+def text_scale(model: Any) -> float:
+    """What a model multiplies the outputs of its final norm by before its text head: those of T5 with a tied head."""
+    config: Any = model.config
+    scaled = getattr(config, "scale_decoder_outputs", None)
+    if scaled is None:
+        scaled = config.model_type in SCALED_IF_TIED and config.tie_word_embeddings
+    return float(config.d_model**-0.5) if scaled else 1.0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from metatoken.errors import ArtifactError, ConfigError
 from metatoken.model.folding import plain_model
 from metatoken.model.store.card import Finding, called, model_card
 from metatoken.tasks.batch import collate
-from metatoken.tasks.task import find_task
+from metatoken.tasks.task import find_task, tasks_of
 from metatoken.tokens.trie import Trie
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 KIND, SCHEMA = "export", 1
 COMPACT = """`generate` alone cannot be used with this model: a history is read by the vectors of its items, which
 `recommend.py` puts in. A run with `model.history: written` makes an export that it can be used with.
+"""
+UNASKED = """
+The model was trained to answer questions about a user and an item, too ({tasks}). This folder does not answer them: it
+has no rating head, no base that the head adds to, and no templates. `metatoken answer` asks the run itself.
 """
 CLOSE = 1e-3  # largest difference of a folded logit, relative to the largest logit
 
@@ -72,7 +76,7 @@ def export_model(
         write_json(work / "metatoken.json", meta)
         source = resources.files("metatoken.model.store")
         (work / "recommend.py").write_text(source.joinpath("standalone.py").read_text("utf-8"), encoding="utf-8")
-        card = model_card(_readme(meta, vocabulary), module.settings.backbone, finding)
+        card = model_card(_readme(meta, vocabulary, module.tasks), module.settings.backbone, finding)
         (work / "README.md").write_text(card, encoding="utf-8")
         inputs, logits = _probe(module)
         model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
@@ -160,10 +164,12 @@ def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(value) + "\n" for value in values)
 
 
-def _readme(meta: dict[str, Any], vocabulary: Vocabulary) -> str:
+def _readme(meta: dict[str, Any], vocabulary: Vocabulary, tasks: Iterable[str]) -> str:
     text = resources.files("metatoken.model.store").joinpath("export_readme.md").read_text("utf-8")
     if meta["compact"]:  # its histories are read by the items' vectors, which `generate` has not
         text = text[: text.index("With `generate` alone")] + COMPACT
+    if unasked := [task.name for task in tasks_of(tasks, "rate", "write")]:
+        text += UNASKED.format(tasks=", ".join(unasked))
     gone = {"leaf.safetensors": not meta["leaf"], "users.jsonl": "user_prompt" not in meta}
     text = "".join(line for line in text.splitlines(True) if not any(f"| `{one}`" in line for one in gone if gone[one]))
     values = {
