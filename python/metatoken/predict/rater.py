@@ -66,7 +66,7 @@ class ModelRater:
             prompts = [questions.question(pairs, row, template) for row in range(at, min(at + BATCH, len(pairs)))]
             batch = collate([Example(ids, items) for ids, items in prompts], encoder.pad_id)
             last = network.start(batch.to(network.items.tokens.device)).last
-            found.append(network.rating_head(last).float().double().numpy())
+            found.append(network.rating_head(last).double().cpu().numpy())
         return np.concatenate(found)
 
     def interval(self, pairs: Pairs, level: float, rated: Float64) -> tuple[Float64, Float64]:
