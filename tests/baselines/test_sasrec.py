@@ -153,9 +153,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(split: Any, monke
 
 
 def test_what_is_left_open_is_filled_in_by_the_size_of_the_log(split: Any) -> None:
-    found = [SASRecSettings().resolved(n) for n in (60_000, 60_001)]
+    found = [SASRecSettings().resolved(n, 22_363) for n in (60_000, 60_001)]
     assert [(one.dropout, one.batch_size) for one in found] == [(0.2, 64), (0.6, 512)]
-    assert SASRecSettings(dropout=0.0, batch_size=9).resolved(1) == SASRecSettings(dropout=0.0, batch_size=9)
+    # A pass over few users with long histories, as those of MovieLens, has 40 steps or steps of 16 users.
+    assert [SASRecSettings().resolved(99_006, n).batch_size for n in (610, 4000, 30_000)] == [16, 100, 512]
+    assert SASRecSettings(dropout=0.0, batch_size=9).resolved(1, 1) == SASRecSettings(dropout=0.0, batch_size=9)
     assert SASRec.fit(split, SASRecSettings(dim=8, epochs=1)).settings.dropout == 0.2
 
 

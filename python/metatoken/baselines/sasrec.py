@@ -72,7 +72,7 @@ class SASRec(Baseline):
     ) -> Self:
         """See `Baseline`; the epoch with the best validation NDCG@10 is kept, and the run ends when none was better."""
         judge, history = Judge(split, limit=USERS, seed=seed), split.train.sequences()
-        settings = (settings or SASRecSettings()).resolved(history.n_targets)
+        settings = (settings or SASRecSettings()).resolved(history.n_targets, len(history))
         popularity, learned_from = Popularity.fit(split.train).share, split.train.edges_checksum()
         best: Self | None = None
         with torch.random.fork_rng(devices=[]):

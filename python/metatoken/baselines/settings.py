@@ -9,6 +9,7 @@ from metatoken.config import SettingError, Settings, setting
 
 SMALL = 60_000  # targets of a small log at most
 SMALL_LOG, LARGE_LOG = (0.2, 64), (0.6, 512)  # dropout and users in a step of SASRec
+STEPS, FEWEST = 40, 16  # steps in a pass at least, as Beauty has with 512 users in each, but so many users in a step
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class SASRecSettings(Settings):
         if self.dim % self.heads:
             raise SettingError(("heads",), f"expected a divisor of dim, {self.dim}; got {self.heads}")
 
-    def resolved(self, n_targets: int) -> SASRecSettings:
-        """The same with what was left open filled in for a log of so many targets, see `Sequences.n_targets`."""
+    def resolved(self, n_targets: int, n_users: int) -> SASRecSettings:
+        """The same with what was left open filled in for a log of so many targets, see `Sequences.n_targets`, and users."""
         dropout, batch_size = SMALL_LOG if n_targets <= SMALL else LARGE_LOG
+        batch_size = min(batch_size, max(FEWEST, n_users // STEPS))
         return replace(
             self,
             dropout=dropout if self.dropout is None else self.dropout,
