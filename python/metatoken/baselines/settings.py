@@ -39,7 +39,7 @@ class SASRecSettings(Settings):
             raise SettingError(("heads",), f"expected a divisor of dim, {self.dim}; got {self.heads}")
 
     def resolved(self, n_targets: int, n_users: int) -> SASRecSettings:
-        """The same with what was left open filled in for a log of so many targets, see `Sequences.n_targets`, and users."""
+        """The same with what was left open filled in, for so many targets (see `Sequences.n_targets`) and users."""
         dropout, batch_size = SMALL_LOG if n_targets <= SMALL else LARGE_LOG
         batch_size = min(batch_size, max(FEWEST, n_users // STEPS))
         return replace(
