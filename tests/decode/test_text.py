@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import GenerationConfig
 
 from metatoken.config import SettingError
 from metatoken.decode.settings import TextOptions
@@ -133,6 +134,34 @@ def test_a_seed_gives_the_same_draws(answering_run: TrainedRun, prompts: Prompts
     options = TextOptions(max_new_tokens=8, do_sample=True, temperature=2.0)
     drawn = [write(module.network, module.tokenizer, prompts, options, seed=seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("fields", [{}, {"num_beams": 3}, {"num_beams": 3, "novelty": 0.5}, {"do_sample": True}])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1},
+        {"forced_bos_token_id": 40, "forced_eos_token_id": 2, "suppress_tokens": [30, 31]},
+        {"num_beams": 2, "num_return_sequences": 2, "return_dict_in_generate": True},
+        {"max_time": 1e-9, "guidance_scale": 3.0},
+    ],
+)
+def test_what_a_backbone_says_of_writing_changes_nothing(
+    answering_run: TrainedRun, prompts: Prompts, monkeypatch: pytest.MonkeyPatch, fields: Any, own: Any
+) -> None:
+    module, options = answering_run.run.module, TextOptions(max_new_tokens=8, **fields)
+    plain = write(module.network, module.tokenizer, prompts, options, alone=prompts[0])
+    told, model = GenerationConfig(**own), module.network.backbone.bare()
+    monkeypatch.setattr(model, "generation_config", told)
+    assert write(module.network, module.tokenizer, prompts, options, alone=prompts[0]) == plain
+    assert model.generation_config is told
+
+
+def test_a_draw_is_from_all_tokens(answering_run: TrainedRun, prompts: Prompts) -> None:
+    """Where nearly all are equally likely, more come than the 50 that `generate` by itself draws from."""
+    module = answering_run.run.module
+    options = TextOptions(max_new_tokens=1, do_sample=True, temperature=1e4)
+    assert len(set(write(module.network, module.tokenizer, [prompts[0]] * 300, options))) > 60
 
 
 def test_no_ngram_comes_twice_where_that_is_asked_for(answering_run: TrainedRun, prompts: Prompts) -> None:

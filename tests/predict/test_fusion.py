@@ -146,12 +146,32 @@ def test_weights_of_older_versions_are_of_a_sum(tmp_path: Path) -> None:
         '{"item": 0.5, "prior": 0.5, "form": "mean"}',
         '{"item": 0.5, "prior": 0.5, "form": "product", "content": 0.5, "content_form": "mean"}',
         '{"item": 0.5, "prior": 0.3, "generation": 0.2, "form": "product"}',
+        "{}",
+        '{"users": 80}',
+        '{"prior": 0.4}',
+        '{"item": true, "prior": false, "form": "product"}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": true}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": 1.5}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": NaN}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": "0.3"}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "content": 0.3, "content_form": ["sum"]}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "users": "many"}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "users": -3}',
+        '{"item": 0.5, "prior": 0.5, "form": "product", "users": 1.5}',
     ],
 )
 def test_what_is_no_weights(text: str, tmp_path: Path) -> None:
     path = tmp_path / "fusion.json"
     path.write_text(text)
     with pytest.raises(ArtifactError, match="fusion"):
+        Fusion.load(path)
+
+
+def test_the_message_says_what_the_file_holds(tmp_path: Path) -> None:
+    """Weights that sum to 1 are not what is wrong with these."""
+    path = tmp_path / "fusion.json"
+    path.write_text('{"item": 0.5, "prior": 0.5, "form": "product", "content": 0.5, "content_form": "mean"}')
+    with pytest.raises(ArtifactError, match=r"forms product or sum.*got \{.*'content_form': 'mean'"):
         Fusion.load(path)
 
 

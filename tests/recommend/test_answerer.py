@@ -120,6 +120,25 @@ def test_what_cannot_be_answered_is_refused(run: Run, answerer: Answerer) -> Non
     assert answerer.answer("rating", [], []) == []
 
 
+@pytest.mark.parametrize("value", [None, 5, 4.5, b"good", ["good"], {"review": "good"}])
+def test_what_is_no_text_is_refused_as_a_field(run: Run, answerer: Answerer, value: Any) -> None:
+    """For tasks that need the field, and where words of a template use it alone."""
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+    with pytest.raises(ArgumentError, match=r"fields: expected a text for 'review', got .*write an empty one"):
+        answerer.answer("review_summary", [user, user], [item, item], {"review": ["good", value]})
+    with pytest.raises(ArgumentError, match="fields: expected a text for 'rating'"):
+        answerer.answer("explanation", [user], [item], {"rating": [value]}, template="explanation-9")
+
+
+def test_half_of_a_character_is_refused(run: Run, answerer: Answerer) -> None:
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+    with pytest.raises(ArgumentError, match=r"the review has half of a character .* at place 5"):
+        answerer.answer("review_summary", [user], [item], {"review": ["good \ud83d"]})
+    whole, ends = answerer.answer("review_summary", [user] * 2, [item] * 2, {"review": ["good \U0001f600", "good\0"]})
+    assert isinstance(whole, str)
+    assert isinstance(ends, str)
+
+
 def test_written_ratings_are_scored_as_numbers_beside_the_same_baselines(run: Run) -> None:
     rows: list[dict[str, Any]] = evaluate_run(run)["rows"]
     found = {

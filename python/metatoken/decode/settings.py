@@ -41,7 +41,9 @@ class TextOptions(Settings):
         del given["novelty"]
         if self.novelty > 0:
             given["num_return_sequences"] = self.num_beams
-        if not self.do_sample:
+        if self.do_sample:
+            given["top_k"] = 0  # all tokens, where `generate` by itself draws from the best 50
+        else:
             del given["temperature"], given["top_p"]
         if self.no_repeat_ngram_size == 0:
             del given["no_repeat_ngram_size"]

@@ -2,7 +2,8 @@
 
 OOV tokens have no column in the backbone's text head (their rows stand beside its table), so none can be written. A
 head with more columns than its tokenizer has tokens, as those of T5 and Qwen, never writes the rest. An encoder-decoder
-model reads the prompt with its encoder and writes with its decoder.
+model reads the prompt with its encoder and writes with its decoder. What the files of a backbone say of writing
+(`generation_config.json`: penalties, forced tokens, n-grams) is no part of how these texts are written.
 
 The likeliest text is often the same for everybody. With a `novelty` `a` above 0 the text among the beams is given whose
 pointwise information about the question is largest, per token (Li et al., "A diversity-promoting objective function for
@@ -12,6 +13,7 @@ the model gives it behind the words of the question alone.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -109,7 +111,7 @@ def _written(
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
-        written: torch.Tensor = network.backbone.bare().generate(
+        written: torch.Tensor = _unbiased(network.backbone.bare()).generate(
             inputs_embeds=vectors,
             attention_mask=mask.to(device),
             eos_token_id=tokenizer.eos_token_id,
@@ -119,6 +121,16 @@ def _written(
             **({"decoder_start_token_id": network.backbone.decoder_start} if decodes else {}),
         )
     return written[:, 1:] if decodes else written
+
+
+def _unbiased(model: Any) -> Any:
+    """The same model, without what its files say of writing: `generate` would take that for all it is not told."""
+    import transformers
+
+    settings: Any = transformers.GenerationConfig
+    found = copy.copy(model)  # of its attributes alone, so that nobody else's text changes meanwhile
+    found.generation_config = settings()
+    return found
 
 
 def _never(network: Network, tokenizer: Any, options: TextOptions) -> dict[str, Any]:

@@ -132,14 +132,22 @@ class Fusion:
         with suppress(TypeError, AttributeError):
             older = {"form": "sum", "content_form": "sum" if values.get("content") else "product"}
             fusion = cls(**older | values)
-            weights = (fusion.item, fusion.generation, fusion.prior)
-            shares = (*weights, fusion.content)
-            sound = all(isinstance(share, int | float) and 0.0 <= share <= 1.0 for share in shares)
-            whole = sound and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
-            known = fusion.content_form in ("product", "sum")
-            if whole and known and (fusion.form == "sum" or (fusion.form == "product" and fusion.generation == 0)):
+            if {"item", "prior"} <= values.keys() and fusion._sound():
                 return fusion
-        raise ArtifactError(f"{path}: expected fusion weights that sum to 1")
+        raise ArtifactError(
+            f"{path}: expected fusion weights: shares item, generation and prior that sum to 1 and a share content, "
+            "numbers from 0 to 1; forms product or sum, a product without generation; and a count of users; got "
+            f"{values!r:.300}; take the file of an undamaged copy of the run"
+        )
+
+    def _sound(self) -> bool:
+        """Whether every field is of its kind, and the weights sum to 1."""
+        weights, forms = (self.item, self.generation, self.prior), ("product", "sum")
+        known = all(one in forms for one in (self.form, self.content_form))
+        shares = all(type(one) in (int, float) and 0.0 <= one <= 1.0 for one in (*weights, self.content))
+        counted = type(self.users) is int and self.users >= 0
+        whole = shares and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
+        return known and counted and whole and (self.form == "sum" or self.generation == 0)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +129,7 @@ class Answerer:
         known, asked = self.check(task, given, template=template)
         if len(users) != len(items) or any(len(texts) != len(users) for texts in given.values()):
             raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
+        _check_texts(given)
         vocabulary = self.module.vocabulary
         item_rows = vocabulary.items.rows(items)
         if vocabulary.titles is not None and "title" not in given:
@@ -238,6 +240,19 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
             answers.write_csv(work, separator=SEPARATORS[suffix])
         else:
             answers.write_ndjson(work)
+
+
+def _check_texts(fields: Mapping[str, Sequence[object]]) -> None:
+    """Refuses what is no text, and half of a character, which JSON may write and no tokenizer reads."""
+    for name, text in ((name, text) for name, texts in fields.items() for text in texts):
+        if not isinstance(text, str):
+            said = f"expected a text for {name!r}, got {reprlib.repr(text)}; where there is none, write an empty one"
+            raise ArgumentError("fields", said)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            said = f"the {name} has half of a character (a lone surrogate) at place {error.start}; leave it out"
+            raise ArgumentError("fields", said) from error
 
 
 def _check_fields(task: Task, asked: Template, fields: Collection[str]) -> None:

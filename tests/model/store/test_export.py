@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 
 from metatoken import MetaTokenModule
 from metatoken.artifacts import read_manifest
@@ -121,6 +121,19 @@ def test_plain_transformers_generate_the_same_items(architecture, exported, voca
     assert found["tokens"] == expected
     assert found["scores"] == pytest.approx(beams.scores[0].tolist(), abs=1e-4)
     assert found["same_ids"]  # the tokenizer reads the words and tokens of a prompt as training spliced them
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5-tied"])
+def test_what_a_backbone_says_of_writing_stays_behind(family, backbones, vocabulary, tmp_path):
+    """Such settings would make of `generate` under the prefix table other lists than the model's."""
+    module = trained(vocabulary, backbones[family], leaf=False)
+    says = GenerationConfig(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=0)
+    module.network.backbone.bare().generation_config = says
+    says.update(repetition_penalty=1.3, no_repeat_ngram_size=2, forced_eos_token_id=2, min_length=9, top_k=7)
+    export_model(module, tmp_path / "hf")
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
+    written = json.loads((tmp_path / "hf" / "generation_config.json").read_text())
+    assert {name: value for name, value in written.items() if not name.startswith(("_", "transformers"))} == ids
 
 
 @pytest.mark.parametrize("leaf", [False, True], ids=["shared", "leaf"])

@@ -81,8 +81,18 @@ def export_model(
         inputs, logits = _probe(module)
         model = plain_model(network, inplace=inplace)  # last, since it may take the network apart
         _check(model, inputs, logits, network.columns)
+        _forget_writing(model)
         model.save_pretrained(work)
         write_manifest(work, KIND, SCHEMA, backbone=module.settings.backbone)
+
+
+def _forget_writing(model: Any) -> None:
+    """Leaves of the backbone's settings of writing the ids of tokens: penalties and the like would change lists."""
+    import transformers
+
+    settings: Any = transformers.GenerationConfig
+    kept = ("bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id")
+    model.generation_config = settings(**{name: getattr(model.generation_config, name) for name in kept})
 
 
 def _tokenizer(module: MetaTokenModel) -> Any:
