@@ -113,8 +113,7 @@ pub(crate) unsafe fn split<const NEGATE: bool>(row: &[f32], step: usize, high: &
     squares
 }
 
-/// The bits of 16 values, of which the upper halves are rounded. Half of a last place carries into no sign and makes no
-/// number of NaN.
+/// The bits of 16 finite values, of which the upper halves are rounded.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn rounded(values: __m512) -> __m512i {

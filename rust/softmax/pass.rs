@@ -34,7 +34,7 @@ pub(super) trait Products {
 pub(super) fn run(problem: Problem<'_>, weights: Option<&[f32]>, isa: Isa, progress: &Progress) -> Result<Softmax> {
     let bounds = Bounds::of(problem);
     #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Amx && Tiled::suits(problem, &bounds) {
+    if isa == Isa::Amx && Tiled::suits(problem, weights, &bounds) {
         return blocks(problem, weights, bounds, Tiled::new(problem, weights.is_some(), progress), progress);
     }
     blocks(problem, weights, bounds, Plain::new(problem, weights.is_some(), isa), progress)

@@ -160,6 +160,35 @@ fn a_value_that_is_no_number_stays_in_its_row() {
     }
 }
 
+/// Values that parts of bf16 would lose go another way: NaN of all bits, infinities, the ends of the range.
+#[test]
+fn odd_values_are_the_same_on_every_instruction_set() {
+    let nan = f32::from_bits(0x7fff_ffff);
+    let odd: [fn(&mut World, f32); 4] = [
+        |world, nan| world.bias[1] = nan,
+        |world, nan| world.weights[3] = nan,
+        |world, _| world.weights[3] = f32::INFINITY,
+        |world, _| {
+            world.states.fill(1e-39);
+            world.vectors[0] = 3.4e38;
+        },
+    ];
+    for change in odd {
+        let mut world = World::new(70, 50, 16, 1.0);
+        change(&mut world, nan);
+        let expected = world.whole(Isa::available()[0]);
+        for isa in Isa::available() {
+            let found = world.whole(isa);
+            for (found, expected) in [(&found.total, &expected.total), (&found.vectors, &expected.vectors)] {
+                let same = |(a, b): (&f32, &f32)| {
+                    (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= 1e-4 * b.abs().max(1.0)
+                };
+                assert!(found.iter().zip(expected).all(same), "{}", isa.name());
+            }
+        }
+    }
+}
+
 /// What `tiled` says of its errors, with lengths up to which it is taken.
 #[cfg(target_arch = "x86_64")]
 #[test]

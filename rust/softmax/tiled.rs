@@ -17,7 +17,8 @@ use rayon::prelude::*;
 use super::chunk::{Block, CHUNK, Chunk, SIDE};
 use super::pass::Products;
 use super::{Bounds, Problem, narrow};
-use crate::matrix::Rows;
+use crate::limits::largest;
+use crate::matrix::{self, Rows};
 use crate::progress::Progress;
 use crate::simd::tiles::{GROUP, Line, SQUARE, STEP, TILE, as_columns, configure, pairs, release};
 
@@ -25,6 +26,9 @@ use crate::simd::tiles::{GROUP, Line, SQUARE, STEP, TILE, as_columns, configure,
 const FEWEST: usize = 64;
 /// Greatest product of lengths: the error of a logit stays below `3 * 2^-16` of it, 6e-3.
 const LONGEST: f32 = 128.0;
+/// Greatest value of a state or vector, and greatest bias.
+const LARGEST: f32 = 1e15;
+const HIGHEST: f32 = 100.0;
 /// Items of a task, which has sums of its own for all states of a block, and tasks of a pass at most.
 const SHARE: usize = 1024;
 const TASKS: usize = 16;
@@ -50,9 +54,14 @@ struct Out<'a> {
 }
 
 impl<'a> Tiled<'a> {
-    /// Whether it is worth its while, and exact enough.
-    pub fn suits(problem: Problem<'_>, bounds: &Bounds) -> bool {
-        problem.states.len() >= FEWEST && bounds.product(problem.states) <= LONGEST
+    /// Whether it is worth its while, and exact enough: values are far from the ends of bf16 and no odd ones are among
+    /// them, of which the vector registers make what IEEE 754 says.
+    pub fn suits(problem: Problem<'_>, weights: Option<&[f32]>, bounds: &Bounds) -> bool {
+        problem.states.len() >= FEWEST
+            && bounds.product(problem.states) <= LONGEST
+            && [problem.states, problem.vectors].iter().all(|rows| largest(rows.data()) <= LARGEST)
+            && problem.bias.is_none_or(|bias| bias.iter().all(|&b| b <= HIGHEST))
+            && weights.is_none_or(matrix::finite)
     }
 
     /// The machine must have the matrix unit.
