@@ -26,7 +26,8 @@ class ServedList(L.Callback):
     """Logs `val/served/ndcg@10`, the NDCG@10 of the list that `metatoken recommend` serves.
 
     That is the fusion of item head and prior under the weights that are best for the epoch, chosen on the
-    same users, with the share of categories that is best for the prior alone. Prompts are read once, since the scores are those that `MetaTokenModule.validation_step` has computed.
+    same users, with the share of categories that is best for the prior alone. Prompts are read once, since the scores
+    are those that `MetaTokenModule.validation_step` has computed.
 
     Args:
         split: The log, split; the prior learns from its train.
