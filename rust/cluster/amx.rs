@@ -5,13 +5,12 @@
 //! whenever all others are farther off than twice the error of a score, which `tolerance` bounds; the few other rows go
 //! through the `f32` kernel. So the result never depends on the matrix unit, only the time does.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::kernel::Nearest;
 use super::pack::Codewords;
 use crate::matrix::Rows;
-use crate::simd::tiles::{Line, SQUARE, STEP, Scores, TILE, as_columns, configure, release, split};
+use crate::simd::tiles::{Factors, GROUP, Line, SQUARE, STEP, Scores, TILE, as_columns, configure, release, split};
 
 /// Rows whose minima are kept at once.
 const BLOCK: usize = 64;
@@ -180,7 +179,7 @@ impl Work {
         for i in 0..block.len() {
             let mut squares = _mm512_setzero_ps();
             for step in 0..steps {
-                let tile = ((i / TILE) * steps + step) * 2 * TILE + i % TILE;
+                let tile = ((i / TILE) * steps + step) * GROUP + i % TILE;
                 let (high, low) = self.lines[tile..=tile + TILE].split_at_mut(TILE);
                 // SAFETY: the instructions are available.
                 squares =
@@ -194,64 +193,16 @@ impl Work {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn multiply(&mut self, tiles: &Tiles, first: usize, row: usize, turn: usize) {
-        let group = tiles.steps * 2 * TILE;
-        let (a, b) = (self.lines[row / TILE * group..][..2 * group].as_ptr(), &tiles.lines[first / TILE * group..]);
+        let group = tiles.steps * GROUP;
+        let (own, code) = (&self.lines[row / TILE * group..], &tiles.lines[first / TILE * group..]);
+        let factors = Factors {
+            rows: [0, group].map(|at| &raw const own[at]),
+            columns: [0, group].map(|at| &raw const code[at]),
+            steps: tiles.steps,
+        };
         let half = &tiles.half_norms[first..first + SQUARE];
-        // SAFETY: `a` and `b` are two groups of tiles each, `half` 32 values, `scores` 32 rows of 128 bytes; tiles are read
-        // with a stride of 64 bytes, or 0 where one line serves all rows.
-        unsafe {
-            asm!(
-                "tileloadd tmm0, [{half} + {none}*1]",
-                "tileloadd tmm1, [{half} + {none}*1 + 64]",
-                "tileloadd tmm2, [{half} + {none}*1]",
-                "tileloadd tmm3, [{half} + {none}*1 + 64]",
-                "2:",
-                "tileloadd tmm4, [{a} + {line}*1]",
-                "tileloadd tmm6, [{b} + {line}*1 + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{d} + {line}*1 + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{c} + {line}*1]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{b} + {line}*1]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{d} + {line}*1]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{a} + {line}*1 + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{c} + {line}*1 + 1024]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 2048",
-                "add {b}, 2048",
-                "add {c}, 2048",
-                "add {d}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{scores} + {wide}*1], tmm0",
-                "tilestored [{scores} + {wide}*1 + 64], tmm1",
-                "tilestored [{lower} + {wide}*1], tmm2",
-                "tilestored [{lower} + {wide}*1 + 64], tmm3",
-                half = in(reg) half.as_ptr(),
-                none = in(reg) 0usize,
-                a = inout(reg) a => _,
-                c = inout(reg) a.add(group) => _,
-                b = inout(reg) b.as_ptr() => _,
-                d = inout(reg) b.as_ptr().add(group) => _,
-                steps = inout(reg) tiles.steps => _,
-                line = in(reg) 64usize,
-                wide = in(reg) 4 * SQUARE,
-                scores = in(reg) self.scores[turn].0.as_mut_ptr(),
-                lower = in(reg) self.scores[turn].0.as_mut_ptr().add(TILE * SQUARE),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
-        }
+        // SAFETY: tiles have their shape, and there are two groups of each and 32 values of `half`.
+        unsafe { factors.set_beside(half, &mut self.scores[turn]) };
     }
 
     /// Takes the scores of `count` rows from `row` in buffer `turn` into the minima; they are those of the 16 codewords `place` and of the

@@ -158,13 +158,10 @@ pub(crate) unsafe fn pairs(even: __m512, odd: __m512) -> [Line; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(crate) unsafe fn row(first: __m512, second: __m512) -> [Line; 2] {
-    let odd = _mm512_set1_epi32(0x0001_0001);
-    let places = _mm512_add_epi16(
-        _mm512_slli_epi16::<1>(_mm512_set_epi16(
-            31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
-            3, 2, 1, 0,
-        )),
-        odd,
+    // The upper halves of both, in order.
+    let places = _mm512_set_epi16(
+        63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9,
+        7, 5, 3, 1,
     );
     let join = |first, second| line(_mm512_permutex2var_epi16(rounded(first), places, rounded(second)));
     [join(first, second), join(rest(first), rest(second))]
@@ -180,9 +177,9 @@ pub(crate) struct Factors {
     pub steps: usize,
 }
 
-/// What the two forms of [`Factors::add`] share: tiles 0 to 3 are begun by `$begin`, and stored in the end.
+/// What the forms of [`Factors`] share: tiles 0 to 3 are begun by `$begin`, of `$own` operands, and stored in the end.
 macro_rules! multiply {
-    ($factors:expr, $out:expr, $apart:expr, $($begin:literal),*) => {
+    ($factors:expr, $out:expr, $apart:expr, [$($begin:literal),*] $(, $own:ident = $value:expr)*) => {
         asm!(
             $($begin,)*
             "2:",
@@ -225,6 +222,7 @@ macro_rules! multiply {
             apart = in(reg) 4 * $apart,
             out = in(reg) $out,
             lower = in(reg) $out.add(TILE * $apart),
+            $($own = in(reg) $value,)*
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
@@ -240,7 +238,7 @@ impl Factors {
     #[inline]
     pub unsafe fn set(self, out: *mut f32, apart: usize) {
         // SAFETY: the caller's.
-        unsafe { multiply!(self, out, apart, "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3") };
+        unsafe { multiply!(self, out, apart, ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"]) };
     }
 
     /// Adds their product to 32 rows of 32 values, `apart` values from each other.
@@ -255,10 +253,37 @@ impl Factors {
                 self,
                 out,
                 apart,
-                "tileloadd tmm0, [{out} + {apart}*1]",
-                "tileloadd tmm1, [{out} + {apart}*1 + 64]",
-                "tileloadd tmm2, [{lower} + {apart}*1]",
-                "tileloadd tmm3, [{lower} + {apart}*1 + 64]"
+                [
+                    "tileloadd tmm0, [{out} + {apart}*1]",
+                    "tileloadd tmm1, [{out} + {apart}*1 + 64]",
+                    "tileloadd tmm2, [{lower} + {apart}*1]",
+                    "tileloadd tmm3, [{lower} + {apart}*1 + 64]"
+                ]
+            );
+        }
+    }
+
+    /// Writes their product, to each row of which one line of 32 values is added, to 32 rows of 32 values.
+    ///
+    /// # Safety
+    /// As of [`Factors::set`], and `line` 32 values.
+    #[inline]
+    pub unsafe fn set_beside(self, line: &[f32], out: &mut Scores) {
+        let (out, beside) = (out.0.as_mut_ptr(), line.as_ptr());
+        // SAFETY: the caller's; a stride of 0 reads the same line for all rows.
+        unsafe {
+            multiply!(
+                self,
+                out,
+                SQUARE,
+                [
+                    "tileloadd tmm0, [{beside} + {none}*1]",
+                    "tileloadd tmm1, [{beside} + {none}*1 + 64]",
+                    "tileloadd tmm2, [{beside} + {none}*1]",
+                    "tileloadd tmm3, [{beside} + {none}*1 + 64]"
+                ],
+                beside = beside,
+                none = 0usize
             );
         }
     }

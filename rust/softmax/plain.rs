@@ -101,7 +101,10 @@ impl Products for Plain<'_> {
         let tasks = kept.par_chunks_mut(own).enumerate().with_max_len(1);
         let parts: Vec<Part> = tasks.map(|(task, kept)| self.task(task, kept, &padded)).collect();
         self.kept = kept;
-        let (mut sums, mut toward) = (vec![0.0; self.states.rows], vec![0.0; parts[0].states.len()]);
+        let (mut sums, mut toward) = (
+            vec![0.0; self.states.rows],
+            vec![0.0; if self.gradient { self.states.rows * self.problem.states.dim() } else { 0 }],
+        );
         for part in &parts {
             sums.iter_mut().zip(part.sums).for_each(|(sum, one)| *sum += f64::from(one));
             toward.iter_mut().zip(&part.states).for_each(|(sum, value)| *sum += value);

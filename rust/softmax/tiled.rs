@@ -74,16 +74,16 @@ impl<'a> Tiled<'a> {
         Self { problem, progress, gradient, share, block, vectors, bias }
     }
 
-    /// The items of a task, a chunk at a time, until the pass is stopped.
-    fn chunks(&self, task: usize) -> impl Iterator<Item = Rows<'a>> + use<'a> {
-        let (vectors, n, progress) = (self.problem.vectors, self.problem.vectors.len(), self.progress);
-        let end = ((task + 1) * self.share).min(n);
-        let firsts = (task * self.share..end).step_by(CHUNK).take_while(move |_| progress.check().is_ok());
-        firsts.map(move |first| vectors.slice(first, (first + CHUNK).min(end)))
-    }
-
-    fn biases(&self, first: usize, count: usize) -> Option<&'a [f32]> {
-        self.problem.bias.map(|bias| &bias[first..first + count])
+    /// The items of a task, a chunk at a time until the pass is stopped: the first of a chunk, counted within the task, its
+    /// vectors, and its biases.
+    fn chunks(&self, task: usize) -> impl Iterator<Item = (usize, Rows<'a>, Option<&'a [f32]>)> + use<'a> {
+        let (problem, progress, begin) = (self.problem, self.progress, task * self.share);
+        let end = (begin + self.share).min(problem.vectors.len());
+        let firsts = (begin..end).step_by(CHUNK).take_while(move |_| progress.check().is_ok());
+        firsts.map(move |first| {
+            let last = (first + CHUNK).min(end);
+            (first - begin, problem.vectors.slice(first, last), problem.bias.map(|bias| &bias[first..last]))
+        })
     }
 
     /// The sums of a task's exponentials, of whole squares of states.
@@ -97,8 +97,8 @@ impl<'a> Tiled<'a> {
         // SAFETY: the unit is there.
         unsafe {
             configure();
-            for (number, vectors) in self.chunks(task).enumerate() {
-                chunk.load(self.block.steps, vectors, self.biases(task * self.share + number * CHUNK, vectors.len()));
+            for (_, vectors, bias) in self.chunks(task) {
+                chunk.load(self.block.steps, vectors, bias);
                 chunk.squares::<false>(&self.block, vectors.len().div_ceil(SQUARE), 0..self.block.squares(), &mut sums);
             }
             release();
@@ -119,9 +119,9 @@ impl<'a> Tiled<'a> {
         // SAFETY: the unit is there; all that is indexed has whole squares of items and of states.
         unsafe {
             configure();
-            for (number, vectors) in self.chunks(task).enumerate() {
-                let (first, down) = (number * CHUNK, vectors.len().div_ceil(SQUARE));
-                chunk.load(self.block.steps, vectors, self.biases(task * self.share + first, vectors.len()));
+            for (first, vectors, bias) in self.chunks(task) {
+                let down = vectors.len().div_ceil(SQUARE);
+                chunk.load(self.block.steps, vectors, bias);
                 for r in (0..across).step_by(SIDE) {
                     let wide = SIDE.min(across - r);
                     chunk.squares::<true>(&self.block, down, r..r + wide, &mut []);

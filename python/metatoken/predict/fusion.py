@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from metatoken.errors import ArtifactError, MetatokenWarning
 from metatoken.model.heads.ranking import item_scores
 from metatoken.predict.choice import Choice
 from metatoken.predict.partners import pooled
-from metatoken.predict.prior import Prior, opinion
+from metatoken.predict.prior import Form, Prior, opinion
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
 
@@ -63,9 +63,9 @@ class Fusion:
     generation: float = 0.0
     prior: float = 0.4
     users: int = 0
-    form: Literal["product", "sum"] = "product"
+    form: Form = "product"
     content: float = 0.0
-    content_form: Literal["product", "sum"] = "product"
+    content_form: Form = "product"
 
     def fit_prior(self, train: Interactions) -> Prior:
         """The prior of the fused list, counted in `train`."""
@@ -142,7 +142,7 @@ class Fusion:
 
     def _sound(self) -> bool:
         """Whether every field is of its kind, and the weights sum to 1."""
-        weights, forms = (self.item, self.generation, self.prior), ("product", "sum")
+        weights, forms = (self.item, self.generation, self.prior), get_args(Form)
         known = all(one in forms for one in (self.form, self.content_form))
         shares = all(type(one) in (int, float) and 0.0 <= one <= 1.0 for one in (*weights, self.content))
         counted = type(self.users) is int and self.users >= 0

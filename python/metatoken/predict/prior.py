@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from metatoken.predict.choice import Choice
+from metatoken.predict.choice import STEPS, Choice
 from metatoken.predict.content import ContentGraph
 from metatoken.predict.transitions import TransitionGraph
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 BATCH = 256  # users that are scored at once
 CHANCE = 0.01  # of all items together, in q
-SHARES = tuple(n / 20 for n in range(1, 11))  # that content may have in a fused list
+SHARES = tuple(n / STEPS for n in range(1, STEPS // 2 + 1))  # that content may have in a fused list
+Form = Literal["product", "sum"]
+"""How opinions are put together."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Prior:
     transitions: TransitionGraph
     content: ContentGraph | None
     share: float
-    form: Literal["product", "sum"] = "product"
+    form: Form = "product"
 
     @classmethod
-    def fit(cls, train: Interactions, share: float = 0.0, form: Literal["product", "sum"] = "product") -> Prior:
+    def fit(cls, train: Interactions, share: float = 0.0, form: Form = "product") -> Prior:
         """Counts what is in `train`, and compares the categories of its items if they have a share."""
         return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share, form)
 
