@@ -1,6 +1,6 @@
 //! The native core of `metatoken`.
 //!
-//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes` and `trie`; only `python` knows pyo3, behind the feature of
+//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes`, `softmax`, `top` and `trie`; only `python` knows pyo3, behind the feature of
 //! the same name, so `cargo test` needs no interpreter.
 
 pub mod cluster;
@@ -15,6 +15,7 @@ pub mod rng;
 pub mod simd;
 pub mod skipgram;
 pub mod softmax;
+pub mod top;
 pub mod trie;
 
 #[cfg(feature = "python")]

@@ -8,6 +8,7 @@ mod graph;
 mod run;
 mod skipgram;
 mod softmax;
+mod top;
 mod trie;
 
 use pyo3::prelude::*;
@@ -22,9 +23,15 @@ fn add_submodule(parent: &Bound<'_, PyModule>, child: &Bound<'_, PyModule>) -> P
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    for register in
-        [graph::register, skipgram::register, cluster::register, codes::register, softmax::register, trie::register]
-    {
+    for register in [
+        graph::register,
+        skipgram::register,
+        cluster::register,
+        codes::register,
+        softmax::register,
+        top::register,
+        trie::register,
+    ] {
         add_submodule(m, &register(m.py())?)?;
     }
     Ok(())

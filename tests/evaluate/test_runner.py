@@ -247,7 +247,7 @@ def test_generated_items_are_put_in_place(trained_run: TrainedRun) -> None:
     one = Runner(run.module, run.split, settings=EvaluateSettings(batch_size=4)).batches(find_template("seq-1"))[0]
     with torch.no_grad():
         reading = Reading(run.module.network, one.batch, one.seen, width=5)
-        dense, beams = reading.generated(), reading.beams
+        dense, beams = reading.generated, reading.beams
     for row, (rows, scores) in enumerate(zip(beams.items.tolist(), beams.scores.tolist(), strict=True)):
         expected = np.zeros(run.split.log.n_items)
         for place, score in zip(rows, scores, strict=True):

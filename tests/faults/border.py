@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metatoken._core import cluster, codes, graph, skipgram, softmax, trie
+from metatoken._core import cluster, codes, graph, skipgram, softmax, top, trie
 from metatoken.errors import MetatokenError
 from tests.faults import border_oracles as oracles
 from tests.faults.crafting import crafted
@@ -84,7 +84,7 @@ def _own(value: Any) -> Any:
 
 def cases() -> dict[str, Case]:
     """Every function of `python/metatoken/_core/*.pyi`."""
-    return {**_cluster_cases(), **_graph_cases(), **_softmax_cases(), **_trie_cases()}
+    return {**_cluster_cases(), **_graph_cases(), **_softmax_cases(), **_top_cases(), **_trie_cases()}
 
 
 def _cluster_cases() -> dict[str, Case]:
@@ -163,6 +163,17 @@ def _softmax_cases() -> dict[str, Case]:
         "softmax.add_below": Case(
             softmax.add_below, both | slices | {"below": found, "weights": weights} | out | last, oracles.added
         ),
+    }
+
+
+def _top_cases() -> dict[str, Case]:
+    rng = np.random.default_rng(4)
+    scores = rng.integers(-9, 9, (3, 90)).astype(np.float32) / 4
+    given = {"scores": scores, "offsets": np.array([0, 2, 2, 5]), "removed": np.array([3, 9, 0, 0, 89], np.int32)}
+    return {
+        "top.best": Case(top.best, given | {"k": 7, "tolerance": 0.3, "share": None}, oracles.ranked),
+        "top.best by share": Case(top.best, given | {"k": 7, "tolerance": None, "share": 0.2}, oracles.ranked),
+        "top.best without ties": Case(top.best, given | {"k": 7}, oracles.ranked),
     }
 
 

@@ -170,6 +170,24 @@ def added(given: Given, gave: Gave) -> None:
         _near(gave[1]["to_states"], wanted, "a gradient in states")
 
 
+def ranked(given: Given, gave: Gave) -> None:
+    items, values = gave[0]
+    slack, share, k = given.get("tolerance"), given.get("share"), int(given["k"])
+    for row, scores in enumerate(given["scores"]):
+        gone = given["removed"][given["offsets"][row] : given["offsets"][row + 1]]
+        left = np.setdiff1d(np.flatnonzero(~np.isneginf(scores)), gone)
+        wanted = left[np.lexsort((left, -scores[left]))]
+        if len(wanted) > k and slack is None and share is None:
+            wanted = wanted[:k]
+        elif len(wanted) > k:
+            kth = scores[wanted[k - 1]]
+            width = np.float32(slack) if slack is not None else np.float32(share) * np.abs(kth)
+            wanted = wanted[scores[wanted] >= (kth - width if np.isfinite(kth) else kth)]
+        assert items[row, : len(wanted)].tolist() == wanted.tolist(), "the best items"
+        assert (values[row, : len(wanted)] == scores[wanted]).all(), "their scores"
+        assert (items[row, len(wanted) :] == -1).all(), "what stands behind the last item"
+
+
 def indexed(given: Given, gave: Gave) -> None:
     made = gave[0]
     again = Trie.from_arrays(made.arrays(), made.depth)

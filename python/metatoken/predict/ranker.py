@@ -15,7 +15,7 @@ import torch
 from metatoken.data.ragged import Sequences, check_rows
 from metatoken.decode.beam import Recommendations, beam_search
 from metatoken.model.heads.ranking import item_scores
-from metatoken.model.heads.top import NOTHING, TOLERANCE, settle, top_k
+from metatoken.model.heads.top import NOTHING, TOLERANCE, padded, settle, top_k
 from metatoken.predict.partners import pooled
 from metatoken.tasks.ranking import EvaluationBatches
 from metatoken.tasks.task import find_task
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DEPTH = 100  # items to generate at least, as a search that looks for few finds worse ones
 WIDTH = 20  # beams at least
+BLOCK = 1 << 20  # scores that are mixed at once: they stay in the cache, and memory does not grow with the catalogue
 
 
 class Ranker(Protocol):
@@ -135,16 +136,30 @@ class Reading:
             k: How many.
             partners: Log-probabilities of partners' item heads, float `[B, n_items]` each.
         """
-        items, logs = top_k(self.mixture(fusion, prior, partners), self.blocked, k, tolerance=TOLERANCE, log=True)
+        parts = []
+        for begin in range(0, len(prior), few := max(1, BLOCK // self.network.index.n_items)):
+            rows = slice(begin, begin + few)
+            mixed, blocked = self.mixture(fusion, prior, partners, rows), self.blocked.take(range(len(prior))[rows])
+            parts.append(top_k(mixed, blocked, k, tolerance=TOLERANCE, log=True))
+        items, logs = (np.concatenate(part) for part in zip(*parts, strict=True))
         return items, np.where(items == NOTHING, logs, np.exp(logs))
 
     def mixture(
-        self, fusion: Fusion, prior: NDArray[np.float32], partners: Sequence[torch.Tensor] = ()
+        self,
+        fusion: Fusion,
+        prior: NDArray[np.float32],
+        partners: Sequence[torch.Tensor] = (),
+        rows: slice = slice(None),
     ) -> torch.Tensor:
-        """Log-probabilities of the fused list, float `[B, n_items]`; nothing is generated for a weight of 0."""
-        known = torch.from_numpy(prior).to(self.item.device)
-        return fusion.scores(pooled(self.item, partners), known, self.generated() if fusion.generation > 0 else None)
+        """Log-probabilities of the fused list, float `[b, n_items]`; nothing is generated for a weight of 0.
 
+        The arguments are those of `fused`; only `rows` of the batch are looked at.
+        """
+        known = torch.from_numpy(prior[rows]).to(self.item.device)
+        generated = self.generated[rows] if fusion.generation > 0 else None
+        return fusion.scores(pooled(self.item[rows], [one[rows] for one in partners]), known, generated)
+
+    @cached_property
     def generated(self) -> torch.Tensor:
         """Generated items as probabilities over the catalogue, float `[B, n_items]`; 0 where nothing was generated."""
         if self.only is None and self.seen is self.gone:
@@ -197,11 +212,7 @@ class ModelRanker:
 
 def _lists(beams: Recommendations, k: int) -> Lists:
     items, scores = settle(beams.items.cpu().numpy().astype(np.int32), beams.scores.cpu().numpy())
-    room = ((0, 0), (0, max(0, k - items.shape[1])))
-    return (
-        np.pad(items[:, :k], room, constant_values=NOTHING),
-        np.pad(scores[:, :k], room, constant_values=-np.inf),
-    )
+    return padded(items, k, NOTHING), padded(scores, k, -np.inf)
 
 
 def _blocked(gone: Rows, only: Rows | None, n_items: int) -> Rows:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     Float32 = NDArray[np.float32]
 
-# Users that pass through the sparse products at once; the dense result is filled block by block.
-BLOCK = 256
+BLOCK = 1 << 21  # probabilities that are made at once: they stay in the cache
+USERS = 256  # users at most
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,9 @@ class TransitionGraph:
         """
         rows = check_rows(users, len(history))
         out = np.empty((len(rows), self.transitions.shape[0]), dtype=np.float32)
-        for begin in range(0, len(rows), BLOCK):
-            out[begin : begin + BLOCK] = self._block(history, rows[begin : begin + BLOCK])
+        few = min(max(1, BLOCK // out.shape[1]), USERS)
+        for begin in range(0, len(rows), few):
+            out[begin : begin + few] = self._block(history, rows[begin : begin + few])
         return out
 
     def _block(self, history: Sequences, users: NDArray[np.int64]) -> Float32:

@@ -43,16 +43,6 @@ def test_top_k_equals_sorting_with_ties_by_row(case):
     np.testing.assert_array_equal(scores, before)
 
 
-def test_top_k_is_the_same_over_block_borders(monkeypatch):
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 5, (23, 40)).astype(np.float32)
-    seen = rows(*(rng.integers(0, 40, rng.integers(0, 9)) for _ in range(23)))
-    whole = top.top_k(scores, seen, 10)
-    monkeypatch.setattr(top, "BLOCK", 4)
-    for one, other in zip(whole, top.top_k(scores, seen, 10), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 @pytest.mark.parametrize(
     "convert",
     [

@@ -27,8 +27,12 @@ def item_scores(network: Network, batch: Batch, prefix: Prefix | None = None) ->
     """
     state = (network.start(batch) if prefix is None else prefix).last
     # The vectors have unit length already.
-    logits = network.bridge.queries(state) @ network.leaf_vectors().T / network.item_head.temperature
-    return torch.log_softmax(logits, dim=1)[:, network.index.leaf_of]
+    queries, vectors = network.bridge.queries(state) / network.item_head.temperature, network.leaf_vectors()
+    # Whichever is less goes from leaf order to item-row order: the vectors or the scores.
+    few = len(queries) < vectors.shape[1]
+    logits = queries @ (vectors if few else vectors[network.index.leaf_of]).T
+    scores = torch.log_softmax(logits, dim=1)
+    return scores[:, network.index.leaf_of] if few else scores
 
 
 def target_ranks(scores: Tensor, targets: Tensor, seen: Sequence[np.ndarray]) -> Tensor:

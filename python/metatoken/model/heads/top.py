@@ -8,10 +8,11 @@ higher by less than the tolerance.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from metatoken._core import top
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     Int32 = NDArray[np.int32]
     Float32 = NDArray[np.float32]
 
+T = TypeVar("T", bound=np.generic)
+
 NOTHING = -1
 TOLERANCE = 1e-5  # of a probability relative to itself, hence of its logarithm as it is
-
-# Users whose scores are sorted at once: small enough for the cache.
-BLOCK = 128
 
 
 def top_k(
@@ -56,21 +56,14 @@ def top_k(
         raise ArgumentError("scores", f"expected shape [users, items], got {list(table.shape)}")
     if k < 1:
         raise ArgumentError("k", f"expected at least 1, got {k}")
-    users, items = _pairs(seen, *table.shape)
+    offsets, removed = _removed(seen, len(table))
     width = min(k, table.shape[1])
-    items_out = np.full((len(table), k), NOTHING, dtype=np.int32)
-    scores_out = np.full((len(table), k), -np.inf, dtype=np.float32)
-    for begin in range(0, len(table), BLOCK):
-        block = table[begin : begin + BLOCK] + np.float32(0.0)  # a copy of our own, and -0.0 becomes 0.0
-        if np.isnan(block).any():
-            row = begin + int(np.isnan(block).any(axis=1).argmax())
-            raise ArgumentError("scores", f"user {row} of the batch has a NaN score; the model may have diverged")
-        here = slice(*np.searchsorted(users, [begin, begin + BLOCK]))
-        block[users[here] - begin, items[here]] = -np.inf
-        rows, values = _settled(block, width, tolerance, log)
-        items_out[begin : begin + BLOCK, :width] = np.where(np.isneginf(values), NOTHING, rows)
-        scores_out[begin : begin + BLOCK, :width] = values
-    return items_out, scores_out
+    ties = {} if tolerance <= 0.0 else {"tolerance" if log else "share": tolerance}
+    # A run of ties that crosses the end of the list is looked at whole.
+    items, values = top.best(table, offsets, removed, max(width, 1), **ties)
+    if ties:
+        items, values = settle(items, values, tolerance=tolerance, log=log)
+    return padded(items, k, NOTHING), padded(values, k, -np.inf)
 
 
 def settle(
@@ -105,48 +98,22 @@ def _bound(best: Float32, tolerance: float, log: bool) -> Float32:
     return np.where(np.isinf(best), best, best - np.where(np.isinf(best), 0, slack)).astype(np.float32)
 
 
-def _settled(block: Float32, width: int, tolerance: float, log: bool) -> tuple[NDArray[np.int64], Float32]:
-    """Columns and scores of the best of each row, ties settled."""
-    rows = _best(block, width)
-    values = np.take_along_axis(block, rows, axis=1)
-    if tolerance <= 0.0 or width == 0:
-        return rows, values
-    # A run that crosses the end of the list is looked at whole.
-    reach = int((block >= _bound(values[:, -1], tolerance, log)[:, None]).sum(axis=1).max(initial=width))
-    if width < reach:
-        rows = _best(block, reach)
-        values = np.take_along_axis(block, rows, axis=1)
-    rows, values = settle(rows, values, tolerance=tolerance, log=log)
-    return rows[:, :width], values[:, :width]
-
-
 def _float32(scores: NDArray[Any] | torch.Tensor) -> Float32:
     # Torch is not imported here: this module also serves people who bring NumPy scores.
     array: Any = scores if isinstance(scores, np.ndarray) else scores.detach().float().cpu().numpy()
-    return np.asarray(array, dtype=np.float32)
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _best(table: Float32, width: int) -> NDArray[np.int64]:
-    """Columns of the `width` largest scores of each row, best first, the lowest column first among equals."""
-    # Score and column in one unsigned key: no two are equal, so selection and order are the same on every machine.
-    # As unsigned integers floats keep their order if positive ones get the sign bit and negative ones are inverted.
-    bits = table.view(np.uint32)
-    sign, low = np.uint32(1 << 31), np.uint64(0xFFFFFFFF)
-    keys = np.where(bits & sign, ~bits, bits | sign).astype(np.uint64) << np.uint64(32)
-    keys |= low - np.arange(table.shape[1], dtype=np.uint64)
-    if 0 < width < table.shape[1]:
-        keys = np.partition(keys, table.shape[1] - width, axis=1)[:, -width:]
-    best = np.sort(keys, axis=1)[:, ::-1]
-    return (low - (best & low)).astype(np.int64)
-
-
-def _pairs(seen: Sequences | None, n_users: int, n_items: int) -> tuple[NDArray[np.int64], Int32]:
-    """Coordinates (row of the batch, item row) of the seen items, in the order of the batch."""
+def _removed(seen: Sequences | None, n_users: int) -> tuple[NDArray[np.int64], Int32]:
+    """Where the seen items of each user begin and end, `[n_users + 1]`, and these items."""
     if seen is None:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+        return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     if len(seen) != n_users:
         raise ArgumentError("seen", f"expected the histories of the {n_users} scored users, got {len(seen)}")
-    items = seen.items
-    if len(items) and (items.min() < 0 or items.max() >= n_items):
-        raise ArgumentError("seen", f"expected item rows from 0 to {n_items - 1}, got {items.min()} to {items.max()}")
-    return seen.owners, items
+    return seen.offsets, seen.items
+
+
+def padded(lists: NDArray[T], k: int, nothing: float) -> NDArray[T]:
+    """Lists `[b, any]` of length k, `[b, k]`, with `nothing` where they are shorter."""
+    room = ((0, 0), (0, max(0, k - lists.shape[1])))
+    return np.pad(lists[:, :k], room, constant_values=nothing)
