@@ -204,12 +204,13 @@ def test_a_saved_model_reads_as_it_did(make_module, tmp_path, history):
     assert again.settings.history == history
     assert again.builder.encoder.compact == (history == "compact")
     # One of before the setting wrote its histories.
-    del saved["history"], saved["user_vectors"], saved["generated_by"]
+    del saved["history"], saved["user_vectors"], saved["generated_by"], saved["reworded"]
     write_json(tmp_path / "model" / "settings.json", saved)
     write_manifest(tmp_path / "model", KIND, SCHEMA, backbone="gpt2-preset")
     before = load_model(tmp_path / "model", module.vocabulary)
     found = before.settings
     assert (found.history, found.user_vectors, found.generated_by) == ("written", "none", "tokens")
+    assert found.reworded == before.reader.reworded == 0
     assert before.builder.user_vectors == "none"
 
 

@@ -91,6 +91,7 @@ def test_what_is_said_is_kept() -> None:
             "learning_rate": 5e-4,
             "input_norm": 3.0,
             "schedule": "cosine",
+            "reworded": 0.1,
         },
         "trainer": {"max_epochs": 7, "batch_size": 9},
     }

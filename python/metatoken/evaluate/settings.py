@@ -18,7 +18,7 @@ class EvaluateSettings(Settings):
         None, "Held-out users who are scored, at most, drawn once for all seeds; none scores all.", ge=1, size=False
     )
     fusion_users: int = setting(
-        5000, "Validation users that the fusion weights are chosen on, at most.", ge=1, size=False
+        20_000, "Validation users that the fusion weights are chosen on, at most.", ge=1, size=False
     )
     texts: int = setting(500, "Held-out texts that are written for a question, at most.", ge=1, size=False)
     writing: TextOptions = field(default_factory=TextOptions)

@@ -95,4 +95,5 @@ class MetaTokenModel(nn.Module):
     @property
     def reader(self) -> Reader:
         """How the model reads prompts, for everything that makes them."""
-        return Reader(self.builder, self.tokenizer, self.user_tokens, self.settings.max_text, self.ratings)
+        reworded = self.settings.reworded or 0.0
+        return Reader(self.builder, self.tokenizer, self.user_tokens, self.settings.max_text, self.ratings, reworded)

@@ -107,6 +107,13 @@ class ModelSettings(Settings):
         "user's items in place of the last token; as_history, this mean behind the words, where the newest item of a "
         "history stands. By default as_history where histories are compact.",
     )
+    reworded: float | None = setting(
+        None,
+        "Chance that a step of training reads a template in part by other words, so that the model does not go by the "
+        "words of its few templates; by default .5 for a preset, 0 if pretrained.",
+        ge=0,
+        le=1,
+    )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
     )
@@ -172,7 +179,7 @@ class ModelSettings(Settings):
     def resolved(self, n_targets: int | None) -> Self:
         """The settings with what they leave to a default of presets, or to the size of the log."""
         found = self.recipe(n_targets)
-        settings = filled(self, found, "learning_rate", "schedule")
+        settings = filled(self, found, "learning_rate", "schedule", "reworded")
         if self.backbone not in PRESETS:
             return settings
         size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
@@ -186,8 +193,9 @@ class ModelSettings(Settings):
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
         settings = filled(
-            self, other, "learning_rate", "schedule", "input_norm", "history", "user_vectors", "generated_by", "beta"
-        )
+            self, other, "learning_rate", "schedule", "reworded", "input_norm", "history", "user_vectors",
+            "generated_by", "beta",
+        )  # fmt: skip
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
     @property
@@ -195,12 +203,13 @@ class ModelSettings(Settings):
         """The settings as versions meant them that did not know all of them.
 
         Histories were written, users read by their tokens, items by their skip-gram vectors, what beams found was
-        ranked by its tokens, and a preset had two heads.
+        ranked by its tokens, templates were never reworded, and a preset had two heads.
         """
         before = replace(
             self,
             user_vectors=self.user_vectors or "none",
             generated_by=self.generated_by or "tokens",
+            reworded=self.reworded or 0.0,
             beta=1.0 if self.beta is None else self.beta,
         )
         if self.history is not None:

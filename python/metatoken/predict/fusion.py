@@ -156,7 +156,7 @@ def choose_fusion(
     split: Split,
     *,
     partners: Partners | None = None,
-    limit: int = 5000,
+    limit: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -169,7 +169,7 @@ def choose_fusion(
         module: The model; it is put into evaluation mode.
         split: The log, split.
         partners: Further models, whose item heads are pooled with that of the model.
-        limit: Users at most, drawn once.
+        limit: Users at most, drawn once; None takes all.
         batch_size: Prompts in a batch.
         seed: Seed of the draw.
         progress: Called with (batches done, batches in all).
@@ -180,7 +180,7 @@ def choose_fusion(
     if len(targets) == 0:
         return Fusion()
     chosen = np.arange(len(targets))
-    if len(chosen) > limit:
+    if limit is not None and len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
     history, prior = split.history("validation"), Prior.fit(split.train, 1.0)
     template = find_task("sequential").templates[0]

@@ -141,6 +141,7 @@ class TaskDataModule(L.LightningDataModule):
             parts=parts,
             walks=LabelWalks(histories, self.vocabulary.n_items) if self.walk_share > 0 and ranking else None,
             walk_share=self.walk_share,
+            rewording=(reader.reworded, builder.encoder.base),
         )
 
     def _wanted(self, tables: Mapping[str, TaskRows]) -> dict[str, int]:
@@ -176,7 +177,9 @@ class TaskDataModule(L.LightningDataModule):
             "rows": sum(len(table) for table in batches.tables if table.task.kind == "rank"),
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": ranks, "accumulate_grad_batches": accumulate,
-        } | ({"walk_share": self.walk_share} if self.walk_share else {})  # older versions knew none  # fmt: skip
+        }  # fmt: skip
+        new = {"walk_share": self.walk_share, "reworded": self.reader.reworded}  # older versions knew none
+        plan |= {name: share for name, share in new.items() if share}
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:
             self._loader.load_state_dict(self._place_to_load)

@@ -18,6 +18,7 @@ from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import Batch, collate
 from metatoken.tasks.examples import Example
 from metatoken.tasks.ranking import RANKING
+from metatoken.tasks.rewording import reworded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class TrainingBatches(Dataset[Batch]):
         walk_share: Part of each target's weight that goes to its label.
         steps: Steps of an epoch, where other rows than these are in them, too (`tasks/sharded_datamodule`); by default
             so many that each has `batch_size` rows at most.
+        rewording: Chance that words of a template are others in a step, and how many token ids are text.
 
     Raises:
         ArgumentError: A step would have fewer rows than parts.
@@ -87,11 +89,13 @@ class TrainingBatches(Dataset[Batch]):
         walks: LabelWalks | None = None,
         walk_share: float = 0.0,
         steps: int | None = None,
+        rewording: tuple[float, int] = (0.0, 0),
     ) -> None:
         self.tables, self.wanted, self.tokens = tuple(tables), tuple(wanted), tokens
         self.batch_size, self.pad_id, self.parts = batch_size, pad_id, parts
         self.seeds = seed if isinstance(seed, tuple) else (seed,)
         self.walks, self.walk_share = walks, torch.tensor(walk_share)
+        self.rewording = rewording
         self.steps = steps or math.ceil(sum(self.wanted) / batch_size)
         if steps is None and sum(self.wanted) // self.steps < parts:
             step = f"a step of {sum(self.wanted) // self.steps} rows"
@@ -125,7 +129,11 @@ class TrainingBatches(Dataset[Batch]):
         if self._drawn[0] != (epoch, step):
             rng = np.random.default_rng([*self.seeds, epoch, 1 + step])
             examples = [self.tables[table].example(row, rng) for table, row in plan[step].tolist()]
-            self._drawn = (epoch, step), examples if self.walks is None else labeled(examples, self.walks, rng)
+            if self.walks is not None:
+                examples = labeled(examples, self.walks, rng)
+            if self.rewording[0] > 0:
+                examples = reworded(examples, *self.rewording, rng)
+            self._drawn = (epoch, step), examples
         return self._drawn[1]
 
     def plan(self, epoch: int) -> list[np.ndarray]:

@@ -23,6 +23,8 @@ class Reader:
         user_tokens: One of `metatoken.tasks.user_tokens.MODES`.
         max_text: Most tokens of a text.
         ratings: What values of the rating head mean; None where no task rates.
+        reworded: Chance that a step of training reads a template in part by other words, see
+            `metatoken.tasks.rewording`.
     """
 
     builder: ExampleBuilder
@@ -30,3 +32,4 @@ class Reader:
     user_tokens: str
     max_text: int
     ratings: RatingBase | None = None
+    reworded: float = 0.0

@@ -21,6 +21,7 @@ class Recipe:
         max_epochs: Passes over the training data, which early stopping may cut short.
         schedule: Of the learning rate. A cosine needs to know when training ends, so it goes with a fixed number of
             passes.
+        reworded: Chance that a step reads a template in part by other words. A pretrained model knows what words mean.
     """
 
     dropout: float
@@ -28,6 +29,7 @@ class Recipe:
     batch_size: int
     max_epochs: int
     schedule: Literal["constant", "cosine"] = "constant"
+    reworded: float = 0.5
 
 
 BY_TARGETS = (
@@ -36,7 +38,7 @@ BY_TARGETS = (
 )
 """Most targets of a log, and its recipe."""
 
-PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=128, max_epochs=10, schedule="cosine")
+PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=128, max_epochs=10, schedule="cosine", reworded=0.0)
 """For a backbone that has learned already; it brings its own dropout, and a pass of it takes long."""
 
 

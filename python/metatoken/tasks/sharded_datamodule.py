@@ -105,7 +105,7 @@ class ShardedDataModule(L.LightningDataModule):
         plan = {
             "rows": int(total[0]), "batch_size": self.batch_size, "seed": self.seed, "shards": self.histories.shards,
             "devices": ranks, "accumulate_grad_batches": accumulate,
-        }  # fmt: skip
+        } | ({"reworded": reader.reworded} if reader.reworded else {})  # fmt: skip
         sampler = StepSampler(steps, accumulate=accumulate, ranks=ranks, rank=trainer.global_rank)
         self._loader = ResumableLoader(batches, sampler, plan, lambda: place_of(trainer))
         if self._place_to_load is not None:
@@ -120,7 +120,7 @@ class ShardedDataModule(L.LightningDataModule):
     def _batches(self, number: int, rows: SequentialRows, reader: Reader, steps: int) -> TrainingBatches:
         return TrainingBatches(
             [rows], [len(rows)], rows.tokens, batch_size=self.batch_size, seed=(self.seed, number), steps=steps,
-            pad_id=reader.builder.encoder.pad_id,
+            pad_id=reader.builder.encoder.pad_id, rewording=(reader.reworded, reader.builder.encoder.base),
         )  # fmt: skip
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
