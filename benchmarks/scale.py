@@ -19,7 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-SIZES = (3_906, 15_625, 62_500, 250_000)
+SIZES = (15_625, 62_500, 250_000, 1_000_000)
 USERS, ITEMS = 30, 100  # interactions for each
 WIDE = {"users": 10_000, "items": 100_000, "interactions": 300_000}  # tells what items cost from what rows cost
 ASKED = 512  # users who are scored, and who get lists

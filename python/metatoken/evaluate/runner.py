@@ -118,7 +118,7 @@ class Runner:
         others = tasks_of(self.module.tasks, "rate", "write") if self.split.pairs is not None else ()
         asked = [(task, t) for task in ranked for t in task.scored if t.seen or unseen]
         if (fusion.content, fusion.content_form) != (self.prior.share, self.prior.form):
-            self.prior = fusion.fit_prior(self.split.train)
+            self.prior = self.prior.with_share(self.split.train, fusion.content, fusion.content_form)
         batches = -(-len(self.targets) // self.batch_size) * len(asked)
         total, was = batches + len(others), self.module.training
         self.module.eval()

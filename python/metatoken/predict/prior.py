@@ -8,7 +8,7 @@ is that of the transitions alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -55,7 +55,11 @@ class Prior:
     @classmethod
     def fit(cls, train: Interactions, share: float = 0.0, form: Form = "product") -> Prior:
         """Counts what is in `train`, and compares the categories of its items if they have a share."""
-        return cls(TransitionGraph.fit(train), ContentGraph.fit(train) if share > 0 else None, share, form)
+        return cls(TransitionGraph.fit(train), None, 0.0).with_share(train, share, form)
+
+    def with_share(self, train: Interactions, share: float, form: Form) -> Prior:
+        """The same counts beside what is alike in `train`, with another share of that."""
+        return replace(self, content=ContentGraph.fit(train) if share > 0 else None, share=share, form=form)
 
     @classmethod
     def chosen(cls, split: Split, *, limit: int = 2000, seed: int = 0) -> Prior:
