@@ -40,6 +40,14 @@ def test_so_many_sorts_stay_as_they_are(batches: Any) -> None:
     assert 0.45 < same / 400 < 0.6  # a half, and those whose share is next to nothing
 
 
+def test_rows_without_an_item_to_find_keep_their_words(batches: Any) -> None:
+    first, *rest = batches(fields={"reworded": 0.0}).examples(0, 0)
+    asked = first._replace(words=first.words.copy(), targets=first.targets[:0])
+    others = reworded([asked, *rest], 1.0, 200, np.random.default_rng(0))
+    assert others[0].words is asked.words
+    assert any(not np.array_equal(one.words, other.words) for one, other in zip(rest, others[1:], strict=True))
+
+
 def test_words_are_those_of_the_step_whatever_its_parts(batches: Any) -> None:
     whole, parts = batches(fields={"reworded": 1.0}), batches(fields={"reworded": 1.0}, parts=2)
 

@@ -21,7 +21,8 @@ def reworded(examples: Sequence[Example], chance: float, n_words: int, rng: np.r
     """The examples of a step, each sort of first words with some of them replaced.
 
     A sort stays as it is with the chance `1 - chance`. Else a share of its words, drawn evenly from 0 to 1, is
-    replaced, each by any token of the text vocabulary. Rows that shared their words share them afterwards.
+    replaced, each by any token of the text vocabulary. Rows that shared their words share them afterwards. Rows of
+    tasks that rate or write stay as they are: their words say what is asked, and nothing else does.
 
     Args:
         examples: Of one step.
@@ -31,9 +32,9 @@ def reworded(examples: Sequence[Example], chance: float, n_words: int, rng: np.r
     """
     found: dict[int, np.ndarray] = {}
     for example in examples:
-        if id(example.words) not in found:
+        if len(example.targets) > 0 and id(example.words) not in found:
             found[id(example.words)] = _others(example.words, chance, n_words, rng)
-    return [example._replace(words=found[id(example.words)]) for example in examples]
+    return [example._replace(words=found.get(id(example.words), example.words)) for example in examples]
 
 
 def _others(words: np.ndarray, chance: float, n_words: int, rng: np.random.Generator) -> np.ndarray:
