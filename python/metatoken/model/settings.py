@@ -109,8 +109,8 @@ class ModelSettings(Settings):
     )
     reworded: float | None = setting(
         None,
-        "Chance that a step of training reads a template of a task that ranks in part by other words, so that the model "
-        "does not go by the words of its few templates; by default .5 for a preset, 0 if pretrained.",
+        "Chance that a step of training reads a template of a task that ranks in part by other words, so that the "
+        "model does not go by the words of its few templates; by default .5 for a preset, 0 if pretrained.",
         ge=0,
         le=1,
     )
