@@ -1,7 +1,7 @@
 //! The native core of `metatoken`.
 //!
-//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes`, `softmax`, `top` and `trie`; only `python` knows pyo3, behind the feature of
-//! the same name, so `cargo test` needs no interpreter.
+//! Pure Rust below `graph`, `skipgram`, `cluster`, `codes`, `softmax`, `top`, `transitions` and `trie`; only `python` knows
+//! pyo3, behind the feature of the same name, so `cargo test` needs no interpreter.
 
 pub mod cluster;
 pub mod codes;
@@ -16,6 +16,7 @@ pub mod simd;
 pub mod skipgram;
 pub mod softmax;
 pub mod top;
+pub mod transitions;
 pub mod trie;
 
 #[cfg(feature = "python")]

@@ -237,10 +237,8 @@ mod tests {
             for ties in [Ties::Never, Ties::Within(0.0), Ties::Within(0.2), Ties::Share(0.1)] {
                 let problem = Problem { scores: &scores, n, offsets: &offsets, removed: &removed, k, ties };
                 let found = best(problem).expect("sound");
-                let expected = [
-                    slow(&scores[..n], &removed[..cut], k, ties),
-                    slow(&scores[n..], &removed[cut..], k, ties),
-                ];
+                let expected =
+                    [slow(&scores[..n], &removed[..cut], k, ties), slow(&scores[n..], &removed[cut..], k, ties)];
                 assert_eq!(found.counts, expected.iter().map(Vec::len).collect::<Vec<_>>());
                 assert_eq!(found.items, expected.iter().flatten().map(|one| one.0).collect::<Vec<_>>());
                 assert_eq!(found.scores, expected.iter().flatten().map(|one| one.1).collect::<Vec<_>>());
@@ -251,7 +249,8 @@ mod tests {
     #[test]
     fn refuses_what_is_no_number_and_what_is_no_item() {
         let scores = [1.0, 2.0, 3.0, f32::NAN];
-        let problem = Problem { scores: &scores, n: 2, offsets: &[0, 0, 1], removed: &[1], k: 1, ties: Ties::Within(0.0) };
+        let problem =
+            Problem { scores: &scores, n: 2, offsets: &[0, 0, 1], removed: &[1], k: 1, ties: Ties::Within(0.0) };
         assert!(best(problem).expect_err("NaN").to_string().contains("user 1 of the batch has a NaN"));
         for removed in [[-1], [2]] {
             let said = best(Problem { removed: &removed, ..problem }).expect_err("no item").to_string();

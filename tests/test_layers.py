@@ -51,7 +51,7 @@ TORCH_USERS = (
     "recommend",
     "cli",
 )
-CORE_USERS = ("tokens", "model.heads.softmax_native", "model.heads.top", "cli.doctor")
+CORE_USERS = ("tokens", "model.heads.softmax_native", "model.heads.top", "predict.transitions", "cli.doctor")
 
 
 class Import(NamedTuple):

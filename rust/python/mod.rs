@@ -9,6 +9,7 @@ mod run;
 mod skipgram;
 mod softmax;
 mod top;
+mod transitions;
 mod trie;
 
 use pyo3::prelude::*;
@@ -30,6 +31,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         codes::register,
         softmax::register,
         top::register,
+        transitions::register,
         trie::register,
     ] {
         add_submodule(m, &register(m.py())?)?;

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metatoken._core import cluster, codes, graph, skipgram, softmax, top, trie
+from metatoken._core import cluster, codes, graph, skipgram, softmax, top, transitions, trie
 from metatoken.errors import MetatokenError
 from tests.faults import border_oracles as oracles
 from tests.faults.crafting import crafted
@@ -170,10 +170,15 @@ def _top_cases() -> dict[str, Case]:
     rng = np.random.default_rng(4)
     scores = rng.integers(-9, 9, (3, 90)).astype(np.float32) / 4
     given = {"scores": scores, "offsets": np.array([0, 2, 2, 5]), "removed": np.array([3, 9, 0, 0, 89], np.int32)}
+    steps = (np.arange(0, 31, 3), rng.integers(0, 10, 30).astype(np.int32), rng.random(30).astype(np.float32))
+    starts = (np.array([0, 2, 2, 3]), np.array([4, 7, 1], np.int32), np.array([1.0, 0.6, 1.0], np.float32))
+    walk = {"steps": steps, "starts": starts, "popularity": np.full(10, 0.1, np.float32)}
+    walk |= {"second_hop": 0.5, "smoothing": 0.01}
     return {
         "top.best": Case(top.best, given | {"k": 7, "tolerance": 0.3, "share": None}, oracles.ranked),
         "top.best by share": Case(top.best, given | {"k": 7, "tolerance": None, "share": 0.2}, oracles.ranked),
         "top.best without ties": Case(top.best, given | {"k": 7}, oracles.ranked),
+        "transitions.distributions": Case(transitions.distributions, walk, oracles.walked_twice),
     }
 
 

@@ -188,6 +188,30 @@ def ranked(given: Given, gave: Gave) -> None:
         assert (items[row, len(wanted) :] == -1).all(), "what stands behind the last item"
 
 
+def walked_twice(given: Given, gave: Gave) -> None:
+    n = len(given["popularity"])
+    steps, starts = (_dense(given[name], n) for name in ("steps", "starts"))
+    weights = [*given["popularity"], given["second_hop"], given["smoothing"]]
+    if not all(np.isfinite(one).all() and np.abs(one).max(initial=0) < 1e6 for one in (steps, starts, weights)):
+        return
+    one = starts @ steps
+    graph = one + float(given["second_hop"]) * (one @ steps)
+    if graph.min(initial=0) < 0 or steps.min(initial=0) < 0 or starts.min(initial=0) < 0:
+        return  # no weights of a walk
+    mass, smoothing = graph.sum(axis=1, keepdims=True), float(given["smoothing"])
+    if ((mass > 0) & (mass < 1e-20)).any():
+        return  # float32 loses it
+    shared = np.divide((1 - smoothing) * graph, mass, out=np.zeros_like(graph), where=mass > 0)
+    _near(gave[0], shared + np.where(mass > 0, smoothing, 1.0) * given["popularity"], "a distribution")
+
+
+def _dense(rows: tuple[NDArray[Any], ...], n: int) -> Matrix:
+    offsets, columns, values = rows
+    dense = np.zeros((len(offsets) - 1, n))
+    np.add.at(dense, (np.repeat(np.arange(len(dense)), np.diff(offsets)), columns), values.astype(np.float64))
+    return dense
+
+
 def indexed(given: Given, gave: Gave) -> None:
     made = gave[0]
     again = Trie.from_arrays(made.arrays(), made.depth)

@@ -12,7 +12,6 @@ from metatoken.data.split import leave_last_out
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.ranking import possible, ranking_metrics
 from metatoken.model.heads.top import top_k
-from metatoken.predict import transitions
 from metatoken.predict.transitions import Popularity, TransitionGraph
 from tests.oracles import evaluate as oracle
 
@@ -88,13 +87,12 @@ def test_popularity_equals_counting(world):
         np.testing.assert_allclose(row, oracle.popularity(lists, n_items), rtol=1e-6)
 
 
-def test_scores_follow_the_order_of_users_over_block_borders(monkeypatch):
+def test_scores_follow_the_order_of_users():
     rng = np.random.default_rng(1)
     lists = [rng.integers(0, 9, rng.integers(0, 7)).tolist() for _ in range(15)]
     graph = TransitionGraph.fit(log_of(lists, 9))
     users = rng.permutation(15)
     whole = graph.scores(rows(lists), np.arange(15))
-    monkeypatch.setattr(transitions, "BLOCK", 4)
     np.testing.assert_array_equal(graph.scores(rows(lists), users), whole[users])
     assert graph.scores(rows(lists), users[:0]).shape == (0, 9)
 

@@ -7,7 +7,7 @@ listens for Ctrl-C, calls `progress(done, total)` about every 50 ms, and gives t
 environment variable METATOKEN_KERNEL, else the fastest.
 """
 
-from metatoken._core import cluster, codes, graph, skipgram, softmax, top, trie
+from metatoken._core import cluster, codes, graph, skipgram, softmax, top, transitions, trie
 
 __version__: str
-__all__ = ["__version__", "cluster", "codes", "graph", "skipgram", "softmax", "top", "trie"]
+__all__ = ["__version__", "cluster", "codes", "graph", "skipgram", "softmax", "top", "transitions", "trie"]

@@ -7,11 +7,13 @@ be mixed with its softmax, p = (1 - w) p_model + w p_prior. Seen items are remov
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
+from metatoken._core.transitions import distributions
 from metatoken.data.ragged import check_rows
 from metatoken.data.transitions import BACKWARD, DAMPING, GAPS, SECOND_HOP, transition_steps
 from metatoken.errors import ArgumentError
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
     from metatoken.data.ragged import Sequences
 
     Float32 = NDArray[np.float32]
-
-BLOCK = 1 << 21  # probabilities that are made at once: they stay in the cache
-USERS = 256  # users at most
+    Arrays = tuple[NDArray[np.int64], NDArray[np.int32], Float32]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TransitionGraph:
         g = v T + second_hop (v T) T,    p = (1 - smoothing) g / |g|_1 + smoothing popularity.
 
     `smoothing` orders the items that two steps do not reach; a user without a known transition gets popularity alone.
-    T^2 is never formed: two sparse products for each block of users.
+    T^2 is never formed.
 
     Source of the idea: recommenders by first-order Markov chains, as in FPMC (Rendle et al., WWW 2010), without the
     factors.
@@ -126,19 +126,12 @@ class TransitionGraph:
             ArgumentError: `users` are not rows of `history`, or its items not rows of the catalogue.
         """
         rows = check_rows(users, len(history))
-        out = np.empty((len(rows), self.transitions.shape[0]), dtype=np.float32)
-        few = min(max(1, BLOCK // out.shape[1]), USERS)
-        for begin in range(0, len(rows), few):
-            out[begin : begin + few] = self._block(history, rows[begin : begin + few])
-        return out
+        starts = _arrays(start(history, rows, self.recency, self.transitions.shape[0]))
+        return distributions(self._steps, starts, self.popularity.share, self.second_hop, self.smoothing)
 
-    def _block(self, history: Sequences, users: NDArray[np.int64]) -> Float32:
-        step = start(history, users, self.recency, self.transitions.shape[0]) @ self.transitions
-        graph: Float32 = (step + self.second_hop * (step @ self.transitions)).toarray()
-        mass = graph.sum(axis=1, keepdims=True)
-        graph *= np.divide(1.0 - self.smoothing, mass, out=np.zeros_like(mass), where=mass > 0)
-        graph += np.where(mass > 0, np.float32(self.smoothing), np.float32(1.0)) * self.popularity.share
-        return graph
+    @cached_property
+    def _steps(self) -> Arrays:
+        return _arrays(self.transitions)
 
 
 def start(history: Sequences, users: NDArray[np.int64], recency: Sequence[float], n_items: int) -> sparse.csr_array:
@@ -154,6 +147,11 @@ def start(history: Sequences, users: NDArray[np.int64], recency: Sequence[float]
         raise ArgumentError("history", f"expected item rows from 0 to {n_items - 1}, got {items.max()}")
     weights = np.asarray(recency, dtype=np.float32)[place]
     return sparse.csr_array((weights, (user, items)), shape=(len(users), n_items))
+
+
+def _arrays(rows: sparse.csr_array) -> Arrays:
+    """What the native core takes of sparse rows."""
+    return rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32)
 
 
 def _shares(items: NDArray[np.int32], n_items: int) -> Float32:

@@ -110,7 +110,7 @@ def _removed(seen: Sequences | None, n_users: int) -> tuple[NDArray[np.int64], I
         return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     if len(seen) != n_users:
         raise ArgumentError("seen", f"expected the histories of the {n_users} scored users, got {len(seen)}")
-    return seen.offsets, seen.items
+    return seen.offsets.astype(np.int64, copy=False), seen.items.astype(np.int32, copy=False)
 
 
 def padded(lists: NDArray[T], k: int, nothing: float) -> NDArray[T]:
