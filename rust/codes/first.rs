@@ -5,17 +5,11 @@
 //! codes below it do rows have to come together, in order to be moved as `super::unique` moves them.
 
 use super::assign::Search;
-use super::unique::{Unique, check_places, check_room, product};
+use super::unique::{Unique, capacity, check_places, check_room};
 use crate::cluster::{balance, transport};
 use crate::error::{Error, Result};
 use crate::matrix::{self, Rows};
 use crate::progress::Progress;
-
-/// Most rows of a kind with one first code.
-fn capacity(sizes: &[usize], cap: Option<usize>) -> usize {
-    let below = product(&sizes[1..]);
-    below.min(cap.unwrap_or(below))
-}
 
 /// The first codes whose rows have to come together, ascending, given the number of rows that are nearest to each: none
 /// where all fit; all that have rows where the case is small enough to be solved exactly; else those with too many.
@@ -24,7 +18,7 @@ pub fn contested(counts: &[usize], sizes: &[usize], unique: Unique, cap: Option<
     if matches!(unique, Unique::None | Unique::Counter) {
         return Ok(Vec::new());
     }
-    let (rows, room) = (counts.iter().sum::<usize>(), capacity(sizes, cap));
+    let (rows, room) = (counts.iter().sum::<usize>(), capacity(counts.iter().sum(), sizes, cap, true));
     check_room(sizes, rows)?;
     let excess: usize = counts.iter().map(|&count| count.saturating_sub(room)).sum();
     if excess == 0 || ranked {
@@ -48,7 +42,7 @@ pub fn settle(
     cap: Option<usize>,
     progress: &Progress,
 ) -> Result<Vec<u32>> {
-    let mut room = vec![capacity(&search.sizes(), cap); counts.len()];
+    let mut room = vec![capacity(counts.iter().sum(), &search.sizes(), cap, true); counts.len()];
     let mut elsewhere = counts.to_vec();
     for &code in nearest {
         let left = elsewhere[code as usize].checked_sub(1);

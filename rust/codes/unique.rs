@@ -17,6 +17,9 @@ use crate::limits::reserved;
 use crate::matrix::{self, Rows};
 use crate::progress::Progress;
 
+/// Codes below a prefix from which on not all of them are given away without need.
+const MANY: usize = 1024;
+
 /// How codes become unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unique {
@@ -111,6 +114,20 @@ pub(super) fn product(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |product, &k| product.saturating_mul(k))
 }
 
+/// Most rows that a codeword of the first of some levels may get, of so many in all.
+///
+/// They are as many as there are codes below it, or `cap`. Where these are many, rows that fill all of them take the cube
+/// of their number to assign, and the last ones find codewords far away; so a quarter of them stays free if the rows fit
+/// then. It is there for rows that come later: `alone` says that no codes are taken.
+pub(super) fn capacity(rows: usize, sizes: &[usize], cap: Option<usize>, alone: bool) -> usize {
+    let below = product(&sizes[1..]);
+    let airy = below - below / 4;
+    if alone && cap.is_none() && below >= MANY && rows <= airy.saturating_mul(sizes[0]) {
+        return airy;
+    }
+    below.min(cap.unwrap_or(below))
+}
+
 struct Placement<'a> {
     x: Rows<'a>,
     search: &'a Search,
@@ -166,15 +183,14 @@ impl Placement<'_> {
         if last && self.unique == Unique::Rank {
             check_ranks(groups.largest(), &sizes)?;
         }
-        let below = product(&sizes[level + 1..]);
-        let capacity = if level == 0 { below.min(self.cap.unwrap_or(below)) } else { below };
+        let cap = if level == 0 { self.cap } else { None };
         let found: Vec<Vec<u32>> = groups
             .members()
             .into_par_iter()
             .map(|members| {
                 self.progress.check()?;
                 let (rows, fixed) = members.split_at(members.partition_point(|&row| (row as usize) < left.len()));
-                let mut room = vec![capacity; sizes[level]];
+                let mut room = vec![capacity(rows.len(), &sizes[level..], cap, fixed.is_empty()); sizes[level]];
                 let taken = fixed.iter().map(|&row| labels[row as usize] as usize);
                 taken.for_each(|c| room[c] = room[c].saturating_sub(1));
                 let mut own: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();

@@ -13,7 +13,7 @@ import pytest
 
 from metatoken.engine.settings import EngineSettings
 from metatoken.errors import ArgumentError, ArtifactError, DataError
-from metatoken.tokens.codes.clustering import Codebook, VectorSource, assign_files, encode, fit
+from metatoken.tokens.codes.clustering import Codebook, VectorSource, assign_files, encode, fit, make_unique
 
 ROWS, DIM = 900, 6
 
@@ -88,6 +88,31 @@ def test_only_contested_rows_come_together_where_the_case_is_large(
     np.testing.assert_array_equal(codes_in(tmp_path / "out"), encode(codebook, rows, unique=unique).codes)
     assert found.moved > 0
     assert 0 < seen[0] < len(rows)
+
+
+@pytest.mark.parametrize(("rows", "most"), [(1150, 768), (1600, 1024)])
+@pytest.mark.parametrize("unique", ["assignment", "nearest"])
+def test_a_quarter_of_many_codes_stays_free_where_rows_fit_then(
+    unique: Any, rows: int, most: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    x = 0.2 * rng.normal(size=(rows, 3)).astype(np.float32)
+    x[:50] += 2  # the others are all nearest to one first code
+    centroids = np.float32([[2, 2, 2], [0, 0, 0]]), 0.2 * rng.normal(size=(1024, 3)).astype(np.float32)
+    codebook = Codebook("residual", "euclidean", centroids, fit(x[:2], [1]).report)
+    found = encode(codebook, x, unique=unique)
+    counts = np.bincount(found.codes[:, 0], minlength=2)
+    assert counts.max() == most
+    assert len(np.unique(found.codes, axis=0)) == rows
+    np.save(tmp_path / "x.npy", x)
+    assign_files(VectorSource(tmp_path / "x.npy"), codebook, tmp_path / "out", unique=unique, shard_rows=400)
+    np.testing.assert_array_equal(codes_in(tmp_path / "out"), found.codes)
+    # What stays free is for rows that come later.
+    late = 0.2 * rng.normal(size=(200, 3)).astype(np.float32)
+    own = encode(codebook, late, unique="none").codes
+    assert (own[:, 0] == 1).all()
+    given = make_unique(codebook, own, late, occupied=found.codes, unique=unique).codes
+    assert (given[:, 0] == 1).sum() == min(200, 1024 - most)
 
 
 def test_columns_beside_the_vectors_stay(x: np.ndarray, tmp_path: Path) -> None:
