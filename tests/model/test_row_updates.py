@@ -189,8 +189,12 @@ class Alike(L.Callback):
             both = trainer.strategy.all_gather(value.detach())
             assert torch.equal(both[0], both[1]), name
 
-def train(updates, steps):
-    module = MetaTokenModule(
+class Own(MetaTokenModule):
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+def train(updates, steps, kind=MetaTokenModule):
+    module = kind(
         vocabulary, preset=preset, max_history=20, tasks=["sequential"], item_softmax="sampled", softmax_samples=4,
         item_updates=updates,
     )
@@ -211,6 +215,7 @@ assert 0 < moved == moved_rows < 400, (moved, moved_rows)
 for (name, one), other in zip(every.named_parameters(), rows.parameters()):
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6, msg=name)
 assert moved_rows < train("rows", 6)[1]
+train("rows", 2, Own)  # of dense gradients
 print("alike")
 """
 
