@@ -15,12 +15,16 @@ from metatoken import Interactions, Recommender
 from metatoken.config import SettingError
 from metatoken.data.growth import nothing
 from metatoken.errors import ArtifactError, ConfigError, DataError, MetatokenWarning
-from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_run
+from metatoken.model.heads.rows import settled
+from metatoken.model.row_adamw import RowAdamW
+from metatoken.run import Run, RunFolder, evaluate_run, extend_run, load_run, train_run
+from metatoken.run.addition import Addition
+from metatoken.run.config import load_config
 from metatoken.run.lineage import Lineage
 from metatoken.run.manifest import check_bytes
 from metatoken.run.place import training_place
 from tests.files import reseal
-from tests.growing import Grown, make_grown, quiet
+from tests.growing import Grown, make_grown, quiet, write_growing
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +136,32 @@ def trained(grown: Grown) -> Run:
     return extend_run(
         grown.parent, grown.new, grown.parent.parent / "further", epochs=2, replay=0.5, since="2021-02-01", say=quiet
     )
+
+
+def test_a_run_that_updates_rows_is_extended_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, bool]] = []  # items of the table, and whether a step had a part of them alone
+
+    class Spy(RowAdamW):
+        def step(self, closure: Any = None) -> Any:
+            loss = super().step(closure)
+            found = [p.grad for group in self.param_groups for p in group["params"] if p.grad.is_sparse]
+            steps.extend((len(one), len(settled(one).indices()[0]) < len(one)) for one in found)
+            return loss
+
+    monkeypatch.setattr("metatoken.model.schedule.RowAdamW", Spy)
+    sampled = {"item_softmax": "sampled", "softmax_samples": 2, "item_updates": "rows", "tasks": ["sequential"]}
+    trainer = {"batch_size": 1, "options": {"limit_train_batches": 8}}
+    config, log, items = write_growing(tmp_path, model=sampled, trainer=trainer)
+    run = train_run(load_config(config), tmp_path / "run", say=quiet)
+    n = run.module.vocabulary.n_items
+    assert {size for size, _ in steps} == {n}
+    assert any(part for _, part in steps)
+    steps.clear()
+    new = Addition.of(run.config.data, log, items).read()
+    grown = extend_run(run.folder, new, tmp_path / "grown", epochs=1, replay=0.5, say=quiet)
+    assert grown.module.vocabulary.n_items > n
+    assert {size for size, _ in steps} == {grown.module.vocabulary.n_items}
+    assert any(part for _, part in steps)
 
 
 def test_further_training_learns_new_rows(grown: Grown, trained: Run) -> None:

@@ -63,13 +63,21 @@ def test_settings_are_those_of_the_size() -> None:
     assert big["tokens.sample"] == 256 * 2048
     assert (big["model.item_softmax"], big["evaluate.users"], big["trainer.batch_size"]) == ("sampled", 20_000, 256)
     assert (small["model.item_softmax"], small["trainer.validation_users"]) == ("full", 500)
-    assert {"tokens.sample", "evaluate.users"}.isdisjoint(small)
+    assert big["model.item_updates"] == "rows"
+    assert {"tokens.sample", "evaluate.users", "model.item_updates"}.isdisjoint(small)
 
 
 def test_a_sampled_softmax_takes_out_the_items() -> None:
     size = Size(**BIG, scored=1, asked=1)
     assert size.logits < size.targets * 20_000
     assert replace(size, items=99_999).logits == size.targets * 99_999
+
+
+def test_a_step_updates_the_rows_that_it_has() -> None:
+    size = Size(**BIG, scored=1, asked=1)
+    assert size.updated < size.steps * size.items * 64 / 3
+    assert replace(size, items=10**7).updated == pytest.approx(size.updated, rel=0.01)
+    assert replace(size, items=99_999).updated == size.steps * 99_999 * 64
 
 
 @pytest.mark.parametrize(

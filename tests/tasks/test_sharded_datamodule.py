@@ -24,7 +24,7 @@ TRAIN = """
 import json, os, shutil, sys
 from pathlib import Path
 
-folder, out, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+folder, out, devices, further = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
 rank = int(os.environ.get("LOCAL_RANK", 0))
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
@@ -44,7 +44,7 @@ opened.clear()
 
 L.seed_everything(0)
 vocabulary = Vocabulary.load(folder / "vocabulary")
-model = MetaTokenModule(vocabulary, **json.loads((folder / "model.json").read_text()))
+model = MetaTokenModule(vocabulary, **json.loads((folder / "model.json").read_text()) | further)
 data = ShardedDataModule(own, vocabulary, batch_size=24, seed=3)
 trainer = L.Trainer(
     max_epochs=2, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", logger=False,
@@ -85,13 +85,17 @@ def test_shards_hold_every_user_once(folder: Path, split: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does_and_open_their_own_shards(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("further", [{}, {"item_softmax": "sampled", "item_updates": "rows"}], ids=["all", "rows"])
+def test_two_processes_learn_what_one_does_and_open_their_own_shards(
+    folder: Path, tmp_path: Path, further: dict[str, str]
+) -> None:
+    """Also by sparse gradients, which name every item here, since processes would draw different samples."""
     found: dict[int, Any] = {}
     (tmp_path / "train.py").write_text(TRAIN)
     for devices in (1, 2):
         out = tmp_path / str(devices)
         out.mkdir()
-        command = [sys.executable, tmp_path / "train.py", folder, out, str(devices)]
+        command = [sys.executable, tmp_path / "train.py", folder, out, str(devices), json.dumps(further)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
         assert done.returncode == 0, done.stderr
         found[devices] = torch.load(out / "weights.pt", weights_only=True)

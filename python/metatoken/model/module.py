@@ -12,11 +12,13 @@ import lightning as L
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from metatoken.data.ragged import Sequences
 from metatoken.errors import ArgumentError
 from metatoken.model.heads.ranking import item_scores
+from metatoken.model.heads.rows import clippable, exchanged
 from metatoken.model.heads.top import NOTHING, TOLERANCE, top_k
 from metatoken.model.model import PARTS, MetaTokenModel
 from metatoken.model.objective import loss_parts
@@ -66,6 +68,7 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
     list_length: int = 10
     strict_loading = False  # checkpoints hold trainable weights only; on_load_checkpoint checks them
     _random_state: dict[str, Any] | None = None
+    _exchanges = False  # whether processes exchange the gradient of the item table here, instead of in `ddp`
 
     def __init__(self, vocabulary: Vocabulary | str | Path, settings: ModelSettings | None = None, **rest: Any) -> None:
         super().__init__(vocabulary, settings, **rest)
@@ -185,10 +188,45 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: D102
         # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.
-        optimizer = make_optimizer(self, self.settings, fused="mixed" not in self.trainer.precision)
+        fused, rows = "mixed" not in self.trainer.precision, self._updates_rows()
+        optimizer = make_optimizer(self, self.settings, fused=fused, rows=rows)
+        self.network.items.by_rows = rows
         total = float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(self.settings, step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _updates_rows(self) -> bool:
+        """Whether this training moves rows of the item table, as settings say, where weights are whole.
+
+        Gradients that are scaled for half precision are looked through for infinite ones by each process for itself,
+        before they are exchanged here.
+        """
+        from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+        trainer: Any = self.trainer
+        whole = type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        return whole and not scaled and self.settings.updates_rows(self.network.index.n_items)
+
+    def setup(self, stage: str) -> None:
+        """Has `ddp` leave out the item table where rows of it are updated.
+
+        It takes sparse gradients of `nn.Embedding` alone, and not on every device.
+        """
+        from lightning.pytorch.strategies import DDPStrategy
+
+        processes = isinstance(self.trainer.strategy, DDPStrategy)
+        self._exchanges = processes and self._updates_rows()
+        if stage == "fit" and processes:
+            apart = ["network.items.residual"] if self._exchanges else []
+            ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model  # noqa: SLF001
+            ignore(self, apart)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+        """Exchanges the gradient of the item table where `ddp` leaves it out."""
+        table = self.network.items.residual
+        if self._exchanges and table.grad is not None:
+            table.grad = exchanged(table.grad)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -200,7 +238,7 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
             wrapped: Any = self.trainer.model
             wrapped.clip_grad_norm_(gradient_clip_val)
         else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            self.clip_gradients(clippable(optimizer), gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trainable weights only, since a frozen backbone is on disk already, and adds the random state."""
@@ -215,7 +253,12 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         self._random_state = checkpoint.get("random_state")
 
     def on_train_start(self) -> None:
-        """Takes up the random state of a checkpoint, once everything that draws before the first batch has drawn."""
+        """Takes up the random state of a checkpoint, once everything that draws before the first batch has drawn.
+
+        Processes also begin with one item table, where `ddp` does not see to it.
+        """
+        if self._exchanges:
+            distributed.broadcast(self.network.items.residual.detach(), 0)
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None

@@ -174,12 +174,15 @@ class Network(nn.Module):
 
     def _columns(self, batch: Batch, *, around: bool) -> tuple[Columns, Tensor | None]:
         """What the item head is normalised over, and the items whose vectors are needed, sorted; None for all."""
-        if not self.training or not self.samples or len(batch.targets) == 0:
-            return all_columns(self.index, batch.targets, batch.labels), None
+        whole = all_columns(self.index, batch.targets, batch.labels), None
+        if not self.training or not self.samples:
+            return whole
+        read = torch.cat([batch.items[batch.items >= 0], batch.taken])
+        if len(batch.targets) == 0:  # one item where none is read, since no embedding is of no rows
+            return whole[0], torch.unique(read) if len(read) > 0 else read.new_zeros(1)
         columns = sampled_columns(self.index, batch.targets, self.samples, batch.labels, around=around)
         if columns.leaves is None:
             return columns, None
-        read = torch.cat([batch.items[batch.items >= 0], batch.taken])
         return columns, torch.unique(torch.cat([self.index.leaf_items[columns.leaves].long(), read]))
 
     def _in_leaf_order(self, item_vectors: Tensor, columns: Columns, rows: Tensor | None) -> Tensor:

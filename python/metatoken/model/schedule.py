@@ -10,13 +10,21 @@ from torch import nn
 
 from metatoken.model.embedding import TokenTable
 from metatoken.model.heads.items import ItemVectors
+from metatoken.model.row_adamw import RowAdamW
 
 if TYPE_CHECKING:
     from metatoken.model.settings import ModelSettings
 
 
-def make_optimizer(module: nn.Module, settings: ModelSettings, *, fused: bool) -> torch.optim.AdamW:
-    """AdamW over the weights of a model that train; `decaying` says which of them decay."""
+def make_optimizer(module: nn.Module, settings: ModelSettings, *, fused: bool, rows: bool = False) -> torch.optim.AdamW:
+    """AdamW over the weights of a model that train; `decaying` says which of them decay.
+
+    Args:
+        module: The model.
+        settings: Learning rate and weight decay.
+        fused: As in `torch.optim.AdamW`.
+        rows: Whether weights may have sparse gradients, whose rows alone are moved.
+    """
     if settings.learning_rate is None:
         raise AssertionError("a model's own settings leave nothing open")
     decays = {id(weight) for weight in decaying(module)}
@@ -25,7 +33,8 @@ def make_optimizer(module: nn.Module, settings: ModelSettings, *, fused: bool) -
         {"params": [p for p in trainable if id(p) in decays], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if id(p) not in decays], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
+    kind = RowAdamW if rows else torch.optim.AdamW
+    return kind(groups, lr=settings.learning_rate, fused=fused)
 
 
 def decaying(module: nn.Module) -> list[nn.Parameter]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 Tuning = Literal["lora", "full", "frozen"]
-MANY = 100_000  # items from which on the softmax over all of them takes longer than everything else in a step
+MANY = 100_000
+"""Items from which on a step is of some of them. A softmax over all would take longer than everything else in it, and
+to update all takes longer than the 15,000 rows of a step from 60,000 items on (benchmarks/item_updates.py)."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class ModelSettings(Settings):
         None, "What the item head trains against: all items, or a sample; by default a sample from 100,000 items on."
     )
     softmax_samples: int = setting(8192, "Items drawn for a step, beside those near its targets.", ge=1, size=False)
+    item_updates: Literal["all", "rows"] | None = setting(
+        None,
+        "Of which items a step moves the free vector: all, or those in its sample and histories (rows), which needs a "
+        "sampled item_softmax; by default rows from 100,000 items on, where the softmax is sampled.",
+    )
     temperature: float = setting(0.07, "Temperature of the cosine heads.", gt=0)
     alpha: float = setting(1.0, "Weight of the projected centroids.")
     beta: float | None = setting(
@@ -149,6 +156,10 @@ class ModelSettings(Settings):
                 raise SettingError(("tasks",), f"expected each task once, got {task!r} {self.tasks.count(task)} times")
         if self.backbone in PRESETS:
             self._check_preset()
+        if (self.item_softmax, self.item_updates) == ("full", "rows"):
+            raise SettingError(
+                ("item_updates",), "rows needs item_softmax: sampled, since all items have a part in a full one"
+            )
         for name in ("history", "user_vectors", "generated_by"):
             if not self.leaf and (value := getattr(self, name)) in ("compact", "folded", "as_history", "items"):
                 raise SettingError((name,), f"{value} works by the items' own vectors, so it needs leaf=true")
@@ -171,6 +182,11 @@ class ModelSettings(Settings):
         """Items drawn for a step where the catalogue has `n_items`; 0 where the softmax is over all of them."""
         sampled = n_items >= MANY if self.item_softmax is None else self.item_softmax == "sampled"
         return self.softmax_samples if sampled else 0
+
+    def updates_rows(self, n_items: int) -> bool:
+        """Whether a step on a catalogue of `n_items` moves the free vectors of those items alone that are in it."""
+        wanted = n_items >= MANY if self.item_updates is None else self.item_updates == "rows"
+        return wanted and self.samples_of(n_items) > 0
 
     def recipe(self, n_targets: int | None) -> Recipe:
         """How to train the backbone on a log with so many targets, see `metatoken.tasks.recipe`."""

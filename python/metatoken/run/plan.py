@@ -32,6 +32,7 @@ SCORED = 20_000  # users whose lists tell HR@10 to a fifth of a percent
 SCALES = 60  # times that a size may double until a stage breaks
 MOST = 10**18  # of every number of a plan
 ROWS = 2**31  # users, items or nodes beyond what an id of 32 bits names
+A_ROW = 4  # how many times as long AdamW takes for the weight of a row by itself as for one of a whole table
 EDGES = 2**32  # interactions beyond what the graph in the core holds
 
 
@@ -73,9 +74,13 @@ class Size:
     @property
     def logits(self) -> int:
         """Targets times the items that each is told from."""
+        return self.targets * self.columns
+
+    @property
+    def columns(self) -> int:
+        """Items of a step: all, or where they are sampled those that are drawn, and the targets."""
         drawn = ModelSettings().samples_of(self.items)
-        a_step = self.targets // self.steps
-        return self.targets * (min(self.items, drawn + min(a_step, self.items)) if drawn else self.items)
+        return min(self.items, drawn + self.targets // self.steps) if drawn else self.items
 
     @property
     def steps(self) -> int:
@@ -86,8 +91,10 @@ class Size:
 
     @property
     def updated(self) -> int:
-        """Weights of the item table times steps, since AdamW moves all of them at each."""
-        return self.steps * self.items * PRESETS[ModelSettings.backbone].dim
+        """Weights of the item table that AdamW moves in an epoch, those of single rows for what they take."""
+        rows = ModelSettings().updates_rows(self.items)
+        moved = min(self.items, A_ROW * self.columns) if rows else self.items
+        return self.steps * moved * PRESETS[ModelSettings.backbone].dim
 
     @property
     def evaluated(self) -> int:
@@ -216,6 +223,8 @@ def settings_for(size: Size) -> dict[str, Any]:
     if size.nodes > MANY:
         found["tokens.sample"] = A_TOKEN * max(found["tokens.levels"])
     found["model.item_softmax"] = "sampled" if ModelSettings().samples_of(size.items) else "full"
+    if ModelSettings().updates_rows(size.items):
+        found["model.item_updates"] = "rows"
     found["trainer.batch_size"] = recipe(size.targets).batch_size
     found["trainer.validation_users"] = min(TrainerSettings.validation_users or size.users, size.users)
     found["evaluate.fusion_users"] = min(EvaluateSettings.fusion_users, size.users)

@@ -44,8 +44,10 @@ class StopAt(L.Callback):
             raise StopError
 
 
-def fit(module: Any, split: Any, *callbacks: L.Callback, resume: Path | None = None, **options: Any) -> L.Trainer:
-    data = TaskDataModule(split, module.vocabulary, tasks=module.tasks, batch_size=32, validation_users=40)
+def fit(
+    module: Any, split: Any, *callbacks: L.Callback, resume: Path | None = None, batch_size: int = 32, **options: Any
+) -> L.Trainer:
+    data = TaskDataModule(split, module.vocabulary, tasks=module.tasks, batch_size=batch_size, validation_users=40)
     options = {"max_epochs": 2, "gradient_clip_val": 1.0} | options
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metatoken.model.heads.rows import Rows
+
 if TYPE_CHECKING:
     from metatoken.model.embedding import TokenTable
 
@@ -33,8 +35,12 @@ class ItemVectors(nn.Module):
         entities: float `[n_items, c]` frozen item embeddings (skip-gram space), unit length each.
         features: float `[n_items, f]` further vectors of items, e.g. of their texts; zeros where nothing is known.
         beta: Weight of the projected item embeddings.
+
+    Attributes:
+        by_rows: Whether the gradient of the free residuals is sparse: of the rows that were asked for.
     """
 
+    by_rows = False
     tokens: Tensor
     entities: Tensor
     features: Tensor | None
@@ -62,7 +68,10 @@ class ItemVectors(nn.Module):
             self.feature_projection = nn.Linear(unit.shape[1], dim, bias=False)
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
-        """Composed vectors, not normalized: `[n_items, d]` in item-row order, or of some item rows, int64 `[C]`."""
+        """Composed vectors, not normalized: `[n_items, d]` in item-row order, or of some item rows, int64 `[C]`.
+
+        Where a gradient is made `by_rows`, they are sorted, each once.
+        """
         # Not in half precision, which the residuals would be added up in.
         with torch.autocast(self.residual.device.type, enabled=False):
             composed = self._composed(rows)
@@ -75,7 +84,7 @@ class ItemVectors(nn.Module):
             return table if rows is None else table.index_select(0, rows)
 
         shared, tokens = self.table[0](), of(self.tokens)
-        composed = torch.addmm(of(self.residual), of(self.entities), self.projection.weight.T, alpha=self.beta)
+        composed = torch.addmm(self._free(rows), of(self.entities), self.projection.weight.T, alpha=self.beta)
         # Every item has a token of the first level, so the bias is added to tokens instead of to items.
         first = shared + self.beta * self.projection.bias
         for level in range(tokens.shape[1]):
@@ -84,6 +93,14 @@ class ItemVectors(nn.Module):
             part = F.embedding(ids.clamp_min(0), shared if level else first)
             composed += torch.where((ids >= 0)[:, None], part, 0.0) if self.ragged else part
         return composed
+
+    def _free(self, rows: Tensor | None) -> Tensor:
+        """The free residuals."""
+        if not self.by_rows or not torch.is_grad_enabled():
+            return self.residual if rows is None else self.residual.index_select(0, rows)
+        every = torch.arange(len(self.residual), device=self.residual.device) if rows is None else rows
+        found: Tensor = Rows.apply(self.residual, every)
+        return found
 
     def of_features(self, rows: Tensor | None = None) -> Tensor | float:
         """What features say of item rows, float `[C, d]`; 0 where there are none."""
