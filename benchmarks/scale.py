@@ -23,6 +23,7 @@ SIZES = (15_625, 62_500, 250_000, 1_000_000)
 USERS, ITEMS = 30, 100  # interactions for each
 WIDE = {"users": 10_000, "items": 100_000, "interactions": 300_000}  # tells what items cost from what rows cost
 ASKED = 512  # users who are scored, and who get lists
+READING = ("tokenize", "train")  # stages that begin by reading the raw log
 STAGES = ("generate", "read", "tokenize", "train", "evaluate", "recommend")
 ONE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "RAYON")} | {"POLARS_MAX_THREADS": "1"}
 CONFIG = """
@@ -107,11 +108,11 @@ def fit(folder: Path) -> None:
     stages: dict[str, Any] = {}
     for stage in SECONDS:
         own = [line for line in found if line["stage"] == stage]
-        grown = sorted((line for line in own if line["interactions"] != WIDE["interactions"]), key=by_rows)
+        alike = (line for line in own if stage not in ("evaluate", "recommend") or line["scored"] == line["asked"])
+        grown = sorted((line for line in alike if line["interactions"] != WIDE["interactions"]), key=by_rows)
         scored = [Size(**{one.name: line[one.name] for one in fields(Size)}) for line in own]
-        # All stages hold the log, and tokenize and train read it; what AdamW takes shows only beside millions of items.
-        held = {} if stage == "read" else stages["read"]["bytes"]["rates"]
-        took = stages["read"]["seconds"]["rates"] if stage in ("tokenize", "train") else {}
+        # Tokenize and train read the log; what AdamW takes shows only beside millions of items.
+        held, took = (stages["read"][kind]["rates"] if stage in READING else {} for kind in ("bytes", "seconds"))
         took = took | ({"updated": update()} if stage == "train" else {})
         stages[stage] = {
             "seconds": cost(scored, [line["seconds"] for line in own], SECONDS[stage], took),
@@ -147,7 +148,7 @@ def update(items: int = 100_000, dim: int = 64, steps: int = 10) -> float:
 def cost(sizes: list[Any], values: list[float], drivers: tuple[str, ...], given: dict[str, float]) -> dict[str, Any]:
     """Rates of no less than 0 beside those that are given, with the least relative errors, and the largest of these.
 
-    A line counts as much as it has rows: small ones tell what starting a program takes, and plans are of large ones.
+    A line counts as the root of its rows: small ones tell what starting a program takes, and plans are of large ones.
     """
     import numpy as np
     from scipy.optimize import nnls
@@ -156,7 +157,7 @@ def cost(sizes: list[Any], values: list[float], drivers: tuple[str, ...], given:
     table = np.array([[1.0, *(float(getattr(size, name)) for name in free)] for size in sizes])
     known = np.array([sum(given[name] * getattr(size, name) for name in given) for size in sizes])
     scale, target = np.maximum(table.max(axis=0), 1.0), np.array(values)
-    weight = np.array([size.interactions for size in sizes]) / target
+    weight = np.sqrt([size.interactions for size in sizes]) / target
     found = nnls(table / scale * weight[:, None], (target - known) * weight)[0] / scale
     worst = float(np.abs((table @ found + known) / target - 1).max())
     rates = given | dict(zip(free, found[1:].tolist(), strict=True))

@@ -9,7 +9,7 @@ Sparse: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float
 """Offsets `[rows + 1]`, columns and values of sparse rows."""
 
 def distributions(
-    steps: Sparse, starts: Sparse, popularity: NDArray[np.float32], second_hop: float, smoothing: float
+    steps: _Sparse, starts: _Sparse, popularity: NDArray[np.float32], second_hop: float, smoothing: float
 ) -> NDArray[np.float32]:
     """Where two steps lead from `starts` (`[b, n]`) along `steps` (`[n, n]`), float32 `[b, n]`.
 
