@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 __all__ = ["distributions"]
 
-Sparse: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+_Sparse: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 """Offsets `[rows + 1]`, columns and values of sparse rows."""
 
 def distributions(
