@@ -133,9 +133,8 @@ impl Kept {
     /// Reads a row; fails where a score is NaN.
     fn scan(&mut self, scores: &[f32], gone: &[bool]) -> std::result::Result<(), ()> {
         for (at, part) in scores.chunks(STRIDE).enumerate() {
-            // True for NaN, too.
             let bound = self.bound;
-            if !part.iter().fold(false, |any, &score| any | !(score < bound)) {
+            if !part.iter().fold(false, |any, &score| any | (score >= bound) | score.is_nan()) {
                 continue;
             }
             for (place, &score) in part.iter().enumerate() {
