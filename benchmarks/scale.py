@@ -65,9 +65,13 @@ def items_of(folder: Path, size: int) -> int:
 
 
 def measured(arguments: list[object]) -> dict[str, float]:
-    """Runs a command; its processor seconds, seconds and peak bytes."""
+    """Runs a command of metatoken; its processor seconds, seconds and peak bytes."""
+    return run([sys.executable, "-m", "metatoken", *map(str, arguments)])
+
+
+def run(argv: list[str]) -> dict[str, float]:
+    """The same of any program."""
     began = time.monotonic()
-    argv = [sys.executable, "-m", "metatoken", *map(str, arguments)]
     child = subprocess.Popen(argv, env=os.environ | ONE, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -108,6 +112,7 @@ def fit(folder: Path) -> None:
     stages: dict[str, Any] = {}
     for stage in SECONDS:
         own = [line for line in found if line["stage"] == stage]
+        # The large run scored other numbers of users, which times and memory of these two stages grow with.
         alike = (line for line in own if stage not in ("evaluate", "recommend") or line["scored"] == line["asked"])
         grown = sorted((line for line in alike if line["interactions"] != WIDE["interactions"]), key=by_rows)
         scored = [Size(**{one.name: line[one.name] for one in fields(Size)}) for line in own]

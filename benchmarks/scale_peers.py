@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scale import measured, run
 
 if TYPE_CHECKING:
     import polars as pl
 
-ONE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "RAYON")} | {"POLARS_MAX_THREADS": "1"}
 DIM, WINDOW, NEGATIVES, TOKENS, SAMPLE = 64, 5, 5, 512, 256
 COLUMNS = ("--user", "user_id", "--item", "item_id", "--time", "timestamp")
 DRAWN, NEAREST = 20_000, 10
@@ -67,20 +64,6 @@ class Histories:
         return (history.to_list() for history in self.column)
 
 
-def measured(argv: list[str]) -> dict[str, float]:
-    """Runs a program with one thread."""
-    began = time.monotonic()
-    child = subprocess.Popen(argv, env=os.environ | ONE, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(argv)}: status {status}")
-    return {
-        "processor_seconds": round(used.ru_utime + used.ru_stime, 1),
-        "seconds": round(time.monotonic() - began, 1),
-        "peak_gb": round(used.ru_maxrss * 1024 / 1e9, 2),
-    }
-
-
 def purity(ids: list[str], vectors: np.ndarray, groups: Path) -> float:
     """Share of the nearest items that are of an item's own group."""
     import faiss
@@ -113,20 +96,15 @@ def main() -> None:
         return
     tokens = given.out / "tokens"
     paths = ("--meta-path", "item>item", "--meta-path", "item-user-item", "--kinds", "items")
-    ours = measured(
-        [sys.executable, "-m", "metatoken", "tokenize", str(given.log), *COLUMNS, *paths, "--dim", str(DIM),
-         "--threads", "1", "-o", str(tokens), "--overwrite"]
-    )  # fmt: skip
-    theirs = measured(
-        [sys.executable, __file__, str(given.log), "--groups", str(given.groups), "--out", str(given.out),
-         "--peers-only"]
-    )  # fmt: skip
+    tokenize = ["tokenize", given.log, *COLUMNS, *paths, "--dim", DIM, "--threads", 1, "-o", tokens, "--overwrite"]
+    alone = [sys.executable, __file__, str(given.log), "--groups", str(given.groups), "--out", str(given.out)]
+    ours, theirs = measured(tokenize), run([*alone, "--peers-only"])
     import metatoken as mt
 
     vocabulary, peers = mt.Vocabulary.load(tokens), np.load(given.out / "peers.npz")
     ours["of_own_group"] = purity(list(vocabulary.items.raw), vocabulary.item_vectors, given.groups)
     theirs["of_own_group"] = purity(peers["ids"].tolist(), peers["vectors"], given.groups)
-    ratio = theirs["processor_seconds"] / ours["processor_seconds"]
+    ratio = theirs["seconds"] / ours["seconds"]
     print(json.dumps({"metatoken": ours, "gensim and faiss": theirs, "times as long": round(ratio, 2)}, indent=1))
 
 

@@ -5,6 +5,8 @@
 //! of the k-th best score so far; the bound only rises, so nothing is lost that the last one lets in.
 
 use crate::error::{Error, Result};
+use crate::ordered::Key;
+use crate::ragged::{check_items, divide};
 
 /// Scores that are compared with the bound at once; most of a row is passed over by such strides.
 const STRIDE: usize = 32;
@@ -72,7 +74,7 @@ pub fn best(problem: Problem<'_>) -> Result<Best> {
         removed.iter().for_each(|&item| gone[item as usize] = true);
         let mut kept = Kept::new(problem.k, problem.ties);
         kept.scan(scores, &gone).map_err(|()| nan(row))?;
-        found.add(kept.sorted());
+        found.add(&kept.sorted());
         removed.iter().for_each(|&item| gone[item as usize] = false);
     }
     Ok(found)
@@ -97,18 +99,11 @@ impl Problem<'_> {
             return Err(Error::invalid(named, format!("expected a number from 0 to {most}, got {value}")));
         }
         let rows = self.offsets.len().saturating_sub(1);
-        let whole = self.offsets.first() == Some(&0) && self.offsets.last() == Some(&(self.removed.len() as i64));
-        if !whole || !self.offsets.is_sorted() || rows * self.n != self.scores.len() {
+        if !divide(self.offsets, self.removed.len()) || rows * self.n != self.scores.len() {
             let message = format!("expected one list for each of {} scores / {} items", self.scores.len(), self.n);
             return Err(Error::invalid("seen", message));
         }
-        match self.removed.iter().find(|&&item| item < 0 || item as usize >= self.n) {
-            Some(item) => {
-                let last = self.n as i64 - 1;
-                Err(Error::invalid("seen", format!("expected item rows from 0 to {last}, got {item}")))
-            }
-            None => Ok(()),
-        }
+        check_items("seen", self.removed, self.n)
     }
 }
 
@@ -118,8 +113,7 @@ struct Kept {
     ties: Ties,
     /// No score below this is kept.
     bound: f32,
-    /// Keys, which order by score, then by lower item.
-    keys: Vec<u64>,
+    keys: Vec<Key>,
     /// Keys that are held before the bound is raised.
     room: usize,
 }
@@ -143,14 +137,14 @@ impl Kept {
                 }
                 let item = at * STRIDE + place;
                 if score >= self.bound && score != f32::NEG_INFINITY && !gone[item] {
-                    self.push(key(score, item));
+                    self.push(Key::new(score, item as i32));
                 }
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, key: u64) {
+    fn push(&mut self, key: Key) {
         self.keys.push(key);
         if self.keys.len() >= self.room.max(self.k + 1) {
             self.raise();
@@ -163,13 +157,13 @@ impl Kept {
     fn raise(&mut self) {
         if self.keys.len() > self.k {
             let (_, &mut kth, _) = self.keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
-            self.bound = self.ties.bound(score(kth));
-            let least = if self.ties == Ties::Never { kth } else { key(self.bound, i32::MAX as usize) };
+            self.bound = self.ties.bound(kth.score());
+            let least = if self.ties == Ties::Never { kth } else { Key::least(self.bound) };
             self.keys.retain(|&key| key >= least);
         }
     }
 
-    fn sorted(mut self) -> Vec<u64> {
+    fn sorted(mut self) -> Vec<Key> {
         self.raise();
         self.keys.sort_unstable_by(|a, b| b.cmp(a));
         self.keys
@@ -177,28 +171,11 @@ impl Kept {
 }
 
 impl Best {
-    fn add(&mut self, keys: Vec<u64>) {
+    fn add(&mut self, keys: &[Key]) {
         self.counts.push(keys.len());
-        self.items.extend(keys.iter().map(|&key| item(key)));
-        self.scores.extend(keys.iter().map(|&key| score(key)));
+        self.items.extend(keys.iter().map(|key| key.id()));
+        self.scores.extend(keys.iter().map(|key| key.score()));
     }
-}
-
-/// A key that is larger for a larger score, and among equals for a lower item.
-fn key(score: f32, item: usize) -> u64 {
-    // As unsigned integers floats keep their order if positive ones get the sign bit and negative ones are inverted.
-    let bits = (score + 0.0).to_bits(); // -0 is 0
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    u64::from(ordered) << 32 | u64::from(u32::MAX - item as u32)
-}
-
-fn score(key: u64) -> f32 {
-    let ordered = (key >> 32) as u32;
-    f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
-}
-
-fn item(key: u64) -> i32 {
-    (u32::MAX - key as u32) as i32
 }
 
 #[cfg(test)]

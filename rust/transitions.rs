@@ -10,6 +10,7 @@
 //! One dense row takes in what a user's steps add up to, so that neither `T^2` nor a sparse result is made.
 
 use crate::error::{Error, Result};
+use crate::ragged::{check_items, divide};
 
 /// Rows of sparse numbers.
 #[derive(Clone, Copy)]
@@ -24,20 +25,13 @@ pub struct Sparse<'a> {
 
 impl<'a> Sparse<'a> {
     fn check(&self, argument: &'static str, n: usize) -> Result<()> {
-        let whole = self.offsets.first() == Some(&0) && self.offsets.last() == Some(&(self.columns.len() as i64));
-        if !whole || !self.offsets.is_sorted() || self.values.len() != self.columns.len() {
+        if !divide(self.offsets, self.columns.len()) || self.values.len() != self.columns.len() {
             return Err(Error::invalid(
                 argument,
                 "expected offsets from 0 to the number of columns, and as many values",
             ));
         }
-        match self.columns.iter().find(|&&column| column < 0 || column as usize >= n) {
-            Some(column) => {
-                let last = n as i64 - 1;
-                Err(Error::invalid(argument, format!("expected item rows from 0 to {last}, got {column}")))
-            }
-            None => Ok(()),
-        }
+        check_items(argument, self.columns, n)
     }
 
     fn len(&self) -> usize {

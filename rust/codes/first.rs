@@ -18,7 +18,8 @@ pub fn contested(counts: &[usize], sizes: &[usize], unique: Unique, cap: Option<
     if matches!(unique, Unique::None | Unique::Counter) {
         return Ok(Vec::new());
     }
-    let (rows, room) = (counts.iter().sum::<usize>(), capacity(counts.iter().sum(), sizes, cap, true));
+    let rows = counts.iter().sum();
+    let room = capacity(rows, sizes, cap, true);
     check_room(sizes, rows)?;
     let excess: usize = counts.iter().map(|&count| count.saturating_sub(room)).sum();
     if excess == 0 || ranked {

@@ -9,6 +9,7 @@ use super::args::{Int, check_truths, expect, slice, table};
 use super::run::{detached, run};
 use crate::error::Result;
 use crate::limits::MOST;
+use crate::ragged::divide;
 use crate::trie::search::{self, Beams, Filter, Keep, Logits};
 use crate::trie::{Arrays, Kept, Trie as CoreTrie};
 
@@ -33,11 +34,6 @@ type LogitsIn<'py> =
 /// counts, ids, scores, rows.
 type KeptOut<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>);
-
-/// Whether `offsets` divide `0..len` into ranges.
-fn divide(offsets: &[i64], len: usize) -> bool {
-    offsets.first() == Some(&0) && offsets.last() == Some(&(len as i64)) && offsets.is_sorted()
-}
 
 fn beams_view<'a>(beams: &'a BeamsIn<'_>, trie: &CoreTrie) -> Result<Beams<'a>> {
     let view = Beams {

@@ -1,27 +1,25 @@
 //! Short lists of the best candidates of a prompt.
 
+use crate::ordered::Key;
+
 /// A candidate: larger keys are better, by score, then by lower id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    key: u64,
+    key: Key,
     row: u32,
 }
 
 impl Entry {
     pub(super) fn new(score: f32, id: i32, row: usize) -> Self {
-        // As unsigned integers floats keep their order if positive ones get the sign bit and negative are inverted.
-        let bits = (score + 0.0).to_bits();
-        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-        Entry { key: u64::from(ordered) << 32 | u64::from(u32::MAX - id as u32), row: row as u32 }
+        Self { key: Key::new(score, id), row: row as u32 }
     }
 
     pub(super) fn score(self) -> f32 {
-        let ordered = (self.key >> 32) as u32;
-        f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+        self.key.score()
     }
 
     pub(super) fn id(self) -> i32 {
-        (u32::MAX - self.key as u32) as i32
+        self.key.id()
     }
 }
 

@@ -151,7 +151,8 @@ def start(history: Sequences, users: NDArray[np.int64], recency: Sequence[float]
 
 def _arrays(rows: sparse.csr_array) -> Arrays:
     """What the native core takes of sparse rows."""
-    return rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32)
+    offsets, columns = rows.indptr.astype(np.int64, copy=False), rows.indices.astype(np.int32, copy=False)
+    return offsets, columns, rows.data.astype(np.float32, copy=False)
 
 
 def _shares(items: NDArray[np.int32], n_items: int) -> Float32:
