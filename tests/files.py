@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,22 @@ def forget_history(run: Path) -> None:
     del config["model"]["history"]
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     (run / "manifest.json").unlink(missing_ok=True)  # which came later
+
+
+def flip_byte(path: Path) -> None:
+    """Alters one bit, as a bad disk would: in the middle of a file, or of the largest part of an archive.
+
+    Between the parts of a checkpoint lies padding, which says nothing and which no checksum holds; where it lies
+    depends on the length of the paths that are saved.
+    """
+    content = bytearray(path.read_bytes())
+    place = len(content) // 2
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            part = max(parts.infolist(), key=lambda one: one.compress_size)
+        header = content[part.header_offset : part.header_offset + 30]
+        # What follows the header: the name and what is extra, of the lengths that its last four bytes tell.
+        name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        place = part.header_offset + len(header) + name + extra + part.compress_size // 2
+    content[place] ^= 1
+    path.write_bytes(content)

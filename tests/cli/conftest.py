@@ -100,10 +100,3 @@ def stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn.Server, "startup", stop)
     # To set logging up closes all handlers, and those of absl, once imported, close the stderr of pytest with them.
     monkeypatch.setattr(uvicorn.Config, "configure_logging", lambda _: None)
-
-
-def flip_byte(path: Path) -> None:
-    """Alters one bit in the middle of a file, as a bad disk would."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from metatoken.baselines import EASE, SASRec
-from tests.cli.conftest import Refuse, Run, flip_byte
+from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
+from tests.files import flip_byte
 
 QUICK = ("--set", "sasrec.epochs=2", "--set", "sasrec.dim=8", "--set", "item_knn={neighbors: [5], shrinkage: [1]}")
 

@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 
 from metatoken.cli import doctor
 from metatoken.extras import Package, check_package
-from tests.cli.conftest import Refuse, Run, flip_byte
+from tests.cli.conftest import Refuse, Run
+from tests.files import flip_byte
 
 
 def test_everything_is_here(run: Run) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.cli.conftest import Refuse, Run, flip_byte
+from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
+from tests.files import flip_byte
 
 # Every file without which a run cannot be used; each is checked when it is read.
 ALTERED = (

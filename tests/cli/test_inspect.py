@@ -9,6 +9,7 @@ import pytest
 
 from metatoken.tokens.vocabulary import Vocabulary
 from tests.cli.conftest import COLUMNS, Refuse, Run
+from tests.files import flip_byte
 
 
 def test_tokenize_kept_the_scores(run: Run, vocabulary: Path, ratings: Path) -> None:
@@ -93,9 +94,7 @@ FILES = ("manifest.json", "entities.parquet", "codebook.safetensors", "vectors.s
 def test_altered_and_missing_files(file: str, refuse: Refuse, vocabulary: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(vocabulary, copy)
-    content = bytearray((copy / file).read_bytes())
-    content[len(content) // 2] ^= 1
-    (copy / file).write_bytes(content)
+    flip_byte(copy / file)
     assert file in refuse("inspect", copy)
     (copy / file).write_text("not what its name says")
     assert file in refuse("inspect", copy)

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from metatoken.recommend import Recommender
-from tests.cli.conftest import Refuse, Run, flip_byte
+from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
+from tests.files import flip_byte
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import yaml
 
 from metatoken.run import load_run
 from metatoken.run.config import load_config
-from tests.cli.conftest import Refuse, Run, flip_byte
+from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
-from tests.files import write_run_config
+from tests.files import flip_byte, write_run_config
 
 HEAD = "user_id,item_id,timestamp"
 

@@ -23,7 +23,7 @@ from metatoken.run.config import load_config
 from metatoken.run.record import TrainingRecord, Validated
 from metatoken.run.trainer import make_trainer
 from metatoken.tasks.datamodule import TaskDataModule
-from tests.files import write_run_config
+from tests.files import flip_byte, write_run_config
 
 PAIRS = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.sampled_from([1.0, 2.0, 3.0])), max_size=12)
 
@@ -210,9 +210,7 @@ def test_killed_at_any_moment_and_resumed_it_keeps_the_same_epoch(
 def test_a_best_epoch_that_is_lost_or_damaged_is_refused(yaml: Path, whole: Run, tmp_path: Path) -> None:
     folder = shutil.copytree(whole.folder, tmp_path / "run")
     best = folder / "checkpoints" / "best.ckpt"
-    content = bytearray(best.read_bytes())
-    content[len(content) // 2] ^= 1
-    best.write_bytes(content)
+    flip_byte(best)
     with pytest.raises(ArtifactError, match=r"best\.ckpt: altered"):
         train(yaml, folder, resume=True)
     best.unlink()

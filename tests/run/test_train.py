@@ -23,7 +23,7 @@ from metatoken.run.config import Config, load_config
 from metatoken.run.manifest import version_of
 from metatoken.tasks.task import find_template
 from tests.conftest import TrainedRun
-from tests.files import forget_history, write_run_config
+from tests.files import flip_byte, forget_history, write_run_config
 
 
 def quiet(line: str) -> None:
@@ -295,9 +295,9 @@ def test_what_cannot_be_resumed(config: Config, finished: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match="no checkpoint"):
         train(config, tmp_path / "nowhere", resume=True)
     last = finished / "checkpoints" / "last.ckpt"
-    content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1
-    for damaged in (bytes(content), bytes(content[:1000]), b""):
+    flip_byte(last)
+    content = last.read_bytes()
+    for damaged in (content, content[:1000], b""):
         last.write_bytes(damaged)
         with pytest.raises(ArtifactError, match=r"last\.ckpt"):
             train(config, finished, resume=True)
