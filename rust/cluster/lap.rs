@@ -5,32 +5,55 @@
 //! without a row must keep price 0. Their row reduction prices only columns that it gives away, and those are never
 //! given back, so it may run for as long as it pays. What it leaves goes through shortest augmenting paths (the
 //! rectangular form of Crouse, "On implementing 2D rectangular assignment algorithms", 2016). Inner loops run over whole
-//! rows of the cost without branches, so that the compiler vectorises them.
+//! rows of the cost without branches, so that the compiler vectorises them; every instruction set computes the same.
 
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
 
 const FREE: u32 = u32::MAX;
 /// Reductions for each row, at most; a path costs as much as some hundred of them.
 const REDUCTIONS: usize = 16;
 /// Values that one step of the vectorised loops handles.
 const LANES: usize = 8;
+/// Values that a search for one of them passes over at once.
+const WIDE: usize = 32;
 
 /// Column of each row for a row-major `rows x columns` cost with `rows <= columns`; deterministic.
 ///
 /// # Panics
 /// If there are more rows than columns or the length does not fit.
-pub fn assign<T: Copy + Into<f64>>(cost: &[T], rows: usize, columns: usize, progress: &Progress) -> Result<Vec<u32>> {
+pub fn assign<T: Copy + Into<f64>>(
+    cost: &[T],
+    rows: usize,
+    columns: usize,
+    isa: Isa,
+    progress: &Progress,
+) -> Result<Vec<u32>> {
     assert!(rows <= columns && cost.len() == rows * columns, "{rows} rows need as many of {columns} columns");
     if rows == 0 {
         return Ok(Vec::new());
     }
-    let mut search = Search::new(cost, rows, columns);
-    let free = search.reduce(progress)?;
-    for row in free {
-        search.augment(row as usize, progress)?;
+    isa.run(Assign { search: Search::new(cost, rows, columns), progress })
+}
+
+struct Assign<'a, T> {
+    search: Search<'a, T>,
+    progress: &'a Progress,
+}
+
+impl<T: Copy + Into<f64>> Job for Assign<'_, T> {
+    type Output = Result<Vec<u32>>;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(mut self) -> Result<Vec<u32>> {
+        let free = self.search.reduce(self.progress)?;
+        for row in free {
+            self.search.augment(row as usize, self.progress)?;
+        }
+        Ok(self.search.column_of)
     }
-    Ok(search.column_of)
 }
 
 struct Search<'a, T> {
@@ -48,10 +71,12 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
         Self { cost, columns, price, column_of, row_of }
     }
 
+    #[inline(always)]
     fn row(&self, row: usize) -> &'a [T] {
         &self.cost[row * self.columns..(row + 1) * self.columns]
     }
 
+    #[inline(always)]
     fn give(&mut self, row: usize, column: usize) -> u32 {
         self.column_of[row] = column as u32;
         std::mem::replace(&mut self.row_of[column], row as u32)
@@ -59,6 +84,7 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
 
     /// Row reduction: a row takes its cheapest column, and the column's price falls until the row's second choice is as
     /// cheap. Whoever held the column looks for another one. Returns the rows that are without a column in the end.
+    #[inline(always)]
     fn reduce(&mut self, progress: &Progress) -> Result<Vec<u32>> {
         let rows = self.column_of.len();
         let mut waiting: Vec<u32> = (0..rows as u32).rev().collect();
@@ -92,6 +118,7 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
     }
 
     /// Dijkstra over reduced costs from a free row to the nearest free column, then prices and the path are updated.
+    #[inline(always)]
     fn augment(&mut self, start: usize, progress: &Progress) -> Result<()> {
         let mut open = vec![f64::INFINITY; self.columns];
         let mut price = self.price.clone();
@@ -127,6 +154,7 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
     }
 
     /// The first column at distance `reached`; a free one before all others because it ends the search.
+    #[inline(always)]
     fn nearest(&self, open: &[f64], reached: f64) -> usize {
         let first = position(open, reached, 0).expect("the least distance is the distance of a column");
         let mut next = Some(first);
@@ -141,6 +169,7 @@ impl<'a, T: Copy + Into<f64>> Search<'a, T> {
 }
 
 /// Offers every open column the way through a row; returns the least distance.
+#[inline(always)]
 fn relax<T: Copy + Into<f64>>(
     cost: &[T],
     price: &[f64],
@@ -149,49 +178,69 @@ fn relax<T: Copy + Into<f64>>(
     open: &mut [f64],
     via: &mut [u32],
 ) -> f64 {
-    let mut least = [f64::INFINITY; LANES];
-    let mut step = |cost: &[T], price: &[f64], open: &mut [f64], via: &mut [u32]| {
-        for j in 0..cost.len() {
-            let way = base + cost[j].into() - price[j];
-            let shorter = way < open[j];
-            open[j] = if shorter { way } else { open[j] };
-            via[j] = if shorter { row } else { via[j] };
-            least[j] = if open[j] < least[j] { open[j] } else { least[j] };
-        }
-    };
     let (cost, cost_end) = cost.as_chunks::<LANES>();
     let (price, price_end) = price.as_chunks::<LANES>();
     let (open, open_end) = open.as_chunks_mut::<LANES>();
     let (via, via_end) = via.as_chunks_mut::<LANES>();
+    let mut least = [f64::INFINITY; LANES];
     for (((cost, price), open), via) in cost.iter().zip(price).zip(open).zip(via) {
-        step(cost, price, open, via);
+        least = smaller(offer(cost, price, base, row, open, via), least);
     }
-    step(cost_end, price_end, open_end, via_end);
-    least.into_iter().fold(f64::INFINITY, f64::min)
+    let mut last = least.into_iter().fold(f64::INFINITY, f64::min);
+    for (((&cost, &price), open), via) in cost_end.iter().zip(price_end).zip(open_end).zip(via_end) {
+        let (open, via) = (std::array::from_mut(open), std::array::from_mut(via));
+        last = last.min(offer(&[cost], &[price], base, row, open, via)[0]);
+    }
+    last
+}
+
+/// Offers some columns the way; returns their distances. The arrays are copied, since the compiler does not vectorise
+/// over memory that two arguments might share.
+#[inline(always)]
+fn offer<T: Copy + Into<f64>, const N: usize>(
+    cost: &[T; N],
+    price: &[f64; N],
+    base: f64,
+    row: u32,
+    open: &mut [f64; N],
+    via: &mut [u32; N],
+) -> [f64; N] {
+    let (before, held) = (*open, *via);
+    let way: [f64; N] = std::array::from_fn(|j| base + cost[j].into() - price[j]);
+    *via = std::array::from_fn(|j| if way[j] < before[j] { row } else { held[j] });
+    *open = smaller(way, before);
+    *open
+}
+
+#[inline(always)]
+fn smaller<const N: usize>(a: [f64; N], b: [f64; N]) -> [f64; N] {
+    std::array::from_fn(|j| if a[j] < b[j] { a[j] } else { b[j] })
+}
+
+#[inline(always)]
+fn larger<const N: usize>(a: [f64; N], b: [f64; N]) -> [f64; N] {
+    std::array::from_fn(|j| if a[j] > b[j] { a[j] } else { b[j] })
 }
 
 /// Cheapest column and its cost less the price, then the same of the second (lowest indices among equals); a lone column
 /// is its own second.
+#[inline(always)]
 fn two_cheapest<T: Copy + Into<f64>>(cost: &[T], price: &[f64], values: &mut [f64]) -> (usize, f64, usize, f64) {
     let (mut least, mut second) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
-    let mut step = |cost: &[T], price: &[f64], values: &mut [f64]| {
-        for j in 0..cost.len() {
-            let value = cost[j].into() - price[j];
-            values[j] = value;
-            let higher = if value > least[j] { value } else { least[j] };
-            second[j] = if higher < second[j] { higher } else { second[j] };
-            least[j] = if value < least[j] { value } else { least[j] };
-        }
-    };
     let (costs, cost_end) = cost.as_chunks::<LANES>();
     let (prices, price_end) = price.as_chunks::<LANES>();
     let (outs, out_end) = values.as_chunks_mut::<LANES>();
     for ((cost, price), out) in costs.iter().zip(prices).zip(outs) {
-        step(cost, price, out);
+        let value = std::array::from_fn(|j| cost[j].into() - price[j]);
+        second = smaller(larger(value, least), second);
+        least = smaller(value, least);
+        *out = value;
     }
-    step(cost_end, price_end, out_end);
+    for ((&cost, price), out) in cost_end.iter().zip(price_end).zip(out_end.iter_mut()) {
+        *out = cost.into() - price;
+    }
     let (mut one, mut two) = (f64::INFINITY, f64::INFINITY);
-    for value in least.into_iter().chain(second) {
+    for value in least.into_iter().chain(second).chain(out_end.iter().copied()) {
         if value < one {
             (one, two) = (value, one);
         } else if value < two {
@@ -207,17 +256,21 @@ fn two_cheapest<T: Copy + Into<f64>>(cost: &[T], price: &[f64], values: &mut [f6
 }
 
 /// First place of a value from `begin` on.
+#[inline(always)]
 fn position(values: &[f64], value: f64, begin: usize) -> Option<usize> {
-    let skip = begin / 16 * 16;
-    for (c, chunk) in values[skip..].chunks(16).enumerate() {
-        if chunk.iter().fold(false, |any, &v| any | (v == value)) {
-            let found = (0..chunk.len()).map(|j| skip + c * 16 + j).find(|&j| j >= begin && values[j] == value);
-            if found.is_some() {
-                return found;
+    let skip = begin / WIDE * WIDE;
+    let found = |j: &usize| *j >= begin && values[*j] == value;
+    let (chunks, end) = values[skip..].as_chunks::<WIDE>();
+    for (c, chunk) in chunks.iter().enumerate() {
+        let equal = chunk.iter().fold(0u32, |equal, &v| equal | u32::from(v == value));
+        if equal != 0 {
+            let at = skip + c * WIDE;
+            if let Some(place) = (at..at + WIDE).find(found) {
+                return Some(place);
             }
         }
     }
-    None
+    (values.len() - end.len()..values.len()).find(found)
 }
 
 #[cfg(test)]
@@ -246,7 +299,7 @@ mod tests {
         for trial in 0..200 {
             let (rows, columns) = (1 + trial % 5, 5 + trial % 2);
             let cost: Vec<f64> = (0..rows * columns).map(|_| rng.below(6) as f64 - 2.0).collect();
-            let found = assign(&cost, rows, columns, &Progress::new()).unwrap();
+            let found = assign(&cost, rows, columns, Isa::Portable, &Progress::new()).unwrap();
             let mut sorted = found.clone();
             sorted.sort_unstable();
             sorted.dedup();
@@ -257,17 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn every_instruction_set_assigns_the_same() {
+        let mut rng = Rng::new(1, 0, 0);
+        for (rows, columns) in [(1, 1), (7, 7), (8, 8), (30, 31), (64, 64), (70, 133)] {
+            let cost: Vec<f32> = (0..rows * columns).map(|_| rng.below(40) as f32 / 7.0 - 2.0).collect();
+            let on = |isa| assign(&cost, rows, columns, isa, &Progress::new()).unwrap();
+            let plain = on(Isa::Portable);
+            Isa::available().into_iter().for_each(|isa| assert_eq!(on(isa), plain, "{isa:?}, {rows} x {columns}"));
+        }
+    }
+
+    #[test]
     fn extreme_costs_and_none() {
-        assert!(assign::<f64>(&[], 0, usize::MAX, &Progress::new()).unwrap().is_empty());
+        assert!(assign::<f64>(&[], 0, usize::MAX, Isa::Portable, &Progress::new()).unwrap().is_empty());
         let cost = [1e150, -1e150, 1e150, 1e-320, -1e150, 0.0];
-        assert_eq!(assign(&cost, 2, 3, &Progress::new()).unwrap(), [1, 2]);
-        assert_eq!(assign(&[1e150; 9], 3, 3, &Progress::new()).unwrap().len(), 3);
+        assert_eq!(assign(&cost, 2, 3, Isa::Portable, &Progress::new()).unwrap(), [1, 2]);
+        assert_eq!(assign(&[1e150; 9], 3, 3, Isa::Portable, &Progress::new()).unwrap().len(), 3);
     }
 
     #[test]
     fn stops_when_cancelled() {
         let progress = Progress::new();
         progress.cancel();
-        assert!(assign(&[1.0, 2.0], 1, 2, &progress).is_err());
+        assert!(assign(&[1.0, 2.0], 1, 2, Isa::Portable, &progress).is_err());
     }
 }

@@ -84,7 +84,7 @@ fn map(family: &Family, shared: &Codewords, progress: &Progress) -> Result<Vec<u
     for (products, &weight) in products.chunks_exact(shared.padded()).zip(&family.weights) {
         cost.extend((0..k).map(|c| f64::from(weight) * shared.score(products, c)));
     }
-    lap::assign(&cost, rows, k, progress)
+    lap::assign(&cost, rows, k, shared.isa(), progress)
 }
 
 fn update(families: &[Family], maps: &[Vec<u32>], shared: &mut [f32], dim: usize) -> usize {

@@ -269,7 +269,7 @@ fn one_each(rows: Rows<'_>, packed: &Codewords, room: &[usize], labels: &mut [u3
             cost.extend(free.iter().map(|&c| packed.half_norm(c) - row[c]));
         }
     }
-    let found = lap::assign(&cost, rows.len(), free.len(), progress)?;
+    let found = lap::assign(&cost, rows.len(), free.len(), packed.isa(), progress)?;
     labels.iter_mut().zip(found).for_each(|(label, column)| *label = free[column as usize] as u32);
     Ok(())
 }

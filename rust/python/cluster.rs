@@ -78,7 +78,8 @@ fn linear_assignment<'py>(py: Python<'py>, cost: PyReadonlyArray2<'py, f64>) -> 
     // Sums and differences of many costs must be numbers, too.
     let finite = n <= columns && data.iter().all(|c| c.abs() <= 1e150);
     expect(finite, "cost", "expected values from -1e150 to 1e150 and no more rows than columns")?;
-    let found = run(py, None, None, |progress| lap::assign(data, n, columns, progress))?;
+    let isa = Isa::choose(None)?;
+    let found = run(py, None, None, |progress| lap::assign(data, n, columns, isa, progress))?;
     Ok(found.into_iter().map(|c| c as i32).collect::<Vec<_>>().into_pyarray(py))
 }
 
