@@ -1,6 +1,7 @@
 //! Compressed sparse rows, weighted or not.
 
 use crate::rng::Rng;
+use crate::simd::prefetch;
 
 /// Neighbours of the nodes of one type within another type: 4 bytes an edge, 12 with weights.
 #[derive(Debug, Clone)]
@@ -27,12 +28,12 @@ impl Csr {
         &self.targets[self.range(row)]
     }
 
-    /// A neighbour of a row with probability weight / sum of the row's weights; `None` where there is none.
+    /// An edge of a row with probability weight / sum of the row's weights; `None` where there is none.
     ///
     /// Weighted rows are searched in their running sums: with `x` uniform in `[0, sum)`, edge `k` is taken where
     /// `sum of weights before k <= x < that sum + weight of k`.
     #[inline]
-    pub fn draw(&self, row: usize, rng: &mut Rng) -> Option<u32> {
+    pub fn draw(&self, row: usize, rng: &mut Rng) -> Option<usize> {
         let range = self.range(row);
         let (first, count) = (range.start, range.len());
         if count == 0 {
@@ -46,7 +47,25 @@ impl Csr {
                 sums.partition_point(|&sum| sum <= x).min(count - 1)
             }
         };
-        Some(self.targets[first + place])
+        Some(first + place)
+    }
+
+    /// Where an edge leads, a node id of the whole graph.
+    #[inline]
+    pub fn target(&self, edge: usize) -> u32 {
+        self.targets[edge]
+    }
+
+    /// Asks for the target of an edge before it is needed.
+    #[inline]
+    pub fn fetch_target(&self, edge: usize) {
+        prefetch(&self.targets[edge]);
+    }
+
+    /// Asks for what [`Csr::draw`] reads first of a row.
+    #[inline]
+    pub fn fetch_row(&self, row: usize) {
+        prefetch(&self.offsets[row]);
     }
 
     /// Weight of the edge at a place of a row.

@@ -1,6 +1,8 @@
 //! Random walks along a meta-path.
 //!
-//! A walk is a function of (seed, meta-path, start node, walk index) alone: it has a random stream of its own.
+//! A walk is a function of (seed, meta-path, start node, walk index) alone: it has a random stream of its own. Walks are
+//! made some at a time, in step: in a large graph each step waits for memory, and what one waits for is fetched while the
+//! others go on.
 
 use rayon::prelude::*;
 
@@ -13,7 +15,7 @@ use crate::progress::Progress;
 use crate::rng::Rng;
 
 /// Walks that are made as one piece of work.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 /// Tells the streams of phases from those of walks.
 const PHASE: u64 = 0x9A5E;
 
@@ -68,30 +70,84 @@ impl<'a> Walker<'a> {
         upto(f64::from(index) + 1.0) > upto(f64::from(index))
     }
 
-    /// Writes the walk `index` from `start` into `walk` and returns its stream, to be drawn from further.
-    ///
-    /// The walk is empty where [`Walker::makes`] says no. It ends early at a node that has no edge of the next type,
-    /// unless the path restarts: then it goes on from its start.
-    pub fn walk(&self, seed: u64, start: u32, index: u32, length: usize, walk: &mut Vec<u32>) -> Rng {
-        let mut rng = Rng::new(seed, self.stream, u64::from(start) << 32 | u64::from(index));
-        walk.clear();
-        if !self.makes(seed, start, index) {
-            return rng;
+    /// The walk `index` from `start`, of which the first node is made. It has none where [`Walker::makes`] says no.
+    pub fn begin(&'a self, seed: u64, start: u32, index: u32, length: usize) -> Walk<'a> {
+        let rng = Rng::new(seed, self.stream, u64::from(start) << 32 | u64::from(index));
+        let made = self.makes(seed, start, index);
+        let mut nodes = Vec::with_capacity(if made { length } else { 0 });
+        if made {
+            nodes.push(start);
+            self.hops[0].csr.fetch_row((start - self.hops[0].first) as usize);
         }
-        walk.push(start);
-        let (mut node, mut step, mut fresh) = (start, 0, true);
-        while walk.len() < length {
-            let back = self.restart > 0.0 && !fresh && rng.uniform() < self.restart;
-            let hop = &self.hops[step];
-            let next = if back { None } else { hop.csr.draw((node - hop.first) as usize, &mut rng) };
-            (node, step, fresh) = match next {
-                Some(next) => (next, if step + 1 == self.hops.len() { 0 } else { step + 1 }, false),
-                None if self.restart > 0.0 && !fresh => (start, 0, true),
-                None => break,
-            };
-            walk.push(node);
-        }
-        rng
+        Walk { walker: self, nodes, rng, hop: 0, fresh: true, next: if made { Next::Start } else { Next::End } }
+    }
+}
+
+/// A walk that is being made.
+///
+/// It ends early at a node that has no edge of the next type, unless its path restarts: then it goes on from its start.
+pub struct Walk<'a> {
+    walker: &'a Walker<'a>,
+    /// Nodes so far.
+    pub nodes: Vec<u32>,
+    /// Its stream, to be drawn from further once it is made.
+    pub rng: Rng,
+    /// Which hop of the path comes next.
+    hop: usize,
+    /// Whether no hop was made since the walk began or restarted.
+    fresh: bool,
+    next: Next,
+}
+
+enum Next {
+    Edge(usize),
+    Start,
+    End,
+}
+
+impl Walk<'_> {
+    fn goes_on(&self) -> bool {
+        !matches!(self.next, Next::End)
+    }
+
+    /// Chooses the next edge.
+    fn look(&mut self) {
+        let (walker, node) = (self.walker, self.nodes[self.nodes.len() - 1]);
+        let hop = &walker.hops[self.hop];
+        let may_restart = walker.restart > 0.0 && !self.fresh;
+        let back = may_restart && self.rng.uniform() < walker.restart;
+        let edge = if back { None } else { hop.csr.draw((node - hop.first) as usize, &mut self.rng) };
+        self.next = match edge {
+            Some(edge) => {
+                hop.csr.fetch_target(edge);
+                Next::Edge(edge)
+            }
+            None if may_restart => Next::Start,
+            None => Next::End,
+        };
+    }
+
+    /// Follows it.
+    fn arrive(&mut self) {
+        let hops = &self.walker.hops;
+        let node = match self.next {
+            Next::Edge(edge) => hops[self.hop].csr.target(edge),
+            Next::Start => self.nodes[0],
+            Next::End => return,
+        };
+        self.fresh = matches!(self.next, Next::Start);
+        self.hop = if self.fresh || self.hop + 1 == hops.len() { 0 } else { self.hop + 1 };
+        self.nodes.push(node);
+        let hop = &hops[self.hop];
+        hop.csr.fetch_row((node - hop.first) as usize);
+    }
+}
+
+/// Makes walks to their ends, at most `length` nodes each.
+pub fn finish(walks: &mut [Walk<'_>], length: usize) {
+    for _ in 1..length {
+        walks.iter_mut().filter(|walk| walk.goes_on()).for_each(Walk::look);
+        walks.iter_mut().filter(|walk| walk.goes_on()).for_each(Walk::arrive);
     }
 }
 
@@ -126,10 +182,11 @@ pub fn walks(
     let mut nodes: Vec<i32> = reserved("walk_length", jobs.len().checked_mul(length))?;
     nodes.resize(jobs.len() * length, -1);
     nodes.par_chunks_mut(CHUNK * length).zip(jobs.par_chunks(CHUNK)).try_for_each(|(rows, jobs)| {
-        let mut walk = Vec::with_capacity(length);
-        for (row, &(start, index)) in rows.chunks_mut(length).zip(jobs) {
-            walker.walk(seed, start, index, length, &mut walk);
-            for (slot, &node) in row.iter_mut().zip(&walk) {
+        let begin = |&(start, index): &(u32, u32)| walker.begin(seed, start, index, length);
+        let mut walks: Vec<Walk> = jobs.iter().map(begin).collect();
+        finish(&mut walks, length);
+        for (row, walk) in rows.chunks_mut(length).zip(&walks) {
+            for (slot, &node) in row.iter_mut().zip(&walk.nodes) {
                 *slot = node as i32;
             }
         }

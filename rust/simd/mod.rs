@@ -127,6 +127,19 @@ fn permitted() -> bool {
     false
 }
 
+/// Asks for the line of the cache that something begins in, before it is needed; does nothing where there is no such hint.
+#[inline(always)]
+pub(crate) fn prefetch<T>(from: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; it reads nothing and any address may be given.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
 /// A routine written over `Lanes`, with its arguments as fields. Its `run` and all that it calls are `inline(always)`,
 /// so that they take the target features of the function below that they end up in.
 pub(crate) trait Job {

@@ -1,7 +1,7 @@
 //! Steps on groups of pairs, row by row in registers.
 
 use crate::rng::Rng;
-use crate::simd::Isa;
+use crate::simd::{Isa, prefetch};
 use crate::skipgram::group::{MOST_ROWS, Noise, Pair, Targets, most_pairs, next_group};
 use crate::skipgram::loss::gradients;
 use crate::skipgram::shared::Table;
@@ -182,14 +182,7 @@ unsafe fn held<S: Strip, const HELD: usize>(from: *const Line) -> [S; HELD] {
 /// Asks for lines before they are needed.
 #[inline(always)]
 fn fetch<const HELD: usize>(from: *const Line) {
-    #[cfg(target_arch = "x86_64")]
-    for k in 0..HELD {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; it reads nothing and any address may be given.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(k).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = from;
+    (0..HELD).for_each(|k| prefetch(from.wrapping_add(k)));
 }
 
 #[cfg(test)]

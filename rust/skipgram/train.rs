@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::Graph;
-use crate::graph::walk::Walker;
+use crate::graph::walk::{Walk, Walker, finish};
 use crate::limits::check_room;
 use crate::matrix::finite;
 use crate::progress::Progress;
@@ -31,7 +31,7 @@ const NEGATIVE_STREAM: u64 = 0x4E46;
 /// Pairs of an episode for each node, about: more make larger groups, fewer let the rate fall more smoothly.
 const PAIRS_PER_NODE: usize = 32;
 /// Least and most pairs of an episode, about; 8 bytes each, twice.
-const EPISODE: (usize, usize) = (1 << 14, 1 << 21);
+const EPISODE: (usize, usize) = (1 << 14, 1 << 24);
 /// Walks that one thread makes at a time.
 const CHUNK: usize = 32;
 /// Pairs trained between two looks at Ctrl-C.
@@ -102,14 +102,21 @@ struct Walks<'a> {
 }
 
 impl Walks<'_> {
-    /// The pairs of one walk, through the buffer `walk`.
-    fn pairs(&self, (path, start): Start, pass: u32, walk: &mut Vec<u32>, take: impl FnMut(u32, u32)) {
-        let params = self.params;
-        let mut rng = self.walkers[path].walk(params.seed, start, pass, params.walk_length, walk);
+    /// The walks of a pass from some starts.
+    fn made(&self, starts: &[Start], pass: u32) -> Vec<Walk<'_>> {
+        let (seed, length) = (self.params.seed, self.params.walk_length);
+        let mut walks: Vec<Walk> =
+            starts.iter().map(|&(path, start)| self.walkers[path].begin(seed, start, pass, length)).collect();
+        finish(&mut walks, length);
+        walks
+    }
+
+    /// The pairs of a walk.
+    fn pairs(&self, Walk { nodes, rng, .. }: &mut Walk, take: impl FnMut(u32, u32)) {
         if let Some(kept) = &self.kept {
-            subsample(walk, kept, &mut rng);
+            subsample(nodes, kept, rng);
         }
-        each_pair(walk, params.window, params.dynamic_window, &mut rng, take);
+        each_pair(nodes, self.params.window, self.params.dynamic_window, rng, take);
     }
 
     /// Everywhere that a walk of a pass starts.
@@ -169,9 +176,8 @@ impl Trainer<'_> {
         self.chunks.resize(share.len().div_ceil(CHUNK), vec![Vec::new(); count * count]);
         self.chunks.par_iter_mut().zip(share.par_chunks(CHUNK)).for_each(|(cells, starts)| {
             cells.iter_mut().for_each(Vec::clear);
-            let mut walk = Vec::with_capacity(self.params.walk_length);
-            for &start in starts {
-                walks.pairs(start, episode.pass, &mut walk, |centre, context| {
+            for mut walk in walks.made(starts, episode.pass) {
+                walks.pairs(&mut walk, |centre, context| {
                     let (a, b) = (places[centre as usize], places[context as usize]);
                     cells[a.block as usize * count + b.block as usize].push((a.row, b.row));
                 });
@@ -223,10 +229,10 @@ impl Trainer<'_> {
         let chunks = share.par_chunks(CHUNK).enumerate().map(|(chunk, starts)| {
             progress.check()?;
             let mut negatives = Rng::new(params.seed, NEGATIVE_STREAM, episode.number << 32 | chunk as u64);
-            let (mut walk, mut pairs, mut trained) = (Vec::with_capacity(params.walk_length), Vec::new(), 0);
-            for &start in starts {
+            let (mut pairs, mut trained) = (Vec::new(), 0);
+            for mut walk in walks.made(starts, episode.pass) {
                 pairs.clear();
-                walks.pairs(start, episode.pass, &mut walk, |centre, context| {
+                walks.pairs(&mut walk, |centre, context| {
                     pairs.push((places[centre as usize].row, places[context as usize].row));
                 });
                 train(isa, &noise, *lines, &mut centres.handle(), &mut contexts.handle(), &pairs, &mut negatives);
