@@ -1,6 +1,7 @@
 //! The (centre, context) pairs of a walk, and the subsampling before them.
 
 use crate::rng::Rng;
+use crate::skipgram::group::Pair;
 
 /// Calls `take(centre, context)` for every pair of the walk, left to right.
 ///
@@ -38,6 +39,23 @@ pub fn subsample(walk: &mut Vec<u32>, kept: &[f64], rng: &mut Rng) {
     });
 }
 
+/// The pairs of a cell ordered by centre, otherwise as they come (a counting sort).
+pub fn by_centre<'a>(parts: impl Iterator<Item = &'a [Pair]> + Clone, n_centres: usize) -> Vec<Pair> {
+    let mut next = vec![0usize; n_centres + 1];
+    for &(centre, _) in parts.clone().flatten() {
+        next[centre as usize + 1] += 1;
+    }
+    for centre in 0..n_centres {
+        next[centre + 1] += next[centre];
+    }
+    let mut sorted = vec![(0, 0); next[n_centres]];
+    for &pair in parts.flatten() {
+        sorted[next[pair.0 as usize]] = pair;
+        next[pair.0 as usize] += 1;
+    }
+    sorted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +88,11 @@ mod tests {
         let mut walk = vec![0; 10_000];
         subsample(&mut walk, &[0.3125], &mut Rng::new(0, 0, 0));
         assert!((2_900..3_350).contains(&walk.len()));
+    }
+
+    #[test]
+    fn pairs_are_ordered_by_centre() {
+        let parts: [&[Pair]; 2] = [&[(2, 0), (0, 1), (2, 2)], &[(0, 3)]];
+        assert_eq!(by_centre(parts.into_iter(), 3), vec![(0, 1), (0, 3), (2, 0), (2, 2)]);
     }
 }

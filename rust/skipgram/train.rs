@@ -19,7 +19,7 @@ use crate::rng::Rng;
 use crate::simd::Isa;
 use crate::skipgram::blocks::{Blocks, shuffle};
 use crate::skipgram::group::{Noise, Pair};
-use crate::skipgram::pairs::{each_pair, kept, subsample};
+use crate::skipgram::pairs::{by_centre, each_pair, kept, subsample};
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
 use crate::skipgram::step::train;
@@ -244,23 +244,6 @@ impl Trainer<'_> {
     }
 }
 
-/// The pairs of a cell ordered by centre, otherwise as they come (a counting sort).
-fn by_centre<'a>(parts: impl Iterator<Item = &'a [Pair]> + Clone, n_centres: usize) -> Vec<Pair> {
-    let mut next = vec![0usize; n_centres + 1];
-    for &(centre, _) in parts.clone().flatten() {
-        next[centre as usize + 1] += 1;
-    }
-    for centre in 0..n_centres {
-        next[centre + 1] += next[centre];
-    }
-    let mut sorted = vec![(0, 0); next[n_centres]];
-    for &pair in parts.flatten() {
-        sorted[next[pair.0 as usize]] = pair;
-        next[pair.0 as usize] += 1;
-    }
-    sorted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,11 +288,5 @@ mod tests {
         let (free, exact) = (fit_stars(true, 2), fit_stars(false, 1));
         assert_eq!((free.trained, free.pairs), (exact.trained, exact.pairs));
         assert!(free.vectors.iter().all(|v| v.is_finite()));
-    }
-
-    #[test]
-    fn pairs_are_ordered_by_centre() {
-        let parts: [&[Pair]; 2] = [&[(2, 0), (0, 1), (2, 2)], &[(0, 3)]];
-        assert_eq!(by_centre(parts.into_iter(), 3), vec![(0, 1), (0, 3), (2, 0), (2, 2)]);
     }
 }
