@@ -10,6 +10,7 @@ pub mod graph;
 pub mod limits;
 pub mod matrix;
 pub mod ordered;
+pub(crate) mod pages;
 pub mod pool;
 pub mod progress;
 pub mod ragged;

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::limits::{check_range, larger, largest};
+use crate::pages::roomy;
 use crate::rng::Rng;
 use crate::skipgram::blocks::Blocks;
 use crate::skipgram::strip::{LANES, Line};
@@ -65,7 +66,8 @@ fn fill(rng: &mut Rng, row: &mut [f32]) {
 fn start(blocks: &Blocks, dim: usize, lines: usize, given: Option<&[f32]>, fresh: impl Fn(u32, &mut [f32])) -> Rows {
     let mut row = vec![0f32; lines * LANES];
     let mut rows_of = |nodes: &Vec<u32>| {
-        let mut rows = vec![Line::ZERO; nodes.len() * lines];
+        let mut rows = roomy(nodes.len() * lines);
+        rows.resize(nodes.len() * lines, Line::ZERO);
         for (&node, place) in nodes.iter().zip(rows.chunks_mut(lines)) {
             match given.map(|vectors| &vectors[node as usize * dim..][..dim]) {
                 Some(vector) if !vector[0].is_nan() => row[..dim].copy_from_slice(vector),

@@ -31,7 +31,7 @@ const NEGATIVE_STREAM: u64 = 0x4E46;
 /// Pairs of an episode for each node, about: more make larger groups, fewer let the rate fall more smoothly.
 const PAIRS_PER_NODE: usize = 32;
 /// Least and most pairs of an episode, about; 8 bytes each, twice.
-const EPISODE: (usize, usize) = (1 << 14, 1 << 24);
+const EPISODE: (usize, usize) = (1 << 14, 1 << 26);
 /// Walks that one thread makes at a time.
 const CHUNK: usize = 32;
 /// Pairs trained between two looks at Ctrl-C.
