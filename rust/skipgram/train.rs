@@ -34,6 +34,8 @@ const PAIRS_PER_NODE: usize = 32;
 const EPISODE: (usize, usize) = (1 << 14, 1 << 26);
 /// Walks that one thread makes at a time.
 const CHUNK: usize = 32;
+/// Pieces of an episode whose pairs lie together, at most, about: with more the pairs of a cell are strewn over memory.
+const PIECES: usize = 512;
 /// Pairs trained between two looks at Ctrl-C.
 const PATIENCE: usize = 1 << 14;
 
@@ -71,7 +73,7 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
     let tables = Tables::new(&blocks, params.dim, params.seed, given);
     let isa = Isa::choose(None)?;
     let mut trainer =
-        Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, chunks: Vec::new(), pairs: 0 };
+        Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, pieces: Vec::new(), pairs: 0 };
     trainer.run()?;
     let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
     let vectors = gather(centres, &blocks, params.dim, given.vectors);
@@ -135,8 +137,8 @@ struct Trainer<'a> {
     progress: &'a Progress,
     isa: Isa,
     tables: Tables,
-    /// Pair buffers of the episode: one set of cells for each chunk of its walks.
-    chunks: Vec<Vec<Vec<Pair>>>,
+    /// Pair buffers of the episode: one set of cells for each piece of its walks.
+    pieces: Vec<Vec<Vec<Pair>>>,
     pairs: u64,
 }
 
@@ -169,14 +171,15 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Fills `chunks` with the pairs of an episode, cell by cell.
+    /// Fills `pieces` with the pairs of an episode, cell by cell.
     fn make_pairs(&mut self, share: &[Start], episode: Episode) {
         let (walks, places) = (&self.walks, &self.blocks.places);
         let count = self.blocks.members.len();
-        self.chunks.resize(share.len().div_ceil(CHUNK), vec![Vec::new(); count * count]);
-        self.chunks.par_iter_mut().zip(share.par_chunks(CHUNK)).for_each(|(cells, starts)| {
+        let piece = share.len().div_ceil(PIECES).next_multiple_of(CHUNK);
+        self.pieces.resize(share.len().div_ceil(piece), vec![Vec::new(); count * count]);
+        self.pieces.par_iter_mut().zip(share.par_chunks(piece)).for_each(|(cells, starts)| {
             cells.iter_mut().for_each(Vec::clear);
-            for mut walk in walks.made(starts, episode.pass) {
+            for mut walk in starts.chunks(CHUNK).flat_map(|starts| walks.made(starts, episode.pass)) {
                 walks.pairs(&mut walk, |centre, context| {
                     let (a, b) = (places[centre as usize], places[context as usize]);
                     cells[a.block as usize * count + b.block as usize].push((a.row, b.row));
@@ -188,7 +191,7 @@ impl Trainer<'_> {
     /// Trains the cells of one diagonal after the other.
     fn train_cells(&mut self, episode: Episode) -> Result<u64> {
         let (blocks, params, progress, isa) = (self.blocks, self.params, self.progress, self.isa);
-        let (count, chunks) = (blocks.members.len(), &self.chunks);
+        let (count, pieces) = (blocks.members.len(), &self.pieces);
         let Tables { lines, centres, contexts, .. } = &mut self.tables;
         let lines = *lines;
         let mut trained = 0;
@@ -202,7 +205,7 @@ impl Trainer<'_> {
                 let index = episode.number * (count * count) as u64 + cell as u64;
                 let mut rng = Rng::new(params.seed, NEGATIVE_STREAM, index);
                 let noise = Noise { negatives: params.negatives, rate: episode.rate, alias: &blocks.negatives[column] };
-                let pairs = by_centre(chunks.iter().map(|cells| &cells[cell][..]), blocks.members[row].len());
+                let pairs = by_centre(pieces.iter().map(|cells| &cells[cell][..]), blocks.members[row].len());
                 for pairs in pairs.chunks(PATIENCE) {
                     progress.check()?;
                     train(isa, &noise, lines, &mut Owned(centres), &mut Owned(contexts), pairs, &mut rng);
