@@ -181,7 +181,7 @@ mod tests {
         let mut rng = Rng::new(0, 0, 0);
         let mut counts = [0f64; 3];
         for _ in 0..80_000 {
-            counts[csr.draw(0, &mut rng).unwrap() as usize - 1] += 1.0;
+            counts[csr.target(csr.draw(0, &mut rng).unwrap()) as usize - 1] += 1.0;
         }
         // Chi-square with 2 degrees of freedom: 13.8 is passed once in a thousand.
         let squares: f64 =
