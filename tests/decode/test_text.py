@@ -16,7 +16,8 @@ from metatoken.decode.text import log_probabilities, write
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
-from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.questions import QuestionEncoder
 from metatoken.tasks.task import find_task
 from tests.conftest import TrainedRun
 

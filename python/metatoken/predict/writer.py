@@ -9,7 +9,8 @@ import numpy as np
 
 from metatoken.decode.settings import TextOptions
 from metatoken.decode.text import write
-from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.questions import QuestionEncoder
 
 if TYPE_CHECKING:
     from metatoken.model.model import MetaTokenModel

@@ -66,7 +66,7 @@ class Answerer:
             users: Raw user ids `[n]`.
             items: Raw item ids `[n]`.
             fields: Texts that the template may use, `[n]` each, "" where there is none: `review`, `summary`, `rating`,
-                `explanation`. Titles are known to the model.
+                `explanation`, `feature` (what the text is to be about), `title` (by default what the model knows).
             template: Id of the template to ask with; None takes the first.
 
         Returns:
