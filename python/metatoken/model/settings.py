@@ -121,6 +121,13 @@ class ModelSettings(Settings):
         ge=0,
         le=1,
     )
+    reworded_texts: float | None = setting(
+        None,
+        "Chance that a row of a task that writes is asked in part by other words of its task, so that other wordings "
+        "are answered as well; by default 0 for a preset, .5 if pretrained.",
+        ge=0,
+        le=1,
+    )
     user_tokens: Literal["none", "prefix", "out_of_fold", "full"] = setting(
         "none", "From what sequential prompts get user tokens; see metatoken.tasks.user_tokens."
     )
@@ -195,7 +202,7 @@ class ModelSettings(Settings):
     def resolved(self, n_targets: int | None) -> Self:
         """The settings with what they leave to a default of presets, or to the size of the log."""
         found = self.recipe(n_targets)
-        settings = filled(self, found, "learning_rate", "schedule", "reworded")
+        settings = filled(self, found, "learning_rate", "schedule", "reworded", "reworded_texts")
         if self.backbone not in PRESETS:
             return settings
         size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
@@ -209,8 +216,8 @@ class ModelSettings(Settings):
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
         settings = filled(
-            self, other, "learning_rate", "schedule", "reworded", "input_norm", "history", "user_vectors",
-            "generated_by", "beta",
+            self, other, "learning_rate", "schedule", "reworded", "reworded_texts", "input_norm", "history",
+            "user_vectors", "generated_by", "beta",
         )  # fmt: skip
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
@@ -226,6 +233,7 @@ class ModelSettings(Settings):
             user_vectors=self.user_vectors or "none",
             generated_by=self.generated_by or "tokens",
             reworded=self.reworded or 0.0,
+            reworded_texts=self.reworded_texts or 0.0,
             beta=1.0 if self.beta is None else self.beta,
         )
         if self.history is not None:

@@ -160,7 +160,7 @@ class TaskDataModule(L.LightningDataModule):
         reader, log = self.reader, self.split.pairs.part(part)
         pairs = Pairs.of(task, log, reader.tokenizer, reader.max_text)
         if task.kind == "write":
-            return WritingRows(pairs, reader.builder.encoder)
+            return WritingRows(pairs, reader.builder.encoder, reworded=reader.reworded_texts)
         if reader.ratings is None:
             raise ArgumentError("tasks", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
         if part not in self._rest:
@@ -178,7 +178,8 @@ class TaskDataModule(L.LightningDataModule):
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": ranks, "accumulate_grad_batches": accumulate,
         }  # fmt: skip
-        new = {"walk_share": self.walk_share, "reworded": self.reader.reworded}  # older versions knew none
+        new = {name: getattr(self.reader, name) for name in ("reworded", "reworded_texts")}
+        new = {"walk_share": self.walk_share} | new  # older versions knew none
         plan |= {name: share for name, share in new.items() if share}
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:

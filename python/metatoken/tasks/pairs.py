@@ -20,6 +20,7 @@ from metatoken.tasks.batch import Batch, collate
 from metatoken.tasks.examples import Example
 from metatoken.tasks.prompts import text_ids
 from metatoken.tasks.questions import QuestionEncoder
+from metatoken.tasks.rewording import Rewording
 from metatoken.tasks.task import FIELDS, Task
 
 if TYPE_CHECKING:
@@ -188,10 +189,12 @@ class PairRows(ABC):
     Args:
         pairs: Pairs of the task.
         encoder: Splices ids.
+        reworded: Chance that a training row is asked in part by other words of its task.
     """
 
-    def __init__(self, pairs: Pairs, encoder: PromptEncoder) -> None:
+    def __init__(self, pairs: Pairs, encoder: PromptEncoder, *, reworded: float = 0.0) -> None:
         self.task, self.pairs, self.encoder = pairs.task, pairs, QuestionEncoder(encoder)
+        self.rewording = Rewording.of(pairs.task, encoder, reworded)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -219,7 +222,8 @@ class PairRows(ABC):
         """The example of a row with a seen template, drawn by `rng`; None takes the first."""
         seen = self.task.seen
         template = seen[0 if rng is None else int(rng.integers(len(seen)))]
-        return self.answered(row, *self.encoder.question(self.pairs, row, template))
+        change = None if rng is None else self.rewording.draw(rng)
+        return self.answered(row, *self.encoder.question(self.pairs, row, template, change=change))
 
     @abstractmethod
     def answered(self, row: int, ids: Ids, items: Ids) -> Example:

@@ -25,6 +25,7 @@ class Reader:
         ratings: What values of the rating head mean; None where no task rates.
         reworded: Chance that a step of training reads a template in part by other words, see
             `metatoken.tasks.rewording`.
+        reworded_texts: The same for rows of tasks that write.
     """
 
     builder: ExampleBuilder
@@ -33,3 +34,4 @@ class Reader:
     max_text: int
     ratings: RatingBase | None = None
     reworded: float = 0.0
+    reworded_texts: float = 0.0
