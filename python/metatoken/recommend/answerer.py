@@ -5,13 +5,14 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
+from metatoken.decode.settings import AUTO, TextOptions
 from metatoken.errors import ArgumentError, DataError, hint
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
@@ -21,8 +22,8 @@ from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from metatoken.decode.settings import TextOptions
     from metatoken.model.model import MetaTokenModel
+    from metatoken.run import Run
     from metatoken.tasks.task import Kind
 
 
@@ -33,13 +34,22 @@ class Answerer:
         module: The model.
         options: How texts are written.
         seed: Seed of the draws.
+        novelty: By task, where the options leave it to be chosen; 0 for tasks that it lacks.
     """
 
-    def __init__(self, module: MetaTokenModel, options: TextOptions | None = None, *, seed: int = 0) -> None:
-        self.module, self.options, self.seed = module.eval(), options, seed
+    def __init__(
+        self,
+        module: MetaTokenModel,
+        options: TextOptions | None = None,
+        *,
+        seed: int = 0,
+        novelty: Mapping[str, float] | None = None,
+    ) -> None:
+        self.module, self.seed, self.novelty = module.eval(), seed, novelty or {}
+        self.options = options or TextOptions()
 
     @classmethod
-    def load(cls, run: str | Path) -> Answerer:
+    def load(cls, run: str | Path) -> Self:
         """Loads a run folder; texts are written as `evaluate.writing` of its configuration says.
 
         Raises:
@@ -47,8 +57,20 @@ class Answerer:
         """
         from metatoken.run import load_run
 
-        loaded = load_run(run)
-        return cls(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
+        return cls.of(load_run(run))
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """That of a loaded run, see `load`; where the novelty is left to be chosen, as its evaluation chose."""
+        from metatoken.run.evaluation import chosen_novelty
+
+        writing = run.config.evaluate.writing
+        novelty = chosen_novelty(run.folder) if writing.novelty == AUTO else {}
+        return cls(run.module, writing, seed=run.config.seed, novelty=novelty)
+
+    def options_of(self, task: Task) -> TextOptions:
+        """How texts of a task are written."""
+        return self.options.settled(self.novelty.get(task.name, 0.0))
 
     def answer(
         self,
@@ -208,7 +230,7 @@ class Answerer:
 ANSWER: dict[Kind, Callable[[Answerer, Pairs, Template], list[float] | list[str]]] = {
     "rate": lambda answerer, pairs, template: ModelRater(answerer.module, template).rate(pairs).tolist(),
     "write": lambda answerer, pairs, template: ModelWriter(
-        answerer.module, template, answerer.options, seed=answerer.seed
+        answerer.module, template, answerer.options_of(pairs.task), seed=answerer.seed
     ).write(pairs),
 }
 
