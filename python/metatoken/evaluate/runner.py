@@ -6,7 +6,7 @@ Items are ranked over the full catalogue and every held-out user counts; ratings
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import torch
 
 from metatoken.data.cuts import of_new_items
 from metatoken.decode.settings import AUTO
-from metatoken.evaluate.answers import answer_metrics, held_pairs
+from metatoken.evaluate.answers import answer_metrics, held_pairs, interval_of
 from metatoken.evaluate.attempts import attempt, attempts
 from metatoken.evaluate.baselines import GlobalMean, ItemNeighbors, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
@@ -24,7 +24,6 @@ from metatoken.evaluate.metrics import BASELINE
 from metatoken.evaluate.novelty import NoveltyChoice, choose_novelty
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import by_novelty, ranking_metrics, ranks, user_metrics
-from metatoken.evaluate.ratings import interval_metrics
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
 from metatoken.evaluate.text_features import FeatureWords
@@ -39,6 +38,7 @@ from metatoken.tasks.biases import RatingBias, rated, ratings_of
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.task import Task, tasks_of
+from metatoken.tasks.telling import TellingWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
-LEVEL = 0.8  # of the intervals around ratings
 IN_TIME = ("time", "part", "files")  # splits whose later parts may have items of their own
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
@@ -227,7 +226,7 @@ class Runner:
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, known)
             if model == MODELS["rate"] and isinstance(found, np.ndarray):
-                row |= self._interval(held, found)
+                row |= interval_of(self.module, held, found)
             if features is not None and not isinstance(found, np.ndarray):
                 row |= features.metrics(found, held.known)
             texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
@@ -255,26 +254,25 @@ class Runner:
             writers["nearest_text"] = lambda: NearestText.of(source, train)
         return attempts({name: lambda make=make: make().write(held) for name, make in writers.items()})  # type: ignore[misc]
 
-    def _interval(self, held: Pairs, rated: np.ndarray) -> dict[str, float]:
-        """Coverage and width of the intervals of level `LEVEL`; nothing where the run knows none."""
-        rater = ModelRater(self.module)
-        if rater.base.errors is None or held.task.name not in rater.base.errors.quantiles:
-            return {}
-        found = interval_metrics(*rater.interval(held, LEVEL, rated), held.true_ratings())
-        return {f"{name}@{LEVEL:.0%}": value for name, value in found.items()}
+    def held(self, task: Task, part: Part | None = None) -> Pairs:
+        """Held-out pairs of a task, of this part by default; of texts no more than the settings say."""
+        log, texts = self._pairs().part(part or self.part), self.settings.texts
+        return held_pairs(self.module, task, log, texts, self.seed, self.telling)
 
-    def held(self, task: Task) -> Pairs:
-        """Held-out pairs of a task; of texts no more than the settings say."""
-        return held_pairs(self.module, task, self._pairs().part(self.part), self.settings.texts, self.seed)
+    @cached_property
+    def telling(self) -> TellingWords | None:
+        """What stands in for missing features."""
+        return TellingWords.fit(self.split.train, self.module.settings.feature_words)
 
     def options(self, task: Task) -> TextOptions:
         """How texts of a task are written, with the novelty that validation texts choose where it is to be."""
         writing = self.settings.writing
-        if writing.novelty == AUTO and task.name not in self.novelty:
-            log = self._pairs().validation
-            held = held_pairs(self.module, task, log, self.settings.texts, self.seed)
-            self.novelty[task.name] = choose_novelty(ModelWriter(self.module, options=writing, seed=self.seed), held)
-        return writing.settled(self.novelty[task.name].novelty) if writing.novelty == AUTO else writing
+        if writing.novelty != AUTO:
+            return writing
+        if task.name not in self.novelty:
+            writer = ModelWriter(self.module, options=writing, seed=self.seed)
+            self.novelty[task.name] = choose_novelty(writer, self.held(task, "validation"))
+        return writing.settled(self.novelty[task.name].novelty)
 
     def _pairs(self) -> RowSplit:
         if self.split.pairs is None:

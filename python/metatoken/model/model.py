@@ -96,5 +96,13 @@ class MetaTokenModel(nn.Module):
     def reader(self) -> Reader:
         """How the model reads prompts, for everything that makes them."""
         about = self.settings
-        reworded = about.reworded or 0.0, about.reworded_texts or 0.0
-        return Reader(self.builder, self.tokenizer, self.user_tokens, about.max_text, self.ratings, *reworded)
+        return Reader(
+            self.builder,
+            self.tokenizer,
+            self.user_tokens,
+            about.max_text,
+            self.ratings,
+            about.reworded or 0.0,
+            about.reworded_texts or 0.0,
+            about.feature_words,
+        )

@@ -61,6 +61,12 @@ class ModelSettings(Settings):
     )
     tasks: tuple[str, ...] = setting(("sequential", "direct"), "Names of tasks.")
     max_text: int = setting(64, "Most tokens of a text in a question or an answer.", ge=1)
+    feature_words: int = setting(
+        0,
+        "Where a row has no feature: so many words by which the training texts of its item differ from others, and as "
+        "many of its user.",
+        ge=0,
+    )
     leaf: bool = setting(True, "Score and read an item's last token with the item's own vector.")
     normaliser: Literal["trie", "full"] = setting(
         "trie", "What shared tokens compete with: trie, the choices at their node; full, all OOV tokens."

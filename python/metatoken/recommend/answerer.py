@@ -18,6 +18,7 @@ from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
+from metatoken.tasks.telling import TellingWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ class Answerer:
         options: How texts are written.
         seed: Seed of the draws.
         novelty: By task, where the options leave it to be chosen; 0 for tasks that it lacks.
+        telling: What stands in for a feature that is not given.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Answerer:
         *,
         seed: int = 0,
         novelty: Mapping[str, float] | None = None,
+        telling: TellingWords | None = None,
     ) -> None:
         self.module, self.seed, self.novelty = module.eval(), seed, novelty or {}
-        self.options = options or TextOptions()
+        self.options, self.telling = options or TextOptions(), telling
 
     @classmethod
     def load(cls, run: str | Path) -> Self:
@@ -66,7 +69,8 @@ class Answerer:
 
         writing = run.config.evaluate.writing
         novelty = chosen_novelty(run.folder) if writing.novelty == AUTO else {}
-        return cls(run.module, writing, seed=run.config.seed, novelty=novelty)
+        telling = TellingWords.fit(run.split.train, run.module.settings.feature_words)
+        return cls(run.module, writing, seed=run.config.seed, novelty=novelty, telling=telling)
 
     def options_of(self, task: Task) -> TextOptions:
         """How texts of a task are written."""
@@ -157,6 +161,8 @@ class Answerer:
         if vocabulary.titles is not None and "title" not in given:
             given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
         user_rows, limit = vocabulary.users.rows(users), self.module.settings.max_text
+        if self.telling is not None and "feature" in asked.slots and "feature" not in given:
+            given["feature"] = self.telling.about(user_rows, item_rows)
         return Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit), asked
 
     @property

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from metatoken.data import Interactions
     from metatoken.tasks.prompts import PromptEncoder
+    from metatoken.tasks.telling import TellingWords
 
     Ids = np.ndarray
 
@@ -82,7 +83,9 @@ class Pairs:
     written: dict[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, task: Task, log: Interactions, tokenizer: Any, max_text: int) -> Pairs:
+    def of(
+        cls, task: Task, log: Interactions, tokenizer: Any, max_text: int, telling: TellingWords | None = None
+    ) -> Pairs:
         """Collects the rows of `log` in which every needed column has a value.
 
         Args:
@@ -90,6 +93,7 @@ class Pairs:
             log: A part of a log.
             tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
+            telling: What a text may be about where a row has no feature; None for nothing.
 
         Raises:
             ArgumentError: The log lacks a column that the task needs.
@@ -112,6 +116,9 @@ class Pairs:
         ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
         if ratings is not None:
             written["rating"] = ["" if math.isnan(rating) else f"{rating:g}" for rating in ratings.tolist()]
+        if telling is not None and "feature" in task.slots:
+            told = written.get("feature") or [""] * len(users)
+            written["feature"] = [own or words for own, words in zip(told, telling.about(users, items), strict=True)]
         return cls(task, rows, users, items, ratings, *_encoded(written, tokenizer, max_text))
 
     @classmethod

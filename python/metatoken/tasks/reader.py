@@ -26,6 +26,7 @@ class Reader:
         reworded: Chance that a step of training reads a template in part by other words, see
             `metatoken.tasks.rewording`.
         reworded_texts: The same for rows of tasks that write.
+        feature_words: Words that stand in for a missing feature, see `metatoken.tasks.telling`; 0 for none.
     """
 
     builder: ExampleBuilder
@@ -35,3 +36,4 @@ class Reader:
     ratings: RatingBase | None = None
     reworded: float = 0.0
     reworded_texts: float = 0.0
+    feature_words: int = 0

@@ -104,6 +104,11 @@ class Task:
         return tuple(template for template in self.templates if template.seen)
 
     @property
+    def slots(self) -> frozenset[str]:
+        """All slots of its templates."""
+        return frozenset().union(*(template.slots for template in self.templates))
+
+    @property
     def scored(self) -> tuple[Template, ...]:
         """Templates that an evaluation asks: the first seen one and the unseen ones."""
         return (self.templates[0], *(template for template in self.templates if not template.seen))
