@@ -76,3 +76,11 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, rows: list[dict[str,
 def test_a_text_column_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="texts: expected the name of a column"):
         read_texts(log(), write(tmp_path, [{"u": "a", "i": "x"}]), user="u", item="i")
+
+
+def test_features_may_stand_in_the_table_or_in_the_log(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"u": "a", "i": "y", "why": "w", "about": "a quiet &amp; green yard"}])
+    found = read_texts(log(), path, user="u", item="i", explanation="why", feature="about")
+    assert found.frame["feature"].to_list() == ["", "a quiet & green yard", "", "", ""]
+    own = Interactions.from_frame(LOG.with_columns(about=pl.Series(["one", None, "", "four", "five"])), feature="about")
+    assert own.frame["feature"].to_list() == ["one", "", "four", "", "five"]

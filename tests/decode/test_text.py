@@ -16,7 +16,8 @@ from metatoken.decode.text import log_probabilities, write
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
-from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.questions import QuestionEncoder
 from metatoken.tasks.task import find_task
 from tests.conftest import TrainedRun
 
@@ -85,8 +86,22 @@ def every_beam(network: Any, ids: Any, prompt: tuple[np.ndarray, np.ndarray], op
 
 
 def test_novelty_needs_beams() -> None:
-    with pytest.raises(SettingError, match="set num_beams above 1"):
-        TextOptions(novelty=0.5)
+    for novelty in (0.5, "auto"):
+        with pytest.raises(SettingError, match="set num_beams above 1"):
+            TextOptions(novelty=novelty)
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(SettingError, match=f"from 0 to 1, or auto, got {wrong}"):
+            TextOptions(num_beams=2, novelty=wrong)
+
+
+def test_a_novelty_that_is_left_to_be_chosen_is_no_number(answering_run: TrainedRun, prompts: Prompts) -> None:
+    module, options = answering_run.run.module, TextOptions(num_beams=2, novelty="auto")
+    assert options.settled(0.3) == TextOptions(num_beams=2, novelty=0.3)
+    assert TextOptions(num_beams=2, novelty=0.5).settled(0.3).novelty == 0.5
+    assert TextOptions.read({"num_beams": 2, "novelty": "auto"}) == options
+    assert TextOptions.read({"num_beams": 2, "novelty": 1}).novelty == 1.0
+    with pytest.raises(ArgumentError, match="expected a number for the novelty, got auto"):
+        write(module.network, module.tokenizer, prompts, options, alone=prompts[0])
 
 
 class Spelled:

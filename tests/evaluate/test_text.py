@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metatoken.data.words import words
 from metatoken.errors import ArgumentError
 from metatoken.evaluate.text import text_metrics
 from metatoken.evaluate.text_features import FeatureWords
-from metatoken.evaluate.words import words
 
 WORDS = st.lists(st.sampled_from(["good", "bad", "tone", "string", "чай", "a"]), max_size=8).map(" ".join)
 

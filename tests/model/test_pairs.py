@@ -22,7 +22,8 @@ from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
 from metatoken.tasks.batch import Batch, collate
 from metatoken.tasks.examples import Example
-from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.questions import QuestionEncoder
 from metatoken.tasks.rating import RatingRows
 from metatoken.tasks.rating_base import RatingBase
 from metatoken.tasks.task import find_task, find_template

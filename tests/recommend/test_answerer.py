@@ -23,7 +23,9 @@ from metatoken.recommend import Answerer
 from metatoken.recommend.answerer import write_answers
 from metatoken.run import Run, evaluate_run, load_run, train_run
 from metatoken.run.config import load_config
+from metatoken.tasks.datamodule import TaskDataModule
 from metatoken.tasks.task import find_task
+from metatoken.tasks.telling import TellingWords
 from tests.files import write_run_config
 
 TASKS = ["rating", "rating_text", "explanation", "review_summary"]
@@ -178,3 +180,37 @@ def test_a_run_of_an_older_version_has_no_intervals(run: Run) -> None:
     held = Runner(run.module, run.split).held(find_task("rating"))
     with pytest.raises(ArgumentError, match="knew no intervals; train it again"):
         rater.interval(held, 0.8, rater.rate(held))
+
+
+def test_words_stand_in_for_a_feature_that_is_not_given(run: Run) -> None:
+    """As if they had been given; a feature of the question goes before them, an empty one, too."""
+    assert Answerer.of(run).telling is None
+    telling = TellingWords.fit(run.split.train, 3)
+    assert telling is not None
+    users, items = run.split.log.users.raw[:4], run.split.log.items.raw[:4]
+    about = telling.about(np.arange(4), np.arange(4))
+    assert all(len(words.split(", ")) >= 3 for words in about)
+    plain, told = Answerer(run.module), Answerer(run.module, telling=telling)
+    pair = "explanation", list(users), list(items)
+    asked = told._pairs(*pair, {}, None)[0]
+    assert asked.written["feature"] == tuple(about)
+    assert told.answer(*pair) == plain.answer(*pair, {"feature": about})
+    assert told._pairs(*pair, {"feature": [""] * 4}, None)[0].written["feature"] == ("",) * 4
+    assert told.answer(*pair, {"feature": [""] * 4}) == plain.answer(*pair)
+    asked_of = replace(run, module=with_words(run.module, 3))
+    try:
+        assert Answerer.of(asked_of).telling is not None
+        held = Runner(run.module, run.split, settings=EvaluateSettings(texts=8)).held(find_task("explanation"))
+        assert held.written["feature"] == tuple(telling.about(held.users, held.items))
+        data = TaskDataModule(run.split, run.module.vocabulary, tasks=("explanation",))
+        data.connect(run.module.reader)
+        rows = data.pair_rows(find_task("explanation"), "train").pairs
+        assert rows.written["feature"] == tuple(telling.about(rows.users, rows.items))
+    finally:
+        with_words(run.module, 0)
+
+
+def with_words(module: Any, n: int) -> Any:
+    """The module itself with another setting."""
+    module.settings = replace(module.settings, feature_words=n)
+    return module

@@ -121,3 +121,15 @@ def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
 def test_strangers_are_named(answering: Recommender) -> None:
     with pytest.raises(UnknownIdError, match="nobody"):
         answering.rate("nobody", list(answering.catalogue.items.raw[:1]))
+
+
+def test_an_explanation_may_be_about_something(client: TestClient, answering: Recommender) -> None:
+    user, item = pair(answering)
+    told = client.post("/explain", json={"user": user, "item": item, "feature": "warm sound"}).json()["answer"]
+    assert told == answering.explain(user, [item], ["warm sound"])[0]
+    assert told == answering.ask([Question("explanation", user, item, {"feature": "warm sound"})])[0].answer
+    assert answering.explain(user, [item], [""]) == answering.explain(user, [item])
+    body = {"task": "explanation", "user": user, "item": item, "feature": "warm sound"}
+    assert "feature" in error_of(client.post("/answer", json=body), 422, "invalid_request")["message"]
+    with pytest.raises(ArgumentError, match="one for each of 1 items, got 2"):
+        answering.explain(user, [item], ["warm", "sound"])

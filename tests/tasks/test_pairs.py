@@ -7,8 +7,9 @@ import pytest
 from metatoken.data import Interactions
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import Batch, collate
-from metatoken.tasks.pairs import Pairs, QuestionEncoder, Texts
+from metatoken.tasks.pairs import Pairs, Texts
 from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.questions import QuestionEncoder
 from metatoken.tasks.rating import RatingRows
 from metatoken.tasks.task import known_tasks
 from metatoken.tasks.text import WritingRows
@@ -56,9 +57,8 @@ def test_rows_without_a_needed_text_are_left_out(log: Interactions, tokenizer: A
     rows = Pairs.of(known["review_summary"], log, tokenizer, 8)
     assert rows.written["summary"] == ("good", "ok")
     assert rows.users.tolist() == [0, 0]
-    assert "summary" not in rows.present(0)
-    assert "title" in rows.present(0)
-    assert "title" not in rows.present(1)
+    assert rows.slots(0).keys() == {"title", "review", "rating"}
+    assert rows.slots(1).keys() == {"review", "rating"}
 
 
 def test_texts_are_cut_and_say_so(tokenizer: Any) -> None:
@@ -83,6 +83,47 @@ def test_a_question_is_its_words_with_tokens_in_place(
     assert shown == f"<4><5> on<0><1>: {LONG} Summary:"
     assert items[ids == base + 1].tolist() == [0]
     assert (items >= 0).sum() == 1
+
+
+@pytest.fixture(scope="module")
+def featured() -> Interactions:
+    frame = pl.DataFrame(
+        {"user": ["a", "b"], "item": ["x", "y"], "why": ["fine", "bad"], "words": ["good words", ""], "n": [0, 0]}
+    )
+    return Interactions.from_frame(frame, explanation="why", feature="words")
+
+
+def shown(ids: np.ndarray, tokenizer: Any, base: int) -> str:
+    return "".join(f"<{token - base}>" if token >= base else tokenizer.decode([token]) for token in ids.tolist())
+
+
+def test_a_feature_is_told_where_there_is_one(featured: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:
+    rows = Pairs.of(known_tasks()["explanation"], featured, tokenizer, 99)
+    asked = [QuestionEncoder(encoder).question(rows, row, rows.task.templates[0])[0] for row in (0, 1)]
+    first, second = (shown(ids, tokenizer, encoder.base) for ids in asked)
+    assert first == "Explain to<4><5> why<0><1> is recommended, speaking of good words:"
+    assert second == "Explain to<4><6> why<0><2> is recommended:"
+
+
+def test_a_feature_is_cut_to_what_the_rest_of_its_question_leaves(
+    featured: Interactions, tokenizer: Any, encoder: PromptEncoder
+) -> None:
+    rows = Pairs.of(known_tasks()["explanation"], featured, tokenizer, 99)
+    template = rows.task.templates[0]
+    whole = QuestionEncoder(encoder).question(rows, 0, template)[0]
+    words = len(rows.fields["feature"].tokens[0])
+    without = len(QuestionEncoder(encoder).question(rows, 1, template)[0])
+    for room in range(without, len(whole) + 1):
+        small = encoder_of(tokenizer, encoder_decoder=False)
+        small.room = room
+        ids, items = QuestionEncoder(small).question(rows, 0, template)
+        assert len(ids) == len(items) <= room
+        left = words - (len(whole) - room)
+        assert len(ids) == (room if left > 0 else without)
+        told = shown(ids, tokenizer, encoder.base)
+        assert told.startswith("Explain to<4><5> why<0><1> is recommended")
+        assert ("speaking of" in told) == (left > 0)
+        assert items[ids == encoder.base + 1].tolist() == [0]
 
 
 def test_ragged_items_and_other_user_tokens(log: Interactions, tokenizer: Any, encoder: PromptEncoder) -> None:

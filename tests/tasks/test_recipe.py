@@ -92,6 +92,7 @@ def test_what_is_said_is_kept() -> None:
             "input_norm": 3.0,
             "schedule": "cosine",
             "reworded": 0.1,
+            "reworded_texts": 0.2,
         },
         "trainer": {"max_epochs": 7, "batch_size": 9},
     }

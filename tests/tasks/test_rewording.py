@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metatoken.tasks.rewording import reworded
+from metatoken.tasks.prompts import PromptEncoder, train_tokenizer
+from metatoken.tasks.rewording import Rewording, reworded
+from metatoken.tasks.task import find_task
 
 
 def test_a_sort_of_words_changes_alike_for_all_rows_that_begin_with_it(batches: Any) -> None:
@@ -69,3 +71,38 @@ def test_presets_are_trained_so_and_what_was_saved_before_is_not(make_module: An
     assert module.settings.as_before.reworded == 0.5
     assert type(module.settings)().as_before.reworded == 0.0
     assert type(module.settings)(backbone="smollm2-135m").resolved(100).reworded == 0.0
+    assert module.settings.reworded_texts == module.reader.reworded_texts == 0.0
+    assert make_module(reworded_texts=0.1).reader.reworded_texts == 0.1
+    assert type(module.settings)(backbone="smollm2-135m").resolved(100).reworded_texts == 0.5
+    assert type(module.settings)(backbone="smollm2-135m").as_before.reworded_texts == 0.0
+
+
+def test_questions_of_tasks_that_write_are_put_in_words_of_the_same_task() -> None:
+    task, tokenizer = find_task("explanation"), train_tokenizer(["explanation", "review_summary"])
+    encoder = PromptEncoder(tokenizer, np.array([[0]]), np.array([[1]]), base=len(tokenizer), encoder_decoder=False)
+    words, rng = encoder.words("Explain to"), np.random.default_rng(0)
+    rewording, kept, lengths = Rewording.of(task, encoder, 0.5), 0, []
+    for _ in range(2000):
+        rng.random()  # every row has draws of its own before
+        change = rewording.draw(rng)
+        other = words if change is None else change(words)
+        kept += change is None
+        lengths.append(len(other))
+        assert set(other.tolist()) <= set(rewording.words.tolist())
+    assert 0.45 < kept / 2000 < 0.55
+    # Of the half that is changed a quarter of the words is left out.
+    assert 0.1 < 1 - np.mean(lengths) / len(words) < 0.15
+    known = "".join(template.text for template in task.seen)
+    assert all(tokenizer.decode([word]).strip() in known for word in rewording.words.tolist())
+    assert len(set(rewording.words.tolist())) > 20
+
+
+def test_nothing_else_is_drawn_otherwise_where_texts_are_reworded() -> None:
+    task, tokenizer = find_task("explanation"), train_tokenizer(["explanation"])
+    encoder = PromptEncoder(tokenizer, np.array([[0]]), np.array([[1]]), base=len(tokenizer), encoder_decoder=False)
+    one, other = np.random.default_rng(3), np.random.default_rng(3)
+    assert Rewording.of(task, encoder, 0.0).draw(one) is None
+    change = Rewording.of(task, encoder, 1.0).draw(other)
+    assert change is not None
+    change(encoder.words("Explain to"))
+    assert one.random(8).tolist() == other.random(8).tolist()

@@ -24,6 +24,8 @@ def answer(
     review: Annotated[str | None, field_option(help="Text of a review.")] = None,
     summary: Annotated[str | None, field_option(help="Its summary.")] = None,
     rating: Annotated[str | None, field_option(help="The user's rating.")] = None,
+    feature: Annotated[str | None, field_option(help="What the text is to be about, in words.")] = None,
+    title: Annotated[str | None, field_option(help="Title of the item, if not the one that is known.")] = None,
     questions: Annotated[
         Path | None, typer.Option(help="Table of questions (columns user, item, fields) in place of a single one.")
     ] = None,
@@ -49,7 +51,7 @@ def answer(
     if questions is not None:
         _give(answerer.answer_table(task, questions, template=template, interval=interval), out)
         return
-    given = {"review": review, "summary": summary, "rating": rating}
+    given = {"review": review, "summary": summary, "rating": rating, "feature": feature, "title": title}
     fields = {name: text for name, text in given.items() if text is not None}
     (answered,) = Answering(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
     say(_readable(answered.answer, answered.low, answered.high))

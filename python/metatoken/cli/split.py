@@ -14,7 +14,7 @@ from metatoken.errors import ArgumentError
 
 NO_OPTIONS = ("path", "texts", "split", "part", "validation_path", "test_path", "items", "item_id", "title",
               "categories", "items_separator", "items_encoding", "items_columns")  # fmt: skip
-OTHERS = ("rating", "review", "summary", "explanation")
+OTHERS = ("rating", "review", "summary", "explanation", "feature")
 
 
 @options.with_settings(LogSettings, NO_OPTIONS)

@@ -22,7 +22,7 @@ from metatoken.data.settings import LogSettings
 from metatoken.data.times import times
 from metatoken.errors import DataError
 
-TEXTS = ("review", "summary", "explanation")
+TEXTS = ("review", "summary", "explanation", "feature")
 NAMED = ("user", "item", "time", "rating", *TEXTS, "part")
 
 

@@ -37,8 +37,8 @@ class Interactions:
     Attributes:
         frame: `user`, `item` (int32 rows), `order` (int32, 0-based place in the user's history, oldest first), then
             those of `timestamp` (int64 or float64), `rating` (float32, null where a row has none), `review`, `summary`,
-            `explanation` (str), `part` (str: train, validation or test), `learned` (bool: never to be held out) that
-            the log has. Sorted by (user, order).
+            `explanation`, `feature` (str), `part` (str: train, validation or test), `learned` (bool: never to be held
+            out) that the log has. Sorted by (user, order).
         users: Raw ids of the user rows.
         items: Raw ids of the item rows.
         item_table: `item` (int32 row), `title` (str), `categories` (list[str]) and further columns of the source

@@ -28,6 +28,7 @@ class TextTableSettings(Settings):
     review: str | None = setting(None, "Column of reviews.")
     summary: str | None = setting(None, "Column of their summaries.")
     explanation: str | None = setting(None, "Column of explanations.")
+    feature: str | None = setting(None, "Column of what a text is to be about, in words; known when one asks.")
     title: str | None = setting(None, "Column of item titles, for a log without an item table.")
     add_pairs: bool = setting(
         False, "Add pairs that the log lacks, as the last of their users; else, and with ratings, they are refused."
@@ -94,6 +95,9 @@ class LogSettings(Dialect):
     review: str | None = setting(None, "Column of reviews.", group=READING)
     summary: str | None = setting(None, "Column of their summaries.", group=READING)
     explanation: str | None = setting(None, "Column of explanations.", group=READING)
+    feature: str | None = setting(
+        None, "Column of what a text is to be about, in words; known when one asks.", group=READING
+    )
     texts: TextTableSettings | None = setting(None, "Texts in a table of their own.")
     where: str | None = setting(
         None, "Which rows count, e.g. event == 'buy' and stars >= 3 (a filter over the file's columns).", group=KEEPING

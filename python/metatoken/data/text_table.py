@@ -29,6 +29,7 @@ def read_texts(
     review: str | None = None,
     summary: str | None = None,
     explanation: str | None = None,
+    feature: str | None = None,
     title: str | None = None,
     add_pairs: bool = False,
     dialect: Dialect | None = None,
@@ -43,7 +44,7 @@ def read_texts(
         ArgumentError: No text column is named.
         DataError: The table cannot be read, a pair stands twice, is not in the log, or an id is unknown to it.
     """
-    named = {"review": review, "summary": summary, "explanation": explanation}
+    named = {"review": review, "summary": summary, "explanation": explanation, "feature": feature}
     given = {name: column for name, column in named.items() if column is not None}
     if not given:
         raise ArgumentError("texts", f"expected the name of a column for at least one of {', '.join(named)}")

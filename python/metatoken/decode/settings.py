@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
-from metatoken.config import SettingError, Settings, setting
+from metatoken.config import SettingError, Settings, setting, shown
 from metatoken.model.settings import ModelSettings
+
+AUTO: Literal["auto"] = "auto"
+Novelty = float | Literal["auto"]
+
+
+def parse_novelty(value: Any) -> Novelty:
+    """`"auto"`, or a number from 0 to 1, perhaps as text; else `ValueError`."""
+    if value == AUTO:
+        return AUTO
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, bool) and 0 <= float(value) <= 1:
+            return float(value)
+    raise ValueError(f"expected a number from 0 to 1, or {AUTO}, got {shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -19,11 +33,11 @@ class TextOptions(Settings):
     do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
     temperature: float = setting(1.0, "Temperature of the draw.", gt=0)
     top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)
-    novelty: float = setting(
+    novelty: Novelty = setting(
         0.0,
-        "What of the log-probability of a text whoever asks is taken off when one of the beams is chosen.",
-        ge=0,
-        le=1,
+        "What of the log-probability of a text whoever asks is taken off when one of the beams is chosen, from 0 to 1; "
+        "auto chooses it on validation texts, for each task.",
+        parse=parse_novelty,
     )
     no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
 
@@ -32,14 +46,18 @@ class TextOptions(Settings):
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             said = f"expected at most max_new_tokens, {self.max_new_tokens}, got {self.min_new_tokens}"
             raise SettingError(("min_new_tokens",), said)
-        if self.novelty > 0 and self.num_beams == 1:
+        if self.novelty != 0 and self.num_beams == 1:
             raise SettingError(("novelty",), "chooses among beams; set num_beams above 1, e.g. 10")
+
+    def settled(self, novelty: float) -> Self:
+        """The options with a novelty that was chosen, where it was to be."""
+        return replace(self, novelty=novelty) if self.novelty == AUTO else self
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `generate`; those of drawing only where it draws."""
         given = self.plain() | {"max_new_tokens": self.max_new_tokens or ModelSettings.max_text}
         del given["novelty"]
-        if self.novelty > 0:
+        if self.novelty != 0:
             given["num_return_sequences"] = self.num_beams
         if self.do_sample:
             given["top_k"] = 0  # all tokens, where `generate` by itself draws from the best 50

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from metatoken.decode.settings import TextOptions
+from metatoken.decode.settings import AUTO, TextOptions
+from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.text import answering
 
@@ -61,17 +63,54 @@ def write(
         Texts without special tokens and outer blanks.
     """
     options = options or TextOptions()
-    written = _written(network, tokenizer, prompts, options, seed)
-    texts = [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
     if options.novelty == 0 or alone is None:
-        return texts
-    beams = options.num_beams
+        return _decoded(tokenizer, _written(network, tokenizer, prompts, options, seed))
+    if options.novelty == AUTO:
+        raise ArgumentError("options", "expected a number for the novelty, got auto; see metatoken.evaluate.novelty")
+    return candidates(network, tokenizer, prompts, options, alone=alone, seed=seed).chosen(options.novelty)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The beams of some prompts.
+
+    Attributes:
+        texts: `[n * beams]`, those of a prompt one after the other.
+        own: Log-probability of each behind its prompt, float32 `[n, beams]`.
+        anybody: The same behind the words alone.
+        lengths: Tokens of each, int64 `[n, beams]`.
+    """
+
+    texts: list[str]
+    own: torch.Tensor
+    anybody: torch.Tensor
+    lengths: torch.Tensor
+
+    def chosen(self, novelty: float) -> list[str]:
+        """The text of each prompt, `[n]`, that says most of it per token."""
+        best = ((self.own - novelty * self.anybody) / self.lengths).argmax(dim=1)
+        beams = self.lengths.shape[1]
+        return [self.texts[row * beams + beam] for row, beam in enumerate(best.tolist())]
+
+
+@torch.no_grad()
+def candidates(
+    network: Network,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    options: TextOptions,
+    *,
+    alone: Prompt,
+    seed: int = 0,
+) -> Candidates:
+    """All beams of each prompt, for options with a novelty; arguments as in `write`."""
+    written, beams = _written(network, tokenizer, prompts, options, seed), options.num_beams
     tokens = [_ended(row, tokenizer.eos_token_id) for row in written.tolist()]
     own = log_probabilities(network, [prompt for prompt in prompts for _ in range(beams)], tokens)
     anybody = log_probabilities(network, [alone] * len(tokens), tokens)
     lengths = torch.tensor([len(row) for row in tokens])
-    best = ((own - options.novelty * anybody) / lengths).view(len(prompts), beams).argmax(dim=1)
-    return [texts[row * beams + beam] for row, beam in enumerate(best.tolist())]
+    scores = (one.view(len(prompts), beams) for one in (own, anybody, lengths))
+    return Candidates(_decoded(tokenizer, written), *scores)
 
 
 @torch.no_grad()
@@ -139,6 +178,10 @@ def _never(network: Network, tokenizer: Any, options: TextOptions) -> dict[str, 
     unused = range(network.base, len(network.backbone.bare().get_output_embeddings().weight))
     # Their ids are those of OOV tokens.
     return found | ({"suppress_tokens": list(unused)} if unused else {})
+
+
+def _decoded(tokenizer: Any, written: torch.Tensor) -> list[str]:
+    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
 
 
 def _ended(row: list[int], end: int) -> list[int]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from metatoken.data.words import words
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.words import words
 from metatoken.tasks.biases import RatingBias, rated, ratings_of
 from metatoken.tasks.collaborative import left_over
 from metatoken.tasks.neighbourhood import Neighbourhood

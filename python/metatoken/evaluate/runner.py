@@ -5,8 +5,8 @@ Items are ranked over the full catalogue and every held-out user counts; ratings
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,17 @@ import polars as pl
 import torch
 
 from metatoken.data.cuts import of_new_items
+from metatoken.decode.settings import AUTO
+from metatoken.evaluate.answers import answer_metrics, held_pairs, interval_of
 from metatoken.evaluate.attempts import attempt, attempts
 from metatoken.evaluate.baselines import GlobalMean, ItemNeighbors, NearestPair, NearestText
 from metatoken.evaluate.factorization import Factorization
 from metatoken.evaluate.metrics import BASELINE
+from metatoken.evaluate.novelty import NoveltyChoice, choose_novelty
 from metatoken.evaluate.predictions import ANSWERS, SCHEMA, answers_frame, predictions_frame
 from metatoken.evaluate.ranking import by_novelty, ranking_metrics, ranks, user_metrics
-from metatoken.evaluate.ratings import interval_metrics, rating_metrics, written_ratings
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.evaluate.significance import JUDGED, set_against_best_baseline
-from metatoken.evaluate.text import text_metrics
 from metatoken.evaluate.text_features import FeatureWords
 from metatoken.model.heads.top import TOLERANCE, top_k
 from metatoken.predict.partners import Partners
@@ -37,12 +38,14 @@ from metatoken.tasks.biases import RatingBias, rated, ratings_of
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.ranking import RANKING, EvaluationBatches
 from metatoken.tasks.task import Task, tasks_of
+from metatoken.tasks.telling import TellingWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from metatoken.data import RowSplit, Split
     from metatoken.data.split import Part
+    from metatoken.decode.settings import TextOptions
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
     from metatoken.predict.ranker import Lists, Ranker
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Kind, Template
 
 K = 10
-LEVEL = 0.8  # of the intervals around ratings
 IN_TIME = ("time", "part", "files")  # splits whose later parts may have items of their own
 Labels = tuple[str, str, str]
 """Task, template and model of a row."""
@@ -65,11 +67,13 @@ class Result:
         rows: A row for each scored model, keys as in `metrics.json`.
         predictions: `predictions_frame` of the rows that rank.
         answers: `answers_frame` of the others.
+        writing: What was chosen of how texts are written, by task, see `metatoken.evaluate.novelty`.
     """
 
     rows: list[dict[str, Any]]
     predictions: pl.DataFrame
     answers: pl.DataFrame
+    writing: dict[str, Any] = field(default_factory=dict)
 
 
 class Runner:
@@ -106,6 +110,7 @@ class Runner:
         self.targets, self._back = split.by_length(part)
         self.prior = Prior.fit(split.train)
         self.partners = Partners(partners, split.log.items.raw)
+        self.novelty: dict[str, NoveltyChoice] = {}
 
     def run(self, fusion: Fusion, *, unseen: bool = True) -> Result:
         """Scores every task with its first seen template and, if asked, its unseen ones; and the baselines.
@@ -134,7 +139,8 @@ class Runner:
                     self.progress(done, total)
         finally:  # also where Ctrl-C ends it
             self.module.train(was)
-        return Result(rows, pl.concat([pl.DataFrame(schema=SCHEMA), *frames]), pl.concat(tables))
+        predictions = pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
+        return Result(rows, predictions, pl.concat(tables), {name: one.plain for name, one in self.novelty.items()})
 
     def batches(self, template: Template) -> EvaluationBatches:
         """Prompts of one template for all targets, histories of like length side by side."""
@@ -220,7 +226,7 @@ class Runner:
             labels = {"template": template, "model": model}
             row = {"task": task.name, "users": len(held)} | labels | answer_metrics(found, held, known)
             if model == MODELS["rate"] and isinstance(found, np.ndarray):
-                row |= self._interval(held, found)
+                row |= interval_of(self.module, held, found)
             if features is not None and not isinstance(found, np.ndarray):
                 row |= features.metrics(found, held.known)
             texts = [repr(float(rating)) for rating in found] if isinstance(found, np.ndarray) else found
@@ -248,22 +254,25 @@ class Runner:
             writers["nearest_text"] = lambda: NearestText.of(source, train)
         return attempts({name: lambda make=make: make().write(held) for name, make in writers.items()})  # type: ignore[misc]
 
-    def _interval(self, held: Pairs, rated: np.ndarray) -> dict[str, float]:
-        """Coverage and width of the intervals of level `LEVEL`; nothing where the run knows none."""
-        rater = ModelRater(self.module)
-        if rater.base.errors is None or held.task.name not in rater.base.errors.quantiles:
-            return {}
-        found = interval_metrics(*rater.interval(held, LEVEL, rated), held.true_ratings())
-        return {f"{name}@{LEVEL:.0%}": value for name, value in found.items()}
+    def held(self, task: Task, part: Part | None = None) -> Pairs:
+        """Held-out pairs of a task, of this part by default; of texts no more than the settings say."""
+        log, texts = self._pairs().part(part or self.part), self.settings.texts
+        return held_pairs(self.module, task, log, texts, self.seed, self.telling)
 
-    def held(self, task: Task) -> Pairs:
-        """Held-out pairs of a task; of texts no more than the settings say."""
-        log = self._pairs().part(self.part)
-        pairs = Pairs.of(task, log, self.module.tokenizer, self.module.settings.max_text)
-        if task.kind == "write" and len(pairs) > self.settings.texts:
-            drawn = np.random.default_rng(self.seed).choice(len(pairs), self.settings.texts, replace=False)
-            pairs = pairs.take(np.sort(drawn))
-        return pairs
+    @cached_property
+    def telling(self) -> TellingWords | None:
+        """What stands in for missing features."""
+        return TellingWords.fit(self.split.train, self.module.settings.feature_words)
+
+    def options(self, task: Task) -> TextOptions:
+        """How texts of a task are written, with the novelty that validation texts choose where it is to be."""
+        writing = self.settings.writing
+        if writing.novelty != AUTO:
+            return writing
+        if task.name not in self.novelty:
+            writer = ModelWriter(self.module, options=writing, seed=self.seed)
+            self.novelty[task.name] = choose_novelty(writer, self.held(task, "validation"))
+        return writing.settled(self.novelty[task.name].novelty)
 
     def _pairs(self) -> RowSplit:
         if self.split.pairs is None:
@@ -275,25 +284,9 @@ MODELS: dict[Kind, str] = {"rate": "rating_head", "write": "written"}
 ANSWER: dict[Kind, Callable[[Runner, Pairs, Template], np.ndarray | list[str]]] = {
     "rate": lambda runner, held, template: ModelRater(runner.module, template).rate(held),
     "write": lambda runner, held, template: ModelWriter(
-        runner.module, template, runner.settings.writing, seed=runner.seed
+        runner.module, template, runner.options(held.task), seed=runner.seed
     ).write(held),
 }
-
-
-def answer_metrics(answers: np.ndarray | Sequence[str], held: Pairs, known: np.ndarray) -> dict[str, float]:
-    """Metrics of answers to held-out pairs.
-
-    Args:
-        answers: float64 `[n]` ratings, or texts.
-        held: The pairs with what is true.
-        known: float `[any]`, training ratings, by which a written answer is read as a rating (`written_ratings`).
-    """
-    if isinstance(answers, np.ndarray):
-        return rating_metrics(answers, held.true_ratings())
-    if held.task.column != "rating":
-        return text_metrics(answers, held.known)
-    values, no_number = written_ratings(answers, known)
-    return rating_metrics(values, held.true_ratings()) | {"no_number": no_number}
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

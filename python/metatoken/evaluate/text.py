@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metatoken.data.words import words
 from metatoken.errors import ArgumentError
-from metatoken.evaluate.words import words
 from metatoken.extras import install_extra
 
 if TYPE_CHECKING:

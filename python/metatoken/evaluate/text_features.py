@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from metatoken.evaluate.words import words
+from metatoken.data.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -103,6 +103,8 @@ def _builder(
         titles=titles,
         title_tokens=settings.title_tokens,
         compact=settings.history == "compact",
+        # Behind a question its answer must fit.
+        room=None if backbone.max_positions is None else backbone.max_positions - settings.max_text - 1,
     )
     # Learned positions would make a state depend on how many words stand before the history, and the newest item would
     # stand at a place of its own in every history. So they are counted back from the answer.
@@ -196,7 +198,8 @@ def _check_pair_positions(settings: ModelSettings, encoder: PromptEncoder, room:
     limit = settings.max_text
     for task in tasks_of(settings.tasks, "rate", "write"):
         for template in task.templates:
-            pieces = template.pieces(frozenset((*TOKENS, *FIELDS)) - {task.column})
+            # A feature is cut to what the rest of its question leaves.
+            pieces = template.pieces(frozenset((*TOKENS, *FIELDS)) - {task.column, "feature"})
             texts = sum(kind == "slot" and name in FIELDS for kind, name in pieces) + (task.kind == "write")
             words = sum(len(encoder.words(part)) for kind, part in pieces if kind == "words")
             needed = words + 2 * encoder.depth + texts * limit + 2

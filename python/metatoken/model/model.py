@@ -95,5 +95,14 @@ class MetaTokenModel(nn.Module):
     @property
     def reader(self) -> Reader:
         """How the model reads prompts, for everything that makes them."""
-        reworded = self.settings.reworded or 0.0
-        return Reader(self.builder, self.tokenizer, self.user_tokens, self.settings.max_text, self.ratings, reworded)
+        about = self.settings
+        return Reader(
+            self.builder,
+            self.tokenizer,
+            self.user_tokens,
+            about.max_text,
+            self.ratings,
+            about.reworded or 0.0,
+            about.reworded_texts or 0.0,
+            about.feature_words,
+        )

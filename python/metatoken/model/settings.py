@@ -61,6 +61,12 @@ class ModelSettings(Settings):
     )
     tasks: tuple[str, ...] = setting(("sequential", "direct"), "Names of tasks.")
     max_text: int = setting(64, "Most tokens of a text in a question or an answer.", ge=1)
+    feature_words: int = setting(
+        0,
+        "Where a row has no feature: so many words by which the training texts of its item differ from others, and as "
+        "many of its user.",
+        ge=0,
+    )
     leaf: bool = setting(True, "Score and read an item's last token with the item's own vector.")
     normaliser: Literal["trie", "full"] = setting(
         "trie", "What shared tokens compete with: trie, the choices at their node; full, all OOV tokens."
@@ -118,6 +124,13 @@ class ModelSettings(Settings):
         None,
         "Chance that a step of training reads a template of a task that ranks in part by other words, so that the "
         "model does not go by the words of its few templates; by default .5 for a preset, 0 if pretrained.",
+        ge=0,
+        le=1,
+    )
+    reworded_texts: float | None = setting(
+        None,
+        "Chance that a row of a task that writes is asked in part by other words of its task, so that other wordings "
+        "are answered as well; by default 0 for a preset, .5 if pretrained.",
         ge=0,
         le=1,
     )
@@ -195,7 +208,7 @@ class ModelSettings(Settings):
     def resolved(self, n_targets: int | None) -> Self:
         """The settings with what they leave to a default of presets, or to the size of the log."""
         found = self.recipe(n_targets)
-        settings = filled(self, found, "learning_rate", "schedule", "reworded")
+        settings = filled(self, found, "learning_rate", "schedule", "reworded", "reworded_texts")
         if self.backbone not in PRESETS:
             return settings
         size, preset = PresetSize.of(PRESETS[self.backbone], self.preset), self.preset
@@ -209,8 +222,8 @@ class ModelSettings(Settings):
         # Behind the others, where `resolved` puts it, too, so that a saved configuration has the same bytes.
         missing = {"dropout"} & (other.preset.keys() - self.preset.keys())
         settings = filled(
-            self, other, "learning_rate", "schedule", "reworded", "input_norm", "history", "user_vectors",
-            "generated_by", "beta",
+            self, other, "learning_rate", "schedule", "reworded", "reworded_texts", "input_norm", "history",
+            "user_vectors", "generated_by", "beta",
         )  # fmt: skip
         return replace(settings, preset=self.preset | {name: other.preset[name] for name in missing})
 
@@ -226,6 +239,7 @@ class ModelSettings(Settings):
             user_vectors=self.user_vectors or "none",
             generated_by=self.generated_by or "tokens",
             reworded=self.reworded or 0.0,
+            reworded_texts=self.reworded_texts or 0.0,
             beta=1.0 if self.beta is None else self.beta,
         )
         if self.history is not None:

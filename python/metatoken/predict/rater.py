@@ -10,7 +10,8 @@ import torch
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
-from metatoken.tasks.pairs import Pairs, QuestionEncoder
+from metatoken.tasks.pairs import Pairs
+from metatoken.tasks.questions import QuestionEncoder
 from metatoken.tasks.rating_base import best_share
 from metatoken.tasks.task import tasks_of
 

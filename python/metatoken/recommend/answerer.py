@@ -5,24 +5,26 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
+from metatoken.decode.settings import AUTO, TextOptions
 from metatoken.errors import ArgumentError, DataError, hint
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
+from metatoken.tasks.telling import TellingWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from metatoken.decode.settings import TextOptions
     from metatoken.model.model import MetaTokenModel
+    from metatoken.run import Run
     from metatoken.tasks.task import Kind
 
 
@@ -33,13 +35,24 @@ class Answerer:
         module: The model.
         options: How texts are written.
         seed: Seed of the draws.
+        novelty: By task, where the options leave it to be chosen; 0 for tasks that it lacks.
+        telling: What stands in for a feature that is not given.
     """
 
-    def __init__(self, module: MetaTokenModel, options: TextOptions | None = None, *, seed: int = 0) -> None:
-        self.module, self.options, self.seed = module.eval(), options, seed
+    def __init__(
+        self,
+        module: MetaTokenModel,
+        options: TextOptions | None = None,
+        *,
+        seed: int = 0,
+        novelty: Mapping[str, float] | None = None,
+        telling: TellingWords | None = None,
+    ) -> None:
+        self.module, self.seed, self.novelty = module.eval(), seed, novelty or {}
+        self.options, self.telling = options or TextOptions(), telling
 
     @classmethod
-    def load(cls, run: str | Path) -> Answerer:
+    def load(cls, run: str | Path) -> Self:
         """Loads a run folder; texts are written as `evaluate.writing` of its configuration says.
 
         Raises:
@@ -47,8 +60,21 @@ class Answerer:
         """
         from metatoken.run import load_run
 
-        loaded = load_run(run)
-        return cls(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
+        return cls.of(load_run(run))
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """That of a loaded run, see `load`; where the novelty is left to be chosen, as its evaluation chose."""
+        from metatoken.run.evaluation import chosen_novelty
+
+        writing = run.config.evaluate.writing
+        novelty = chosen_novelty(run.folder) if writing.novelty == AUTO else {}
+        telling = TellingWords.fit(run.split.train, run.module.settings.feature_words)
+        return cls(run.module, writing, seed=run.config.seed, novelty=novelty, telling=telling)
+
+    def options_of(self, task: Task) -> TextOptions:
+        """How texts of a task are written."""
+        return self.options.settled(self.novelty.get(task.name, 0.0))
 
     def answer(
         self,
@@ -66,7 +92,7 @@ class Answerer:
             users: Raw user ids `[n]`.
             items: Raw item ids `[n]`.
             fields: Texts that the template may use, `[n]` each, "" where there is none: `review`, `summary`, `rating`,
-                `explanation`. Titles are known to the model.
+                `explanation`, `feature` (what the text is to be about), `title` (by default what the model knows).
             template: Id of the template to ask with; None takes the first.
 
         Returns:
@@ -135,6 +161,8 @@ class Answerer:
         if vocabulary.titles is not None and "title" not in given:
             given["title"] = [vocabulary.titles[row] for row in item_rows.tolist()]
         user_rows, limit = vocabulary.users.rows(users), self.module.settings.max_text
+        if self.telling is not None and "feature" in asked.slots and "feature" not in given:
+            given["feature"] = self.telling.about(user_rows, item_rows)
         return Pairs.ask(known, user_rows, item_rows, given, self.module.tokenizer, limit), asked
 
     @property
@@ -208,7 +236,7 @@ class Answerer:
 ANSWER: dict[Kind, Callable[[Answerer, Pairs, Template], list[float] | list[str]]] = {
     "rate": lambda answerer, pairs, template: ModelRater(answerer.module, template).rate(pairs).tolist(),
     "write": lambda answerer, pairs, template: ModelWriter(
-        answerer.module, template, answerer.options, seed=answerer.seed
+        answerer.module, template, answerer.options_of(pairs.task), seed=answerer.seed
     ).write(pairs),
 }
 

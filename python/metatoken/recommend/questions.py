@@ -78,9 +78,19 @@ class Answering:
         """
         return [float(one.answer) for one in self.ask([Question("rating", user, item) for item in _listed(items)])]
 
-    def explain(self, user: str, items: Sequence[str]) -> list[str]:
-        """Why a user would like items, in the words of the task `explanation`; errors as in `rate`."""
-        return [str(one.answer) for one in self.ask([Question("explanation", user, item) for item in _listed(items)])]
+    def explain(self, user: str, items: Sequence[str], features: Sequence[str] | None = None) -> list[str]:
+        """Why a user would like items, in the words of the task `explanation`; errors as in `rate`.
+
+        Args:
+            user: Raw user id.
+            items: Raw item ids.
+            features: What each explanation is to be about, in words; "" where nothing is known.
+        """
+        told = [{}] * len(_listed(items)) if features is None else [{"feature": one} for one in features]
+        if len(told) != len(items):
+            raise ArgumentError("features", f"expected one for each of {len(items)} items, got {len(told)}")
+        asked = [Question("explanation", user, item, about) for item, about in zip(items, told, strict=True)]
+        return [str(one.answer) for one in self.ask(asked)]
 
     def summarize(self, user: str, item: str, review: str) -> str:
         """A review in short, by the task `review_summary`; errors as in `rate`."""

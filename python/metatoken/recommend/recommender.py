@@ -90,7 +90,7 @@ class Recommender(Answering):
         loaded = load_run(run)
         if version_of(RunFolder(run)) != version:
             raise ArtifactError(f"{run}: was replaced while it was read; load it again")
-        answerer = Answerer(loaded.module, loaded.config.evaluate.writing, seed=loaded.config.seed)
+        answerer = Answerer.of(loaded)
         return cls(loaded.module, loaded.split.log, loaded.fusion, loaded.catalogue, version, answerer, loaded.partners)
 
     def recommend(

@@ -70,6 +70,8 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     else:
         folder.answers.unlink(missing_ok=True)  # which could only be those of something else
     answered = [] if run.split.pairs is None else [folder.answers]
+    if result.writing:
+        document["writing"] = result.writing
     document = sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)

@@ -55,6 +55,20 @@ def read_metrics(at: RunFolder) -> dict[str, Any]:
     return dict(document)
 
 
+def chosen_novelty(folder: Path) -> dict[str, float]:
+    """The novelty that the last evaluation of a run chose for each task that writes; none where there was none.
+
+    Raises:
+        ArtifactError: As in `read_metrics`.
+    """
+    from metatoken.run.folder import RunFolder
+
+    at = RunFolder(folder)
+    if not at.metrics.is_file():
+        return {}
+    return {name: float(one["novelty"]) for name, one in read_metrics(at).get("writing", {}).items()}
+
+
 def _is_sound(document: Any) -> bool:
     """Whether a document has all that is read of it, each of its type."""
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:

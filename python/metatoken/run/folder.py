@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from metatoken.model.model import MetaTokenModel
     from metatoken.predict.fusion import Fusion
 
-KEPT = ("rating", "review", "summary", "explanation")  # columns that answers are told or made from
+KEPT = ("rating", "review", "summary", "explanation", "feature")  # columns that answers are told or made from
 
 
 class RunFolder:

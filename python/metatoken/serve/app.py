@@ -145,7 +145,7 @@ class Service:
         """Why a user would like an item."""
         return await self._asked(request, AskWhy)
 
-    async def _asked(self, request: Request, kind: type[AskWhy]) -> Response:
+    async def _asked(self, request: Request, kind: type[AskWhy | AskPair]) -> Response:
         recommender = self._taken(request)
         check_json(request.headers.get("content-type", ""))
         question = parse_question(await request.body(), kind)

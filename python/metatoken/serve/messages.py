@@ -66,20 +66,27 @@ class Asks(BaseModel):
         return value
 
 
-class AskWhy(BaseModel):
-    """Why a user would like an item."""
+class OfPair(BaseModel):
+    """What is asked of a user and an item."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     user: Id
     item: Id
 
+
+class AskWhy(OfPair):
+    """Why a user would like an item, perhaps in terms of a feature."""
+
+    feature: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
+
     def question(self) -> Question:
         """The same for the recommender."""
-        return Question("explanation", self.user, self.item)
+        told = {} if self.feature is None else {"feature": self.feature}
+        return Question("explanation", self.user, self.item, told)
 
 
-class AskPair(AskWhy):
+class AskPair(OfPair):
     """A question about a pair; the fields are those of `metatoken.recommend.Question`."""
 
     task: Id
@@ -137,7 +144,7 @@ def parse(body: bytes, limits: Limits) -> tuple[list[Ask], bool]:
         return [Ask.model_validate(value, context=context)], False
 
 
-def parse_question(body: bytes, kind: type[AskWhy]) -> Question:
+def parse_question(body: bytes, kind: type[AskWhy | AskPair]) -> Question:
     """The question in a body of that kind; errors as in `parse`."""
     value = _json(body)
     with _named_fields():

@@ -19,6 +19,7 @@ from metatoken.tasks.rating import RatingRows, rest_of
 from metatoken.tasks.recipe import recipe
 from metatoken.tasks.sampling import EvaluationSampler, ResumableLoader, StepSampler, place_of
 from metatoken.tasks.task import Task, find_task, tasks_of
+from metatoken.tasks.telling import TellingWords
 from metatoken.tasks.text import WritingRows
 from metatoken.tasks.user_tokens import UserTokens
 from metatoken.tokens.vocabulary import Vocabulary
@@ -100,6 +101,7 @@ class TaskDataModule(L.LightningDataModule):
     def connect(self, reader: Reader) -> None:
         """Says how the model reads that the batches are for; `Trainer.fit` does it."""
         self._reader, self._rest = reader, {}
+        self._telling = TellingWords.fit(self.split.train, reader.feature_words)
 
     @property
     def reader(self) -> Reader:
@@ -158,9 +160,9 @@ class TaskDataModule(L.LightningDataModule):
         if self.split.pairs is None:
             raise AssertionError("checked at the start")
         reader, log = self.reader, self.split.pairs.part(part)
-        pairs = Pairs.of(task, log, reader.tokenizer, reader.max_text)
+        pairs = Pairs.of(task, log, reader.tokenizer, reader.max_text, self._telling)
         if task.kind == "write":
-            return WritingRows(pairs, reader.builder.encoder)
+            return WritingRows(pairs, reader.builder.encoder, reworded=reader.reworded_texts)
         if reader.ratings is None:
             raise ArgumentError("tasks", "a rating task needs MetaTokenModule(..., ratings=RatingBase.fit(...))")
         if part not in self._rest:
@@ -178,7 +180,8 @@ class TaskDataModule(L.LightningDataModule):
             "batch_size": self.batch_size, "seed": self.seed, "direct_share": self.direct_share,
             "devices": ranks, "accumulate_grad_batches": accumulate,
         }  # fmt: skip
-        new = {"walk_share": self.walk_share, "reworded": self.reader.reworded}  # older versions knew none
+        new = {name: getattr(self.reader, name) for name in ("reworded", "reworded_texts", "feature_words")}
+        new = {"walk_share": self.walk_share} | new  # older versions knew none
         plan |= {name: share for name, share in new.items() if share}
         self._loader = ResumableLoader(batches, sampler, plan, self._place)
         if self._place_to_load is not None:

@@ -19,17 +19,18 @@ from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import Batch, collate
 from metatoken.tasks.examples import Example
 from metatoken.tasks.prompts import text_ids
-from metatoken.tasks.task import FIELDS, Task, Template
+from metatoken.tasks.questions import QuestionEncoder
+from metatoken.tasks.rewording import Rewording
+from metatoken.tasks.task import FIELDS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from metatoken.data import Interactions
     from metatoken.tasks.prompts import PromptEncoder
+    from metatoken.tasks.telling import TellingWords
 
     Ids = np.ndarray
-    Prompt = tuple[Ids, Ids]
-    """Token ids, and the item row whose last OOV token stands at each place or -1; int64 `[length]` each."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Pairs:
     written: dict[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, task: Task, log: Interactions, tokenizer: Any, max_text: int) -> Pairs:
+    def of(
+        cls, task: Task, log: Interactions, tokenizer: Any, max_text: int, telling: TellingWords | None = None
+    ) -> Pairs:
         """Collects the rows of `log` in which every needed column has a value.
 
         Args:
@@ -90,6 +93,7 @@ class Pairs:
             log: A part of a log.
             tokenizer: Tokenizer of the backbone.
             max_text: Most tokens of a text.
+            telling: What a text may be about where a row has no feature; None for nothing.
 
         Raises:
             ArgumentError: The log lacks a column that the task needs.
@@ -112,6 +116,9 @@ class Pairs:
         ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
         if ratings is not None:
             written["rating"] = ["" if math.isnan(rating) else f"{rating:g}" for rating in ratings.tolist()]
+        if telling is not None and "feature" in task.slots:
+            told = written.get("feature") or [""] * len(users)
+            written["feature"] = [own or words for own, words in zip(told, telling.about(users, items), strict=True)]
         return cls(task, rows, users, items, ratings, *_encoded(written, tokenizer, max_text))
 
     @classmethod
@@ -170,10 +177,10 @@ class Pairs:
             written={name: tuple(texts[row] for row in rows.tolist()) for name, texts in self.written.items()},
         )
 
-    def present(self, row: int) -> frozenset[str]:
-        """Slots that have a value in a row; the answer's own column never is one of them."""
-        have = {name for name, texts in self.fields.items() if len(texts.tokens[row])}
-        return frozenset((have | {"user", "item"}) - {self.task.column})
+    def slots(self, row: int) -> dict[str, Ids]:
+        """Token ids of each text that a row has, but for the answer's own."""
+        found = {name: texts.tokens[row] for name, texts in self.fields.items() if name != self.task.column}
+        return {name: ids for name, ids in found.items() if len(ids)}
 
 
 def _encoded(
@@ -183,61 +190,18 @@ def _encoded(
     return fields, {name: tuple(texts) for name, texts in written.items()}
 
 
-class QuestionEncoder:
-    """Splices questions from words, OOV tokens and texts.
-
-    Args:
-        encoder: Knows the tokenizer and the tokens of users and items.
-    """
-
-    def __init__(self, encoder: PromptEncoder) -> None:
-        self.encoder = encoder
-
-    def question(self, pairs: Pairs, row: int, template: Template, user_ids: Ids | None = None) -> Prompt:
-        """Ids of a question, and the item whose last token stands at each place.
-
-        Args:
-            pairs: The pairs of its task.
-            row: Which one.
-            template: How to ask.
-            user_ids: Token ids of the user; None takes those of the vocabulary.
-        """
-        head, end = self.encoder.head, self.encoder.end
-        parts, at_items = [head], [np.full(len(head), -1)]
-        for kind, name in template.pieces(pairs.present(row)):
-            if kind == "words":
-                # No token for the space before a slot: OOV tokens and texts bring their own.
-                ids = self.encoder.words(name.rstrip())
-            elif name == "user":
-                ids = self.encoder.users[int(pairs.users[row])] if user_ids is None else user_ids
-            elif name == "item":
-                ids = self.encoder.items[int(pairs.items[row])]
-            else:
-                ids = pairs.fields[name].tokens[row]
-            parts.append(ids)
-            at_items.append(np.full(len(ids), -1))
-            if (kind, name) == ("slot", "item"):
-                at_items[-1][-1] = pairs.items[row]
-        at_items.append(np.full(len(end), -1))
-        return np.concatenate([*parts, end]).astype(np.int64), np.concatenate(at_items).astype(np.int64)
-
-    def answer(self, pairs: Pairs, row: int) -> Ids:
-        """Ids of the written answer, closed by the end token unless it was cut, int64 `[length]`."""
-        texts = pairs.fields[str(pairs.task.column)]
-        end = [] if texts.cut[row] else [self.encoder.end_id]
-        return np.concatenate([texts.tokens[row], np.array(end, dtype=np.int64)]).astype(np.int64)
-
-
 class PairRows(ABC):
     """Training rows of a task about pairs; each kind says what an example supervises.
 
     Args:
         pairs: Pairs of the task.
         encoder: Splices ids.
+        reworded: Chance that a training row is asked in part by other words of its task.
     """
 
-    def __init__(self, pairs: Pairs, encoder: PromptEncoder) -> None:
+    def __init__(self, pairs: Pairs, encoder: PromptEncoder, *, reworded: float = 0.0) -> None:
         self.task, self.pairs, self.encoder = pairs.task, pairs, QuestionEncoder(encoder)
+        self.rewording = Rewording.of(pairs.task, encoder, reworded)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -248,7 +212,7 @@ class PairRows(ABC):
 
     def lengths(self) -> Ids:
         """About how many tokens each row takes, int64 `[n]`: its texts, which is what differs."""
-        asked = (self.task.columns | {self.task.column}) - {"rating"}
+        asked = (self.task.columns | {self.task.column, "feature"}) - {"rating"}
         lengths = [texts.tokens.lengths for name, texts in self.pairs.fields.items() if name in asked]
         total: Ids = np.sum([np.zeros(len(self), dtype=np.int64), *lengths], axis=0)
         return total
@@ -265,7 +229,8 @@ class PairRows(ABC):
         """The example of a row with a seen template, drawn by `rng`; None takes the first."""
         seen = self.task.seen
         template = seen[0 if rng is None else int(rng.integers(len(seen)))]
-        return self.answered(row, *self.encoder.question(self.pairs, row, template))
+        change = None if rng is None else self.rewording.draw(rng)
+        return self.answered(row, *self.encoder.question(self.pairs, row, template, change=change))
 
     @abstractmethod
     def answered(self, row: int, ids: Ids, items: Ids) -> Example:

@@ -108,6 +108,7 @@ class PromptEncoder:
         titles: Titles of the items `[n_items]`, "" where unknown; they stand behind an item's tokens in histories.
         title_tokens: Text tokens of a title at most; the rest is cut off.
         compact: Whether items of a history are their last tokens alone.
+        room: Token ids of a question at most, for which its feature is cut; None knows no bound.
 
     Attributes:
         depth: OOV tokens of an item at most.
@@ -133,11 +134,12 @@ class PromptEncoder:
         titles: Sequence[str] | None = None,
         title_tokens: int = 12,
         compact: bool = False,
+        room: int | None = None,
     ) -> None:
         self.base, self.depth = base, item_tokens.shape[1]
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.end_id = int(tokenizer.eos_token_id)
-        self.encoder_decoder = encoder_decoder
+        self.encoder_decoder, self.room = encoder_decoder, room
         self._tokenizer = tokenizer
         empty = list(tokenizer("")["input_ids"])
         ends = {tokenizer.eos_token_id, getattr(tokenizer, "sep_token_id", None)} - {None}

@@ -25,6 +25,8 @@ class Reader:
         ratings: What values of the rating head mean; None where no task rates.
         reworded: Chance that a step of training reads a template in part by other words, see
             `metatoken.tasks.rewording`.
+        reworded_texts: The same for rows of tasks that write.
+        feature_words: Words that stand in for a missing feature, see `metatoken.tasks.telling`; 0 for none.
     """
 
     builder: ExampleBuilder
@@ -33,3 +35,5 @@ class Reader:
     max_text: int
     ratings: RatingBase | None = None
     reworded: float = 0.0
+    reworded_texts: float = 0.0
+    feature_words: int = 0

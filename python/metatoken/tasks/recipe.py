@@ -22,6 +22,7 @@ class Recipe:
         schedule: Of the learning rate. A cosine needs to know when training ends, so it goes with a fixed number of
             passes.
         reworded: Chance that a step reads a template in part by other words. A pretrained model knows what words mean.
+        reworded_texts: Chance that a row of a task that writes is asked in part by other words of its task.
     """
 
     dropout: float
@@ -30,6 +31,7 @@ class Recipe:
     max_epochs: int
     schedule: Literal["constant", "cosine"] = "constant"
     reworded: float = 0.5
+    reworded_texts: float = 0.0
 
 
 BY_TARGETS = (
@@ -38,7 +40,9 @@ BY_TARGETS = (
 )
 """Most targets of a log, and its recipe."""
 
-PRETRAINED = Recipe(dropout=0.0, learning_rate=1e-3, batch_size=128, max_epochs=10, schedule="cosine", reworded=0.0)
+PRETRAINED = Recipe(
+    dropout=0.0, learning_rate=1e-3, batch_size=128, max_epochs=10, schedule="cosine", reworded=0.0, reworded_texts=0.5
+)
 """For a backbone that has learned already; it brings its own dropout, and a pass of it takes long."""
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["rank", "rate", "write"]
 TOKENS = ("user", "item")
-FIELDS = ("title", "review", "summary", "explanation", "rating")
+FIELDS = ("title", "review", "summary", "explanation", "rating", "feature")
+_LATER = re.compile(r"\[[^\]]*\{feature\}[^\]]*\]")  # parts of templates that no tokenizer has learned from
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -41,9 +42,9 @@ class Template:
         id: Name that is unique over all tasks, e.g. `seq-1`.
         task: Name of the task.
         seen: Whether it is used for training; an unseen one only tests that the model reads words, not ids.
-        text: Words with slots: `{user}` and `{item}` are OOV tokens, the others columns of the log or the title of the
-            item. A part in `[...]` is left out where a field in it has no value. A ranking template has the slot
-            `{user}` alone: history and target follow its words.
+        text: Words with slots: `{user}` and `{item}` are OOV tokens, the others columns of the log (`{feature}` is what
+            the answer is to be about) or the title of the item. A part in `[...]` is left out where a field in it has
+            no value. A ranking template has the slot `{user}` alone: history and target follow its words.
     """
 
     id: str
@@ -103,6 +104,11 @@ class Task:
         return tuple(template for template in self.templates if template.seen)
 
     @property
+    def slots(self) -> frozenset[str]:
+        """All slots of its templates."""
+        return frozenset().union(*(template.slots for template in self.templates))
+
+    @property
     def scored(self) -> tuple[Template, ...]:
         """Templates that an evaluation asks: the first seen one and the unseen ones."""
         return (self.templates[0], *(template for template in self.templates if not template.seen))
@@ -130,9 +136,10 @@ class Task:
     def corpus(self) -> list[str]:
         """Texts of the seen templates for the tokenizer of a preset.
 
-        Those of pairs go in as they stand in the file, brackets and slots included: tokenizers of saved runs did.
+        Those of pairs go in as they stand in the file, brackets and slots included, but for the parts with a feature:
+        so the tokenizer of a log without features is the one that it was before there were any.
         """
-        texts = [template.text for template in self.seen]
+        texts = [_LATER.sub("", template.text) for template in self.seen]
         return texts if self.column else [_OPTIONAL.sub(r"\1", text).replace("{user}", "") for text in texts]
 
 

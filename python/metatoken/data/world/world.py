@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from metatoken.artifacts import atomic_file
 from metatoken.config import MOST, shown
-from metatoken.data.assembly import TEXTS
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.ragged import Sequences
@@ -36,6 +35,7 @@ ZIPF = 0.9
 CHUNK = 1024
 START = 1_600_000_000
 DAY = 86_400
+WRITTEN = ("review", "summary", "explanation")
 # Arguments of `generate_world` for the demo: about 32,000 interactions.
 DEMO_SIZE = {"n_users": 2000, "n_items": 600, "n_groups": 8, "min_length": 12, "max_length": 20}
 
@@ -82,7 +82,7 @@ class World:
 
     def interactions(self) -> Interactions:
         """The log with times, ratings, texts and titles."""
-        same = {name: name for name in ("rating", *TEXTS)}
+        same = {name: name for name in ("rating", *WRITTEN)}
         return Interactions.from_frame(
             self.frame, user="user_id", item="item_id", time="timestamp", items=self.item_frame, **same
         )
