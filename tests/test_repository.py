@@ -126,10 +126,14 @@ def test_every_requirement_has_a_pin_that_fits() -> None:
 def test_unsafe_code_stays_in_the_kernels() -> None:
     """`clippy::undocumented_unsafe_blocks` sees to the reason of each block there."""
     kernels = {
-        *(f"rust/cluster/{name}.rs" for name in ("amx", "doubtful", "judge", "kernel", "pack", "potential", "sweep")),
+        *(
+            f"rust/cluster/{name}.rs"
+            for name in ("amx", "doubtful", "judge", "kernel", "lap", "pack", "potential", "sweep")
+        ),
         *(f"rust/simd/{name}.rs" for name in ("lanes", "lanes_arm", "lanes_x86", "mod", "tiles")),
         *(f"rust/skipgram/{name}.rs" for name in ("loss", "shared", "step", "strip")),
         "rust/codes/assign.rs",
+        "rust/pages.rs",  # asks the system for large pages
         *(f"rust/softmax/{name}.rs" for name in ("chunk", "kernel", "tiled")),
         "rust/trie/sums.rs",
         "rust/python/trie.rs",  # arrays over numbers that the core owns
