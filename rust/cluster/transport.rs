@@ -24,6 +24,9 @@ pub fn small(rows: usize, k: usize, excess: usize) -> bool {
     rows.saturating_mul(k) <= SCORES && paths.saturating_add(rescans) <= STEPS
 }
 
+/// Of an edge from a codeword without rows.
+const NO_MOVE: (f64, u32) = (f64::INFINITY, u32::MAX);
+
 struct Network<'a> {
     k: usize,
     room: &'a [usize],
@@ -46,7 +49,7 @@ pub fn solve(
     let k = codewords.len();
     let mut members = vec![Vec::new(); k];
     labels.iter().enumerate().for_each(|(row, &label)| members[label as usize].push(row as u32));
-    let edges = vec![(f64::INFINITY, 0); k * k];
+    let edges = vec![NO_MOVE; k * k];
     let scores = scores(rows, codewords);
     let mut network = Network { k, room, scores, members, edges, potential: vec![0.0; k] };
     for from in 0..k {
@@ -79,17 +82,29 @@ fn scores(rows: Rows<'_>, codewords: &Codewords) -> Vec<f32> {
 impl Network<'_> {
     /// Finds the cheapest move out of a codeword to each other, the lowest row among equals.
     fn price(&mut self, from: usize) {
-        let edges = &mut self.edges[from * self.k..(from + 1) * self.k];
-        edges.fill((f64::INFINITY, u32::MAX));
+        for place in 0..self.members[from].len() {
+            self.arrive(from, self.members[from][place]);
+        }
+    }
+
+    /// Lets a row that is new to a codeword compete for its moves.
+    fn arrive(&mut self, at: usize, row: u32) {
+        let scores = &self.scores[row as usize * self.k..][..self.k];
+        let here = f64::from(scores[at]);
+        for (edge, &there) in self.edges[at * self.k..][..self.k].iter_mut().zip(scores) {
+            offer(edge, f64::from(there) - here, row);
+        }
+    }
+
+    /// Finds other rows for the moves out of a codeword that were those of a row which has left it.
+    fn leave(&mut self, from: usize, row: u32) {
+        let edges = &mut self.edges[from * self.k..][..self.k];
+        let gone: Vec<usize> = (0..self.k).filter(|&c| edges[c].1 == row).collect();
+        gone.iter().for_each(|&c| edges[c] = NO_MOVE);
         for &row in &self.members[from] {
             let scores = &self.scores[row as usize * self.k..][..self.k];
             let here = f64::from(scores[from]);
-            for (edge, &there) in edges.iter_mut().zip(scores) {
-                let cost = f64::from(there) - here;
-                if cost < edge.0 || (cost == edge.0 && row < edge.1) {
-                    *edge = (cost, row);
-                }
-            }
+            gone.iter().for_each(|&c| offer(&mut edges[c], f64::from(scores[c]) - here, row));
         }
     }
 
@@ -99,7 +114,6 @@ impl Network<'_> {
         let open = (0..self.k).filter(|&c| self.members[c].len() < self.room[c]);
         let mut to = open.min_by(|&a, &b| distance[a].total_cmp(&distance[b]).then(a.cmp(&b))).expect("there is room");
         self.potential = distance;
-        let mut changed = vec![to];
         while via[to] != usize::MAX {
             let from = via[to];
             let row = self.edges[from * self.k + to].1;
@@ -107,33 +121,42 @@ impl Network<'_> {
                 self.members[from].iter().position(|&r| r == row).expect("the row of an edge is where it starts");
             self.members[from].swap_remove(place);
             self.members[to].push(row);
-            changed.push(from);
+            self.leave(from, row);
+            self.arrive(to, row);
             to = from;
         }
-        changed.into_iter().for_each(|c| self.price(c));
     }
 
     /// Distance of each codeword from the overfull ones, and the codeword before it. Dijkstra over costs reduced by the
     /// last distances, which makes them all non-negative (up to rounding, hence the clamp).
     fn shortest(&self) -> (Vec<f64>, Vec<usize>) {
-        let (mut key, mut via) = (vec![f64::INFINITY; self.k], vec![usize::MAX; self.k]);
-        for c in (0..self.k).filter(|&c| self.members[c].len() > self.room[c]) {
-            key[c] = (-self.potential[c]).max(0.0);
+        let (k, potential) = (self.k, &self.potential);
+        let (mut key, mut via) = (vec![f64::INFINITY; k], vec![usize::MAX; k]);
+        for c in (0..k).filter(|&c| self.members[c].len() > self.room[c]) {
+            key[c] = (-potential[c]).max(0.0);
         }
-        let mut open: Vec<usize> = (0..self.k).collect();
-        let mut distance = vec![f64::INFINITY; self.k];
-        while !open.is_empty() {
-            let at = (0..open.len()).fold(0, |best, p| if key[open[p]] < key[open[best]] { p } else { best });
-            let from = open.remove(at);
-            distance[from] = key[from] + self.potential[from];
-            for &to in &open {
-                let cost = self.edges[from * self.k + to].0;
-                let way = key[from] + (cost + self.potential[from] - self.potential[to]).max(0.0);
-                if way < key[to] {
-                    (key[to], via[to]) = (way, from);
-                }
+        let (mut distance, mut done) = (vec![f64::INFINITY; k], vec![false; k]);
+        for _ in 0..k {
+            let nearer = |best: usize, c: usize| if !done[c] && (done[best] || key[c] < key[best]) { c } else { best };
+            let from = (0..k).fold(0, nearer);
+            done[from] = true;
+            distance[from] = key[from] + potential[from];
+            let edges = &self.edges[from * k..][..k];
+            for to in 0..k {
+                let way = key[from] + (edges[to].0 + potential[from] - potential[to]).max(0.0);
+                let shorter = !done[to] & (way < key[to]);
+                key[to] = if shorter { way } else { key[to] };
+                via[to] = if shorter { from } else { via[to] };
             }
         }
         (distance, via)
+    }
+}
+
+/// Takes up a move that is cheaper, or as cheap by a lower row.
+#[inline(always)]
+fn offer(edge: &mut (f64, u32), cost: f64, row: u32) {
+    if cost < edge.0 || (cost == edge.0 && row < edge.1) {
+        *edge = (cost, row);
     }
 }
