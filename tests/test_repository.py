@@ -128,7 +128,7 @@ def test_unsafe_code_stays_in_the_kernels() -> None:
     kernels = {
         *(
             f"rust/cluster/{name}.rs"
-            for name in ("amx", "doubtful", "judge", "kernel", "lap", "pack", "potential", "sweep")
+            for name in ("amx", "doubtful", "judge", "kernel", "lap", "pack", "potential", "sweep", "transport")
         ),
         *(f"rust/simd/{name}.rs" for name in ("lanes", "lanes_arm", "lanes_x86", "mod", "tiles")),
         *(f"rust/skipgram/{name}.rs" for name in ("loss", "shared", "step", "strip")),

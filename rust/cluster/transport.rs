@@ -11,6 +11,8 @@ use super::pack::Codewords;
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::progress::Progress;
+use crate::simd::lanes::Lanes;
+use crate::simd::{Isa, Job};
 
 /// Most scores that are kept, and most steps that are taken.
 const SCORES: usize = 1 << 24;
@@ -24,17 +26,22 @@ pub fn small(rows: usize, k: usize, excess: usize) -> bool {
     rows.saturating_mul(k) <= SCORES && paths.saturating_add(rescans) <= STEPS
 }
 
-/// Of an edge from a codeword without rows.
-const NO_MOVE: (f64, u32) = (f64::INFINITY, u32::MAX);
+/// Values that one step of the vectorised loops handles; lines of edges are padded to whole steps.
+const LANES: usize = 8;
 
 struct Network<'a> {
+    isa: Isa,
     k: usize,
+    /// Length of a line of edges.
+    width: usize,
     room: &'a [usize],
     /// Score of each row for each codeword.
     scores: Vec<f32>,
     members: Vec<Vec<u32>>,
-    /// For each pair of codewords the cheapest move and its row; infinite without one.
-    edges: Vec<(f64, u32)>,
+    /// What the cheapest move from a codeword to each other costs, a line of `width` each; infinite without one.
+    costs: Vec<f64>,
+    /// The row of that move.
+    movers: Vec<u32>,
     potential: Vec<f64>,
 }
 
@@ -46,12 +53,13 @@ pub fn solve(
     labels: &mut [u32],
     progress: &Progress,
 ) -> Result<()> {
-    let k = codewords.len();
+    let (isa, k) = (codewords.isa(), codewords.len());
+    let width = k.next_multiple_of(LANES);
     let mut members = vec![Vec::new(); k];
     labels.iter().enumerate().for_each(|(row, &label)| members[label as usize].push(row as u32));
-    let edges = vec![NO_MOVE; k * k];
-    let scores = scores(rows, codewords);
-    let mut network = Network { k, room, scores, members, edges, potential: vec![0.0; k] };
+    let (costs, movers) = (vec![f64::INFINITY; k * width], vec![u32::MAX; k * width]);
+    let (scores, potential) = (scores(rows, codewords), vec![0.0; k]);
+    let mut network = Network { isa, k, width, room, scores, members, costs, movers, potential };
     for from in 0..k {
         progress.check()?;
         network.price(from);
@@ -90,33 +98,33 @@ impl Network<'_> {
     /// Lets a row that is new to a codeword compete for its moves.
     fn arrive(&mut self, at: usize, row: u32) {
         let scores = &self.scores[row as usize * self.k..][..self.k];
-        let here = f64::from(scores[at]);
-        for (edge, &there) in self.edges[at * self.k..][..self.k].iter_mut().zip(scores) {
-            offer(edge, f64::from(there) - here, row);
-        }
+        let (here, line) = (f64::from(scores[at]), at * self.width);
+        let edges = self.costs[line..].iter_mut().zip(&mut self.movers[line..]);
+        edges.zip(scores).for_each(|(edge, &there)| offer(edge, f64::from(there) - here, row));
     }
 
     /// Finds other rows for the moves out of a codeword that were those of a row which has left it.
     fn leave(&mut self, from: usize, row: u32) {
-        let edges = &mut self.edges[from * self.k..][..self.k];
-        let gone: Vec<usize> = (0..self.k).filter(|&c| edges[c].1 == row).collect();
-        gone.iter().for_each(|&c| edges[c] = NO_MOVE);
+        let line = from * self.width;
+        let (costs, movers) = (&mut self.costs[line..][..self.k], &mut self.movers[line..][..self.k]);
+        let gone: Vec<usize> = (0..self.k).filter(|&c| movers[c] == row).collect();
+        gone.iter().for_each(|&c| (costs[c], movers[c]) = (f64::INFINITY, u32::MAX));
         for &row in &self.members[from] {
             let scores = &self.scores[row as usize * self.k..][..self.k];
             let here = f64::from(scores[from]);
-            gone.iter().for_each(|&c| offer(&mut edges[c], f64::from(scores[c]) - here, row));
+            gone.iter().for_each(|&c| offer((&mut costs[c], &mut movers[c]), f64::from(scores[c]) - here, row));
         }
     }
 
     /// Sends one row too many along the cheapest chain.
     fn send(&mut self) {
-        let (distance, via) = self.shortest();
+        let (distance, via) = self.isa.run(Shortest(self));
         let open = (0..self.k).filter(|&c| self.members[c].len() < self.room[c]);
         let mut to = open.min_by(|&a, &b| distance[a].total_cmp(&distance[b]).then(a.cmp(&b))).expect("there is room");
         self.potential = distance;
-        while via[to] != usize::MAX {
-            let from = via[to];
-            let row = self.edges[from * self.k + to].1;
+        while via[to] != NOWHERE {
+            let from = via[to] as usize;
+            let row = self.movers[from * self.width + to];
             let place =
                 self.members[from].iter().position(|&r| r == row).expect("the row of an edge is where it starts");
             self.members[from].swap_remove(place);
@@ -126,37 +134,82 @@ impl Network<'_> {
             to = from;
         }
     }
+}
 
-    /// Distance of each codeword from the overfull ones, and the codeword before it. Dijkstra over costs reduced by the
-    /// last distances, which makes them all non-negative (up to rounding, hence the clamp).
-    fn shortest(&self) -> (Vec<f64>, Vec<usize>) {
-        let (k, potential) = (self.k, &self.potential);
-        let (mut key, mut via) = (vec![f64::INFINITY; k], vec![usize::MAX; k]);
-        for c in (0..k).filter(|&c| self.members[c].len() > self.room[c]) {
+/// Takes up a move that is cheaper, or as cheap by a lower row.
+#[inline(always)]
+fn offer((cost, mover): (&mut f64, &mut u32), new: f64, row: u32) {
+    let better = (new < *cost) | ((new == *cost) & (row < *mover));
+    *cost = if better { new } else { *cost };
+    *mover = if better { row } else { *mover };
+}
+
+/// Before a codeword that no chain of moves enters.
+const NOWHERE: u32 = u32::MAX;
+
+/// Distance of each codeword from the overfull ones, and the codeword before it. Dijkstra over costs reduced by the last
+/// distances, which makes them all non-negative (up to rounding, hence the clamp).
+struct Shortest<'a>(&'a Network<'a>);
+
+impl Job for Shortest<'_> {
+    type Output = (Vec<f64>, Vec<u32>);
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize>(self) -> (Vec<f64>, Vec<u32>) {
+        let Network { k, width, room, members, costs, potential, .. } = self.0;
+        let (mut key, mut via) = (vec![f64::INFINITY; *width], vec![NOWHERE; *width]);
+        for c in (0..*k).filter(|&c| members[c].len() > room[c]) {
             key[c] = (-potential[c]).max(0.0);
         }
-        let (mut distance, mut done) = (vec![f64::INFINITY; k], vec![false; k]);
-        for _ in 0..k {
-            let nearer = |best: usize, c: usize| if !done[c] && (done[best] || key[c] < key[best]) { c } else { best };
-            let from = (0..k).fold(0, nearer);
-            done[from] = true;
-            distance[from] = key[from] + potential[from];
-            let edges = &self.edges[from * k..][..k];
-            for to in 0..k {
-                let way = key[from] + (edges[to].0 + potential[from] - potential[to]).max(0.0);
-                let shorter = !done[to] & (way < key[to]);
-                key[to] = if shorter { way } else { key[to] };
-                via[to] = if shorter { from } else { via[to] };
+        let mut distance = vec![f64::INFINITY; *k];
+        // Of a codeword that is done the key is infinite and the potential minus infinity: no way to it is shorter.
+        let mut open = potential.clone();
+        open.resize(*width, 0.0);
+        for _ in 0..*k {
+            let (from, least) = first_least(&key);
+            if least == f64::INFINITY {
+                break;
+            }
+            distance[from] = least + potential[from];
+            (key[from], open[from]) = (f64::INFINITY, f64::NEG_INFINITY);
+            let own = potential[from];
+            let lines = costs[from * width..][..*width].as_chunks::<LANES>().0.iter().zip(open.as_chunks::<LANES>().0);
+            let to = key.as_chunks_mut::<LANES>().0.iter_mut().zip(via.as_chunks_mut::<LANES>().0);
+            for ((cost, other), (key, via)) in lines.zip(to) {
+                (*key, *via) = reached(*cost, *other, own, least, from as u32, *key, *via);
             }
         }
         (distance, via)
     }
 }
 
-/// Takes up a move that is cheaper, or as cheap by a lower row.
+/// Keys of some codewords and what stands before them, with the ways through one more; by copies, which the compiler can
+/// keep in registers.
 #[inline(always)]
-fn offer(edge: &mut (f64, u32), cost: f64, row: u32) {
-    if cost < edge.0 || (cost == edge.0 && row < edge.1) {
-        *edge = (cost, row);
-    }
+fn reached(
+    cost: [f64; LANES],
+    other: [f64; LANES],
+    own: f64,
+    least: f64,
+    from: u32,
+    key: [f64; LANES],
+    via: [u32; LANES],
+) -> ([f64; LANES], [u32; LANES]) {
+    let reduced: [f64; LANES] = std::array::from_fn(|j| cost[j] + own - other[j]);
+    let way: [f64; LANES] = std::array::from_fn(|j| least + if reduced[j] > 0.0 { reduced[j] } else { 0.0 });
+    let before = std::array::from_fn(|j| if way[j] < key[j] { from } else { via[j] });
+    (std::array::from_fn(|j| if way[j] < key[j] { way[j] } else { key[j] }), before)
+}
+
+/// The first place of the least value, and the value; there are whole steps of them.
+#[inline(always)]
+fn first_least(values: &[f64]) -> (usize, f64) {
+    let chunks = values.as_chunks::<LANES>().0;
+    let least = chunks.iter().fold([f64::INFINITY; LANES], |least, chunk| {
+        std::array::from_fn(|j| if chunk[j] < least[j] { chunk[j] } else { least[j] })
+    });
+    let least = least.into_iter().fold(f64::INFINITY, f64::min);
+    let at = chunks.iter().position(|chunk| chunk.iter().fold(false, |any, &v| any | (v == least))).unwrap_or(0);
+    let place = chunks.get(at).and_then(|chunk| chunk.iter().position(|&v| v == least)).unwrap_or(0);
+    (at * LANES + place, least)
 }
