@@ -9,11 +9,10 @@ of a prefix are given away; processor seconds of rounds in which both take turns
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from turns import medians
 
 from metatoken._core import cluster
 
@@ -29,16 +28,9 @@ def main() -> None:
         x, y = rng.normal(size=(rows, DIM)), rng.normal(size=(codewords, DIM))
         cost = (x**2).sum(1)[:, None] - 2 * x @ y.T + (y**2).sum(1)
         ways = {"ours": lambda cost=cost: cluster.linear_assignment(cost), "scipy": lambda cost=cost: _scipy(cost)}
-        took: dict[str, list[float]] = {name: [] for name in ways}
-        totals = []
-        for _ in range(ROUNDS):
-            for name, way in ways.items():
-                began = time.process_time()
-                found = way()
-                took[name].append(time.process_time() - began)
-                totals.append(cost[np.arange(rows), found].sum())
+        totals = [cost[np.arange(rows), way()].sum() for way in ways.values()]
         np.testing.assert_allclose(totals, totals[0])
-        ours, theirs = (statistics.median(took[name]) * 1e3 for name in ways)
+        ours, theirs = (seconds * 1e3 for seconds in medians(ways, ROUNDS).values())
         print(f"| {rows:,} | {codewords:,} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.1f} |", flush=True)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from turns import medians
 
 from metatoken.data import Sequences
 from metatoken.model.heads.top import TOLERANCE, top_k
@@ -49,17 +49,11 @@ def measured(n_items: int) -> dict[str, Any]:
         "torch": lambda: by_torch(tensor),
         "numpy": lambda: by_numpy(left),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - began)
+    seconds = medians(ways, ROUNDS, time.perf_counter)
     if not np.array_equal(np.sort(ways["torch"](), axis=1), np.sort(ways["metatoken"](), axis=1)):
         raise SystemExit("metatoken and torch found other items, although nothing ties here")
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    ratios = {f"{name} / metatoken": round(medians[name] / medians["metatoken"], 1) for name in ("torch", "numpy")}
-    return {"items": n_items} | {name: round(one, 4) for name, one in medians.items()} | ratios
+    ratios = {f"{name} / metatoken": round(seconds[name] / seconds["metatoken"], 1) for name in ("torch", "numpy")}
+    return {"items": n_items} | {name: round(one, 4) for name, one in seconds.items()} | ratios
 
 
 def main() -> None:

@@ -9,10 +9,9 @@ both take turns.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 
 import numpy as np
+from turns import medians
 
 import metatoken as mt
 from metatoken.data import Sequences
@@ -42,13 +41,7 @@ def main() -> None:
     users = np.arange(min(USERS, len(history)))
     ways = {"metatoken": lambda: graph.scores(history, users), "scipy": lambda: by_products(graph, history, users)}
     np.testing.assert_allclose(ways["metatoken"](), ways["scipy"](), atol=1e-6)
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            began = time.process_time()
-            way()
-            took[name].append(time.process_time() - began)
-    ours, theirs = (statistics.median(took[name]) for name in ways)
+    ours, theirs = medians(ways, ROUNDS).values()
     print(f"{log.n_items:,} items: metatoken {ours:.4f} s, scipy {theirs:.4f} s, scipy / metatoken {theirs / ours:.1f}")
 
 

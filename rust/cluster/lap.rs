@@ -9,16 +9,13 @@
 
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::simd::arrays::{LANES, larger, least, position, smaller};
 use crate::simd::lanes::Lanes;
 use crate::simd::{Isa, Job};
 
 const FREE: u32 = u32::MAX;
 /// Reductions for each row, at most; a path costs as much as some hundred of them.
 const REDUCTIONS: usize = 16;
-/// Values that one step of the vectorised loops handles.
-const LANES: usize = 8;
-/// Values that a search for one of them passes over at once.
-const WIDE: usize = 32;
 
 /// Column of each row for a row-major `rows x columns` cost with `rows <= columns`; deterministic.
 ///
@@ -182,11 +179,11 @@ fn relax<T: Copy + Into<f64>>(
     let (price, price_end) = price.as_chunks::<LANES>();
     let (open, open_end) = open.as_chunks_mut::<LANES>();
     let (via, via_end) = via.as_chunks_mut::<LANES>();
-    let mut least = [f64::INFINITY; LANES];
+    let mut nearest = [f64::INFINITY; LANES];
     for (((cost, price), open), via) in cost.iter().zip(price).zip(open).zip(via) {
-        least = smaller(offer(cost, price, base, row, open, via), least);
+        nearest = smaller(offer(cost, price, base, row, open, via), nearest);
     }
-    let mut last = least.into_iter().fold(f64::INFINITY, f64::min);
+    let mut last = least(nearest);
     for (((&cost, &price), open), via) in cost_end.iter().zip(price_end).zip(open_end).zip(via_end) {
         let (open, via) = (std::array::from_mut(open), std::array::from_mut(via));
         last = last.min(offer(&[cost], &[price], base, row, open, via)[0]);
@@ -194,8 +191,7 @@ fn relax<T: Copy + Into<f64>>(
     last
 }
 
-/// Offers some columns the way; returns their distances. The arrays are copied, since the compiler does not vectorise
-/// over memory that two arguments might share.
+/// Offers some columns the way; returns their distances.
 #[inline(always)]
 fn offer<T: Copy + Into<f64>, const N: usize>(
     cost: &[T; N],
@@ -210,16 +206,6 @@ fn offer<T: Copy + Into<f64>, const N: usize>(
     *via = std::array::from_fn(|j| if way[j] < before[j] { row } else { held[j] });
     *open = smaller(way, before);
     *open
-}
-
-#[inline(always)]
-fn smaller<const N: usize>(a: [f64; N], b: [f64; N]) -> [f64; N] {
-    std::array::from_fn(|j| if a[j] < b[j] { a[j] } else { b[j] })
-}
-
-#[inline(always)]
-fn larger<const N: usize>(a: [f64; N], b: [f64; N]) -> [f64; N] {
-    std::array::from_fn(|j| if a[j] > b[j] { a[j] } else { b[j] })
 }
 
 /// Cheapest column and its cost less the price, then the same of the second (lowest indices among equals); a lone column
@@ -253,24 +239,6 @@ fn two_cheapest<T: Copy + Into<f64>>(cost: &[T], price: &[f64], values: &mut [f6
         Some(other) => (column, one, other, two),
         None => (column, one, column, one),
     }
-}
-
-/// First place of a value from `begin` on.
-#[inline(always)]
-fn position(values: &[f64], value: f64, begin: usize) -> Option<usize> {
-    let skip = begin / WIDE * WIDE;
-    let found = |j: &usize| *j >= begin && values[*j] == value;
-    let (chunks, end) = values[skip..].as_chunks::<WIDE>();
-    for (c, chunk) in chunks.iter().enumerate() {
-        let equal = chunk.iter().fold(0u32, |equal, &v| equal | u32::from(v == value));
-        if equal != 0 {
-            let at = skip + c * WIDE;
-            if let Some(place) = (at..at + WIDE).find(found) {
-                return Some(place);
-            }
-        }
-    }
-    (values.len() - end.len()..values.len()).find(found)
 }
 
 #[cfg(test)]

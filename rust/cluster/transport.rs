@@ -11,6 +11,7 @@ use super::pack::Codewords;
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::progress::Progress;
+use crate::simd::arrays::{LANES, least, position, smaller};
 use crate::simd::lanes::Lanes;
 use crate::simd::{Isa, Job};
 
@@ -26,13 +27,10 @@ pub fn small(rows: usize, k: usize, excess: usize) -> bool {
     rows.saturating_mul(k) <= SCORES && paths.saturating_add(rescans) <= STEPS
 }
 
-/// Values that one step of the vectorised loops handles; lines of edges are padded to whole steps.
-const LANES: usize = 8;
-
 struct Network<'a> {
     isa: Isa,
     k: usize,
-    /// Length of a line of edges.
+    /// Length of a line of edges, in whole steps.
     width: usize,
     room: &'a [usize],
     /// Score of each row for each codeword.
@@ -166,17 +164,17 @@ impl Job for Shortest<'_> {
         let mut open = potential.clone();
         open.resize(*width, 0.0);
         for _ in 0..*k {
-            let (from, least) = first_least(&key);
-            if least == f64::INFINITY {
+            let near = least(key.as_chunks().0.iter().copied().fold([f64::INFINITY; LANES], smaller));
+            let Some(from) = position(&key, near, 0).filter(|_| near < f64::INFINITY) else {
                 break;
-            }
-            distance[from] = least + potential[from];
+            };
+            distance[from] = near + potential[from];
             (key[from], open[from]) = (f64::INFINITY, f64::NEG_INFINITY);
             let own = potential[from];
             let lines = costs[from * width..][..*width].as_chunks::<LANES>().0.iter().zip(open.as_chunks::<LANES>().0);
             let to = key.as_chunks_mut::<LANES>().0.iter_mut().zip(via.as_chunks_mut::<LANES>().0);
             for ((cost, other), (key, via)) in lines.zip(to) {
-                (*key, *via) = reached(*cost, *other, own, least, from as u32, *key, *via);
+                (*key, *via) = reached(*cost, *other, own, near, from as u32, *key, *via);
             }
         }
         (distance, via)
@@ -190,26 +188,13 @@ fn reached(
     cost: [f64; LANES],
     other: [f64; LANES],
     own: f64,
-    least: f64,
+    near: f64,
     from: u32,
     key: [f64; LANES],
     via: [u32; LANES],
 ) -> ([f64; LANES], [u32; LANES]) {
     let reduced: [f64; LANES] = std::array::from_fn(|j| cost[j] + own - other[j]);
-    let way: [f64; LANES] = std::array::from_fn(|j| least + if reduced[j] > 0.0 { reduced[j] } else { 0.0 });
+    let way: [f64; LANES] = std::array::from_fn(|j| near + if reduced[j] > 0.0 { reduced[j] } else { 0.0 });
     let before = std::array::from_fn(|j| if way[j] < key[j] { from } else { via[j] });
-    (std::array::from_fn(|j| if way[j] < key[j] { way[j] } else { key[j] }), before)
-}
-
-/// The first place of the least value, and the value; there are whole steps of them.
-#[inline(always)]
-fn first_least(values: &[f64]) -> (usize, f64) {
-    let chunks = values.as_chunks::<LANES>().0;
-    let least = chunks.iter().fold([f64::INFINITY; LANES], |least, chunk| {
-        std::array::from_fn(|j| if chunk[j] < least[j] { chunk[j] } else { least[j] })
-    });
-    let least = least.into_iter().fold(f64::INFINITY, f64::min);
-    let at = chunks.iter().position(|chunk| chunk.iter().fold(false, |any, &v| any | (v == least))).unwrap_or(0);
-    let place = chunks.get(at).and_then(|chunk| chunk.iter().position(|&v| v == least)).unwrap_or(0);
-    (at * LANES + place, least)
+    (smaller(way, key), before)
 }

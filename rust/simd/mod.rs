@@ -1,5 +1,6 @@
 //! Instruction sets: what this machine has, which one is used, and how a routine written once is run on it.
 
+pub(crate) mod arrays;
 pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod lanes_arm;
