@@ -33,18 +33,18 @@ class RawTable:
     Attributes:
         frame: The raw columns.
         path: The file, folder or URI of a database, or None for a table that was given in memory.
-        place: File and line number (from 1) of a 0-based row; no line where rows are not lines.
+        place: File of a 0-based row, its line (from 1), None where rows are not lines, and its 0-based row in the file.
         names: Columns that the source has, doubles included; the frame may hold fewer.
         value_of: Of JSON lines, the value of a row and column before it became text.
         decimal: Mark of fractions in text.
         parts: The tables of several files, where it is made of such: each has every column that is asked for. Objects
             of JSON lines leave out what is empty, so that those may lack it.
-        coded: Columns of ids that are enums of plain ids in their order, see `data.passes`.
+        coded: Columns of ids that are enums of plain ids in their order, see `data.coded`.
     """
 
     frame: pl.DataFrame
     path: Path | str | None = None
-    place: Callable[[int], tuple[object, int | None]] | None = None
+    place: Callable[[int], tuple[object, int | None, int]] | None = None
     names: list[str] = field(default_factory=list)
     value_of: Callable[[int, str], Any] | None = None
     decimal: str = "."
@@ -53,10 +53,10 @@ class RawTable:
 
     def error(self, message: str, row: int | None = None) -> DataError:
         """The error of this table, at a row where one is given."""
-        path, line = (self.path, None) if row is None or self.place is None else self.place(row)
-        if row is not None and line is None:
-            message = f"{message} (row {row + 1})"
-        return DataError(message, path, line)
+        if row is None:
+            return DataError(message, self.path)
+        path, line, at = (self.path, None, row) if self.place is None else self.place(row)
+        return DataError(message if line is not None else f"{message} (row {at + 1})", path, line)
 
     def column(self, name: str, argument: str) -> pl.Series:
         """The raw column that an argument names.
@@ -96,11 +96,12 @@ class RawTable:
 
     def filter(self, mask: pl.Series) -> RawTable:
         """The rows where a mask is true."""
-        rows, place, value_of = mask.arg_true(), self.place, self.value_of
+        rows, value_of = mask.arg_true(), self.value_of
+        place = self.place or (lambda row: (self.path, None, row))
         return replace(
             self,
             frame=self.frame.filter(mask),
-            place=None if place is None else lambda row: place(int(rows[row])),
+            place=lambda row: place(int(rows[row])),
             value_of=None if value_of is None else lambda row, name: value_of(int(rows[row]), name),
         )
 
@@ -130,7 +131,7 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
     Of a column that is coded already, the enum.
     """
     raw = table.column(name, argument)
-    if name in table.coded or (raw.dtype in IN_64_BITS and not raw.has_nulls()):
+    if not raw.has_nulls() and (name in table.coded or raw.dtype in IN_64_BITS):
         return raw if name in table.coded else raw.cast(pl.Int64)
     text = filled_ids(table, name, argument)
     return text.str.strip_suffix(SAVED_AS_FLOAT) if saved_as_floats(text) else text

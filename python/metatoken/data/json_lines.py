@@ -47,7 +47,7 @@ def read_json_lines(path: Path, text: str, wanted: Sequence[str] | None) -> RawT
             parts.append(pl.DataFrame(batch, schema=schema, orient="row"))
         frame = pl.concat(parts)
     absent = [name for name in frame.columns if name not in names and frame[name].null_count() == frame.height]
-    return RawTable(frame.drop(absent), path, lambda row: (path, numbers[row]), names, value_of)
+    return RawTable(frame.drop(absent), path, lambda row: (path, numbers[row], row), names, value_of)
 
 
 def _json_object(path: Path, line: str, number: int) -> dict[str, Any]:

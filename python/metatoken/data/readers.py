@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from metatoken.artifacts.formats import table_size
 from metatoken.bounds import beyond_memory
+from metatoken.data.coded import read_coded
 from metatoken.data.columns import RawTable, other_separator
 from metatoken.data.files import (
     check_text,
@@ -35,7 +36,6 @@ from metatoken.data.files import (
 )  # fmt: skip
 from metatoken.data.frames import from_arrow, stacked
 from metatoken.data.json_lines import read_json_lines
-from metatoken.data.passes import read_in_passes
 from metatoken.data.quick_csv import Wanted, quick_csv
 from metatoken.data.settings import Dialect
 from metatoken.errors import DataError
@@ -56,7 +56,7 @@ def read_table(
     Columns that are not wanted may be left out of the frame; those that a mapping says a kind for may come as numbers,
     where no text is lost by it. None takes all (of JSON lines, those that the first
     thousand objects have). Folders such as `day=2024-05-31` around a file give it a column. `ids` are columns of ids by
-    their arguments: of several Parquet files, these come as `data.passes` has them.
+    their arguments: of several Parquet files, these come as `data.coded` has them.
     """
     files, how, table = find_files(path, TABLES), dialect or Dialect(), None
 
@@ -64,7 +64,7 @@ def read_table(
         return _with_partition(_read_one(file, wanted, how), partition_of(file, path))
 
     if ids and len(files) > 1 and all(suffix_of(file) in PARQUET for file in files):
-        table = read_in_passes(Path(path), files, read, wanted, ids)
+        table = read_coded(Path(path), files, read, wanted, ids)
     if table is None:
         table = joined(Path(path), [read(file, wanted) for file in files])
     if table.frame.height == 0 and table.frame.width:
@@ -116,9 +116,9 @@ def joined(path: Path, parts: list[RawTable]) -> RawTable:
         number = int(np.searchsorted(ends, row, side="right"))
         return parts[number], row - (ends[number - 1] if number else 0)
 
-    def place(row: int) -> tuple[object, int | None]:
+    def place(row: int) -> tuple[object, int | None, int]:
         part, inside = find(row)
-        return (part.path, None) if part.place is None else part.place(inside)
+        return (part.path, None, inside) if part.place is None else part.place(inside)
 
     def value_of(row: int, name: str) -> Any:
         part, inside = find(row)
@@ -147,7 +147,7 @@ def _read_csv(
     if header < 2 and not any(set(name) & set("\r\n") for name in names):
         frame = quick_csv(data, separator, quote, names, kept, header)
         if frame is not None:
-            return RawTable(frame, path, lambda row: (path, row + 1 + header), names)
+            return RawTable(frame, path, lambda row: (path, row + 1 + header, row), names)
     decode(path, data)  # says where it is not UTF-8
     places, lines, frames = [names.index(name) for name in kept], array("q"), [pl.DataFrame()]
     while batch := list(islice(rows, BATCH)):
@@ -162,7 +162,7 @@ def _read_csv(
         columns_of = dict(zip(kept, values, strict=True))
         frames.append(pl.DataFrame(columns_of, schema=dict.fromkeys(kept, pl.String)))
     frame = pl.concat(frames[1:] or [pl.DataFrame(schema=dict.fromkeys(kept, pl.String))])
-    return RawTable(frame, path, lambda row: (path, lines[row]), names)
+    return RawTable(frame, path, lambda row: (path, lines[row], row), names)
 
 
 def _csv_rows(path: Path, data: bytes, separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
@@ -244,7 +244,7 @@ def _read_one_of_lines(path: Path, form: str, how: Dialect, session: str) -> Raw
         user, item = pl.col("words").list.first(), pl.col("words").list.slice(1)
     frame = frame.select("line", user.alias("user"), item.alias("item")).explode("item")
     lines = frame["line"]
-    return RawTable(frame.select("user", "item"), path, lambda row: (path, int(lines[row])), ["user", "item"])
+    return RawTable(frame.select("user", "item"), path, lambda row: (path, int(lines[row]), row), ["user", "item"])
 
 
 def _reject(path: Path, frame: pl.DataFrame, bad: pl.Series, expected: str) -> None:

@@ -71,7 +71,7 @@ def _read(path: Path) -> RawTable:
         return read_table(path, COLUMNS)
     lines = pl.Series("user", decode(path, read_bytes(path)).split("\n")).str.strip_chars()
     numbers = (lines != "").arg_true()
-    return RawTable(lines.gather(numbers).to_frame(), path, lambda row: (path, int(numbers[row]) + 1), ["user"])
+    return RawTable(lines.gather(numbers).to_frame(), path, lambda row: (path, int(numbers[row]) + 1, row), ["user"])
 
 
 def _checked(table: RawTable, row: int, user: Any = None, history: Any = None) -> tuple[str | None, list[str] | None]:

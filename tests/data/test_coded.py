@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from metatoken.data import Interactions
-from metatoken.data import passes as module
+from metatoken.data.coded import read_coded
+from metatoken.data.columns import RawTable
 from metatoken.data.readers import read_table
 from metatoken.errors import DataError
 
@@ -50,8 +51,7 @@ def drawn(rows: int, seed: int) -> pl.DataFrame:
         {"where": "stars == 5", "min_user": 2},
     ],
 )
-def test_several_files_are_one_log(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAST", 16)  # known ids are put together again and again
+def test_several_files_are_one_log(settings: dict[str, Any], tmp_path: Path) -> None:
     several, one = shards(tmp_path, [drawn(200, seed) for seed in range(4)])
     found = Interactions.read(several, **settings)
     assert same(found, Interactions.read(one, **settings))
@@ -113,3 +113,29 @@ def test_a_missing_column_is_told(tmp_path: Path) -> None:
         Interactions.read(several, item="product")
     with pytest.raises(DataError, match="no column 'when' for time"):
         Interactions.read(several, time="when")
+
+
+@pytest.mark.parametrize("bad", [None, "", "  "])
+def test_rows_without_an_id_are_left_out_where_that_is_said(bad: str | None, tmp_path: Path) -> None:
+    frames = [
+        pl.DataFrame({"user": ["u", "v"], "item": ["a", "b"], "n": [1, 2]}),
+        pl.DataFrame({"user": ["u", bad], "item": ["a", "b"], "n": [3, 4]}),
+    ]
+    several, one = shards(tmp_path, frames)
+    assert same(Interactions.read(several, where="n < 4"), Interactions.read(one, where="n < 4"))
+    if bad is None:
+        rule = "user is not null"
+        assert same(Interactions.read(several, where=rule), Interactions.read(one, where=rule))
+
+
+def test_each_file_is_read_once(tmp_path: Path) -> None:
+    several, _ = shards(tmp_path, [drawn(20, seed) for seed in range(3)])
+    read: list[Path] = []
+
+    def count(path: Path, _: object) -> RawTable:
+        read.append(path)
+        return RawTable(pl.read_parquet(path), path)
+
+    files = sorted(several.iterdir())
+    assert read_coded(several, files, count, None, IDS) is not None
+    assert read == files
