@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from metatoken import MetaTokenModule
-from metatoken.model.backbone import gpt2
+from metatoken.model.backbone import gpt2, llama
 from metatoken.model.backbone.passage import Passage
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
@@ -56,8 +56,9 @@ def inline_only(monkeypatch):
 
 
 def spied(monkeypatch):
-    """The numbers of rows that words were spread to, of a GPT-2, too, whose faster pass has tests of its own."""
-    monkeypatch.setattr(gpt2, "readable", lambda _body, _passage: False)
+    """The numbers of rows that words were spread to, also where a faster pass is, which has tests of its own."""
+    for quick in (gpt2, llama):
+        monkeypatch.setattr(quick, "readable", lambda _body, _passage: False)
     calls, spread = [], Passage.spread
 
     def call(passage, cache):

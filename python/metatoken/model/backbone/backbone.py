@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metatoken.model.backbone import gpt2
+from metatoken.model.backbone import gpt2, llama
 from metatoken.model.backbone.dropout import QuickDropout
 from metatoken.model.backbone.norm import FinalNorm, text_scale
 from metatoken.model.backbone.passage import Passage
@@ -77,9 +77,10 @@ class Backbone(nn.Module):
             states, out = self._decode(self._encode(passage), passage.mask, decoder_ids)
             return states, out.last_hidden_state
         body = self.bare().base_model
-        if gpt2.readable(body, passage) and not self._checkpointed():
-            last = gpt2.read(body, passage)
-            return self.norm.state(last), self.norm.module.forward(last)
+        for quick in (gpt2, llama):
+            if quick.readable(body, passage) and not self._checkpointed():
+                last = quick.read(body, passage)
+                return self.norm.state(last), self.norm.module.forward(last)
         states, hidden, _ = self._read(passage, use_cache=False)
         return states, hidden
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from metatoken.model.backbone.attention import Attention, Places
+from metatoken.model.backbone.attention import Attention, Places, places_of
 from metatoken.model.backbone.dropout import kept
 
 if TYPE_CHECKING:
@@ -43,40 +43,17 @@ def read(body: Any, passage: Passage) -> Tensor:
         passage: What is read.
     """
     rows, length, dim = passage.vectors.shape
-    order = torch.arange(passage.shared + length)
-    positions = order[passage.shared :].expand(rows, -1) if passage.positions is None else passage.positions
-    vectors = passage.vectors.reshape(-1, dim)
-    if passage.words is not None:
-        vectors = torch.cat([passage.words.reshape(-1, dim), vectors])
-        positions = torch.cat([order[: passage.shared].repeat(len(passage.words)), positions.reshape(-1)])
-    x: Tensor = body.drop(vectors + torch.nn.functional.embedding(positions.reshape(-1), body.wpe.weight))
-    places = _places(passage)
+    vectors, positions = passage.table()
+    x: Tensor = body.drop(vectors + torch.nn.functional.embedding(positions, body.wpe.weight))
+    places = places_of(passage)
     for block in body.h:
-        table, asked = block.attn.c_attn(block.ln_1(x)), block is not body.h[-1]
+        table, heads, asked = block.attn.c_attn(block.ln_1(x)), block.attn.num_heads, block is not body.h[-1]
         if not asked:
             x = x[places.begin :]  # nobody asks for the words themselves
-        found = Attention.apply(
-            table, places, block.attn.num_heads, block.attn.scaling, _kept(block.attn, places), asked
-        )
+        found = Attention.apply(table, places, (heads, heads), block.attn.scaling, _kept(block.attn, places), asked)
         x = x + block.attn.resid_dropout(block.attn.c_proj(found))
         x = x + block.mlp(block.ln_2(x))
     return x.view(rows, length, dim)
-
-
-def _places(passage: Passage) -> Places:
-    """What stands where, minus infinity added to the scores where nobody looks.
-
-    Padding stands on the right, where no position but padding looks.
-    """
-    rows, length, shared = len(passage.mask), passage.mask.shape[1], passage.shared
-    least = torch.finfo(torch.float32).min
-    causal = torch.full((max(length, shared),) * 2, least).triu_(1)
-    of_rows, of_words = causal[:length, :length], causal[:shared, :shared]
-    if passage.words_mask is None or passage.words_of is None:
-        return Places(rows, length, 0, 0, None, of_rows, of_words)
-    hidden = (1 - passage.words_mask).float().mul_(least).index_select(0, passage.words_of)[:, None]
-    of_rows = torch.cat([hidden.expand(-1, length, -1), of_rows.expand(rows, -1, -1)], dim=2)[:, None]
-    return Places(rows, length, shared, len(passage.words_mask), passage.words_of, of_rows, of_words)
 
 
 def _kept(attn: Any, places: Places) -> tuple[Tensor | None, Tensor | None]:

@@ -53,6 +53,16 @@ class Passage:
             return lengths
         return self.positions.gather(1, lengths[:, None] - 1).squeeze(1) + 1
 
+    def table(self) -> tuple[Tensor, Tensor]:
+        """Words, then rows, as one table `[N, d]`, and int64 `[N]` positions."""
+        order = torch.arange(self.shared + self.mask.shape[1], device=self.mask.device)
+        positions = order[self.shared :].expand(len(self.mask), -1) if self.positions is None else self.positions
+        vectors, positions = self.vectors.flatten(0, 1), positions.reshape(-1)
+        if self.words is None:
+            return vectors, positions
+        of_words = order[: self.shared].repeat(len(self.words))
+        return torch.cat([self.words.flatten(0, 1), vectors]), torch.cat([of_words, positions])
+
     def inline(self) -> Passage:
         """The same with each row's words in front of it, for models that cannot share them."""
         if self.words is None or self.words_of is None:
