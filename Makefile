@@ -84,7 +84,7 @@ faults: $(BUILT)  ## hundreds of kills, altered files, full disks and wrong call
 bench: $(BUILT)  ## us against named peers, in the same run
 	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev --extra bench
 	@set -e; for run in clustering clustering_memory "skipgram planted" "skipgram memory" decoding decoding_validity \
-	  item_softmax "item_softmax --sampled" training token_rows serving smollm2 reading; do set -- $$run; name=$$1; shift; echo "== $$run"; \
+	  item_softmax "item_softmax --sampled" training token_rows serving llama smollm2 reading; do set -- $$run; name=$$1; shift; echo "== $$run"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@"; done
 
 bench-core:  ## the kernels of the native core by themselves, against their last run

@@ -10,7 +10,6 @@ same shape, which take the same time and need nothing installed; both ways read 
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import Any
 
 import torch
@@ -63,10 +62,7 @@ def main() -> None:
 
     def step(states: Any) -> Any:
         def run() -> None:
-            lower = (
-                torch.autocast("cpu", dtype=torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
-            )
-            with lower:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.precision == "bf16"):
                 found = states()
             (found.float() * mask[..., None]).square().mean().backward()
             model.zero_grad()

@@ -85,7 +85,7 @@ def build(args: argparse.Namespace, vocabulary: mt.Vocabulary) -> MetaTokenModul
 
 
 SAVINGS: dict[str, list[str]] = {
-    "all weights, items written, titles, Hugging Face's own pass": ["--form", "written", "--batch-size", "4", "--own-pass"],
+    "all weights, items written, titles, blocks as they come": ["--form", "written", "--batch-size", "4", "--own-pass"],
     "our pass over the blocks": ["--form", "written", "--batch-size", "4"],
     "one position an item": ["--form", "compact", "--batch-size", "4"],
     "steps of 32 histories": ["--form", "compact", "--batch-size", "32"],
