@@ -187,6 +187,27 @@ def files(world: Any, vocabulary: Any, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_fused_optimizer_moves_clipped_gradients(split: Any, vocabulary: Any, precision: Any) -> None:
+    """Also under autocast, where Lightning takes it for one that scales gradients."""
+    norms = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, _trainer: Any, module: Any, *_batch: Any) -> None:
+            grads = [weight.grad for weight in module.parameters() if weight.grad is not None]
+            norms.append(float(torch.stack([grad.norm() for grad in grads]).norm()))
+
+    model = mt.MetaTokenModule(vocabulary, preset=SMALL, max_history=20, tasks=["sequential"])
+    data = mt.TaskDataModule(split, vocabulary, tasks=model.tasks, batch_size=32)
+    settings: dict[str, Any] = QUIET | {"precision": precision, "limit_val_batches": 0, "logger": False}
+    trainer = L.Trainer(
+        max_steps=2, gradient_clip_val=1e-3, callbacks=[Watch()], enable_checkpointing=False, **settings
+    )
+    trainer.fit(model, data)
+    assert trainer.optimizers[0].param_groups[0]["fused"]
+    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-3)
+
+
 def test_the_command_line_of_lightning(files: Path) -> None:
     arguments = ["--config", str(files / "config.yaml"), "--model.settings.learning_rate", "2e-3"]
     fitted = LightningCLI(mt.MetaTokenModule, mt.LogDataModule, args=["fit", *arguments])

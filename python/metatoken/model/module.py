@@ -187,8 +187,8 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         return pl.DataFrame(columns)
 
     def configure_optimizers(self) -> Any:  # noqa: D102
-        # Under autocast Lightning clips gradients outside the optimizer, which a fused one does not allow.
-        fused, rows = "mixed" not in self.trainer.precision, self._updates_rows()
+        # Scaled gradients, of half precision, are clipped before a fused optimizer would scale them back.
+        fused, rows = not self._scaled(), self._updates_rows()
         optimizer = make_optimizer(self, self.settings, fused=fused, rows=rows)
         self.network.items.by_rows = rows
         total = float(self.trainer.estimated_stepping_batches)
@@ -205,8 +205,11 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
 
         trainer: Any = self.trainer
         whole = type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
-        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        return whole and not scaled and self.settings.updates_rows(self.network.index.n_items)
+        return whole and not self._scaled() and self.settings.updates_rows(self.network.index.n_items)
+
+    def _scaled(self) -> bool:
+        """Whether losses are scaled, so that gradients of half precision are not lost."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def setup(self, stage: str) -> None:
         """Has `ddp` leave out the item table where rows of it are updated.
@@ -238,7 +241,8 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
             wrapped: Any = self.trainer.model
             wrapped.clip_grad_norm_(gradient_clip_val)
         else:
-            self.clip_gradients(clippable(optimizer), gradient_clip_val, gradient_clip_algorithm)
+            what = optimizer if self._scaled() else clippable(optimizer)
+            self.clip_gradients(what, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps trainable weights only, since a frozen backbone is on disk already, and adds the random state."""

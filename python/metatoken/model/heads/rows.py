@@ -48,13 +48,13 @@ def _sparse(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
 
 
 def clippable(optimizer: Any) -> Any:
-    """An optimizer, or where gradients are sparse what has their values in place of them, to be clipped.
+    """What stands for an optimizer where gradients are clipped: values of sparse ones in place of them.
 
-    Torch cuts no sparse gradient to a range, and the norm of its values is that of the whole.
+    Torch cuts no sparse gradient to a range, and the norm of its values is that of the whole. Lightning refuses a fused
+    optimizer under autocast, which might scale gradients back after they were clipped; where losses are not scaled,
+    there is nothing to refuse.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if not any(weight.grad is not None and weight.grad.is_sparse for weight in weights):
-        return optimizer
     return SimpleNamespace(param_groups=[{"params": [_values(weight) for weight in weights]}])
 
 
