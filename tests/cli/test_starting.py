@@ -12,24 +12,18 @@ from metatoken.cli.starting import leave, starting
 
 
 def test_nothing_is_looked_for_while_a_command_starts() -> None:
-    try:
-        before = gc.get_freeze_count()
-        with starting():
-            assert not gc.isenabled()
-            kept = [[number] for number in range(1000)]
-        assert gc.isenabled()
-        assert gc.get_freeze_count() >= before + len(kept)
-    finally:
-        gc.unfreeze()
+    before = gc.get_freeze_count()
+    with starting():
+        assert not gc.isenabled()
+        kept = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
 
 
 def test_a_start_that_fails_leaves_python_as_it_was() -> None:
-    try:
-        with pytest.raises(KeyError), starting():
-            raise KeyError
-        assert gc.isenabled()
-    finally:
-        gc.unfreeze()
+    with pytest.raises(KeyError), starting():
+        raise KeyError
+    assert gc.isenabled()
 
 
 def test_the_process_ends_with_its_code_and_all_that_was_said() -> None:

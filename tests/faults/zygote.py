@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Self
 
+from metatoken.cli.starting import leave, starting
 from tests.faults.children import KILLED, count_changes, die_before, fork, limit_files
 from tests.files import ROOT
 
@@ -101,9 +102,10 @@ def answer(argv: list[str], kill: int | None, limit: int | None) -> dict[str, An
     code = fork(child)
     texts = [_read(pipe) for pipe in (out, err, told)]
     changes, new = json.loads(texts[2] or "[0, []]")
-    for name in new:
-        with suppress(Exception):  # some are made, not imported
-            import_module(name)
+    with starting():
+        for name in new:
+            with suppress(Exception):  # some are made, not imported
+                import_module(name)
     return {"code": code, "out": texts[0], "err": texts[1], "changes": changes}
 
 
@@ -123,15 +125,17 @@ def _read(pipe: tuple[int, int]) -> str:
 def serve() -> None:
     """Imports what every command needs, before any of it has started a thread, and answers until there is no more."""
     sys.dont_write_bytecode = True  # the first import of a module would be a change that no later run makes again
-    import lightning  # noqa: F401
-    import transformers  # noqa: F401
+    with starting():  # children, too, need not search for garbage here, which would copy all of it
+        import lightning  # noqa: F401
+        import transformers  # noqa: F401
 
-    import metatoken.model.module
-    import metatoken.recommend
-    import metatoken.run  # noqa: F401
+        import metatoken.model.module
+        import metatoken.recommend
+        import metatoken.run  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -169,10 +169,12 @@ def test_sizes_and_settings_decide() -> None:
 
 
 TWO = """
-import lightning as L
-import torch
-from metatoken import MetaTokenModule, TaskDataModule, Vocabulary
-from metatoken.data import generate_world, leave_last_out
+from metatoken.cli.starting import leave, starting
+with starting():
+    import lightning as L
+    import torch
+    from metatoken import MetaTokenModule, TaskDataModule, Vocabulary
+    from metatoken.data import generate_world, leave_last_out
 
 split = leave_last_out(generate_world(n_users=80, n_items=500, seed=0).interactions())
 vocabulary = Vocabulary.fit(
@@ -217,6 +219,7 @@ for (name, one), other in zip(every.named_parameters(), rows.parameters()):
 assert moved_rows < train("rows", 6)[1]
 train("rows", 2, Own)  # of dense gradients
 print("alike")
+leave(0)
 """
 
 

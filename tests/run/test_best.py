@@ -136,11 +136,13 @@ def test_resumed_with_no_more_patience_nothing_is_trained(yaml: Path, whole: Run
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import lightning, metatoken.model.module
-from metatoken.model.store.checkpointing import AtomicCheckpointIO
-from metatoken.run.best import BestEpoch
-from metatoken.run.config import load_config
-from metatoken.run import train_run
+from metatoken.cli.starting import leave, starting
+with starting():
+    import lightning, metatoken.model.module
+    from metatoken.model.store.checkpointing import AtomicCheckpointIO
+    from metatoken.run.best import BestEpoch
+    from metatoken.run.config import load_config
+    from metatoken.run import train_run
 
 config, out, kept = load_config(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -176,6 +178,7 @@ for moment, prepare in MOMENTS.items():
         train_run(config, out / moment, say=lambda line: None)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, moment
+leave(0)
 """
 MOMENTS = {
     "best written, last not": ({"best.ckpt", "best.next.ckpt", "last.ckpt"}, False),

@@ -23,10 +23,12 @@ MOMENTS = ("  epoch 1: 5/", "  epoch 2: 7/")
 # One interpreter imports everything and parts into a process for each moment, which kills itself there.
 KILLED = """
 import os, signal, sys
-import lightning, metatoken.model.module
-from metatoken.run.config import load_config
-from metatoken.model.store import reporting
-from metatoken.run import train_run
+from metatoken.cli.starting import leave, starting
+with starting():
+    import lightning, metatoken.model.module
+    from metatoken.run.config import load_config
+    from metatoken.model.store import reporting
+    from metatoken.run import train_run
 
 reporting.EpochLines.__init__.__defaults__ = (0.0,)  # a line per batch
 config, out, *moments = load_config(sys.argv[1]), *sys.argv[2:]
@@ -43,6 +45,7 @@ for moment in moments:
         train(moment)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, moment
+leave(0)
 """
 
 
