@@ -44,8 +44,12 @@ def split(
         raise ArgumentError("LOG", "expected a file of interactions, or --uri and --query; got neither")
     if by == "time" and fields.get("time") is None:
         raise ArgumentError("--time", "expected the column of times, by which the log is cut")
-    if log is not None and resolved(out) in resolved(log).parents:
-        raise ArgumentError("--out", f"{out} holds {log}, which is read; choose another place")
+    if log is not None:
+        place, source = resolved(out), resolved(log)
+        if place == source or place in source.parents:
+            raise ArgumentError("--out", f"{out} holds {log}, which is read; choose another place")
+        if source in place.parents:  # where the next command would read the parts, too
+            raise ArgumentError("--out", f"{out} lies in {log}, which is read as a whole; choose another place")
     check_output(out, overwrite, "split")
     about = LogSettings.read({"path": log, **fields, "split": by})
     with reading() as rows:
