@@ -147,7 +147,8 @@ def recommend_files(
     batch_size, threads = check_integer("batch_size", batch_size), check_integer("threads", threads, 1, THREADS)
     size = min(BATCHES * batch_size, sys.maxsize) if shard_users is None else check_integer("shard_users", shard_users)
     _check(pattern, users, ids)
-    pattern = replace(pattern, allow=pattern.allow and tuple(pattern.allow), deny=tuple(pattern.deny))
+    allow, deny = (ids if ids is None else tuple(ids) for ids in (pattern.allow, pattern.deny))
+    pattern = replace(pattern, k=int(pattern.k), allow=allow, deny=deny or ())
     RunFolder(run).check_finished()
     version = version_of(RunFolder(run))
     about = {
@@ -175,6 +176,7 @@ def _check(pattern: Request, users: Path | None, ids: object) -> None:
     expect("pattern", pattern, Request)
     if pattern.user is not None or pattern.history is not None:
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
+    replace(pattern, user="anybody").check()
     check_ids("ids", ids)
     if users is not None and not reachable(users).is_file():
         next(user_lines((), users))  # says what is wrong
