@@ -49,18 +49,23 @@ def test_the_last_of_each_history(run: Run, ratings: Path, tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_what_cannot_be_split(run: Run, refuse: Refuse, ratings: Path, tmp_path: Path) -> None:
+def test_parts_lie_apart_from_what_is_read(run: Run, refuse: Refuse, ratings: Path, tmp_path: Path) -> None:
+    parts, inner = tmp_path / "parts", tmp_path / "inner" / "parts"
+    assert run("split", ratings, *COLUMNS, "--by", "time", "-o", parts).code == 0
+    again = ("--user", "user", "--item", "item", "--time", "time", "--by", "time", "--overwrite")
+    assert refuse("split", parts, *again, "-o", parts).startswith(f"--out: {parts} holds {parts}, which is read")
+    within = refuse("split", tmp_path, *COLUMNS, "--by", "time", "-o", inner)
+    assert within.startswith(f"--out: {inner} lies in {tmp_path}, which is read as a whole")
+    assert run("split", parts / "train.parquet", *again, "-o", inner).code == 0
+
+
+def test_what_cannot_be_split(refuse: Refuse, ratings: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "parts")
     assert refuse("split", ratings, *COLUMNS[:4], "--by", "time", *out).startswith("--time: expected the column")
     assert refuse("split", "--by", "ratio", *out).startswith("LOG: expected a file")
     assert refuse("split", ratings, *COLUMNS, "--by", "time", "--test-from", 3, *out).startswith("--test-from: expec")
     inside = refuse("split", ratings, *COLUMNS, "--by", "time", "-o", tmp_path, "--overwrite")
     assert inside.startswith(f"--out: {tmp_path} holds {ratings}, which is read")
-    assert run("split", ratings, *COLUMNS, "--by", "time", *out).code == 0
-    again = ("--user", "user", "--item", "item", "--time", "time", "--by", "time", "--overwrite")
-    assert refuse("split", out[1], *again, *out).startswith(f"--out: {out[1]} holds {out[1]}, which is read")
-    within = refuse("split", tmp_path, *COLUMNS, "--by", "time", "-o", tmp_path / "inner" / "parts")
-    assert within.startswith(f"--out: {tmp_path / 'inner' / 'parts'} lies in {tmp_path}, which is read as a whole")
     assert "no such file" in refuse("split", tmp_path / "none.csv", *COLUMNS, "--by", "time", *out)
     assert "--by" in refuse("split", ratings, *COLUMNS, *out)
 
