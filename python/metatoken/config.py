@@ -10,7 +10,7 @@ import math
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from numbers import Integral, Real
@@ -179,6 +179,13 @@ def expect(argument: str, value: object, kind: type) -> None:
     """Refuses an object of another class: `TypeError`, which names the argument."""
     if not isinstance(value, kind):
         raise TypeError(f"{argument}: expected {kind.__name__}, got {shown(value)}")
+
+
+def expect_list(argument: str, values: T, of: str) -> T:
+    """Refuses what is no collection, or a single text, whose characters would be its values: `ArgumentError`."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ArgumentError(argument, f"expected a list of {of}, got {shown(values)}")
+    return values
 
 
 def filled(settings: S, other: Any, *names: str) -> S:

@@ -49,6 +49,16 @@ def test_the_last_of_each_history(run: Run, ratings: Path, tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+def test_parts_lie_apart_from_what_is_read(run: Run, refuse: Refuse, ratings: Path, tmp_path: Path) -> None:
+    parts, inner = tmp_path / "parts", tmp_path / "inner" / "parts"
+    assert run("split", ratings, *COLUMNS, "--by", "time", "-o", parts).code == 0
+    again = ("--user", "user", "--item", "item", "--time", "time", "--by", "time", "--overwrite")
+    assert refuse("split", parts, *again, "-o", parts).startswith(f"--out: {parts} holds {parts}, which is read")
+    within = refuse("split", tmp_path, *COLUMNS, "--by", "time", "-o", inner)
+    assert within.startswith(f"--out: {inner} lies in {tmp_path}, which is read as a whole")
+    assert run("split", parts / "train.parquet", *again, "-o", inner).code == 0
+
+
 def test_what_cannot_be_split(refuse: Refuse, ratings: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "parts")
     assert refuse("split", ratings, *COLUMNS[:4], "--by", "time", *out).startswith("--time: expected the column")

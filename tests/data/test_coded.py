@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from metatoken.data import Interactions
@@ -49,6 +51,7 @@ def drawn(rows: int, seed: int) -> pl.DataFrame:
         {"time": "t", "since": 3 * 10**8, "split": "time"},
         {"where": "user != 'u-1'"},
         {"where": "stars == 5", "min_user": 2},
+        {"feature": "item"},
     ],
 )
 def test_several_files_are_one_log(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -68,6 +71,7 @@ def test_several_files_are_one_log(settings: dict[str, Any], tmp_path: Path) -> 
         [[5, 7], [2**62, -1]],  # whole numbers that lie far apart
         [[1.0, 2.0], [3.0, 2.0]],
         [[1, 2], ["x", "1"]],  # files that do not agree
+        [["12.0", "12"], ["12", "12.0"]],
     ],
 )
 def test_ids_are_read_as_from_one_file(users: list[list[Any]], tmp_path: Path) -> None:
@@ -139,3 +143,50 @@ def test_each_file_is_read_once(tmp_path: Path) -> None:
     files = sorted(several.iterdir())
     assert read_coded(several, files, count, None, IDS) is not None
     assert read == files
+
+
+def test_ids_are_what_the_rows_say_that_count(tmp_path: Path) -> None:
+    """Ids that a filter leaves out do not say whether the others were saved as floats."""
+    frames = [
+        pl.DataFrame({"user": ["12.0", "x"], "item": ["1.0", "2"], "kind": ["buy", "test"]}),
+        pl.DataFrame({"user": ["12", "7"], "item": ["1", "y"], "kind": ["buy", "buy"]}),
+    ]
+    several, one = shards(tmp_path, frames)
+    found = Interactions.read(several, where="kind == 'buy'", feature="item")
+    assert same(found, Interactions.read(one, where="kind == 'buy'", feature="item"))
+    assert (found.users.raw, found.items.raw) == (("12", "7"), ("1", "1.0", "y"))
+    assert Interactions.read(several).users.raw == ("12", "12.0", "7", "x")
+
+
+@pytest.mark.parametrize(("again", "said"), [(("user", "item"), "the header again"), (("---", ":--"), "drawn table")])
+def test_rows_that_are_no_data_are_refused(again: tuple[str, str], said: str, tmp_path: Path) -> None:
+    frames = [
+        pl.DataFrame({"user": ["user", "v"], "item": ["a", "item"]}),
+        pl.DataFrame({"user": ["u", again[0]], "item": ["a", again[1]]}),
+    ]
+    several, _ = shards(tmp_path, frames)
+    with pytest.raises(DataError, match=rf"part-001.parquet.*{said}.*row 2"):
+        Interactions.read(several)
+    assert same(*(Interactions.read(path, where="user not in ['user', '---'] or item == 'a'")
+                  for path in (several, tmp_path / "one.parquet")))  # fmt: skip
+
+
+@pytest.mark.parametrize("other", [pl.Enum(["w", "u"]), pl.Categorical, pl.String])
+def test_each_file_may_have_categories_of_its_own(other: Any, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for name, users, kind in (("a", ["u", "v"], pl.Enum(["u", "v"])), ("b", ["w", "u"], other)):
+        frame = pl.DataFrame({"user": pl.Series(users, dtype=kind), "item": ["x", "y"]})
+        frame.write_parquet(tmp_path / "shards" / f"{name}.parquet")
+    found = Interactions.read(tmp_path / "shards")
+    assert found.users.raw == ("u", "v", "w")
+    assert found.frame["user"].to_list() == [0, 0, 1, 2]
+
+
+def test_no_text_is_lost_that_was_put_beside_those_of_an_enum(tmp_path: Path) -> None:
+    """pyarrow keeps the note of polars about the texts of the first table."""
+    users = [pl.Series(texts, dtype=pl.Enum(texts)) for texts in (["u", "v"], ["w", "x"])]
+    tables = [pl.DataFrame({"user": some, "item": ["a", "b"]}).to_arrow() for some in users]
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    assert joined.schema.field("user").metadata
+    pq.write_table(joined, tmp_path / "one.parquet")
+    assert Interactions.read(tmp_path / "one.parquet").users.raw == ("u", "v", "w", "x")

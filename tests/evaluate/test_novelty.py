@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from metatoken.artifacts import OWN_SUM, read_json, write_json
 from metatoken.decode.settings import TextOptions
+from metatoken.errors import ArtifactError
 from metatoken.evaluate.novelty import CLOSE, DIVERSE, GRID, best_of, choose_novelty
 from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
@@ -80,3 +83,18 @@ def test_what_is_chosen_on_validation_is_recorded_and_answered_with(
     plain = Answerer(run.module, replace(AUTO, novelty=GRID[3]), seed=run.config.seed)
     pair = asked.task, [asked.user], [asked.item]
     assert answerer.answer(*pair) == plain.answer(*pair)
+
+
+@pytest.mark.parametrize(
+    "writing", [[], {"explanation": 0.3}, *({"explanation": {"novelty": value}} for value in ("0.3", 5, None, True))]
+)
+def test_a_choice_that_is_none_is_refused(writing: Any, answering_run: TrainedRun, tmp_path: Path) -> None:
+    """Also where no checksum says so, as in documents of older versions."""
+    at = RunFolder(shutil.copytree(answering_run.run.folder, tmp_path / "run"))
+    document = {name: value for name, value in read_json(at.metrics).items() if name not in ("files", OWN_SUM)}
+    for chosen in (0.3, 1):
+        write_json(at.metrics, document | {"writing": {"explanation": {"novelty": chosen}}})
+        assert chosen_novelty(at.path) == {"explanation": chosen}
+    write_json(at.metrics, document | {"writing": writing})
+    with pytest.raises(ArtifactError, match=r"metrics\.json: is not what `metatoken evaluate` writes"):
+        chosen_novelty(at.path)

@@ -19,10 +19,12 @@ from metatoken.evaluate.runner import Runner
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
-from metatoken.recommend import Answerer
+from metatoken.recommend import Answerer, Question
 from metatoken.recommend.answerer import write_answers
+from metatoken.recommend.questions import Answering
 from metatoken.run import Run, evaluate_run, load_run, train_run
 from metatoken.run.config import load_config
+from metatoken.run.train import build
 from metatoken.tasks.datamodule import TaskDataModule
 from metatoken.tasks.task import find_task
 from metatoken.tasks.telling import TellingWords
@@ -132,6 +134,67 @@ def test_what_is_no_text_is_refused_as_a_field(run: Run, answerer: Answerer, val
         answerer.answer("explanation", [user], [item], {"rating": [value]}, template="explanation-9")
 
 
+def test_a_text_is_no_list(run: Run, answerer: Answerer) -> None:
+    """Its characters would be ids, or a text for each item."""
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+    for arguments, said in (
+        (("12", [item] * 2), "users: expected a list of ids of users, got '12'"),
+        (([user] * 2, "12"), "items: expected a list of ids of items, got '12'"),
+        (([user] * 4, [item] * 4, {"review": "good"}), "fields: expected a list of texts for 'review', got 'good'"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            answerer.answer("review_summary", *arguments)
+    asking = Answering(answerer)
+    with pytest.raises(ArgumentError, match="features: expected a list of texts, got 'how'"):
+        asking.explain(user, [item] * 3, "how")
+    assert asking.rate(user, iter([item])) == asking.rate(user, [item])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="questions: expected Question"):
+        asking.ask([{"task": "rating"}])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="fields: expected Mapping"):
+        asking.ask([Question("explanation", user, item, ["feature"])])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"user: expected ids, which are text, got \['u'\]"):
+        answerer.answer("rating", [["u"]], [item])  # type: ignore[list-item]
+
+
+def test_texts_are_read_as_those_of_training(run: Run, answerer: Answerer, tmp_path: Path) -> None:
+    """Without blanks around them, and ratings as the fewest digits: a table may hold 5.0, and training rows say 5."""
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+
+    def written(**fields: list[str]) -> list[str]:
+        pairs, _ = answerer._pairs("explanation", [user] * 5, [item] * 5, fields, "explanation-9")
+        return list(pairs.written[min(fields)])
+
+    assert written(rating=["5", "5.0", " 5.00 ", "4.5", " "]) == ["5", "5", "5", "4.5", ""]
+    assert written(feature=["sound", " sound\n", "  ", "", "a b"]) == ["sound", "sound", "", "", "a b"]
+    path = tmp_path / "questions.parquet"
+    pl.DataFrame({"user": [user], "item": [item], "rating": [5.0]}).write_parquet(path)
+    found = answerer.answer_table("explanation", path, template="explanation-9")["answer"].to_list()
+    assert found == answerer.answer("explanation", [user], [item], {"rating": ["5"]}, template="explanation-9")
+    for value in ("good", "nan", "inf", "4,5"):
+        with pytest.raises(ArgumentError, match=rf"fields: expected a number such as 4.5 for 'rating', got '{value}'"):
+            answerer.answer("explanation", [user], [item], {"rating": [value]}, template="explanation-9")
+
+
+def test_texts_fit_into_the_backbone(run: Run) -> None:
+    """The longest question, however long its feature, leaves the positions for the longest text that is allowed."""
+    log, positions = run.split.log, run.module.network.backbone.max_positions
+    user, item = log.users.raw[0], log.items.raw[0]
+    with pytest.raises(
+        ArgumentError, match=rf"max_new_tokens: expected at most (\d+), what .*{positions} pos.*got 150"
+    ):
+        Answerer(run.module, TextOptions(max_new_tokens=150)).answer("explanation", [user], [item])
+    with pytest.raises(ArgumentError, match=r"max_new_tokens: expected at most") as refused:
+        ModelWriter(run.module, options=TextOptions(max_new_tokens=positions))
+    most = int(str(refused.value).split("at most ")[1].split(",")[0])
+    whole = TextOptions(max_new_tokens=most, min_new_tokens=most)
+    for options in (whole, replace(whole, num_beams=2, novelty=0.5)):
+        (text,) = Answerer(run.module, options).answer("explanation", [user], [item], {"feature": ["sound " * 200]})
+        assert isinstance(text, str)
+    config = replace(run.config, evaluate=EvaluateSettings(writing=TextOptions(max_new_tokens=positions)))
+    with pytest.raises(ArgumentError, match=r"evaluate\.writing\.max_new_tokens: expected at most"):
+        build(config, run.split, run.module.vocabulary)
+
+
 def test_half_of_a_character_is_refused(run: Run, answerer: Answerer) -> None:
     user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
     with pytest.raises(ArgumentError, match=r"the review has half of a character .* at place 5"):
@@ -169,6 +232,13 @@ def test_intervals_lie_around_ratings(run: Run, answerer: Answerer, tmp_path: Pa
         answerer.rate_within("explanation", users, items, 0.8)
     with pytest.raises(ArgumentError, match=r"e\.g\. 0\.8; got 80"):
         answerer.rate_within("rating", users, items, 80)
+
+
+@pytest.mark.parametrize("level", [0, 1, float("nan"), "0.8", [0.8]])
+def test_what_is_no_level_is_refused(level: Any, run: Run, answerer: Answerer) -> None:
+    user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
+    with pytest.raises(ArgumentError, match="interval: expected a share above 0 and below 1"):
+        answerer.rate_within("rating", [user], [item], level)
 
 
 def test_a_run_of_an_older_version_has_no_intervals(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -75,7 +76,8 @@ def test_an_interrupted_job_goes_on(folder: Path, users: Path, tmp_path: Path, m
 
 
 def test_every_user_of_the_log(folder: Path, tmp_path: Path, trained_run: TrainedRun) -> None:
-    recommend_files(folder, Request(k=2), tmp_path / "out", all_users=True, shard_users=50)
+    pattern = Request(k=np.int64(2), allow=np.array(trained_run.run.split.log.items.raw))  # type: ignore[arg-type]
+    recommend_files(folder, pattern, tmp_path / "out", all_users=True, shard_users=50)
     found = pl.read_parquet(tmp_path / "out" / "part-*.parquet")["user"].unique(maintain_order=True).to_list()
     assert found == list(trained_run.run.split.log.users.raw)
 
@@ -108,3 +110,9 @@ def test_refusals(refuse: Any, folder: Path, users: Path, tmp_path: Path) -> Non
         recommend_files(folder, Request(), tmp_path / "a")
     with pytest.raises(ArgumentError, match="threads: expected an integer from 1 to 1,024, got 0"):
         recommend_files(folder, Request(), tmp_path / "a", users=users, threads=0)
+    with pytest.raises(ArgumentError, match="k: expected an integer of at least 1, got 0"):
+        recommend_files(folder, Request(k=0), tmp_path / "a", users=users)
+    with pytest.raises(ArgumentError, match="deny: expected a list of ids of items, got 'p0001'"):
+        recommend_files(folder, Request(deny="p0001"), tmp_path / "a", users=users)
+    with pytest.raises(ArgumentError, match="pattern: expected UTF-8 and finite numbers"):
+        recommend_files(folder, Request(exclude_seen=np.True_), tmp_path / "a", users=users)  # type: ignore[arg-type]

@@ -48,6 +48,11 @@ BROKEN = {
     "a value for an optional section": ("data:\n  path: a\n  texts: t.csv\n", 3, "keys of path, user, item, review"),
     "unknown key of an optional section": ("data: {path: a, texts: {path: b, usr: u}}\n", 1, "did you mean 'user'?"),
     "unknown way to write": ("data: {path: a}\nevaluate: {writing: {beams: 3}}\n", 2, "'num_beams'"),
+    "a shortest text longer than all": (
+        "data: {path: a}\nmodel: {max_text: 16}\nevaluate: {writing: {min_new_tokens: 17}}\n",
+        3,
+        "model.max_text, 16",
+    ),
     "a missing key": ("data:\n  user: u\n", 1, "'data.path' is missing"),
     "an open bracket": ("data: {path: a}\nmodel:\n  tasks: [sequential\n", 4, "broken YAML"),
     "a tab": ("data:\n\tpath: a\n", 2, "broken YAML"),

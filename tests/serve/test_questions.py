@@ -112,7 +112,7 @@ def test_a_run_that_only_ranks_says_so(recommender: Recommender) -> None:
     user, item = recommender.history.users.raw[0], recommender.catalogue.items.raw[0]
     with pytest.raises(ArgumentError, match="it has none"):
         recommender.explain(user, [item])
-    with pytest.raises(ArgumentError, match="a list of item ids"):
+    with pytest.raises(ArgumentError, match="items: expected a list of ids of items"):
         recommender.rate(user, item)
     with TestClient(create_app(recommender, LIMITS), raise_server_exceptions=False) as client:
         error_of(client.post("/explain", json={"user": user, "item": item}), 422, "invalid_request")

@@ -36,7 +36,6 @@ def split(
 
     The first part can be trained on as if the rest had not happened yet, new items included.
     """
-    from metatoken.artifacts.writing import resolved
     from metatoken.data.cuts import told, write_parts
     from metatoken.data.interactions import read_log
 
@@ -44,8 +43,8 @@ def split(
         raise ArgumentError("LOG", "expected a file of interactions, or --uri and --query; got neither")
     if by == "time" and fields.get("time") is None:
         raise ArgumentError("--time", "expected the column of times, by which the log is cut")
-    if log is not None and resolved(out) in resolved(log).parents:
-        raise ArgumentError("--out", f"{out} holds {log}, which is read; choose another place")
+    if log is not None:
+        _check_apart(out, log)
     check_output(out, overwrite, "split")
     about = LogSettings.read({"path": log, **fields, "split": by})
     with reading() as rows:
@@ -60,3 +59,14 @@ def split(
     named = {"timestamp": "--time time"} | {name: f"--{name} {name}" for name in OTHERS}
     read = " ".join(option for name, option in named.items() if name in found.frame.columns)
     print(f"columns are user, item and so on; to read a part: {read or 'no options'}")
+
+
+def _check_apart(out: Path, log: Path) -> None:
+    """Refuses a folder of parts that holds the log, or lies where the next command would read the parts, too."""
+    from metatoken.artifacts.writing import resolved
+
+    place, source = resolved(out), resolved(log)
+    if place == source or place in source.parents:
+        raise ArgumentError("--out", f"{out} holds {log}, which is read; choose another place")
+    if source in place.parents:
+        raise ArgumentError("--out", f"{out} lies in {log}, which is read as a whole; choose another place")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from metatoken.data.columns import SAVED_AS_FLOAT, RawTable, saved_as_floats
+from metatoken.data.columns import RawTable
 from metatoken.data.quick_csv import Wanted
 
 TOGETHER = 1 << 22  # rows whose ids are looked up at once: an item that is in every file is looked up less often
@@ -24,7 +24,7 @@ Read = Callable[[Path, Wanted | None], RawTable]
 def read_coded(
     path: Path, files: list[Path], read: Read, wanted: Wanted | None, ids: Mapping[str, str]
 ) -> RawTable | None:
-    """The table of several files with the same columns, its text ids as enums of plain ids in their order.
+    """The table of several files with the same columns, its text ids as enums of texts in their order.
 
     Args:
         path: What names them, for messages.
@@ -83,8 +83,6 @@ class _Coder:
         return pl.Series(self.name, numbers, pl.UInt32).gather(texts.cast(pl.Enum(here)).to_physical())
 
     def in_order(self, numbers: pl.Series) -> pl.Series:
-        """The ids of those numbers, as an enum of plain ids in their order `[n]`."""
+        """The texts of those numbers, as an enum of them in their order `[n]`."""
         texts = pl.Series(self.name, list(self.numbers), pl.String).replace("", None)
-        if saved_as_floats(texts.drop_nulls()):
-            texts = texts.str.strip_suffix(SAVED_AS_FLOAT)
         return texts.cast(pl.Enum(texts.drop_nulls().unique().sort())).gather(numbers)

@@ -39,7 +39,7 @@ class RawTable:
         decimal: Mark of fractions in text.
         parts: The tables of several files, where it is made of such: each has every column that is asked for. Objects
             of JSON lines leave out what is empty, so that those may lack it.
-        coded: Columns of ids that are enums of plain ids in their order, see `data.coded`.
+        coded: Columns of ids that are enums of texts without surrounding blanks in their order, see `data.coded`.
     """
 
     frame: pl.DataFrame
@@ -132,9 +132,18 @@ def plain_ids(table: RawTable, name: str, argument: str) -> pl.Series:
     """
     raw = table.column(name, argument)
     if not raw.has_nulls() and (name in table.coded or raw.dtype in IN_64_BITS):
-        return raw if name in table.coded else raw.cast(pl.Int64)
+        return _plain_enum(raw) if name in table.coded else raw.cast(pl.Int64)
     text = filled_ids(table, name, argument)
     return text.str.strip_suffix(SAVED_AS_FLOAT) if saved_as_floats(text) else text
+
+
+def _plain_enum(raw: pl.Series) -> pl.Series:
+    """An enum of plain ids; what ids are is said by those that some row has, as others may have been filtered out."""
+    texts: pl.Series = raw.dtype.categories  # type: ignore[attr-defined]
+    if not texts.str.ends_with(SAVED_AS_FLOAT).any() or not saved_as_floats(raw.unique().cast(pl.String)):
+        return raw
+    plain = texts.str.strip_suffix(SAVED_AS_FLOAT)
+    return plain.cast(pl.Enum(plain.unique().sort())).gather(raw.to_physical()).alias(raw.name)
 
 
 def filled_ids(table: RawTable, name: str, argument: str) -> pl.Series:
@@ -162,14 +171,22 @@ def saved_as_floats(text: pl.Series) -> bool:
 
 def refuse_headers(table: RawTable, user: pl.Series, item: pl.Series, names: tuple[str, str]) -> None:
     """Refuses rows that are no data: the header again, where files were put together, or the rule of a drawn table."""
-    if user.dtype != pl.String or item.dtype != pl.String:
+    if not all(side.dtype in (pl.String, pl.Enum) for side in (user, item)):
         return
-    again = (user == names[0]) & (item == names[1])
-    rule = user.str.contains(RULE) & item.str.contains(RULE)
+    again = _holding(user, lambda ids: ids == names[0]) & _holding(item, lambda ids: ids == names[1])
+    rule = _holding(user, lambda ids: ids.str.contains(RULE)) & _holding(item, lambda ids: ids.str.contains(RULE))
     if (bad := again | rule).any():
         row = int(bad.arg_max() or 0)
         said = "the header again" if again[row] else "a line of a drawn table"
         raise table.error(f"is {said}; remove it, or say where: {quoted(names[0])} != {user[row]!r}", row)
+
+
+def _holding(ids: pl.Series, test: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """Which rows hold an id that passes a test of texts; of an enum, each of its texts is looked at once."""
+    if ids.dtype == pl.String:
+        return test(ids)
+    texts: pl.Series = ids.dtype.categories  # type: ignore[attr-defined]
+    return test(texts).gather(ids.to_physical())
 
 
 def beyond_years(dates: pl.Series) -> pl.Series:

@@ -84,6 +84,9 @@ def from_arrow(table: Any) -> pl.DataFrame:
                 uuids.append(field.name)
             chunks = [chunk.storage for chunk in table.column(place).chunks]
             table = table.set_column(place, field.name, pa.chunked_array(chunks, field.type.storage_type))
+        elif pa.types.is_dictionary(field.type) and field.metadata:
+            # Other programs keep the note of polars about its texts when they put some more beside these.
+            table = table.set_column(place, field.remove_metadata(), table[place])
         elif pa.types.is_timestamp(field.type) and str(field.type.tz or "").startswith(("+", "-")):
             # An hour that clocks are shifted by is no zone to polars; the moments stay.
             table = table.set_column(place, field.name, table[place].cast(pa.timestamp(field.type.unit, "UTC")))
@@ -115,6 +118,8 @@ def _common(name: str, parts: Sequence[pl.Series]) -> Any:
     types = list(dict.fromkeys(part.dtype for part in parts if part.dtype != pl.Null))
     if len(types) < 2 or pl.String in types:
         return None
+    if any(one in (pl.Enum, pl.Categorical) for one in types):
+        return pl.String  # each file has texts of its own
     if all(isinstance(one, pl.Date | pl.Datetime) for one in types):
         moments = [one for one in types if isinstance(one, pl.Datetime)]
         unit: Any = "ns" if any(one.time_unit == "ns" for one in moments) else "us"

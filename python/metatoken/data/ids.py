@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -92,7 +92,11 @@ class IdMap:
 
     def find(self, raw: Sequence[str] | pl.Series) -> NDArray[np.int32]:
         """Rows of many raw ids, int32 `[len(raw)]`; -1 for an id that is not in the map."""
-        return np.fromiter((self._rows.get(name, -1) for name in raw), dtype=np.int32, count=len(raw))
+        try:
+            return np.fromiter((self._rows.get(name, -1) for name in raw), dtype=np.int32, count=len(raw))
+        except TypeError as error:
+            lists = (name for name in raw if not isinstance(name, Hashable))
+            raise TypeError(f"{self.kind}: expected ids, which are text, got {shown(next(lists, raw))}") from error
 
     def column(self, rows: ArrayLike) -> pl.Series:
         """Raw ids of rows, `[len(rows)]`, as text."""

@@ -102,7 +102,7 @@ def open_job(out: str | Path, kind: str, about: Mapping[str, Any]) -> Iterator[J
     for name, value in about.items():
         try:
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ArgumentError(name, f"expected UTF-8 and finite numbers, got {shown(value)}") from error
     job = Job(Path(out), kind)
     absent = [folder for folder in job.out.parents if not folder.exists()]

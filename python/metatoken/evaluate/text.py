@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metatoken.config import expect_list
 from metatoken.data.words import words
 from metatoken.errors import ArgumentError
 from metatoken.extras import install_extra
@@ -37,6 +38,8 @@ def text_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str,
     Raises:
         ArgumentError: The numbers of texts differ, there are none, or the libraries are missing.
     """
+    expect_list("written", written, "texts")
+    expect_list("references", references, "texts")
     if len(written) != len(references) or not written:
         raise ArgumentError(
             "written", f"expected as many texts as references, at least one; got {len(written)}, {len(references)}"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from metatoken.model.settings import ModelSettings
+    from metatoken.tasks.task import Task, Template
     from metatoken.tokens.vocabulary import Vocabulary
 
 
@@ -193,16 +194,25 @@ def _check_history_positions(settings: ModelSettings, builder: ExampleBuilder, r
         )
 
 
+def question_length(encoder: PromptEncoder, task: Task, template: Template, limit: int) -> tuple[int, int]:
+    """Tokens of the longest question of a template with texts of `limit` tokens, and how many texts are in it.
+
+    A feature is none of them, since it is cut to what the rest of its question leaves.
+    """
+    pieces = template.pieces(frozenset((*TOKENS, *FIELDS)) - {task.column, "feature"})
+    texts = sum(kind == "slot" and name in FIELDS for kind, name in pieces)
+    words = sum(len(encoder.words(part)) for kind, part in pieces if kind == "words")
+    return words + 2 * encoder.depth + texts * limit, texts
+
+
 def _check_pair_positions(settings: ModelSettings, encoder: PromptEncoder, room: int) -> None:
     """Words, tokens, and the texts of a question and its answer must fit into the backbone."""
     limit = settings.max_text
     for task in tasks_of(settings.tasks, "rate", "write"):
         for template in task.templates:
-            # A feature is cut to what the rest of its question leaves.
-            pieces = template.pieces(frozenset((*TOKENS, *FIELDS)) - {task.column, "feature"})
-            texts = sum(kind == "slot" and name in FIELDS for kind, name in pieces) + (task.kind == "write")
-            words = sum(len(encoder.words(part)) for kind, part in pieces if kind == "words")
-            needed = words + 2 * encoder.depth + texts * limit + 2
+            question, asked = question_length(encoder, task, template, limit)
+            texts = asked + (task.kind == "write")
+            needed = question + (texts - asked) * limit + 2
             if needed > room:
                 raise ConfigError(
                     f"model.max_text: {template.id} needs {needed} positions with texts of {limit} tokens, the "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from metatoken.config import expect_list
 from metatoken.errors import ArgumentError
 from metatoken.model.backbone.norm import final_norm
 from metatoken.model.backbone.pretrained import keep_layers, load_pretrained
@@ -54,6 +55,7 @@ def text_vectors(
         ArgumentError: A parameter is out of its range.
         ConfigError: The backbone cannot be loaded.
     """
+    expect_list("texts", texts, "texts")
     for name, value in (("max_tokens", max_tokens), ("batch_tokens", batch_tokens)):
         if value < 1:
             raise ArgumentError(name, f"expected at least 1, got {value}")

@@ -10,8 +10,11 @@ import numpy as np
 
 from metatoken.decode.settings import TextOptions
 from metatoken.decode.text import candidates, write
+from metatoken.errors import ArgumentError
+from metatoken.model.build import question_length
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.questions import QuestionEncoder
+from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +54,7 @@ class ModelWriter:
         self.module, self.template, self.seed = module, template, seed
         options = options or TextOptions()
         self.options = replace(options, max_new_tokens=options.max_new_tokens or module.settings.max_text)
+        check_room(module, options.max_new_tokens)
 
     def write(self, pairs: Pairs) -> list[str]:
         """See `Writer`."""
@@ -73,9 +77,11 @@ class ModelWriter:
 
     def _batched(self, pairs: Pairs, ask: Callable[[Sequence[Prompt], Prompt], list[list[str]]]) -> list[list[str]]:
         """What `ask` gives for the prompts of pairs and for their words alone, `[any][n]`."""
-        questions, template = QuestionEncoder(self.module.builder.encoder), self.template or pairs.task.templates[0]
+        encoder, template = self.module.builder.encoder, self.template or pairs.task.templates[0]
+        longer = max(0, int(self.options.max_new_tokens or 0) - self.module.settings.max_text)
+        questions = QuestionEncoder(encoder, None if encoder.room is None else encoder.room - longer)
         prompts = [questions.question(pairs, row, template) for row in range(len(pairs))]
-        alone = questions.encoder.only_words(template)
+        alone = encoder.only_words(template)
         # Prompts of like length side by side, for less padding.
         order = np.argsort([len(ids) for ids, _ in prompts], kind="stable")
         parts = [order[at : at + BATCH].tolist() for at in range(0, len(pairs), BATCH)]
@@ -83,3 +89,25 @@ class ModelWriter:
         found = (list(chain.from_iterable(texts)) for texts in zip(*asked, strict=True))
         back = np.argsort(order).tolist()
         return [[texts[place] for place in back] for texts in found]
+
+
+def check_room(module: MetaTokenModel, longest: int | None, argument: str = "max_new_tokens") -> None:
+    """Refuses texts that may be longer than what the longest question leaves of the backbone's positions.
+
+    Args:
+        module: The model.
+        longest: Tokens of a text at most; None for `max_text` of the model, for which there is room.
+        argument: Says so.
+
+    Raises:
+        ArgumentError: They may.
+    """
+    positions, limit = module.network.backbone.max_positions, module.settings.max_text
+    if longest is None or positions is None:
+        return
+    encoder, tasks = module.builder.encoder, tasks_of(module.tasks, "write")
+    asked = (question_length(encoder, task, template, limit)[0] for task in tasks for template in task.templates)
+    left = positions - max(asked, default=0) - 2
+    if longest > max(left, limit):
+        said = f"expected at most {left}, what the longest question leaves of the backbone's {positions} positions"
+        raise ArgumentError(argument, f"{said}, got {longest}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
+from metatoken.config import expect, expect_list
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
 from metatoken.decode.settings import AUTO, TextOptions
 from metatoken.errors import ArgumentError, DataError, hint
 from metatoken.predict.rater import ModelRater
 from metatoken.predict.writer import ModelWriter
+from metatoken.recommend.fields import as_learned, check_fields
+from metatoken.recommend.requests import check_ids
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
 from metatoken.tasks.telling import TellingWords
@@ -151,11 +153,16 @@ class Answerer:
         template: str | None,
     ) -> tuple[Pairs, Template]:
         """What is asked, and in which words; see `answer`."""
+        expect("fields", fields, Mapping)
+        check_ids("users", users)
+        check_ids("items", items)
+        for name, texts in fields.items():
+            expect_list("fields", texts, f"texts for {name!r}")
         given = {name: list(texts) for name, texts in fields.items()}
         known, asked = self.check(task, given, template=template)
         if len(users) != len(items) or any(len(texts) != len(users) for texts in given.values()):
             raise ArgumentError("items", f"expected as many as users, {len(users)}, of the items and of each field")
-        _check_texts(given)
+        given = {name: as_learned(name, texts) for name, texts in given.items()}
         vocabulary = self.module.vocabulary
         item_rows = vocabulary.items.rows(items)
         if vocabulary.titles is not None and "title" not in given:
@@ -182,7 +189,7 @@ class Answerer:
             ArgumentError: The model was not trained on the task, or the template is none of its or lacks a field.
         """
         known, asked = self._asked(task, template)
-        _check_fields(known, asked, fields)
+        check_fields(known, asked, fields)
         return known, asked
 
     def answer_table(
@@ -268,23 +275,3 @@ def write_answers(answers: pl.DataFrame, path: Path) -> None:
             answers.write_csv(work, separator=SEPARATORS[suffix])
         else:
             answers.write_ndjson(work)
-
-
-def _check_texts(fields: Mapping[str, Sequence[object]]) -> None:
-    """Refuses what is no text, and half of a character, which JSON may write and no tokenizer reads."""
-    for name, text in ((name, text) for name, texts in fields.items() for text in texts):
-        if not isinstance(text, str):
-            said = f"expected a text for {name!r}, got {reprlib.repr(text)}; where there is none, write an empty one"
-            raise ArgumentError("fields", said)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            said = f"the {name} has half of a character (a lone surrogate) at place {error.start}; leave it out"
-            raise ArgumentError("fields", said) from error
-
-
-def _check_fields(task: Task, asked: Template, fields: Collection[str]) -> None:
-    for name in sorted(set(fields) & set(FIELDS) - asked.slots):
-        others = [template.id for template in task.templates if name in template.slots]
-        remedy = f"those that use it: {', '.join(others)}" if others else f"no template of the task {task.name!r} does"
-        raise ArgumentError("fields", f"the template {asked.id} does not use {name!r}; {remedy}")

@@ -5,16 +5,16 @@ Recommending needs none of this; a run whose tasks only rank refuses a question 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from metatoken.config import expect, expect_list
 from metatoken.errors import ArgumentError
+from metatoken.recommend.requests import check_ids
 
 if TYPE_CHECKING:
     from metatoken.recommend.answerer import Answerer
-
-SHOWN = 60  # characters of an id in a message
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,13 @@ class Answering:
             items: Raw item ids.
             features: What each explanation is to be about, in words; "" where nothing is known.
         """
-        told = [{}] * len(_listed(items)) if features is None else [{"feature": one} for one in features]
-        if len(told) != len(items):
-            raise ArgumentError("features", f"expected one for each of {len(items)} items, got {len(told)}")
-        asked = [Question("explanation", user, item, about) for item, about in zip(items, told, strict=True)]
+        listed = _listed(items)
+        if features is not None:
+            expect_list("features", features, "texts")
+        told = [{}] * len(listed) if features is None else [{"feature": one} for one in features]
+        if len(told) != len(listed):
+            raise ArgumentError("features", f"expected one for each of {len(listed)} items, got {len(told)}")
+        asked = [Question("explanation", user, item, about) for item, about in zip(listed, told, strict=True)]
         return [str(one.answer) for one in self.ask(asked)]
 
     def summarize(self, user: str, item: str, review: str) -> str:
@@ -105,6 +108,8 @@ class Answering:
         """
         groups: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(questions):
+            expect("questions", one, Question)
+            expect("fields", one.fields, Mapping)
             groups.setdefault((one.task, one.template, one.interval, *sorted(one.fields)), []).append(place)
         found: dict[int, Answered] = {}
         for places in groups.values():
@@ -125,7 +130,6 @@ class Answering:
         return [Answered(one.task, one.user, one.item, *said) for one, said in zip(part, within, strict=True)]
 
 
-def _listed(items: Sequence[str]) -> Sequence[str]:
-    if isinstance(items, str):
-        raise ArgumentError("items", f"expected a list of item ids, got the text {items[:SHOWN]!r}")
-    return items
+def _listed(items: Iterable[str]) -> list[str]:
+    check_ids("items", items)
+    return list(items)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, get_args
@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from metatoken.config import shown
+from metatoken.config import expect_list, shown
 from metatoken.errors import ArgumentError
 
 Model = Literal["fused", "item_head", "generation"]
@@ -18,9 +18,7 @@ Model = Literal["fused", "item_head", "generation"]
 
 def check_ids(argument: str, ids: object) -> None:
     """Refuses what is no collection of raw ids, such as a single text: `ArgumentError`."""
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-        kind = "items" if argument in ("history", "allow", "deny") else "users"
-        raise ArgumentError(argument, f"expected a list of ids of {kind}, got {shown(ids)}")
+    expect_list(argument, ids, f"ids of {'items' if argument in ('history', 'items', 'allow', 'deny') else 'users'}")
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,7 @@ def recommend_files(
     """
     batch_size, threads = check_integer("batch_size", batch_size), check_integer("threads", threads, 1, THREADS)
     size = min(BATCHES * batch_size, sys.maxsize) if shard_users is None else check_integer("shard_users", shard_users)
-    _check(pattern, users, ids)
-    pattern = replace(pattern, allow=pattern.allow and tuple(pattern.allow), deny=tuple(pattern.deny))
+    pattern = _checked(pattern, users, ids)
     RunFolder(run).check_finished()
     version = version_of(RunFolder(run))
     about = {
@@ -170,14 +169,17 @@ def recommend_files(
     return Listed(counts, sum(one["skipped"] for one in told), listed, job.resumed)
 
 
-def _check(pattern: Request, users: Path | None, ids: object) -> None:
-    """Refuses what can be refused before any work."""
+def _checked(pattern: Request, users: Path | None, ids: object) -> Request:
+    """The pattern in plain values; refuses what can be refused before any work."""
     expect("pattern", pattern, Request)
     if pattern.user is not None or pattern.history is not None:
         raise ArgumentError("pattern", "expected one without user and history, which come from the users")
+    replace(pattern, user="anybody").check()
     check_ids("ids", ids)
     if users is not None and not reachable(users).is_file():
         next(user_lines((), users))  # says what is wrong
+    allow, deny = (listed if listed is None else tuple(listed) for listed in (pattern.allow, pattern.deny))
+    return replace(pattern, k=int(pattern.k), allow=allow, deny=deny or ())
 
 
 def _everybody(run: str | Path) -> Sequence[str]:

@@ -46,12 +46,16 @@ class Config(Settings):
     )
 
     def check(self) -> None:
-        """Refuses a share of a task that the run has not."""
+        """Refuses a share of a task that the run has not, and a shortest text that is longer than the longest."""
         for name in self.trainer.shares:
             if name not in self.needs:
                 known = ", ".join(self.needs) or "none"
                 said = f"{name!r} is no rating or text task of the run; it has {known}"
                 raise SettingError(("trainer", "shares"), said)
+        writing = self.evaluate.writing
+        if writing.max_new_tokens is None and writing.min_new_tokens > self.model.max_text:
+            said = f"expected at most model.max_text, {self.model.max_text}, got {writing.min_new_tokens}"
+            raise SettingError(("evaluate", "writing", "min_new_tokens"), said)
 
     def resolved(self, n_targets: int) -> Config:
         """The configuration with what it leaves to the size of the log, see `metatoken.tasks.recipe`."""

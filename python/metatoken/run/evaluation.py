@@ -76,7 +76,15 @@ def _is_sound(document: Any) -> bool:
     dataset, rows = document.get("dataset"), document.get("rows")
     counted = isinstance(dataset, dict) and all(type(dataset.get(name)) is int for name in ("users", "items"))
     listed = isinstance(rows, list) and len(rows) > 0 and all(map(_is_row, rows))
-    return isinstance(document.get("split"), str) and counted and listed and isinstance(document.get("files", {}), dict)
+    split, files, writing = document.get("split"), document.get("files", {}), document.get("writing", {})
+    return isinstance(split, str) and counted and listed and isinstance(files, dict) and _is_writing(writing)
+
+
+def _is_writing(writing: Any) -> bool:
+    """Whether each task has a novelty that texts can be written with."""
+    chosen = writing.values() if isinstance(writing, dict) else [None]
+    values: list[Any] = [one.get("novelty") if isinstance(one, dict) else None for one in chosen]
+    return all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
 
 
 def _is_row(row: Any) -> bool:

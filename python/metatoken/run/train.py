@@ -214,6 +214,7 @@ def build(
     import torch
 
     from metatoken.model.module import MetaTokenModule
+    from metatoken.predict.writer import check_room
     from metatoken.tasks.datamodule import TaskDataModule
 
     torch.set_num_threads(config.threads or default_threads())
@@ -223,6 +224,7 @@ def build(
     ratings = None if pairs is None or not config.rates else rating_base(pairs, choices, config.seed)
     settings = replace(config.model, seed=config.seed)
     module = MetaTokenModule(vocabulary, settings, texts=_training_texts(split), ratings=ratings)
+    check_room(module, config.evaluate.writing.max_new_tokens, "evaluate.writing.max_new_tokens")
     mixture = {name: getattr(config.trainer, name) for name in MIXTURE}
     return module, TaskDataModule(split, vocabulary, tasks=module.tasks, seed=config.seed, **mixture)
 

@@ -8,7 +8,7 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
-from metatoken.config import expect
+from metatoken.config import expect, expect_list
 from metatoken.data import Split
 from metatoken.errors import ArgumentError
 from metatoken.tasks.label_walks import LabelWalks
@@ -85,10 +85,10 @@ class TaskDataModule(L.LightningDataModule):
             raise ArgumentError("direct_share", f"expected a share above 0 and at most 1, got {direct_share}")
         if not 0 <= walk_share < 1:
             raise ArgumentError("walk_share", f"expected a share of at least 0 and below 1, got {walk_share}")
-        self.split, self.vocabulary, self.tasks = split, vocabulary, tuple(map(find_task, tasks))
+        self.tasks = tuple(map(find_task, expect_list("tasks", tasks, "names of tasks")))
         self.batch_size, self.seed, self.direct_share, self.walk_share = batch_size, seed, direct_share, walk_share
-        self.validation_users, self.shares, self.mixing_temperature = validation_users, shares, mixing_temperature
-        self.replay = replay
+        self.split, self.vocabulary, self.validation_users, self.shares = split, vocabulary, validation_users, shares
+        self.mixing_temperature, self.replay = mixing_temperature, replay
         about_pairs = tasks_of(tasks, "rate", "write")
         if about_pairs and split.pairs is None:
             said = f"the task {about_pairs[0].name!r} needs held-out pairs; use split.with_pairs(seed=...)"

@@ -10,10 +10,12 @@ range of ratings, and holds a share `a` of ratings that come from where those of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from metatoken.config import shown
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -78,8 +80,9 @@ class RatingErrors:
         Raises:
             ArgumentError: `level` is not between 0 and 1, or the run has no errors of this task to go by.
         """
-        if not 0 < level < 1:
-            raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {level}")
+        given: Any = level
+        if not isinstance(given, Real) or not 0 < given < 1:
+            raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {shown(given)}")
         if task not in self.quantiles:
             raise ArgumentError("interval", f"nothing was held out to learn errors of {task!r} from")
         tail = (1 - level) / 2

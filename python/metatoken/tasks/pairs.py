@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     Ids = np.ndarray
 
 
+def rating_text(rating: float) -> str:
+    """A rating as questions have it."""
+    return f"{rating:g}"
+
+
 @dataclass(frozen=True)
 class Texts:
     """Token ids of many texts.
@@ -115,7 +120,7 @@ class Pairs:
             written["title"] = [titles[item] for item in items.tolist()]
         ratings = frame["rating"].to_numpy().astype(np.float64)[keep] if "rating" in frame.columns else None
         if ratings is not None:
-            written["rating"] = ["" if math.isnan(rating) else f"{rating:g}" for rating in ratings.tolist()]
+            written["rating"] = ["" if math.isnan(rating) else rating_text(rating) for rating in ratings.tolist()]
         if telling is not None and "feature" in task.slots:
             told = written.get("feature") or [""] * len(users)
             written["feature"] = [own or words for own, words in zip(told, telling.about(users, items), strict=True)]

@@ -26,10 +26,11 @@ class QuestionEncoder:
 
     Args:
         encoder: Knows the tokenizer and the tokens of users and items.
+        room: Token ids of a question at most, for which its feature is cut; None takes what the encoder says.
     """
 
-    def __init__(self, encoder: PromptEncoder) -> None:
-        self.encoder = encoder
+    def __init__(self, encoder: PromptEncoder, room: int | None = None) -> None:
+        self.encoder, self.room = encoder, encoder.room if room is None else room
 
     def question(
         self,
@@ -54,7 +55,7 @@ class QuestionEncoder:
             "item": self.encoder.items[int(pairs.items[row])],
         }
         parts = self._parts(template, slots, change)
-        excess = sum(len(ids) for _, ids in parts) - (self.encoder.room or math.inf)
+        excess = sum(len(ids) for _, ids in parts) - (math.inf if self.room is None else self.room)
         if excess > 0 and "feature" in slots.keys() & template.slots:
             left = slots["feature"][: max(0, len(slots["feature"]) - int(excess))]
             shorter = slots | {"feature": left} if len(left) else {n: i for n, i in slots.items() if n != "feature"}

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metatoken import artifacts
+from metatoken.config import expect_list
 from metatoken.data.ids import IdMap
 from metatoken.errors import ArgumentError, ArtifactError, UnknownIdError
 from metatoken.tokens.vectors.matrix import check_scale, read_matrix
@@ -67,6 +68,8 @@ class ItemFeatures:
     source: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        expect_list("ids", self.ids, "ids of items")
+        expect_list("titles", self.titles, "texts")
         vectors = np.asarray(self.vectors, dtype=np.float32)
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "titles", list(self.titles) or [""] * len(self.ids))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metatoken.config import expect
+from metatoken.config import expect, expect_list
 from metatoken.data.ids import IdMap
 from metatoken.data.interactions import Interactions
 from metatoken.data.links import Links
@@ -175,7 +175,7 @@ class Vocabulary(Names):
         if len(rows) == 0:
             raise ArgumentError("x", "expected at least one row, got none")
         for name, values in (("ids", ids), ("titles", titles)):
-            if values is not None and len(values) != len(rows):
+            if values is not None and len(expect_list(name, values, "texts")) != len(rows):
                 raise ArgumentError(name, f"expected one for each of the {len(rows)} rows of x, got {len(values)}")
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ArgumentError("x", f"row {int(np.argmin(finite))} has a value that is not finite in float32")
