@@ -81,7 +81,7 @@ class RatingErrors:
             ArgumentError: `level` is not between 0 and 1, or the run has no errors of this task to go by.
         """
         given: Any = level
-        if not isinstance(given, Real) or not 0 < given < 1:
+        if not isinstance(given, Real) or not 0 < float(given) < 1:
             raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {shown(given)}")
         if task not in self.quantiles:
             raise ArgumentError("interval", f"nothing was held out to learn errors of {task!r} from")
