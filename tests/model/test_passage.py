@@ -100,6 +100,20 @@ def test_states_are_those_of_each_row_alone(vocabularies, backbones, family, mix
         torch.testing.assert_close(inline[row, :length], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("mixture", MIXTURES)
+@torch.no_grad()
+def test_more_padding_changes_no_state(vocabularies, backbones, mixture):
+    module = make(vocabularies, backbones["llama-tied"]).eval()
+    batch = collate(rows(module, MIXTURES[mixture]), module.builder.encoder.pad_id)
+    passage = module.network.passage(batch, module.network.items())
+    longer = passage.padded(8)
+    assert longer.mask.shape[1] % 8 == longer.shared % 8 == 0
+    assert longer.mask.sum() == passage.mask.sum()
+    real = passage.mask.bool()
+    found = module.network.backbone.states(longer)[:, : real.shape[1]]
+    torch.testing.assert_close(found[real], module.network.backbone.states(passage)[real], rtol=1e-4, atol=1e-5)
+
+
 def gradients(module, batch):
     module.zero_grad()
     loss = loss_parts(module.network(batch), Weights())["loss"]

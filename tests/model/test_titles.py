@@ -12,7 +12,7 @@ from metatoken.errors import ConfigError
 from metatoken.evaluate.losses import held_out_losses
 from metatoken.evaluate.runner import Runner
 from metatoken.model.heads.ranking import item_scores, target_ranks
-from metatoken.model.heads.text_loss import BLOCK, linear_cross_entropy
+from metatoken.model.heads.text_loss import BLOCK, STEP, linear_cross_entropy
 from metatoken.model.objective import loss_parts
 from metatoken.model.settings import Weights
 from metatoken.model.store.saving import load_model, save_model
@@ -119,14 +119,22 @@ def test_blockwise_cross_entropy_equals_the_plain_one(n, frozen):
         torch.testing.assert_close(one, two)
 
 
-def test_under_autocast_the_products_are_short_and_the_sums_are_not():
-    hidden, weight = torch.randn(40, 16), torch.randn(300, 16)
-    targets = torch.arange(40)
+@pytest.mark.parametrize("n", [1, STEP, BLOCK + STEP + 3])
+def test_under_autocast_the_products_are_short_and_the_sums_are_not(n):
+    """Positions are filled up to whole steps, which leaves no trace."""
+    generator = torch.Generator().manual_seed(n)
+    hidden = torch.randn(n, 16, generator=generator, requires_grad=True)
+    weight = torch.randn(300, 16, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 300, (n,), generator=generator)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = linear_cross_entropy(hidden, weight, targets)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, F.cross_entropy(hidden @ weight.T, targets), rtol=2e-2, atol=2e-2)
+    expected = F.cross_entropy(hidden @ weight.T, targets)
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
     assert found != linear_cross_entropy(hidden, weight, targets)
+    by_found = torch.autograd.grad(found, [hidden, weight])
+    for one, two in zip(by_found, torch.autograd.grad(expected, [hidden, weight]), strict=True):
+        assert float((one - two).norm()) < 2e-2 * float(two.norm())
 
 
 def test_titles_are_learned(titled, split):

@@ -102,6 +102,26 @@ def test_under_autocast_it_is_as_near_to_float32_as_the_models_own_pass(monkeypa
         torch.testing.assert_close(fast, own, rtol=1e-3, atol=1e-4)
 
 
+def test_products_of_unlike_batches_are_of_few_shapes(vocabularies, backbones, monkeypatch):
+    """Each would be compiled, and what was compiled is kept."""
+    module = make(vocabularies, backbones["llama-tied"]).train()
+    heights, forward = set(), torch.nn.Linear.forward
+
+    def spied(layer, x):
+        heights.add(len(x))
+        return forward(layer, x)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", spied)
+    for mixture in MIXTURES:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            passage = passage_of(module, mixture)
+            heights.clear()
+            states = module.network.backbone.states(passage)
+        assert states.shape[:2] == passage.mask.shape
+        assert heights
+        assert all(height % llama.ROWS == 0 for height in heights)
+
+
 def test_what_differs_is_read_by_the_models_own_pass(vocabularies, backbones, monkeypatch):
     calls = counted(monkeypatch)
     batches = {

@@ -19,6 +19,9 @@ from metatoken.model.backbone.fused import Gate, RootMeanSquare, Rotary
 if TYPE_CHECKING:
     from metatoken.model.backbone.passage import Passage
 
+# Products in bfloat16 are compiled for each of their shapes, and what was compiled is kept: some eight megabytes for each
+# batch that is unlike those before. So lengths and numbers of rows are multiples of these.
+LENGTHS, ROWS = 8, 128
 BODY = ("transformers.models.llama.modeling_llama", "LlamaModel")  # by name, since importing it takes a while
 
 
@@ -43,22 +46,30 @@ def read(body: Any, passage: Passage) -> Tensor:
         body: A Llama for which `readable` holds.
         passage: What is read.
     """
-    rows, length, _ = passage.vectors.shape
+    length, lower = passage.mask.shape[1], torch.is_autocast_enabled("cpu")
+    dtype, step = (torch.bfloat16, ROWS) if lower else (torch.float32, 1)
+    passage = passage.padded(LENGTHS) if lower else passage
     x, positions = passage.table()
-    config, places = body.config, places_of(passage)
-    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
+    config, places, n = body.config, places_of(passage), len(x)
+    x, positions = _rounded(x, step), torch.nn.functional.pad(positions, (0, -n % step))
     cos, sin = (part[0, :, : part.shape[2] // 2].contiguous() for part in body.rotary_emb(x, positions[None]))
     heads = config.num_attention_heads, config.num_key_value_heads
     for block in body.layers:
         attn, asked = block.self_attn, block is not body.layers[-1]
         seen = _norm(block.input_layernorm, x, dtype)
-        table = Rotary.apply(attn.q_proj(seen), attn.k_proj(seen), attn.v_proj(seen), cos, sin)
+        table = Rotary.apply(attn.q_proj(seen), attn.k_proj(seen), attn.v_proj(seen), cos, sin)[:n]
         if not asked:
-            x = x[places.begin :]  # nobody asks for the words themselves
-        x = x + attn.o_proj(Attention.apply(table, places, heads, attn.scaling, (None, None), asked))
+            x = _rounded(x[places.begin : n], step)  # nobody asks for the words themselves
+        found = Attention.apply(table, places, heads, attn.scaling, (None, None), asked)
+        x = x + attn.o_proj(_rounded(found, step))
         seen = _norm(block.post_attention_layernorm, x, dtype)
         x = x + block.mlp.down_proj(Gate.apply(block.mlp.gate_proj(seen), block.mlp.up_proj(seen)))
-    return x.view(rows, length, -1)
+    return x[: n - places.begin].view(*passage.vectors.shape)[:, :length]
+
+
+def _rounded(x: Tensor, step: int) -> Tensor:
+    """A table with rows of zeros below, so that their number is a multiple of `step`."""
+    return torch.nn.functional.pad(x, (0, 0, 0, -len(x) % step)) if len(x) % step else x
 
 
 def _norm(norm: Any, x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,20 @@ class Passage:
             return vectors, positions
         of_words = order[: self.shared].repeat(len(self.words))
         return torch.cat([self.words.flatten(0, 1), vectors]), torch.cat([of_words, positions])
+
+    def padded(self, step: int) -> Passage:
+        """The same with more padding, so that lengths of rows and words are multiples of `step`."""
+
+        def longer(table: Tensor | None) -> Tensor | None:
+            if table is None or table.shape[1] % step == 0:
+                return table
+            return pad(table, (0, 0) * (table.dim() - 2) + (0, -table.shape[1] % step))
+
+        positions = self.positions
+        if positions is None and self.words is not None:  # they follow the words as they are
+            positions = (torch.arange(self.mask.shape[1], device=self.mask.device) + self.shared).expand_as(self.mask)
+        parts = (self.vectors, self.mask, positions, self.words, self.words_mask)
+        return Passage(*map(longer, parts), words_of=self.words_of)  # type: ignore[arg-type, misc]
 
     def inline(self) -> Passage:
         """The same with each row's words in front of it, for models that cannot share them."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 256  # positions
+STEP = 64  # in bfloat16 a processor compiles a product for each number of positions, so few occur
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -30,14 +31,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
             by_weight = torch.zeros_like(weight) if need_weight else None
             for begin in range(0, n, BLOCK):
                 part = slice(begin, begin + BLOCK)
-                own, rows = hidden[part].to(dtype), torch.arange(len(targets[part]), device=hidden.device)
+                some = len(targets[part])
+                rows = torch.arange(some, device=hidden.device)
+                own = hidden[part].to(dtype)
+                if dtype == torch.bfloat16:
+                    own = torch.nn.functional.pad(own, (0, 0, 0, -some % STEP))
                 logits = (own @ table.T).float()  # [block, V]
                 normaliser = torch.logsumexp(logits, dim=1)
-                total += (normaliser - logits[rows, targets[part]]).sum()
+                total += (normaliser[:some] - logits[rows, targets[part]]).sum()
                 delta = logits.sub_(normaliser[:, None]).exp_()
                 delta[rows, targets[part]] -= 1
+                delta[some:] = 0
                 delta = delta.to(dtype)
-                by_hidden[part] = (delta @ table).to(hidden.dtype) / n
+                by_hidden[part] = (delta @ table)[:some].to(hidden.dtype) / n
                 if by_weight is not None:
                     by_weight += (delta.T @ own).to(weight.dtype) / n
         ctx.save_for_backward(by_hidden, by_weight)
