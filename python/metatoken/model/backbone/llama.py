@@ -19,8 +19,8 @@ from metatoken.model.backbone.fused import Gate, RootMeanSquare, Rotary
 if TYPE_CHECKING:
     from metatoken.model.backbone.passage import Passage
 
-# Products in bfloat16 are compiled for each of their shapes, and what was compiled is kept: some eight megabytes for each
-# batch that is unlike those before. So lengths and numbers of rows are multiples of these.
+# Products in bfloat16 are compiled for each of their shapes, and what was compiled is kept: some eight megabytes for
+# each batch that is unlike those before. So lengths and numbers of rows are multiples of these.
 LENGTHS, ROWS = 8, 128
 BODY = ("transformers.models.llama.modeling_llama", "LlamaModel")  # by name, since importing it takes a while
 
