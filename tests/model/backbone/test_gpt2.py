@@ -8,32 +8,8 @@ import torch
 from metatoken import MetaTokenModule
 from metatoken.model.backbone import gpt2
 from metatoken.model.backbone.dropout import quicken
-from metatoken.tasks.batch import collate
-from tests.model.test_passage import MIXTURES, gradients, make, rows
-
-
-def batch_of(module, mixture="several"):
-    return collate(rows(module, MIXTURES[mixture]), module.builder.encoder.pad_id)
-
-
-def passage_of(module, mixture="several"):
-    return module.network.passage(batch_of(module, mixture), module.network.items())
-
-
-def slowly(monkeypatch):
-    monkeypatch.setattr(gpt2, "readable", lambda _body, _passage: False)
-
-
-def counted(monkeypatch):
-    """The passages that were read fast."""
-    found, read = [], gpt2.read
-
-    def call(body, passage):
-        found.append(passage)
-        return read(body, passage)
-
-    monkeypatch.setattr(gpt2, "read", call)
-    return found
+from tests.model.backbone.passes import batch_of, counted, passage_of, slowly
+from tests.model.test_passage import MIXTURES, gradients, make
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
@@ -43,10 +19,10 @@ def test_states_and_outputs_are_those_of_the_models_own_pass(vocabularies, backb
     module = make(vocabularies, backbones["gpt2"]).eval()
     for depth, block in enumerate(module.network.backbone.bare().base_model.h):
         block.attn.scaling /= 1 + depth * scaled  # scale_attn_by_inverse_layer_idx
-    passage, calls = passage_of(module, mixture), counted(monkeypatch)
+    passage, calls = passage_of(module, mixture), counted(monkeypatch, gpt2)
     found = module.network.backbone.read(passage)
     assert len(calls) == 1
-    slowly(monkeypatch)
+    slowly(monkeypatch, gpt2)
     expected = module.network.backbone.read(passage)
     real = passage.mask.bool()
     for fast, slow in zip(found, expected, strict=True):
@@ -60,7 +36,7 @@ def test_gradients_are_those_of_the_models_own_pass(vocabularies, mixture, heads
     module = MetaTokenModule(vocabularies[3], preset=size, user_tokens="prefix", max_history=10).train()
     batch = batch_of(module, mixture)
     loss, found = gradients(module, batch)
-    slowly(monkeypatch)
+    slowly(monkeypatch, gpt2)
     expected_loss, expected = gradients(module, batch)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-6)
     assert found.keys() == expected.keys()
@@ -85,7 +61,7 @@ def test_dropout_leaves_out_as_much_as_in_the_models_own_pass(vocabularies, back
 
     module.train()
     mean, spread = drawn()
-    slowly(monkeypatch)
+    slowly(monkeypatch, gpt2)
     expected_mean, expected_spread = drawn()
     assert float(expected_spread.mean()) > 0.01
     error = expected_spread.mean() * (2 / 300) ** 0.5
@@ -94,7 +70,7 @@ def test_dropout_leaves_out_as_much_as_in_the_models_own_pass(vocabularies, back
 
 
 def test_what_differs_is_read_by_the_models_own_pass(vocabularies, backbones, monkeypatch):
-    calls = counted(monkeypatch)
+    calls = counted(monkeypatch, gpt2)
     batches = {"gpt2": {}, "gpt-neox": {}, "checkpointed": {"gradient_checkpointing": True}}
     for name, fields in batches.items():
         module = make(vocabularies, backbones.get(name, backbones["gpt2"]), **fields).train()

@@ -8,39 +8,18 @@ from transformers import LlamaConfig, LlamaModel
 
 from metatoken.model.backbone import llama
 from metatoken.model.backbone.passage import Passage
-from metatoken.tasks.batch import collate
-from tests.model.test_passage import MIXTURES, gradients, make, rows
-
-
-def passage_of(module, mixture="several"):
-    batch = collate(rows(module, MIXTURES[mixture]), module.builder.encoder.pad_id)
-    return module.network.passage(batch, module.network.items())
-
-
-def slowly(monkeypatch):
-    monkeypatch.setattr(llama, "readable", lambda _body, _passage: False)
-
-
-def counted(monkeypatch):
-    """The passages that were read fast."""
-    found, read = [], llama.read
-
-    def call(body, passage):
-        found.append(passage)
-        return read(body, passage)
-
-    monkeypatch.setattr(llama, "read", call)
-    return found
+from tests.model.backbone.passes import batch_of, counted, passage_of, slowly
+from tests.model.test_passage import MIXTURES, gradients, make
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 @torch.no_grad()
 def test_states_and_outputs_are_those_of_the_models_own_pass(vocabularies, backbones, mixture, monkeypatch):
     module = make(vocabularies, backbones["llama-untied"]).eval()
-    passage, calls = passage_of(module, mixture), counted(monkeypatch)
+    passage, calls = passage_of(module, mixture), counted(monkeypatch, llama)
     found = module.network.backbone.read(passage)
     assert len(calls) == 1
-    slowly(monkeypatch)
+    slowly(monkeypatch, llama)
     expected = module.network.backbone.read(passage)
     real = passage.mask.bool()
     for fast, slow in zip(found, expected, strict=True):
@@ -54,10 +33,10 @@ def test_gradients_are_those_of_the_models_own_pass(vocabularies, backbones, mix
     for name, weight in module.named_parameters():
         if "lora_B" in name:  # it begins as zero, which no gradient passes
             torch.nn.init.normal_(weight, std=0.1)
-    batch, calls = collate(rows(module, MIXTURES[mixture]), module.builder.encoder.pad_id), counted(monkeypatch)
+    batch, calls = batch_of(module, mixture), counted(monkeypatch, llama)
     loss, found = gradients(module, batch)
     assert len(calls) == 1
-    slowly(monkeypatch)
+    slowly(monkeypatch, llama)
     expected_loss, expected = gradients(module, batch)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-6)
     assert found.keys() == expected.keys()
@@ -123,7 +102,7 @@ def test_products_of_unlike_batches_are_of_few_shapes(vocabularies, backbones, m
 
 
 def test_what_differs_is_read_by_the_models_own_pass(vocabularies, backbones, monkeypatch):
-    calls = counted(monkeypatch)
+    calls = counted(monkeypatch, llama)
     batches = {
         "llama-tied": {},
         "qwen3": {},

@@ -1,9 +1,9 @@
 """The body of a Llama on a processor: the model's own products, with larger steps between them.
 
 What `gpt2` is to GPT-2: words that rows share and the rows themselves are one table of positions `[N, d]` for all but
-attention. Between the products stand the steps of `fused`. The residual stream is float32; under autocast the products
-read bfloat16, as those of Hugging Face's own pass do, and scores and their softmax are float32. Projections are called
-as they are, so that adapters and quantised weights stay theirs.
+attention. Between the products stand the steps of `llama_steps`. The residual stream is float32; under autocast the
+products read bfloat16, as those of Hugging Face's own pass do, and scores and their softmax are float32. Projections
+are called as they are, so that adapters and quantised weights stay theirs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metatoken.model.backbone.attention import Attention, places_of
-from metatoken.model.backbone.fused import Gate, RootMeanSquare, Rotary
+from metatoken.model.backbone.llama_steps import Gate, RootMeanSquare, Rotary
 
 if TYPE_CHECKING:
     from metatoken.model.backbone.passage import Passage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metatoken.model.backbone.fused import Gate, RootMeanSquare, Rotary
+from metatoken.model.backbone.llama_steps import Gate, RootMeanSquare, Rotary
 
 LOWER = pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 
