@@ -13,6 +13,13 @@ pub fn roomy<T>(len: usize) -> Vec<T> {
     values
 }
 
+/// As many zeros, on large pages where the system has them to give.
+pub fn zeros<T: Clone + Default>(len: usize) -> Vec<T> {
+    let mut values = roomy(len);
+    values.resize(len, T::default());
+    values
+}
+
 /// Asks for large pages in the whole pieces of a range that has not been written to.
 #[cfg(target_os = "linux")]
 fn advise(address: usize, bytes: usize) {

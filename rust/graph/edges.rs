@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::graph::csr::Csr;
 use crate::limits::check_room;
+use crate::pages::zeros;
 
 /// One side of a list of edges: rows of a node type.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,7 @@ pub fn both_ways(a: Side, b: Side, weights: Option<&[f64]>) -> Result<(Csr, Csr)
     let (a_offsets, b_offsets) = (offsets(a), offsets(b));
     // Edges in the order of their columns.
     let mut next = b_offsets.clone();
-    let mut by_column = vec![0u32; a.rows.len()];
+    let mut by_column: Vec<u32> = zeros(a.rows.len());
     let mut carried = vec![0f64; weights.map_or(0, <[f64]>::len)];
     for (edge, &column) in b.rows.iter().enumerate() {
         let place = advance(&mut next, column as usize);
@@ -42,7 +43,7 @@ pub fn both_ways(a: Side, b: Side, weights: Option<&[f64]>) -> Result<(Csr, Csr)
     }
     // And from there in the order of (row, column).
     let mut next = a_offsets.clone();
-    let mut columns = vec![0u32; a.rows.len()];
+    let mut columns: Vec<u32> = zeros(a.rows.len());
     let mut sums = vec![0f64; carried.len()];
     for column in 0..b.count {
         for edge in b_offsets[column as usize] as usize..b_offsets[column as usize + 1] as usize {
@@ -72,13 +73,13 @@ struct Rows {
 
 impl Rows {
     fn transposed(&self, count: u32) -> Self {
-        let mut offsets = vec![0u32; count as usize + 1];
+        let mut offsets: Vec<u32> = zeros(count as usize + 1);
         for &column in &self.columns {
             offsets[column as usize + 1] += 1;
         }
         add_up(&mut offsets);
         let mut next = offsets.clone();
-        let mut columns = vec![0u32; self.columns.len()];
+        let mut columns: Vec<u32> = zeros(self.columns.len());
         let mut weights = self.weights.as_ref().map(|w| vec![0f64; w.len()]);
         for row in 0..self.offsets.len() - 1 {
             for edge in self.offsets[row] as usize..self.offsets[row + 1] as usize {

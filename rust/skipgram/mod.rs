@@ -2,6 +2,7 @@
 //! compositionality", 2013) over meta-path walks that are trained on as they are made, never stored.
 
 pub mod blocks;
+pub mod corpus;
 pub mod group;
 pub mod loss;
 pub mod negative;

@@ -1,5 +1,6 @@
 //! The (centre, context) pairs of a walk, and the subsampling before them.
 
+use crate::pages::zeros;
 use crate::rng::Rng;
 use crate::skipgram::group::Pair;
 
@@ -39,21 +40,46 @@ pub fn subsample(walk: &mut Vec<u32>, kept: &[f64], rng: &mut Rng) {
     });
 }
 
-/// The pairs of a cell ordered by centre, otherwise as they come (a counting sort).
-pub fn by_centre<'a>(parts: impl Iterator<Item = &'a [Pair]> + Clone, n_centres: usize) -> Vec<Pair> {
-    let mut next = vec![0usize; n_centres + 1];
-    for &(centre, _) in parts.clone().flatten() {
-        next[centre as usize + 1] += 1;
+/// Orders the pairs of one cell after the other, in the same memory.
+#[derive(Default)]
+pub struct Sorter {
+    /// Where the next pair of each centre goes.
+    next: Vec<u32>,
+    sorted: Vec<Pair>,
+}
+
+impl Sorter {
+    /// The pairs of a cell, fewer than 2^32, ordered by centre, otherwise as they come (a counting sort).
+    pub fn by_centre<'a>(&mut self, parts: impl Iterator<Item = &'a [Pair]> + Clone, n_centres: usize) -> &[Pair] {
+        let next = emptied(&mut self.next, n_centres + 1);
+        for &(centre, _) in parts.clone().flatten() {
+            next[centre as usize + 1] += 1;
+        }
+        for centre in 0..n_centres {
+            next[centre + 1] += next[centre];
+        }
+        let count = next[n_centres] as usize;
+        if self.sorted.len() < count {
+            // With room to grow, since every cell has another number of pairs.
+            self.sorted = zeros(count + count / 8);
+        }
+        for &pair in parts.flatten() {
+            let place = &mut next[pair.0 as usize];
+            self.sorted[*place as usize] = pair;
+            *place += 1;
+        }
+        &self.sorted[..count]
     }
-    for centre in 0..n_centres {
-        next[centre + 1] += next[centre];
+}
+
+/// The first `len` values of a table that grows, all zero.
+fn emptied(values: &mut Vec<u32>, len: usize) -> &mut [u32] {
+    if values.len() < len {
+        *values = zeros(len);
+        return values;
     }
-    let mut sorted = vec![(0, 0); next[n_centres]];
-    for &pair in parts.flatten() {
-        sorted[next[pair.0 as usize]] = pair;
-        next[pair.0 as usize] += 1;
-    }
-    sorted
+    values[..len].fill(0);
+    &mut values[..len]
 }
 
 #[cfg(test)]
@@ -93,6 +119,11 @@ mod tests {
     #[test]
     fn pairs_are_ordered_by_centre() {
         let parts: [&[Pair]; 2] = [&[(2, 0), (0, 1), (2, 2)], &[(0, 3)]];
-        assert_eq!(by_centre(parts.into_iter(), 3), vec![(0, 1), (0, 3), (2, 0), (2, 2)]);
+        let mut sorter = Sorter::default();
+        assert_eq!(sorter.by_centre(parts.into_iter(), 3), [(0, 1), (0, 3), (2, 0), (2, 2)]);
+        // Nothing is left of the cell before, whether it was larger or smaller.
+        assert_eq!(sorter.by_centre([&[(1, 7), (0, 5)][..]].into_iter(), 2), [(0, 5), (1, 7)]);
+        assert!(sorter.by_centre([].into_iter(), 5).is_empty());
+        assert_eq!(sorter.by_centre(parts.into_iter(), 3), [(0, 1), (0, 3), (2, 0), (2, 2)]);
     }
 }

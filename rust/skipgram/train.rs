@@ -11,15 +11,16 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::graph::metapath::MetaPath;
 use crate::graph::typed::Graph;
-use crate::graph::walk::{Walk, Walker, finish};
+use crate::graph::walk::Walker;
 use crate::limits::check_room;
 use crate::matrix::finite;
 use crate::progress::Progress;
 use crate::rng::Rng;
 use crate::simd::Isa;
 use crate::skipgram::blocks::{Blocks, shuffle};
+use crate::skipgram::corpus::{Start, Walks};
 use crate::skipgram::group::{Noise, Pair};
-use crate::skipgram::pairs::{by_centre, each_pair, kept, subsample};
+use crate::skipgram::pairs::{Sorter, kept};
 use crate::skipgram::params::{Checked, Params};
 use crate::skipgram::shared::{Owned, Shared};
 use crate::skipgram::step::train;
@@ -28,10 +29,6 @@ use crate::skipgram::tables::{Given, Tables, gather};
 
 const ORDER_STREAM: u64 = 0x0DE2;
 const NEGATIVE_STREAM: u64 = 0x4E46;
-/// Pairs of an episode for each node, about: more make larger groups, fewer let the rate fall more smoothly.
-const PAIRS_PER_NODE: usize = 32;
-/// Least and most pairs of an episode, about; 8 bytes each, twice.
-const EPISODE: (usize, usize) = (1 << 14, 1 << 26);
 /// Walks that one thread makes at a time.
 const CHUNK: usize = 32;
 /// Pieces of an episode whose pairs lie together, at most, about: with more the pairs of a cell are strewn over memory.
@@ -72,8 +69,17 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
     let walks = Walks { walkers: &walkers, params: &params, kept: kept(&visits, params.subsample) };
     let tables = Tables::new(&blocks, params.dim, params.seed, given);
     let isa = Isa::choose(None)?;
-    let mut trainer =
-        Trainer { walks, blocks: &blocks, params: &params, progress, isa, tables, pieces: Vec::new(), pairs: 0 };
+    let mut trainer = Trainer {
+        walks,
+        blocks: &blocks,
+        params: &params,
+        progress,
+        isa,
+        tables,
+        pieces: Vec::new(),
+        sorters: Vec::new(),
+        pairs: 0,
+    };
     trainer.run()?;
     let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
     let vectors = gather(centres, &blocks, params.dim, given.vectors);
@@ -85,49 +91,12 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
     Ok(Trained { vectors, contexts, trained: visits.iter().map(|&v| v > 0.0).collect(), pairs })
 }
 
-/// One walk to make: which path, from where.
-type Start = (usize, u32);
-
 /// What all walks of an episode have in common.
 #[derive(Clone, Copy)]
 struct Episode {
     number: u64,
     pass: u32,
     rate: f32,
-}
-
-/// Makes walks and their pairs.
-struct Walks<'a> {
-    walkers: &'a [Walker<'a>],
-    params: &'a Checked,
-    kept: Option<Vec<f64>>,
-}
-
-impl Walks<'_> {
-    /// The walks of a pass from some starts.
-    fn made(&self, starts: &[Start], pass: u32) -> Vec<Walk<'_>> {
-        let (seed, length) = (self.params.seed, self.params.walk_length);
-        let mut walks: Vec<Walk> =
-            starts.iter().map(|&(path, start)| self.walkers[path].begin(seed, start, pass, length)).collect();
-        finish(&mut walks, length);
-        walks
-    }
-
-    /// The pairs of a walk.
-    fn pairs(&self, Walk { nodes, rng, .. }: &mut Walk, take: impl FnMut(u32, u32)) {
-        if let Some(kept) = &self.kept {
-            subsample(nodes, kept, rng);
-        }
-        each_pair(nodes, self.params.window, self.params.dynamic_window, rng, take);
-    }
-
-    /// Everywhere that a walk of a pass starts.
-    fn starts(&self) -> Vec<Start> {
-        let of = |(path, walker): (usize, &Walker)| {
-            walker.starts().filter(|&node| walker.can_start(node)).map(|node| (path, node)).collect::<Vec<_>>()
-        };
-        self.walkers.iter().enumerate().flat_map(of).collect()
-    }
 }
 
 struct Trainer<'a> {
@@ -139,6 +108,8 @@ struct Trainer<'a> {
     tables: Tables,
     /// Pair buffers of the episode: one set of cells for each piece of its walks.
     pieces: Vec<Vec<Vec<Pair>>>,
+    /// One for each cell of a diagonal.
+    sorters: Vec<Sorter>,
     pairs: u64,
 }
 
@@ -150,8 +121,7 @@ impl Trainer<'_> {
         let total = (starts.len() * passes).max(1);
         self.progress.set_total(total as u64);
         let nodes: usize = self.blocks.members.iter().map(Vec::len).sum();
-        let wanted = (PAIRS_PER_NODE * nodes).clamp(EPISODE.0, EPISODE.1);
-        let per_episode = (wanted / (params.walk_length * (params.window + 1))).max(1);
+        let per_episode = self.walks.per_episode(nodes);
         let (mut done, mut number) = (0, 0);
         for pass in 0..passes {
             shuffle(&mut starts, &mut Rng::new(params.seed, ORDER_STREAM, pass as u64));
@@ -193,19 +163,20 @@ impl Trainer<'_> {
         let (blocks, params, progress, isa) = (self.blocks, self.params, self.progress, self.isa);
         let (count, pieces) = (blocks.members.len(), &self.pieces);
         let Tables { lines, centres, contexts, .. } = &mut self.tables;
-        let lines = *lines;
+        let (lines, sorters) = (*lines, &mut self.sorters);
+        sorters.resize_with(count, Sorter::default);
         let mut trained = 0;
         for diagonal in 0..count {
             // Cell (i, i + diagonal): rotating the context blocks lines both tables up.
             contexts.rotate_left(diagonal);
-            let cells = centres.par_iter_mut().zip(contexts.par_iter_mut()).enumerate();
-            let outcome = cells.map(|(row, (centres, contexts))| {
+            let cells = centres.par_iter_mut().zip(contexts.par_iter_mut()).zip(sorters.par_iter_mut()).enumerate();
+            let outcome = cells.map(|(row, ((centres, contexts), sorter))| {
                 let column = (row + diagonal) % count;
                 let cell = row * count + column;
                 let index = episode.number * (count * count) as u64 + cell as u64;
                 let mut rng = Rng::new(params.seed, NEGATIVE_STREAM, index);
                 let noise = Noise { negatives: params.negatives, rate: episode.rate, alias: &blocks.negatives[column] };
-                let pairs = by_centre(pieces.iter().map(|cells| &cells[cell][..]), blocks.members[row].len());
+                let pairs = sorter.by_centre(pieces.iter().map(|cells| &cells[cell][..]), blocks.members[row].len());
                 for pairs in pairs.chunks(PATIENCE) {
                     progress.check()?;
                     train(isa, &noise, lines, &mut Owned(centres), &mut Owned(contexts), pairs, &mut rng);
