@@ -188,6 +188,14 @@ def expect_list(argument: str, values: T, of: str) -> T:
     return values
 
 
+def expect_texts(argument: str, values: Mapping[Any, object]) -> None:
+    """Refuses what is no mapping, `TypeError`, or one with keys that are no text, `ArgumentError`."""
+    expect(argument, values, Mapping)
+    for name in values:
+        if not isinstance(name, str):
+            raise ArgumentError(argument, f"expected texts by name, got the name {shown(name)}")
+
+
 def filled(settings: S, other: Any, *names: str) -> S:
     """Settings with those of some fields that are None as another object has them."""
     return replace(settings, **{name: getattr(other, name) for name in names if getattr(settings, name) is None})

@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 
 from metatoken.config import SettingError
 from metatoken.decode.settings import TextOptions
-from metatoken.decode.text import log_probabilities, write
+from metatoken.decode.text import candidates, log_probabilities, write
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
@@ -81,8 +81,8 @@ def test_novelty_gives_the_beam_that_says_most_of_its_question(
 
 
 def every_beam(network: Any, ids: Any, prompt: tuple[np.ndarray, np.ndarray], options: TextOptions) -> list[str]:
-    """All beams of a prompt: without `alone` none is chosen."""
-    return write(network, ids, [prompt], options)
+    """All beams of a prompt; what they are compared with does not matter."""
+    return candidates(network, ids, [prompt], options, alone=prompt).texts
 
 
 def test_novelty_needs_beams() -> None:
@@ -102,6 +102,8 @@ def test_a_novelty_that_is_left_to_be_chosen_is_no_number(answering_run: Trained
     assert TextOptions.read({"num_beams": 2, "novelty": 1}).novelty == 1.0
     with pytest.raises(ArgumentError, match="expected a number for the novelty, got auto"):
         write(module.network, module.tokenizer, prompts, options, alone=prompts[0])
+    with pytest.raises(ArgumentError, match="alone: is needed for a novelty above 0"):
+        write(module.network, module.tokenizer, prompts, options.settled(0.3))
 
 
 class Spelled:

@@ -103,6 +103,9 @@ def test_a_table_gets_an_answer_for_each_row(run: Run, answerer: Answerer, tmp_p
     path.write_text("\n".join(json.dumps({k: row[k] for k in ("user", "item")}) for row in rows))
     with pytest.raises(DataError, match="review"):
         answerer.answer_table("review_summary", path)
+    path.write_text(json.dumps({"user": "", "item": items[0], "review": "good"}))
+    with pytest.raises(DataError, match=r"questions.jsonl:1: empty user id .* give each row an id, or leave it out"):
+        answerer.answer_table("review_summary", path)
 
 
 def test_what_cannot_be_answered_is_refused(run: Run, answerer: Answerer) -> None:
@@ -150,6 +153,8 @@ def test_a_text_is_no_list(run: Run, answerer: Answerer) -> None:
     assert asking.rate(user, iter([item])) == asking.rate(user, [item])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="questions: expected Question"):
         asking.ask([{"task": "rating"}])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="fields: expected texts by name, got the name 3"):
+        asking.ask([Question("explanation", user, item, {3: "a", "title": "b"})])  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="fields: expected Mapping"):
         asking.ask([Question("explanation", user, item, ["feature"])])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"user: expected ids, which are text, got \['u'\]"):

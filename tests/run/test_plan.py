@@ -80,6 +80,13 @@ def test_a_step_updates_the_rows_that_it_has() -> None:
     assert replace(size, items=99_999).updated == size.steps * 99_999 * 64
 
 
+def test_a_machine_that_does_not_tell_its_memory_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatoken.run.plan.memory", lambda: 0)
+    with pytest.raises(ArgumentError, match=r"does not tell its memory; give it .*--memory"):
+        plan(**BIG)
+    assert plan(**BIG, bytes_=10**10).memory == 10**10
+
+
 @pytest.mark.parametrize(
     ("sizes", "argument"),
     [((0, 10, 10), "users"), ((10, 1, 30), "items"), ((10, 10, 9), "interactions")],

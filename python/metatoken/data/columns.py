@@ -153,7 +153,8 @@ def filled_ids(table: RawTable, name: str, argument: str) -> pl.Series:
         raise table.error(f"column {name!r} for {argument} holds {raw.dtype}, ids are text or whole numbers")
     text = raw.cast(pl.String).str.strip_chars()
     if (bad := empty(raw, text)).any():
-        said = f"empty {argument} id in column {name!r}; give each row an id, or say where: {quoted(name)} is not null"
+        remedy = f"give each row an id, or leave it out, which a log does with where: {quoted(name)} is not null"
+        said = f"empty {argument} id in column {name!r}; {remedy}"
         raise table.error(said, int(bad.arg_max() or 0))
     if table.value_of is not None:
         for row in text.str.contains(r"^[\[{]").arg_true():

@@ -60,13 +60,18 @@ def write(
         seed: Seed of the draws.
 
     Returns:
-        Texts without special tokens and outer blanks.
+        Texts without special tokens and outer blanks, `[n]`.
+
+    Raises:
+        ArgumentError: The novelty is left to be chosen, or there is one without `alone`.
     """
     options = options or TextOptions()
-    if options.novelty == 0 or alone is None:
+    if options.novelty == 0:
         return _decoded(tokenizer, _written(network, tokenizer, prompts, options, seed))
     if options.novelty == AUTO:
         raise ArgumentError("options", "expected a number for the novelty, got auto; see metatoken.evaluate.novelty")
+    if alone is None:
+        raise ArgumentError("alone", "is needed for a novelty above 0: the words without what they ask about")
     return candidates(network, tokenizer, prompts, options, alone=alone, seed=seed).chosen(options.novelty)
 
 

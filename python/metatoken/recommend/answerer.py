@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
-from metatoken.config import expect, expect_list
+from metatoken.config import expect_list, expect_texts
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
 from metatoken.decode.settings import AUTO, TextOptions
@@ -153,7 +153,7 @@ class Answerer:
         template: str | None,
     ) -> tuple[Pairs, Template]:
         """What is asked, and in which words; see `answer`."""
-        expect("fields", fields, Mapping)
+        expect_texts("fields", fields)
         check_ids("users", users)
         check_ids("items", items)
         for name, texts in fields.items():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from metatoken.config import expect, expect_list
+from metatoken.config import expect, expect_list, expect_texts
 from metatoken.errors import ArgumentError
 from metatoken.recommend.requests import check_ids
 
@@ -109,7 +109,7 @@ class Answering:
         groups: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(questions):
             expect("questions", one, Question)
-            expect("fields", one.fields, Mapping)
+            expect_texts("fields", one.fields)
             groups.setdefault((one.task, one.template, one.interval, *sorted(one.fields)), []).append(place)
         found: dict[int, Answered] = {}
         for places in groups.values():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metatoken.bounds import check_integer, memory
+from metatoken.errors import ArgumentError
 from metatoken.evaluate.settings import EvaluateSettings
 from metatoken.model.backbone.presets import PRESETS
 from metatoken.model.settings import ModelSettings
@@ -204,7 +205,7 @@ def plan(
         bytes_: Its memory; by default that of this one.
 
     Raises:
-        ArgumentError: A number is out of its range.
+        ArgumentError: A number is out of its range, or the memory of this machine is not known.
     """
     least = {"users": (users, 1), "items": (items, 2), "interactions": (interactions, users), "scored": (scored, 1)}
     chosen = {"asked": (asked, 0), "cores": (cores, 1), "bytes_": (bytes_, 1)}
@@ -212,6 +213,8 @@ def plan(
         check_integer(name, value, low, MOST)
     size = Size(users, items, interactions, min(scored, users), users if asked is None else min(asked, users))
     cores, room = cores or available_cores(), bytes_ or memory()
+    if room == 0:
+        raise ArgumentError("bytes_", "this system does not tell its memory; give it (on the command line --memory)")
     stages = tuple(_estimate(stage, size, cores, room) for stage in SECONDS)
     first = min(stages, key=lambda one: (one.breaks_at, -one.peak)).stage
     return Plan(size, cores, room, stages, first, settings_for(size), costs()["measured"])
