@@ -13,6 +13,7 @@ import yaml
 
 from metatoken.cli.app import main
 from metatoken.config import Settings
+from metatoken.data.conditions import quoted
 from metatoken.data.interactions import read_log
 from metatoken.data.settings import LogSettings
 from metatoken.data.split import split_log
@@ -383,3 +384,40 @@ def test_a_name_that_stands_twice_is_no_value(tmp_path: Path, capsys: pytest.Cap
     path.write_text("user,item,time,item\nu,a,1700000000,b\nv,c,1700000001,d\n")
     assert inspect(path) == 2
     assert "column 'item' for item stands in the header 2 times; rename one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y %H:%M", "%Y-%m-%d", "%m/%d/%Y"])
+def test_times_are_found_by_their_values(tmp_path: Path, form: str) -> None:
+    days = pl.Series([f"2024-01-{day}" for day in range(11, 23)]).str.to_datetime("%Y-%m-%d").dt.strftime(form)
+    frame = pl.DataFrame({"user": ["a", "b"] * 6, "item": ["x", "y", "z"] * 4, "gekauft": days, "lot": "20240131"})
+    frame.write_csv(tmp_path / "log.csv", separator=";")
+    assert inspect(tmp_path / "log.csv", "--write", tmp_path / "c.yaml") == 0
+    data = load_config(tmp_path / "c.yaml").data
+    assert (data.time, data.time_format) == ("gekauft", None if form.startswith("%Y") else form)
+
+
+def test_a_log_without_times_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, config = tmp_path / "log.csv", tmp_path / "c.yaml"
+    path.write_text("user,item,ordered,sent\n" + "a,x,01.02.2024,03.02.2024\n" * 3)
+    assert inspect(path, "--write", config) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^times +none; the rows of a user follow each other as they stand$", out, flags=re.MULTILINE)
+    assert "ordered, sent hold dates, and which of them says when" in " ".join(err.split())
+    assert "# time: COLUMN" in config.read_text()
+    assert inspect(path, "--time", "ordered", "--time-format", "%d.%m.%Y") == 0
+    out, err = capsys.readouterr()
+    assert "period" in out
+    assert "hold dates" not in err
+
+
+@pytest.mark.parametrize("name", ["Quantity", "Menge", "units sold"])
+def test_returns_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path, column = tmp_path / "log.csv", quoted(name)
+    path.write_text(f"user,item,{name}\na,x,2\na,y,-1\nb,x,-3\nb,z,1\n")
+    assert inspect(path) == 0
+    said = f"{name} is below zero in 2 rows, such as returns, which count as if they had been taken; leave them out"
+    assert f"{said} with where: {column} > 0" in " ".join(capsys.readouterr().err.split())
+    assert inspect(path, "--where", f"{column} > 0") == 0
+    out, err = capsys.readouterr()
+    assert "2 of 4 rows are left out" in out
+    assert "below zero" not in err

@@ -237,3 +237,19 @@ def test_rows_that_are_known_already_are_told_in_dates(times: list[int], said: s
 def test_help_of_training_says_where_its_file_comes_from(run: Run) -> None:
     said = " ".join(run("train", "--help").out.replace("│", " ").split())
     assert "`metatoken inspect LOG --write` makes one" in said
+
+
+def test_a_stranger_is_asked_for_by_a_history(
+    refuse: Refuse, recommender: Recommender, trained_run: TrainedRun
+) -> None:
+    said = "give a history to ask for a stranger"
+    assert refuse("recommend", trained_run.run.folder, "--user", "nobody").endswith(said)
+    with pytest.raises(UnknownIdError, match=f"user 'nobody' is not among .*; {said}$"):
+        Recommender.load(trained_run.run.folder).recommend(user="nobody")
+
+
+@pytest.mark.parametrize("option", ["--id", "--heldout"])
+def test_a_vocabulary_that_is_not_there_is_no_log(refuse: Refuse, tmp_path: Path, option: str) -> None:
+    assert refuse("inspect", tmp_path / "rum", option, "7").endswith("is no vocabulary or run; nothing is there")
+    (tmp_path / "log.csv").write_text("user,item\na,b\n")
+    assert refuse("inspect", tmp_path / "log.csv", option, "7").endswith("and this is a log")

@@ -217,3 +217,13 @@ def test_items_that_nobody_has_taken_are_read_from_a_table(tmp_path: Path) -> No
     assert (len(alone), alone.items.raw) == (0, ("a", "k", "z"))
     assert old.append(found).items.raw == ("k", "m", "a", "z")  # those that nobody has taken come last
     assert np.array_equal(old.append(found).sequences().items, [0, 1, 0])
+
+
+def test_new_rows_need_no_ratings(tmp_path: Path) -> None:
+    about = LogSettings(path=tmp_path / "new.csv", user="user", item="item", rating="stars")
+    about.path.write_text("user,item,stars\na,y,\nb,x,\n")
+    grown = Interactions.from_arrays(["a"], ["x"], ratings=[3]).append(read_addition(about))
+    assert grown.frame["rating"].to_list() == [3, None, None]
+    about.path.write_text("user,item,stars\na,y,good\n")
+    with pytest.raises(DataError, match="rating 'good' in column 'stars' is not a finite number"):
+        read_addition(about)

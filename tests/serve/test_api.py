@@ -136,7 +136,7 @@ def test_concurrent_requests_are_answered_as_if_alone(recommender: Recommender) 
             "invalid_request",
             "requests: expected at most 8",
         ),
-        (b'{"user": "nobody"}', 404, "unknown_user", "nobody"),
+        (b'{"user": "nobody"}', 404, "unknown_user", "known users; give a history to ask for a stranger"),
         (b'{"history": [], "where": "title ="}', 422, "invalid_filter", "character 7"),
         (b'{"history": [], "where": "price < 3"}', 422, "invalid_filter", "no column price"),
     ],

@@ -15,7 +15,7 @@ from metatoken.cli.health import healths, print_health
 from metatoken.cli.look import look
 from metatoken.cli.output import print_facts, say, warn
 from metatoken.data.settings import LogSettings
-from metatoken.errors import ArgumentError
+from metatoken.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,8 @@ def inspect(
     if vocabulary is None:
         about = {"--id": near, "--log": log, "--heldout": heldout, "--negatives": negatives, "--groups": groups}
         if given_too := next((name for name, value in about.items() if value is not None), None):
+            if what is not None and not what.exists():
+                raise DataError("is no vocabulary or run; nothing is there", what)
             raise ArgumentError(given_too, "is about a vocabulary or a run, and this is a log")
         usual = LogSettings(path=Path())
         look(

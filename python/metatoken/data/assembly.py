@@ -64,13 +64,16 @@ def id_columns(settings: LogSettings) -> dict[str, str]:
     return {} if settings.split == "files" or set(filtered) & set(named.values()) else named
 
 
-def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
-    """The log of a raw table; `DataError` for a value that cannot be read, or where no row is left."""
+def assemble(raw: RawTable, settings: LogSettings, *, unrated: bool = False) -> Assembled:
+    """The log of a raw table; `DataError` for a value that cannot be read, or where no row is left.
+
+    With `unrated`, no row needs to have a rating: it is a piece of a log, and others have some.
+    """
     notes, rows_read = [], raw.frame.height
     if settings.where is not None:
         raw, said = select_where(raw, settings.where)
         notes.append(said)
-    frame = _typed(raw, settings)
+    frame = _typed(raw, settings, unrated)
     if settings.time is not None:
         frame, window = _dated(raw, frame, settings)
         notes.extend(window)
@@ -89,14 +92,14 @@ def assemble(raw: RawTable, settings: LogSettings) -> Assembled:
     return Assembled(frame, users, items, tuple(notes), rows_read)
 
 
-def _typed(raw: RawTable, settings: LogSettings) -> pl.DataFrame:
+def _typed(raw: RawTable, settings: LogSettings, unrated: bool) -> pl.DataFrame:
     """All columns but that of times, with raw ids."""
     user, item = (settings.user, settings.item) if settings.format == "table" else ("user", "item")
     data = {"user": columns.plain_ids(raw, user, "user"), "item": columns.plain_ids(raw, item, "item")}
     if settings.format == "table":
         columns.refuse_headers(raw, data["user"], data["item"], names=(user, item))
     if settings.rating is not None:
-        data["rating"] = columns.ratings(raw, settings.rating)
+        data["rating"] = columns.ratings(raw, settings.rating, none=unrated)
     for name in TEXTS:
         if (column := getattr(settings, name)) is not None:
             data[name] = columns.texts(raw, column, name)

@@ -233,8 +233,8 @@ def as_numbers(text: pl.Series, decimal: str) -> pl.Series:
     return text.cast(pl.Float64, strict=False)
 
 
-def ratings(table: RawTable, name: str) -> pl.Series:
-    """Ratings as float32, null where a row has none."""
+def ratings(table: RawTable, name: str, *, none: bool = False) -> pl.Series:
+    """Ratings as float32, null where a row has none; with `none`, no row needs to have one."""
     raw = table.column(name, "rating")
     expected = "a finite number; leave it empty where there is none"
     if not (raw.dtype == pl.String or raw.dtype.is_numeric() or raw.dtype == pl.Null):
@@ -247,7 +247,7 @@ def ratings(table: RawTable, name: str) -> pl.Series:
         number = text = number.fill_nan(None)
     number = number.cast(pl.Float32)  # which larger ones do not fit
     refuse(table, raw, text.is_not_null() & ~number.is_finite().fill_null(False), "rating", expected)
-    if number.null_count() == len(number):
+    if not none and number.null_count() == len(number):
         raise table.error(f"column {name!r} for rating is empty in every row")
     return number
 

@@ -40,7 +40,8 @@ def read_addition(about: LogSettings, *, log: bool = True) -> Interactions:
     Raises:
         DataError: A file cannot be read.
     """
-    found = read_log(replace(about, items=None, item_id=None, title=None, categories=None)) if log else nothing()
+    plain = replace(about, items=None, item_id=None, title=None, categories=None)
+    found = read_log(plain, unrated=True) if log else nothing()  # of a few new rows, none may have a rating
     if about.items is None:
         return found
     table = read_table(about.items, None, about.items_dialect)

@@ -12,15 +12,16 @@ from typing import Any
 
 import polars as pl
 
-from metatoken.data.columns import RawTable, empty, ratings
-from metatoken.data.conditions import quoted
+from metatoken.data.columns import RawTable, as_numbers, empty, ratings
+from metatoken.data.conditions import parse_condition, quoted
+from metatoken.data.expressions import names_in
 from metatoken.data.files import find_files, suffix_of
 from metatoken.data.guess_beside import held_out_beside, items_beside
 from metatoken.data.guess_items import guess_items
 from metatoken.data.guess_text import guess_text
 from metatoken.data.guess_times import are_dates, guess_time
 from metatoken.data.readers import JSON_LINES, PARQUET, TABLES, read_lines, read_table
-from metatoken.data.roles import CATEGORIES, ROLES, TITLES, of_role, of_words
+from metatoken.data.roles import AMOUNTS, CATEGORIES, ROLES, TITLES, of_role, of_words
 from metatoken.data.understood import Guess
 from metatoken.errors import ArgumentError, DataError, MetatokenError
 
@@ -85,9 +86,17 @@ def _guess_columns(found: Guess, table: RawTable) -> None:
         elif role not in ("user", "item") or name != role:
             found.add(role, name, "by its name")
     if "time" not in found.settings:
-        dates = [name for name in names if name not in taken and names.count(name) == 1 and are_dates(table, name)]
-        if len(dates) == 1:
-            found.add("time", dates[0], "its values are dates")
+        _guess_dates(found, table, [name for name in names if name not in taken and names.count(name) == 1])
+
+
+def _guess_dates(found: Guess, table: RawTable, names: list[str]) -> None:
+    """The only column of dates among some that have no role, whatever it is called."""
+    dates = [name for name in names if are_dates(table, name)]
+    if len(dates) == 1 and guess_time(found, table, dates[0]):
+        found.add("time", dates[0], "its values are dates")
+    elif len(dates) > 1:
+        said = f"{', '.join(dates)} hold dates, and which of them says when a row was made cannot be told"
+        found.warnings.append(f"{said}; say --time")
 
 
 def _look_at_columns(found: Guess, table: RawTable) -> None:
@@ -99,6 +108,18 @@ def _look_at_columns(found: Guess, table: RawTable) -> None:
         if column.dtype.is_float():
             said = f"{role} ids in column {column.name!r} are floats: long numbers have lost digits, gaps became NaN"
             found.warnings.append(f"{said}; save them as text")
+    if (name := of_words(AMOUNTS, table.names or table.frame.columns)) is not None:
+        _look_for_returns(found, table, name)
+
+
+def _look_for_returns(found: Guess, table: RawTable, name: str) -> None:
+    """Warns of amounts below zero, which a person who filters by them knows of."""
+    amounts = as_numbers(table.column(name, "where").cast(pl.String, strict=False), table.decimal)
+    back = int((amounts < 0).sum())
+    where = found.settings.get("where")
+    if back and (where is None or name not in names_in(parse_condition(where))):
+        said = f"{name} is below zero in {back:,} rows, such as returns, which count as if they had been taken"
+        found.warnings.append(f"{said}; leave them out with where: {quoted(name)} > 0")
 
 
 def _without_gaps(found: Guess, table: RawTable) -> RawTable:

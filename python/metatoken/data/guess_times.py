@@ -57,10 +57,15 @@ def guess_time(found: Guess, table: RawTable, name: str) -> bool:
 
 
 def are_dates(table: RawTable, name: str) -> bool:
-    """Whether a column holds dates, be it as text."""
+    """Whether a column holds dates, be it as text of any form that is known; whole numbers are none."""
     raw = table.column(name, "time")
-    text = raw.drop_nulls().cast(pl.String) if raw.dtype == pl.String else raw.head(0).cast(pl.String, strict=False)
-    return raw.dtype in (pl.Date, pl.Datetime) or (len(text) > 0 and text.str.strip_chars().str.contains(ISO).all())
+    if raw.dtype != pl.String:
+        return raw.dtype in (pl.Date, pl.Datetime)
+    text = raw.str.strip_chars()
+    text = text.filter((text != "").fill_null(value=False))
+    if len(text) == 0 or looks_numeric(text):
+        return False
+    return text.str.contains(ISO).all() or any(_fits(text, form) for form in FORMS)
 
 
 def _fits(text: pl.Series, form: str) -> bool:

@@ -239,8 +239,11 @@ class Interactions:
         return content_checksum([self.users, self.items], [self.frame.select("user", "item", "order")])
 
 
-def read_log(about: LogSettings) -> Interactions:
-    """The log that settings name, with its item table and its texts; errors as in `Interactions.read`."""
+def read_log(about: LogSettings, *, unrated: bool = False) -> Interactions:
+    """The log that settings name, with its item table and its texts; errors as in `Interactions.read`.
+
+    With `unrated`, no row needs to have a rating.
+    """
     from metatoken.data.text_table import read_texts
 
     wanted = wanted_columns(about)
@@ -250,7 +253,7 @@ def read_log(about: LogSettings) -> Interactions:
         raw = replace(read_query(about.uri, str(about.query)), decimal=about.decimal)
     else:
         raw = _read_files(about, wanted)
-    log = Interactions.of(assemble(raw, about))
+    log = Interactions.of(assemble(raw, about, unrated=unrated))
     if about.items is not None:
         log = log.with_items(read_table(about.items, None, about.items_dialect), about)
     if about.texts is None:

@@ -37,8 +37,10 @@ def overview(log: Interactions, report: AuditReport, events: pl.Series | None = 
     facts.append(("rows of an item", _spread(np.bincount(frame["item"].to_numpy()))))
     if "timestamp" in frame.columns:
         facts.extend(_period(frame["timestamp"]))
+    else:
+        facts.append(("times", "none; the rows of a user follow each other as they stand"))
     facts.append(("repeats of a pair", f"{report.repeated_pairs:,} rows, {report.repeated_pairs / len(log):.1%}"))
-    if "rating" in frame.columns:
+    if "rating" in frame.columns and frame["rating"].count():
         given = frame["rating"].drop_nulls().to_numpy()
         scale = f"{given.min():g} to {given.max():g}, {len(np.unique(given)):,} values, mean {given.mean():.2f}"
         facts.append(("ratings", f"{len(given):,} rows, {len(given) / len(log):.1%}; {scale}"))
@@ -89,6 +91,8 @@ def configuration(guess: Guess, log: Interactions, warnings: Sequence[str] = ())
             lines.append(f"  # where: {column} == '...'  # only rows of one kind of event")
         else:
             lines.append(f"  # {role}: {column}  # for tasks that read or write texts (model.tasks)")
+    if "time" not in guess.settings and guess.settings.get("format", "table") == "table":
+        lines.append("  # time: COLUMN  # which came first; without it, rows follow each other as they stand")
     if "items" not in guess.settings:
         lines.append(
             "  # items: FILE  # a table about items: titles, and columns that recommendations can be filtered by"

@@ -20,7 +20,8 @@ ROLES = {
     ),
     "time": (
         "timestamp time unixreviewtime when date datetime ts createdat created eventtime ratedat day at boughtat "
-        "invoicedate orderdate purchasedate reviewdate datum zeit zeitpunkt fecha heure"
+        "invoicedate orderdate orderedat ordertime purchasedate purchasedat purchasetime transactiondate eventdate "
+        "reviewdate datum zeit zeitpunkt bestelldatum kaufdatum rechnungsdatum fecha heure"
     ),
     "rating": "rating stars overall score rate ratings grade bewertung sterne note",
     "review": "review reviewtext text comment body content",
@@ -29,6 +30,7 @@ ROLES = {
     "event": "event eventtype type action behavior behaviour activity interaction",
 }
 TITLES = "title name producttitle productname itemname movietitle description"
+AMOUNTS = "quantity qty units unitssold count menge anzahl stueck cantidad quantite"
 CATEGORIES = "categories category genres genre tags attributes"
 
 

@@ -11,14 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metatoken.config import expect_list, shown
-from metatoken.errors import ArgumentError
+from metatoken.data.ids import IdMap
+from metatoken.errors import ArgumentError, UnknownIdError
 
+STRANGER = "give a history to ask for a stranger"
 Model = Literal["fused", "item_head", "generation"]
 
 
 def check_ids(argument: str, ids: object) -> None:
     """Refuses what is no collection of raw ids, such as a single text: `ArgumentError`."""
     expect_list(argument, ids, f"ids of {'items' if argument in ('history', 'items', 'allow', 'deny') else 'users'}")
+
+
+def row_of(users: IdMap, user: str) -> int:
+    """Row of a user; `UnknownIdError` says how to ask for one who has none."""
+    try:
+        return users.row(user)
+    except UnknownIdError as error:
+        raise UnknownIdError(f"{error}; {STRANGER}") from None
 
 
 @dataclass(frozen=True)

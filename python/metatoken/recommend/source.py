@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatoken.errors import DataError, UnknownIdError
 from metatoken.recommend.files import UserLine, read_users
+from metatoken.recommend.requests import STRANGER
 
 if TYPE_CHECKING:
     from metatoken.data import IdMap
@@ -90,4 +91,6 @@ def unknown_id(known: IdMap, raw: str, typed: Sequence[str] = ()) -> UnknownIdEr
         line = whole.replace('"', '""')
         return UnknownIdError(f"{said}; {whole!r} is one, which a line of CSV has in quotation marks: '\"{line}\"'")
     like = known.like(raw)
-    return UnknownIdError(said if like is None else f"{said}; did you mean {like!r}?")
+    if like is not None:
+        return UnknownIdError(f"{said}; did you mean {like!r}?")
+    return UnknownIdError(f"{said}; {STRANGER}" if known.kind == "user" else said)

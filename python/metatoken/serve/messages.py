@@ -211,7 +211,7 @@ def as_api_error(error: BaseException) -> ApiError:
         case CoreError():
             answer = ApiError(500, "internal", FAULT)
         case UnknownIdError():
-            answer = ApiError(404, "unknown_user", f"{error}; give a history to ask for a stranger", {"field": "user"})
+            answer = ApiError(404, "unknown_user", str(error), {"field": "user"})
         case ConditionError():
             answer = ApiError(422, "invalid_filter", str(error), {"field": "where", "position": error.position})
         case MetatokenError():
