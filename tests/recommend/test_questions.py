@@ -44,6 +44,11 @@ def test_parts_that_are_no_text_are_named(asking: Recommender, name: str, value:
         asking.ask([replace(rating(asking), **{name: value})])
 
 
+def test_one_question_is_no_list(asking: Recommender) -> None:
+    with pytest.raises(ArgumentError, match=r"^questions: expected a list of questions, got Question"):
+        asking.ask(rating(asking))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["user", "item"])
 def test_ids_that_are_no_text_are_named(asking: Recommender, name: str) -> None:
     with pytest.raises(TypeError, match=f"^{name}: expected ids, which are text, got "):

@@ -107,6 +107,7 @@ class Answering:
             ArgumentError: The run has no such task, or a field is missing, unknown or not part of the template.
             UnknownIdError: A user or an item is unknown.
         """
+        expect_list("questions", questions, "questions")
         groups: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(questions):
             _check(one)
