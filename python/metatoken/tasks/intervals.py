@@ -33,7 +33,8 @@ POINTS = 401  # of the distribution of errors that is kept
 
 def check_level(level: Any) -> None:
     """Refuses what is no level of an interval: `ArgumentError`."""
-    if not isinstance(level, Real) or not 0 < level < 1:
+    known = isinstance(level, Real)
+    if not (known and 0 < level < 1):
         raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {shown(level)}")
 
 
