@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::cluster::params::{Init, Method, Metric};
 use crate::codes::unique::Unique;
 use crate::error::{Error, Result};
-use crate::limits::within;
+use crate::limits::{reserved, within};
 use crate::matrix::Rows;
 
 /// Makes an enum an argument that is one of some words.
@@ -117,13 +117,25 @@ pub(super) fn expect(holds: bool, argument: &'static str, message: &str) -> Resu
     if holds { Ok(()) } else { Err(Error::invalid(argument, message)) }
 }
 
+const CONTIGUOUS: &str = "expected a C-contiguous array, as numpy.ascontiguousarray gives";
+
 /// Values of a contiguous array.
 pub(super) fn slice<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, argument: &'static str) -> Result<&'a [T]> {
-    array.as_slice().map_err(|_| Error::invalid(argument, "expected a contiguous array"))
+    array.as_slice().map_err(|_| Error::invalid(argument, CONTIGUOUS))
 }
 
-/// Fails unless every byte of an array of truth values is 0 or 1: any other is none in Rust.
+/// The values of a contiguous array, copied: a view whose steps are 0 claims more of them than any memory holds.
+pub(super) fn copied<T: Element + Copy>(array: &PyReadonlyArray1<'_, T>, argument: &'static str) -> Result<Vec<T>> {
+    let given = slice(array, argument)?;
+    let mut values = reserved(argument, Some(given.len()))?;
+    values.extend_from_slice(given);
+    Ok(values)
+}
+
+/// Fails unless an array of truth values is contiguous and every byte of it is 0 or 1: any other is none in Rust.
 pub(super) fn check_truths(array: &PyReadonlyArray1<'_, bool>, argument: &'static str) -> PyResult<()> {
+    // Before its bytes are looked at: a view whose steps are 0 can claim 2^60 of them.
+    expect(array.is_c_contiguous(), argument, CONTIGUOUS)?;
     let bytes: PyReadonlyArray1<'_, u8> = array.call_method1("view", ("uint8",))?.extract()?;
     let sound = bytes.as_array().iter().all(|&byte| byte <= 1);
     Ok(expect(sound, argument, "expected truth values, each 0 or 1")?)
@@ -133,7 +145,7 @@ pub(super) fn check_truths(array: &PyReadonlyArray1<'_, bool>, argument: &'stati
 pub(super) fn table<'a, T: Element>(array: &'a PyReadonlyArray2<'_, T>, argument: &'static str) -> Result<&'a [T]> {
     // Fortran's order is contiguous, too, and would be read as the transposed.
     let rows = if array.is_c_contiguous() { array.as_slice().ok() } else { None };
-    rows.ok_or_else(|| Error::invalid(argument, "expected a C-contiguous array"))
+    rows.ok_or_else(|| Error::invalid(argument, CONTIGUOUS))
 }
 
 /// Rows of a C-contiguous array.

@@ -5,7 +5,7 @@ use numpy::ndarray::aview1;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::args::{Int, check_truths, expect, slice, table};
+use super::args::{Int, check_truths, copied, expect, slice, table};
 use super::run::{detached, run};
 use crate::error::Result;
 use crate::limits::MOST;
@@ -95,10 +95,17 @@ impl Trie {
 
     #[staticmethod]
     fn from_arrays(py: Python<'_>, arrays: [PyReadonlyArray1<'_, i32>; 6], depth: Int) -> PyResult<Self> {
-        let [code, first_child, leaf_begin, leaf_end, leaf_items, terminal] =
-            arrays.map(|array| array.as_array().to_vec());
-        let arrays = Arrays { code, first_child, leaf_begin, leaf_end, leaf_items, terminal };
         let depth = depth.within("depth", 1, MOST)? as usize;
+        let [code, first_child, leaf_begin, leaf_end, leaf_items, terminal] = &arrays;
+        let own = |array| copied(array, "arrays");
+        let arrays = Arrays {
+            code: own(code)?,
+            first_child: own(first_child)?,
+            leaf_begin: own(leaf_begin)?,
+            leaf_end: own(leaf_end)?,
+            leaf_items: own(leaf_items)?,
+            terminal: own(terminal)?,
+        };
         Ok(Self { core: detached(py, || CoreTrie::from_arrays(arrays, depth))? })
     }
 

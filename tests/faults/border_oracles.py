@@ -124,7 +124,9 @@ def trained(given: Given, gave: Gave) -> None:
     assert vectors.shape == contexts.shape == (32, given["dim"])
     assert np.isfinite(vectors).all()
     assert np.isfinite(contexts).all()
-    assert seen.any() == (pairs > 0)
+    assert seen.any() >= (pairs > 0)
+    if given["subsample"] == 0:  # else all nodes may be left out
+        assert seen.any() == (pairs > 0)
 
 
 def drawn(given: Given, gave: Gave) -> None:

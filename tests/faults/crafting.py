@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,17 @@ def _dtype(array: Array, rng: random.Random) -> Array:
         return array.astype(rng.choice(kinds), casting="unsafe")
 
 
+def _claimed(array: Array, rng: random.Random) -> Array:
+    """A view of one value, or of one row, that claims more of them than any memory holds: its steps are 0."""
+    most = 1 << 45
+    if array.size == 0 or rng.random() < 0.3:
+        array = np.ones((1,) * array.ndim, array.dtype)
+    sides = (0,) if array.ndim == 1 else rng.choice(((0,), (array.ndim - 1,)))
+    shape = tuple(most if side in sides else length for side, length in enumerate(array.shape))
+    steps = tuple(0 if side in sides else step for side, step in enumerate(array.strides))
+    return np.lib.stride_tricks.as_strided(array, shape, steps, writeable=False)
+
+
 def _order(array: Array, rng: random.Random) -> Array:
     """The same values in another order."""
     return rng.choice((array[::-1].copy(), np.sort(array, axis=0)[::-1].copy(), np.roll(array, 1, axis=0)))
@@ -131,6 +144,23 @@ def _bytes(array: Array, rng: random.Random) -> Array:
     return np.frombuffer(rng.randbytes(array.nbytes), array.dtype).reshape(array.shape).copy()
 
 
+def _other_class(array: Array, rng: random.Random) -> Any:
+    """The same values in what is an array by another name, in a file, or in no array at all."""
+    ways: tuple[Callable[[], Any], ...] = (
+        lambda: array.copy().view(np.recarray), lambda: np.ma.masked_array(array.copy()), lambda: _mapped(array),
+        array.tolist, lambda: memoryview(array.copy()), array.astype(np.longdouble).copy, lambda: iter(array.tolist()),
+    )  # fmt: skip
+    return rng.choice(ways)()
+
+
+def _mapped(array: Array) -> Array:
+    """The values of a file that has no name any more."""
+    with tempfile.TemporaryFile() as file:
+        mapped: Array = np.memmap(file, array.dtype, "w+", shape=array.shape)
+        mapped[...] = array
+        return mapped
+
+
 def _locked(array: Array, _: random.Random) -> Array:
     """The same, which cannot be written."""
     changed = array.copy()
@@ -138,4 +168,6 @@ def _locked(array: Array, _: random.Random) -> Array:
     return changed
 
 
-ALL = (_one, _one, _row, _all, _scaled, _shape, _shape, _layout, _dtype, _order, _bytes, _locked)
+ALL = (
+    _one, _one, _row, _all, _scaled, _shape, _shape, _layout, _dtype, _order, _bytes, _locked, _claimed, _other_class,
+)  # fmt: skip

@@ -177,6 +177,22 @@ def test_arrays_that_are_lent_or_locked() -> None:
             case.call(**case.sound | changed)
 
 
+@pytest.mark.parametrize("place", range(6))
+def test_an_array_of_an_index_that_claims_more_than_memory_holds(place: int) -> None:
+    arrays = list(CASES["Trie.from_arrays"].sound["arrays"])
+    arrays[place] = np.broadcast_to(np.zeros(1, np.int32), 1 << 45)
+    assert "expected a C-contiguous array, as numpy.ascontiguousarray gives" in refused(
+        "Trie.from_arrays", "arrays", arrays=arrays
+    )
+
+
+@pytest.mark.parametrize("name", ["Trie.best_children", "Trie.best_leaves"])
+def test_truth_values_that_claim_more_than_anybody_reads(name: str) -> None:
+    offsets, leaves, _, prefix = CASES[name].sound["filters"]
+    endless = np.broadcast_to(np.ones(1, bool), 1 << 45)
+    assert "expected a C-contiguous array" in refused(name, "filters", filters=(offsets, leaves, endless, prefix))
+
+
 def test_long_values_are_shown_short() -> None:
     said = refused("cluster.fit tree", "levels", levels=[1] * 100_000 + ["x"])
     assert len(said) < 1100

@@ -239,7 +239,7 @@ def test_intervals_lie_around_ratings(run: Run, answerer: Answerer, tmp_path: Pa
         answerer.rate_within("rating", users, items, 80)
 
 
-@pytest.mark.parametrize("level", [0, 1, float("nan"), "0.8", [0.8]])
+@pytest.mark.parametrize("level", [0, 1, 10**400, float("nan"), "0.8", [0.8]])
 def test_what_is_no_level_is_refused(level: Any, run: Run, answerer: Answerer) -> None:
     user, item = run.split.log.users.raw[0], run.split.log.items.raw[0]
     with pytest.raises(ArgumentError, match="interval: expected a share above 0 and below 1"):

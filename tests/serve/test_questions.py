@@ -133,3 +133,14 @@ def test_an_explanation_may_be_about_something(client: TestClient, answering: Re
     assert "feature" in error_of(client.post("/answer", json=body), 422, "invalid_request")["message"]
     with pytest.raises(ArgumentError, match="one for each of 1 items, got 2"):
         answering.explain(user, [item], ["warm", "sound"])
+
+
+@pytest.mark.parametrize("path", ["/answer", "/explain", "/recommend"])
+def test_what_is_wrong_with_many_fields_is_said_of_the_first(client: TestClient, path: str) -> None:
+    many = {f"f{number}": number for number in range(1000)}
+    error = error_of(client.post(path, json=many), 422, "invalid_request")
+    assert len(error["fields"]) == 20
+    long = error_of(client.post(path, json={"user": "u", "item": "i", "z" * 10_000: 1}), 422, "invalid_request")
+    (named,) = [one["field"] for one in long["fields"] if one["field"].startswith("z")]
+    assert named == "z" * 200 + "..."
+    assert len(long["message"]) < 500

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from metatoken.artifacts import atomic_file, write_frame
-from metatoken.config import expect_list, expect_texts
+from metatoken.config import expect, expect_list, expect_texts
 from metatoken.data import columns
 from metatoken.data.readers import JSON_LINES, PARQUET, SEPARATORS, read_table
 from metatoken.decode.settings import AUTO, TextOptions
@@ -230,6 +230,7 @@ class Answerer:
 
     def _asked(self, name: str, template: str | None) -> tuple[Task, Template]:
         tasks = {task.name: task for task in tasks_of(self.module.tasks, "rate", "write")}
+        expect("task", name, str)
         if name not in tasks:
             have = f"it has {', '.join(tasks)}" if tasks else "it has none; name one in model.tasks and train"
             if name not in known_tasks():

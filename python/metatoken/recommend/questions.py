@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from metatoken.config import expect, expect_list, expect_texts
 from metatoken.errors import ArgumentError
 from metatoken.recommend.requests import check_ids
+from metatoken.tasks.intervals import check_level
 
 if TYPE_CHECKING:
     from metatoken.recommend.answerer import Answerer
@@ -106,10 +107,10 @@ class Answering:
             ArgumentError: The run has no such task, or a field is missing, unknown or not part of the template.
             UnknownIdError: A user or an item is unknown.
         """
+        expect_list("questions", questions, "questions")
         groups: dict[tuple[object, ...], list[int]] = {}
         for place, one in enumerate(questions):
-            expect("questions", one, Question)
-            expect_texts("fields", one.fields)
+            _check(one)
             groups.setdefault((one.task, one.template, one.interval, *sorted(one.fields)), []).append(place)
         found: dict[int, Answered] = {}
         for places in groups.values():
@@ -128,6 +129,17 @@ class Answering:
             return [Answered(one.task, one.user, one.item, said) for one, said in zip(part, answers, strict=True)]
         within = self.answerer.rate_within(first.task, users, items, first.interval, fields, template=first.template)
         return [Answered(one.task, one.user, one.item, *said) for one, said in zip(part, within, strict=True)]
+
+
+def _check(question: Question) -> None:
+    """Refuses what is no question, or one with parts by which questions cannot be put together."""
+    expect("questions", question, Question)
+    expect("task", question.task, str)
+    if question.template is not None:
+        expect("template", question.template, str)
+    expect_texts("fields", question.fields)
+    if question.interval is not None:
+        check_level(question.interval)
 
 
 def _listed(items: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ class ErrorObject(Said):
     message: str = Field(description="Words for people.")
     field: str | None = Field(default=None, description="The member of the request that it is about.")
     position: int | None = Field(default=None, description="Where in a filter, from 0.")
-    fields: list[ErrorField] | None = Field(default=None, description="All members that cannot be used.")
+    fields: list[ErrorField] | None = Field(default=None, description="The first members that cannot be used.")
 
 
 class Failed(Said):

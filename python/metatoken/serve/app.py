@@ -148,7 +148,7 @@ class Service:
     async def _asked(self, request: Request, kind: type[AskWhy | AskPair]) -> Response:
         recommender = self._taken(request)
         check_json(request.headers.get("content-type", ""))
-        question = parse_question(await request.body(), kind)
+        question = await asyncio.to_thread(parse_question, await request.body(), kind)  # not in the loop
         recommender.answerer.check(question.task, question.fields, template=question.template)
         vocabulary = recommender.module.vocabulary
         row_of(vocabulary.users, question.user)

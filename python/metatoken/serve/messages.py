@@ -22,6 +22,7 @@ LONGEST_ID = 1000  # characters
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
 LONGEST_FILTER = 2000  # characters; a command takes longer ones, but works for one person
 LONGEST_TEXT = 10_000  # characters of a field; of a longer one the model would not read the end
+MOST_NAMED, LONGEST_NAMED = 20, 200  # fields of a body that an error names, and characters of each; it may have 100,000
 FAULT = "something went wrong here; the log of the server says what"
 
 
@@ -165,11 +166,15 @@ def _named_fields() -> Iterator[None]:
         yield
     except ValidationError as error:
         fields = [
-            {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
-            for one in error.errors(include_url=False, include_context=False, include_input=False)
+            {"field": _cut(".".join(map(str, one["loc"]))), "message": _cut(one["msg"].removeprefix("Value error, "))}
+            for one in error.errors(include_url=False, include_context=False, include_input=False)[:MOST_NAMED]
         ]
         first = f"{fields[0]['field'] or 'the body'}: {fields[0]['message']}"
         raise ApiError(422, "invalid_request", first, {"fields": fields}) from error
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_NAMED else f"{text[:LONGEST_NAMED]}..."
 
 
 def parse_reload(body: bytes) -> Reload:

@@ -31,6 +31,13 @@ PRIOR = 10.0  # ratings that the mean squared error counts as
 POINTS = 401  # of the distribution of errors that is kept
 
 
+def check_level(level: Any) -> None:
+    """Refuses what is no level of an interval: `ArgumentError`."""
+    known = isinstance(level, Real)
+    if not (known and 0 < level < 1):
+        raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {shown(level)}")
+
+
 @dataclass(frozen=True)
 class RatingErrors:
     """Widths of errors, and how errors are distributed.
@@ -80,12 +87,10 @@ class RatingErrors:
         Raises:
             ArgumentError: `level` is not between 0 and 1, or the run has no errors of this task to go by.
         """
-        given: Any = level
-        if not isinstance(given, Real) or not 0 < float(given) < 1:
-            raise ArgumentError("interval", f"expected a share above 0 and below 1, e.g. 0.8; got {shown(given)}")
+        check_level(level)
         if task not in self.quantiles:
             raise ArgumentError("interval", f"nothing was held out to learn errors of {task!r} from")
-        tail = (1 - level) / 2
+        tail = (1 - float(level)) / 2
         low, high = np.interp([tail, 1 - tail], np.linspace(0.0, 1.0, POINTS), self.quantiles[task])
         width = self.width(users, items)
         return predicted + low * width, predicted + high * width

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
+from metatoken.config import expect
 from metatoken.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Task:
         Raises:
             ArgumentError: The task has none.
         """
+        expect("template", template_id, str)
         known = {template.id: template for template in self.templates}
         if template_id not in known:
             said = f"{template_id!r} is no template of the task {self.name!r}; expected one of {', '.join(known)}"
@@ -158,6 +160,7 @@ def find_task(name: str) -> Task:
     Raises:
         ArgumentError: It is unknown.
     """
+    expect("task", name, str)
     tasks = known_tasks()
     if name not in tasks:
         raise ArgumentError("task", f"expected one of {', '.join(tasks)}, got {name!r}")
@@ -175,6 +178,7 @@ def find_template(template_id: str) -> Template:
     Raises:
         ArgumentError: No task has it.
     """
+    expect("template", template_id, str)
     known = {template.id: template for task in known_tasks().values() for template in task.templates}
     if template_id not in known:
         raise ArgumentError("template", f"expected one of {', '.join(known)}, got {template_id!r}")
