@@ -56,7 +56,7 @@ check: types lints core docs  ## formatting, lints and types of both languages, 
 
 types: $(BUILT)
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest metatoken._core
+	$(BIN)/python -m mypy.stubtest metatoken._core --mypy-config-file tools/stubtest.ini
 
 lints: $(INSTALLED)
 	$(BIN)/ruff check
