@@ -19,7 +19,7 @@ from metatoken.predict.partners import Partners
 from metatoken.predict.ranker import DEPTH, WIDTH, Reading
 from metatoken.recommend.answerer import Answerer
 from metatoken.recommend.questions import Answering
-from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request, check_ids, row_of
+from metatoken.recommend.requests import Answer, Model, Prepared, Recommendation, Request, check_ids, user_row
 from metatoken.tasks.batch import collate
 from metatoken.tasks.task import find_task
 
@@ -177,7 +177,7 @@ class Recommender(Answering):
         if request.history is not None:
             history, unknown = self._rows(request.history)
         else:
-            user = row_of(self.history.users, cast("str", request.user))
+            user = user_row(self.history.users, cast("str", request.user))
             history = self._sequences[user]
         allow, unlisted = (None, ()) if request.allow is None else self._listed(request.allow)
         deny, undenied = self._listed(() if request.deny is None else request.deny)

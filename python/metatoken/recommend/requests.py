@@ -23,7 +23,7 @@ def check_ids(argument: str, ids: object) -> None:
     expect_list(argument, ids, f"ids of {'items' if argument in ('history', 'items', 'allow', 'deny') else 'users'}")
 
 
-def row_of(users: IdMap, user: str) -> int:
+def user_row(users: IdMap, user: str) -> int:
     """Row of a user; `UnknownIdError` says how to ask for one who has none."""
     try:
         return users.row(user)
