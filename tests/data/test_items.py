@@ -60,6 +60,13 @@ def test_errors(tmp_path, text, arguments, message):
         read(tmp_path, text, **arguments)
 
 
+def test_a_line_that_stands_twice_is_one(tmp_path):
+    log = read(tmp_path, "item_id,title,year\na,x,1\nb,y,2\na,x,1\nc,z,3\n")
+    assert log.item_table.rows() == [(0, "x", 1), (1, "y", 2), (2, "z", 3)]
+    with pytest.raises(DataError, match=r"items\.csv:5: item 'b' appears for the second time, and otherwise"):
+        read(tmp_path, "item_id,title\na,x\na,x\nb,y\nb,z\n")
+
+
 def test_items_that_a_table_lacks_are_told(tmp_path):
     with pytest.warns(MetatokenWarning, match=r"2 of 3 items are not in .*items\.csv, e\.g\. 'b'$"):
         read(tmp_path, "item_id,title\na,A\nz,Z\n")

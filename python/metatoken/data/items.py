@@ -58,17 +58,16 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: b
         MetatokenWarning: Some items of the log are not in it, though all should be.
 
     Raises:
-        DataError: A column is missing, an id is empty or appears twice, or no item of the table is in the log.
+        DataError: A column is missing, an id is empty or has two different lines, or no item of the table is in the
+            log.
     """
     have = raw.names or raw.frame.columns
     raw = _with_lists(raw, names.categories)
     key = names.key(raw.frame)
     ids = columns.ids(raw, key, "item_id")
-    twice = ids.is_duplicated()
-    if twice.any():
-        first = ids[int(twice.arg_max() or 0)]
-        row = int((ids == first).arg_true()[1])
-        raise raw.error(f"item {first!r} appears for the second time; keep one line per item", row)
+    if ids.is_duplicated().any():
+        raw = _once(raw, key)
+        ids = columns.ids(raw, key, "item_id")
     rows = items.find(ids)
     table = pl.DataFrame({"item": rows})
     if names.title in raw.frame.columns or names.title in names.required:
@@ -94,6 +93,19 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: b
     if whole:
         warn_of_missing(items, ids, rows, raw.path)
     return table
+
+
+def _once(raw: RawTable, key: str) -> RawTable:
+    """A table without the lines that equal an earlier one; `DataError` where an item has two that differ."""
+    comparable = [name for name in raw.frame.columns if raw.frame[name].dtype != pl.Object]
+    kept = raw.frame.select(comparable).with_row_index("row of it").unique(comparable, maintain_order=True)["row of it"]
+    raw = raw.filter(pl.Series(range(raw.frame.height)).is_in(kept.implode()))
+    ids = columns.ids(raw, key, "item_id")
+    if (twice := ids.is_duplicated()).any():
+        first = ids[int(twice.arg_max() or 0)]
+        row = int((ids == first).arg_true()[1])
+        raise raw.error(f"item {first!r} appears for the second time, and otherwise; keep one line per item", row)
+    return raw
 
 
 def _with_lists(raw: RawTable, name: str) -> RawTable:
