@@ -81,6 +81,11 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
         pairs: 0,
     };
     trainer.run()?;
+    if params.subsample > 0.0 && trainer.pairs == 0 && visits.iter().any(|&v| v > 0.0) {
+        let said =
+            format!("expected a share that leaves pairs to train on, got {}; raise it, or say 0", params.subsample);
+        return Err(Error::invalid("subsample", said));
+    }
     let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
     let vectors = gather(centres, &blocks, params.dim, given.vectors);
     let contexts = gather(contexts, &blocks, params.dim, given.contexts);
@@ -242,11 +247,15 @@ mod tests {
 
     /// Two stars that share nothing, and a user without edges.
     fn fit_stars(hogwild: bool, threads: usize) -> Trained {
+        fit_with(&params(hogwild), threads).unwrap()
+    }
+
+    fn fit_with(params: &Params, threads: usize) -> Result<Trained> {
         let mut graph = Graph::new(&[("user".to_string(), 9), ("item".to_string(), 2)]).unwrap();
         graph.connect("user", "item", &[0, 1, 2, 3, 4, 5, 6, 7], &[0, 0, 0, 0, 1, 1, 1, 1]).unwrap();
         let paths = [MetaPath::parse("user-item-user", &graph).unwrap()];
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| fit(&graph, &paths, &params(hogwild), Given::default(), &Progress::new())).unwrap()
+        pool.install(|| fit(&graph, &paths, params, Given::default(), &Progress::new()))
     }
 
     #[test]
@@ -255,6 +264,13 @@ mod tests {
         assert_eq!(one.vectors, fit_stars(false, 3).vectors);
         assert!(one.vectors.iter().all(|v| v.is_finite()));
         assert!(!one.trained[8] && one.vectors[64..72].iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn a_share_that_leaves_nothing_is_refused() {
+        let few = |subsample| fit_with(&Params { subsample, ..params(false) }, 1);
+        assert!(few(1e-12).unwrap_err().to_string().contains("subsample"));
+        assert!(few(0.1).unwrap().pairs > 0);
     }
 
     #[test]
