@@ -104,7 +104,8 @@ fn make_unique<'py>(
     let depth = sizes.len() + usize::from(unique == Unique::Counter);
     let (kinds, taken_kinds) = (slice(&kinds, "kinds")?, slice(&occupied_kinds, "occupied_kinds")?);
     check_shape("codes", nearest.shape(), [x.len(), sizes.len()])?;
-    check_shape("occupied", occupied.shape(), [taken_kinds.len(), depth])?;
+    check_shape("occupied", occupied.shape(), [occupied.shape()[0], depth])?;
+    expect(taken_kinds.len() == occupied.shape()[0], "occupied_kinds", "expected one per occupied row")?;
     expect(kinds.len() == x.len(), "kinds", "expected one per row")?;
     let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
     let first = first.map(|given| first_codes(&given, "first", x.len(), sizes[0])).transpose()?;

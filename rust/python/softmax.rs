@@ -51,6 +51,8 @@ fn matrix<'py>(py: Python<'py>, values: Vec<f32>, dim: usize) -> PyResult<Option
     Ok(Some(shaped.into_pyarray(py)))
 }
 
+const ORDER: &str = "expected a C-contiguous array";
+
 #[pyfunction]
 #[pyo3(name = "catalogue", signature = (states, vectors, bias, weights, *, threads, kernel=None))]
 fn catalogue_<'py>(
@@ -117,18 +119,20 @@ fn add_below<'py>(
     let slopes = Slopes { below: slice(&below, "below")?, weights: slice(&weights, "weights")? };
     let each = problem.states.len();
     expect(slopes.below.len() == each && slopes.weights.len() == each, "weights", "expected one for each state")?;
-    let contiguous = |_| Error::invalid("to_states", "expected C-contiguous arrays");
-    let ordered = to_states.is_c_contiguous() && to_vectors.is_c_contiguous();
-    expect(ordered, "to_states", "expected C-contiguous arrays")?;
+    expect(to_states.is_c_contiguous(), "to_states", ORDER)?;
+    expect(to_vectors.is_c_contiguous(), "to_vectors", ORDER)?;
     let out = Gradients {
-        states: to_states.as_slice_mut().map_err(contiguous)?,
-        vectors: to_vectors.as_slice_mut().map_err(contiguous)?,
-        bias: to_bias.as_mut().map(|bias| bias.as_slice_mut()).transpose().map_err(contiguous)?,
+        states: to_states.as_slice_mut().map_err(|_| Error::invalid("to_states", ORDER))?,
+        vectors: to_vectors.as_slice_mut().map_err(|_| Error::invalid("to_vectors", ORDER))?,
+        bias: match to_bias.as_mut() {
+            None => None,
+            Some(bias) => Some(bias.as_slice_mut().map_err(|_| Error::invalid("to_bias", ORDER))?),
+        },
     };
-    let fits = out.states.len() == problem.states.data().len()
-        && out.vectors.len() == problem.vectors.data().len()
-        && out.bias.as_ref().map(|bias| bias.len()) == problem.bias.map(<[f32]>::len);
-    expect(fits, "to_states", "expected the shapes of states, vectors and bias")?;
+    let same_bias = out.bias.as_ref().map(|bias| bias.len()) == problem.bias.map(<[f32]>::len);
+    expect(out.states.len() == problem.states.data().len(), "to_states", "expected the shape of states")?;
+    expect(out.vectors.len() == problem.vectors.data().len(), "to_vectors", "expected the shape of vectors")?;
+    expect(same_bias, "to_bias", "expected the shape of bias")?;
     on(py, threads, problem, |progress| slices::gradients(problem, begin, end, slopes, isa, progress, out))
 }
 
