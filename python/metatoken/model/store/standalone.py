@@ -12,10 +12,11 @@ are dropped before the cut, and the cut is widened until it holds as many allowe
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,12 +203,19 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
+def _ids(given: str, known: Mapping[str, int]) -> list[str]:
+    """The ids of an argument: one, or some with commas between them."""
+    return [given] if given in known else [item.strip() for item in next(csv.reader([given], skipinitialspace=True))]
+
+
 def main() -> None:
     """The command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe or file of Windows knows few letters
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(description="Recommends items after a history.")
-    parser.add_argument("--history", nargs="+", required=True, metavar="ID", help="raw item ids, oldest first")
+    parser.add_argument(
+        "--history", nargs="+", required=True, metavar="ID", help="raw item ids, oldest first: 31 1029 or 31,1029"
+    )
     parser.add_argument("--user", metavar="ID", help="raw id, where the model reads user tokens")
     parser.add_argument("-k", type=int, default=10, help="how many")
     parser.add_argument("--width", type=int, default=20, help="least number of beams per step")
@@ -215,13 +223,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     recommender = Recommender(Path(__file__).resolve().parent)
-    unknown = [item for item in options.history if item not in recommender.rows]
+    history = [item for given in options.history for item in _ids(given, recommender.rows)]
+    unknown = [item for item in history if item not in recommender.rows]
     if unknown:
         parser.error(f"unknown items: {', '.join(unknown)}")
     if options.user is not None and options.user not in recommender.users:
         parser.error(f"unknown user {options.user}, or the model reads no user tokens")
     items = recommender.recommend(
-        options.history, options.k, user=options.user, width=options.width, exclude_seen=not options.keep_seen
+        history, options.k, user=options.user, width=options.width, exclude_seen=not options.keep_seen
     )
     if options.json:
         print(json.dumps([item._asdict() for item in items]))
