@@ -22,6 +22,7 @@ from metatoken.model.heads.rows import clippable, exchanged
 from metatoken.model.heads.top import NOTHING, TOLERANCE, top_k
 from metatoken.model.model import PARTS, MetaTokenModel
 from metatoken.model.objective import loss_parts
+from metatoken.model.pages import on_large_pages
 from metatoken.model.schedule import make_optimizer, rate
 from metatoken.model.store.checkpoints import (
     check_weights,
@@ -191,6 +192,7 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         fused, rows = not self._scaled(), self._updates_rows()
         optimizer = make_optimizer(self, self.settings, fused=fused, rows=rows)
         self.network.items.by_rows = rows
+        on_large_pages([*self.parameters(), *self.buffers()])
         total = float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(self.settings, step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from metatoken.model.heads.rows import settled
+from metatoken.model.pages import on_large_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,4 +78,5 @@ class RowAdamW(torch.optim.AdamW):
             # Torch counts on the processor unless the step is one kernel of the device.
             state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device if fused else "cpu")
             state |= {name: torch.zeros_like(weight) for name in MOMENTS}
+            on_large_pages(state[name] for name in MOMENTS)
         return state
