@@ -63,8 +63,16 @@ def test_errors(tmp_path, text, arguments, message):
 def test_a_line_that_stands_twice_is_one(tmp_path):
     log = read(tmp_path, "item_id,title,year\na,x,1\nb,y,2\na,x,1\nc,z,3\n")
     assert log.item_table.rows() == [(0, "x", 1), (1, "y", 2), (2, "z", 3)]
-    with pytest.raises(DataError, match=r"items\.csv:5: item 'b' appears for the second time, and otherwise"):
+    with pytest.raises(
+        DataError,
+        match=r"items\.csv:5: item 'b' appears for the second time, with other values; keep one line per item",
+    ):
         read(tmp_path, "item_id,title\na,x\na,x\nb,y\nb,z\n")
+
+
+def test_equal_lines_of_a_frame_are_one_with_lists_and_odd_names():
+    items = pl.DataFrame({"item_id": ["a", "a", "b"], "categories": [["x"], ["x"], None], "row of it": [1, 1, 2]})
+    assert Interactions.from_frame(LOG, items=items).item_table.rows() == [(0, ["x"], 1), (1, [], 2)]
 
 
 def test_items_that_a_table_lacks_are_told(tmp_path):

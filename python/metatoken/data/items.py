@@ -98,13 +98,12 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: b
 def _once(raw: RawTable, key: str) -> RawTable:
     """A table without the lines that equal an earlier one; `DataError` where an item has two that differ."""
     comparable = [name for name in raw.frame.columns if raw.frame[name].dtype != pl.Object]
-    kept = raw.frame.select(comparable).with_row_index("row of it").unique(comparable, maintain_order=True)["row of it"]
-    raw = raw.filter(pl.Series(range(raw.frame.height)).is_in(kept.implode()))
+    raw = raw.filter(raw.frame.select(pl.struct(comparable).is_first_distinct()).to_series())
     ids = columns.ids(raw, key, "item_id")
     if (twice := ids.is_duplicated()).any():
         first = ids[int(twice.arg_max() or 0)]
         row = int((ids == first).arg_true()[1])
-        raise raw.error(f"item {first!r} appears for the second time, and otherwise; keep one line per item", row)
+        raise raw.error(f"item {first!r} appears for the second time, with other values; keep one line per item", row)
     return raw
 
 
