@@ -104,8 +104,8 @@ fn make_unique<'py>(
     let depth = sizes.len() + usize::from(unique == Unique::Counter);
     let (kinds, taken_kinds) = (slice(&kinds, "kinds")?, slice(&occupied_kinds, "occupied_kinds")?);
     check_shape("codes", nearest.shape(), [x.len(), sizes.len()])?;
-    check_shape("occupied", occupied.shape(), [occupied.shape()[0], depth])?;
     expect(taken_kinds.len() == occupied.shape()[0], "occupied_kinds", "expected one per occupied row")?;
+    check_shape("occupied", occupied.shape(), [taken_kinds.len(), depth])?;
     expect(kinds.len() == x.len(), "kinds", "expected one per row")?;
     let (nearest, taken) = (codes(&nearest, "codes", &sizes)?, codes(&occupied, "occupied", &sizes)?);
     let first = first.map(|given| first_codes(&given, "first", x.len(), sizes[0])).transpose()?;
@@ -120,8 +120,7 @@ fn make_unique<'py>(
         search.check_range(most)?;
         unique::make_unique(x, &search, &nearest, first.as_deref(), kinds, occupied, unique, max_cluster_size, progress)
     })?;
-    let codes = codes_array(py, found.codes, found.depth)?;
-    Ok((codes, found.kept_share, found.error_before, found.error_after))
+    Ok((codes_array(py, found.codes, found.depth)?, found.kept_share, found.error_before, found.error_after))
 }
 
 /// First codes of rows, each below `size`.

@@ -81,19 +81,25 @@ pub fn fit(graph: &Graph, paths: &[MetaPath], params: &Params, given: Given, pro
         pairs: 0,
     };
     trainer.run()?;
-    if params.subsample > 0.0 && trainer.pairs == 0 && visits.iter().any(|&v| v > 0.0) {
-        let said =
-            format!("expected a share that leaves pairs to train on, got {}; raise it, or say 0", params.subsample);
-        return Err(Error::invalid("subsample", said));
-    }
     let (Tables { centres, contexts, .. }, pairs) = (trainer.tables, trainer.pairs);
     let vectors = gather(centres, &blocks, params.dim, given.vectors);
     let contexts = gather(contexts, &blocks, params.dim, given.contexts);
-    if !finite(&vectors) || !finite(&contexts) {
-        let rate = params.learning_rate;
+    let found = Trained { vectors, contexts, trained: visits.iter().map(|&v| v > 0.0).collect(), pairs };
+    check_trained(&found, &params)?;
+    Ok(found)
+}
+
+/// Refuses settings that have taught nothing, or no numbers.
+fn check_trained(found: &Trained, params: &Checked) -> Result<()> {
+    let (share, rate) = (params.subsample, params.learning_rate);
+    if share > 0.0 && found.pairs == 0 && found.trained.contains(&true) {
+        let said = format!("expected a share that leaves pairs to train on, got {share}; raise it, or say 0");
+        return Err(Error::invalid("subsample", said));
+    }
+    if !finite(&found.vectors) || !finite(&found.contexts) {
         return Err(Error::invalid("learning_rate", format!("vectors grow beyond all numbers at {rate}; use less")));
     }
-    Ok(Trained { vectors, contexts, trained: visits.iter().map(|&v| v > 0.0).collect(), pairs })
+    Ok(())
 }
 
 /// What all walks of an episode have in common.

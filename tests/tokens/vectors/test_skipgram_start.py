@@ -116,9 +116,15 @@ def test_starts_may_be_of_any_layout() -> None:
     dynamic_window=st.booleans(),
 )
 def test_tiny_graphs_stay_finite(hogwild: bool, edges: list[tuple[int, int]], **options: float) -> None:
-    """More negatives than nodes, windows beyond the walk, walks that subsampling empties."""
+    """More negatives than nodes, windows beyond the walk, walks that subsampling empties; if all, it is refused."""
     graph = Graph.from_edges([u for u, _ in edges], [i for _, i in edges], 3, 3)
-    fitted = skipgram.fit(graph, walks_per_node=3, hogwild=hogwild, threads=2, **options)
+    try:
+        fitted = skipgram.fit(graph, walks_per_node=3, hogwild=hogwild, threads=2, **options)
+    except ArgumentError as error:
+        assert error.argument == "subsample"
+        assert options["subsample"] > 0
+        return
+    assert fitted.pairs > 0 or not edges or not options["subsample"]
     assert np.isfinite(fitted.vectors).all()
     assert np.abs(fitted.vectors).max(initial=0) < 100
     nodes = {u for u, _ in edges} | {3 + i for _, i in edges}
