@@ -66,8 +66,7 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: b
     key = names.key(raw.frame)
     ids = columns.ids(raw, key, "item_id")
     if ids.is_duplicated().any():
-        raw = _once(raw, key)
-        ids = columns.ids(raw, key, "item_id")
+        raw, ids = _once(raw, key)
     rows = items.find(ids)
     table = pl.DataFrame({"item": rows})
     if names.title in raw.frame.columns or names.title in names.required:
@@ -95,8 +94,8 @@ def read_item_table(raw: RawTable, names: ItemColumns, items: IdMap, *, whole: b
     return table
 
 
-def _once(raw: RawTable, key: str) -> RawTable:
-    """A table without the lines that equal an earlier one; `DataError` where an item has two that differ."""
+def _once(raw: RawTable, key: str) -> tuple[RawTable, pl.Series]:
+    """A table without the lines that equal an earlier one, and its ids; `DataError` where an item has two lines."""
     comparable = [name for name in raw.frame.columns if raw.frame[name].dtype != pl.Object]
     raw = raw.filter(raw.frame.select(pl.struct(comparable).is_first_distinct()).to_series())
     ids = columns.ids(raw, key, "item_id")
@@ -104,7 +103,7 @@ def _once(raw: RawTable, key: str) -> RawTable:
         first = ids[int(twice.arg_max() or 0)]
         row = int((ids == first).arg_true()[1])
         raise raw.error(f"item {first!r} appears for the second time, with other values; keep one line per item", row)
-    return raw
+    return raw, ids
 
 
 def _with_lists(raw: RawTable, name: str) -> RawTable:

@@ -192,7 +192,6 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
         fused, rows = not self._scaled(), self._updates_rows()
         optimizer = make_optimizer(self, self.settings, fused=fused, rows=rows)
         self.network.items.by_rows = rows
-        on_large_pages([*self.parameters(), *self.buffers()])
         total = float(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(self.settings, step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -226,6 +225,10 @@ class MetaTokenModule(MetaTokenModel, L.LightningModule):
             apart = ["network.items.residual"] if self._exchanges else []
             ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model  # noqa: SLF001
             ignore(self, apart)
+
+    def on_fit_start(self) -> None:
+        """Puts the tables from which steps take single rows on large pages, when they are where they stay."""
+        on_large_pages([*self.parameters(), *self.buffers()])
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Exchanges the gradient of the item table where `ddp` leaves it out."""

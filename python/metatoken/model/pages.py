@@ -38,9 +38,10 @@ def on_large_pages(tensors: Iterable[Tensor]) -> int:
         advise = ctypes.CDLL(None).madvise
         for tensor in tensors:
             begin, size = _pieces(tensor)
-            # Advice alone changes pages that are touched later, if any.
-            if size and not advise(ctypes.c_void_p(begin), ctypes.c_size_t(size), HUGE_PAGE):
-                moved += 0 if advise(ctypes.c_void_p(begin), ctypes.c_size_t(size), COLLAPSE) else size
+            piece = ctypes.c_void_p(begin), ctypes.c_size_t(size)
+            # The first advice alone changes pages that are touched later, if any.
+            if size and advise(*piece, HUGE_PAGE) == 0 and advise(*piece, COLLAPSE) == 0:
+                moved += size
     return moved
 
 

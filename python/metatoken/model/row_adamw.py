@@ -71,6 +71,11 @@ class RowAdamW(torch.optim.AdamW):
             for table, part in zip(tables, parts, strict=True):
                 table.index_copy_(0, rows, part)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in `torch.optim.AdamW`."""
+        super().load_state_dict(state_dict)
+        on_large_pages(state[name] for state in self.state.values() for name in MOMENTS)
+
     def _state(self, weight: Tensor, *, fused: bool) -> dict[str, Tensor]:
         """Moments and number of steps of a weight, which begin at zero."""
         state: dict[str, Tensor] = self.state[weight]

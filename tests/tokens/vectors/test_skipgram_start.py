@@ -112,13 +112,20 @@ def test_starts_may_be_of_any_layout() -> None:
     window=st.sampled_from([1, 5, 100]),
     walk_length=st.sampled_from([2, 3, 50]),
     dim=st.sampled_from([1, 7, 64]),
-    subsample=st.sampled_from([0.0, 0.5]),
+    subsample=st.sampled_from([0.0, 1e-6, 0.5]),
     dynamic_window=st.booleans(),
 )
 def test_tiny_graphs_stay_finite(hogwild: bool, edges: list[tuple[int, int]], **options: float) -> None:
-    """More negatives than nodes, and windows beyond the walk."""
+    """More negatives than nodes, windows beyond the walk, walks that subsampling empties, unless it empties all."""
     graph = Graph.from_edges([u for u, _ in edges], [i for _, i in edges], 3, 3)
-    fitted = skipgram.fit(graph, walks_per_node=3, hogwild=hogwild, threads=2, **options)
+    refused = None
+    try:
+        fitted = skipgram.fit(graph, walks_per_node=3, hogwild=hogwild, threads=2, **options)
+    except ArgumentError as error:
+        refused = error.argument
+    if refused:
+        assert (refused, options["subsample"]) == ("subsample", 1e-6)
+        return
     assert np.isfinite(fitted.vectors).all()
     assert np.abs(fitted.vectors).max(initial=0) < 100
     nodes = {u for u, _ in edges} | {3 + i for _, i in edges}
