@@ -5,6 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from metatoken.decode.settings import TextOptions
+from metatoken.recommend.answerer import Answerer
 from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
 
@@ -29,6 +31,26 @@ def test_a_rating_is_a_number_and_an_explanation_a_text(run: Run, answering: Pat
     told = run("answer", answering, "explanation", *asked, "--rating", "5", "--template", "explanation-9")
     assert told.code == 0, told.err
     assert len(told.out.splitlines()) == 1
+
+
+def test_a_text_is_written_otherwise(
+    run: Run, refuse: Refuse, answering: Path, pair: tuple[str, str], answering_run: TrainedRun
+) -> None:
+    asked = ("explanation", "--user", pair[0], "--item", pair[1])
+    drawn = [
+        f"evaluate.writing.{one}" for one in ("do_sample=true", "temperature=3", "consensus=4", "max_new_tokens=7")
+    ]
+    told = run("answer", answering, *asked, *(part for one in drawn for part in ("--set", one)))
+    assert told.code == 0, told.err
+    options = TextOptions(do_sample=True, temperature=3.0, consensus=4, max_new_tokens=7)
+    other = Answerer.of(answering_run.run, options).answer("explanation", [pair[0]], [pair[1]])
+    assert told.out.strip() == other[0] != run("answer", answering, *asked).out.strip()
+    for wrong, said in (
+        ("evaluate.users=3", "expected a key of evaluate.writing, e.g. evaluate.writing.num_beams=4; the rest is as"),
+        ("evaluate.writing.consensus=4", "set do_sample"),
+        ("evaluate.writing.num_beams=0", "--set evaluate.writing.num_beams=0: evaluate.writing.num_beams: expected"),
+    ):
+        assert said in refuse("answer", answering, *asked, "--set", wrong)
 
 
 def test_a_table_of_questions(run: Run, answering: Path, pair: tuple[str, str], tmp_path: Path) -> None:

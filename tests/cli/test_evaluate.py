@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from metatoken.run.evaluation import read_metrics
+from metatoken.run.folder import RunFolder
 from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
 from tests.files import flip_byte
@@ -53,6 +55,31 @@ def test_json_is_json_whatever_else_is_asked(run: Run, finished: Path, tmp_path:
     assert not any("unseen" in row["template"] for row in document["rows"])
     names = {path.name for path in (tmp_path / "plain").iterdir()}
     assert {"truth.tsv", "history.txt", "catalogue.txt", "sequential.seq-1.fused.tsv"} <= names
+
+
+def test_a_run_is_scored_otherwise(run: Run, refuse: Refuse, finished: Path) -> None:
+    """The document says what was other than in the configuration, which stays."""
+    before = (finished / "config.yaml").read_bytes()
+    result = run("evaluate", finished, "--no-unseen", "--set", "evaluate.batch_size=3", "--set", "evaluate.width=5")
+    assert result.code == 0, result.err
+    document = json.loads((finished / "metrics.json").read_text())
+    assert document["settings"] == {"batch_size": 3, "width": 5}
+    assert read_metrics(RunFolder(finished))["settings"] == document["settings"]
+    assert (finished / "config.yaml").read_bytes() == before
+    assert run("evaluate", finished, "--no-unseen").code == 0
+    assert "settings" not in json.loads((finished / "metrics.json").read_text())
+    kept = (finished / "metrics.json").read_bytes()
+    for wrong, said in (
+        ("seed=1", "expected a key of evaluate, e.g. evaluate.writing.num_beams=4; the rest is as the run was trained"),
+        ("evaluate.users=9", "--set evaluate.users: is part of a run"),
+        ("evaluate.fusion_users=9", "--set evaluate.fusion_users: is part of a run"),
+        ("evaluate.text=9", "did you mean 'texts'"),
+        ("evaluate.width=0", "--set evaluate.width=0: evaluate.width: expected"),
+        ("evaluate.writing.beams=4", "num_beams"),
+        ("evaluate.width", "expected key=value"),
+    ):
+        assert said in refuse("evaluate", finished, "--set", wrong)
+    assert (finished / "metrics.json").read_bytes() == kept
 
 
 def test_several_runs(run: Run, finished: Path, trained_run: TrainedRun, tmp_path: Path) -> None:

@@ -170,7 +170,10 @@ class Uncached(TextOptions):
 
 
 @pytest.mark.parametrize("name", T5)
-@pytest.mark.parametrize("fields", [{"num_beams": 4}, {"num_beams": 4, "novelty": 0.5}, {"do_sample": True}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"num_beams": 4}, {"num_beams": 4, "novelty": 0.5}, {"do_sample": True}, {"do_sample": True, "consensus": 3}],
+)
 def test_beams_and_draws_of_a_decoder_need_no_cache(
     make: Make, backbones: dict[str, Path], split: Any, name: str, fields: dict[str, Any]
 ) -> None:

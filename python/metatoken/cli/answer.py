@@ -31,6 +31,10 @@ def answer(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Write otherwise, e.g. evaluate.writing.num_beams=4."),
+    ] = None,
     interval: Annotated[
         float | None, typer.Option(help="Of a rating, also where the true one is with this probability, e.g. 0.8.")
     ] = None,
@@ -47,7 +51,7 @@ def answer(
     if out is not None:
         _check_out(out, questions)
     with starting():
-        answerer = Answerer.load(run)
+        answerer = Answerer.load(run, overrides or ())
     if questions is not None:
         _give(answerer.answer_table(task, questions, template=template, interval=interval), out)
         return

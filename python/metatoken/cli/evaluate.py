@@ -24,6 +24,10 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     part: Annotated[Part, typer.Option(help="Which held-out items.")] = Part.TEST,
     unseen: Annotated[bool, typer.Option(help="Score the unseen templates, too.")] = True,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Score otherwise than the run says, e.g. evaluate.texts=50."),
+    ] = None,
     export: Annotated[
         Path | None, typer.Option(help="Also write plain files from which anyone can recompute the metrics of a run.")
     ] = None,
@@ -45,7 +49,7 @@ def evaluate(
         RunFolder(run).check_finished()
     documents = {}
     for run in runs:
-        documents[str(run)] = document = _evaluate(run, part.value, unseen, export)
+        documents[str(run)] = document = _evaluate(run, part.value, unseen, overrides or [], export)
         if not as_json:
             if len(runs) > 1:
                 print(f"{run}:")
@@ -69,16 +73,20 @@ def _rows(document: dict[str, Any], run: str | None) -> Iterator[dict[str, Any]]
         yield ({} if run is None else {"run": run}) | labels | metrics | versus
 
 
-def _evaluate(run: Path, part: Literal["validation", "test"], unseen: bool, export: Path | None) -> dict[str, Any]:
+def _evaluate(
+    run: Path, part: Literal["validation", "test"], unseen: bool, overrides: list[str], export: Path | None
+) -> dict[str, Any]:
     """Scores one run and, if asked, writes its plain files."""
     from metatoken.cli.output import progress_bar
     from metatoken.evaluate.predictions import ANSWERS, check_export, export_plain, read_table
     from metatoken.run import RunFolder, evaluate_run, load_run
+    from metatoken.run.config import scored_by
 
     loaded, folder = load_run(run), RunFolder(run)
+    settings = scored_by(loaded.config, overrides).evaluate
     if export is not None:
         check_export(loaded.split, export, part=part)
-    document = evaluate_run(loaded, part, unseen=unseen, bar=progress_bar)
+    document = evaluate_run(loaded, part, unseen=unseen, settings=settings, bar=progress_bar)
     if export is not None:
         answers = None if loaded.split.pairs is None else read_table(folder.answers, ANSWERS)
         export_plain(read_table(folder.predictions), loaded.split, export, part=part, answers=answers)

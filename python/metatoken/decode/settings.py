@@ -39,6 +39,13 @@ class TextOptions(Settings):
         "auto chooses it on validation texts, for each task.",
         parse=parse_novelty,
     )
+    consensus: int = setting(
+        1,
+        "Texts that are drawn for each question, of which the one is given that shares most words with the others; "
+        "needs do_sample.",
+        ge=1,
+        le=1000,
+    )
     no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
 
     def check(self) -> None:
@@ -48,17 +55,27 @@ class TextOptions(Settings):
             raise SettingError(("min_new_tokens",), said)
         if self.novelty != 0 and self.num_beams == 1:
             raise SettingError(("novelty",), "chooses among beams; set num_beams above 1, e.g. 10")
+        if self.consensus > 1 and not self.do_sample:
+            said = "is of texts that are drawn; set do_sample, and temperature, e.g. 0.5"
+            raise SettingError(("consensus",), said)
+        if self.consensus > 1 and self.num_beams > 1:
+            raise SettingError(("consensus",), f"is of single draws; set num_beams to 1, got {self.num_beams}")
 
     def settled(self, novelty: float) -> Self:
         """The options with a novelty that was chosen, where it was to be."""
         return replace(self, novelty=novelty) if self.novelty == AUTO else self
 
+    @property
+    def candidates(self) -> int:
+        """Texts that are written for a question, of which one is given: its beams, or what is drawn."""
+        return self.num_beams if self.novelty != 0 else self.consensus
+
     def arguments(self) -> dict[str, Any]:
         """Arguments of `generate`; those of drawing only where it draws."""
         given = self.plain() | {"max_new_tokens": self.max_new_tokens or ModelSettings.max_text}
-        del given["novelty"]
-        if self.novelty != 0:
-            given["num_return_sequences"] = self.num_beams
+        del given["novelty"], given["consensus"]
+        if self.candidates > 1:
+            given["num_return_sequences"] = self.candidates
         if self.do_sample:
             given["top_k"] = 0  # all tokens, where `generate` by itself draws from the best 50
         else:

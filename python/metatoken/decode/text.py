@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from metatoken.decode.consensus import consensus
 from metatoken.decode.settings import AUTO, TextOptions
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
@@ -67,7 +68,9 @@ def write(
     """
     options = options or TextOptions()
     if options.novelty == 0:
-        return _decoded(tokenizer, _written(network, tokenizer, prompts, options, seed))
+        texts, drawn = _decoded(tokenizer, _written(network, tokenizer, prompts, options, seed)), options.consensus
+        asked = [texts[at : at + drawn] for at in range(0, len(texts), drawn)]
+        return [one[consensus(one)] for one in asked]
     if options.novelty == AUTO:
         raise ArgumentError("options", "expected a number for the novelty, got auto; see metatoken.evaluate.novelty")
     if alone is None:
@@ -143,7 +146,7 @@ def log_probabilities(network: Network, prompts: Sequence[Prompt], texts: Sequen
 def _written(
     network: Network, tokenizer: Any, prompts: Sequence[Prompt], options: TextOptions, seed: int
 ) -> torch.Tensor:
-    """Token ids behind each prompt, int64 `[n, length]`, for all beams where one is to be chosen."""
+    """Token ids behind each prompt, int64 `[n, length]`, for all candidates where one is chosen."""
     device, decodes = network.items.tokens.device, network.backbone.is_encoder_decoder
     tokens, rows = ([torch.from_numpy(one) for one in column] for column in zip(*prompts, strict=True))
     # On the left, since `generate` writes on from the last column; a decoder begins a row of its own.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metatoken.tasks.task import Template
 
 BATCH = 64  # questions
+TEXTS = 256  # beams or draws at once: the past of one takes 6 MB in SmolLM2-135M
 
 
 class Writer(Protocol):
@@ -84,7 +85,8 @@ class ModelWriter:
         alone = encoder.only_words(template)
         # Prompts of like length side by side, for less padding.
         order = np.argsort([len(ids) for ids, _ in prompts], kind="stable")
-        parts = [order[at : at + BATCH].tolist() for at in range(0, len(pairs), BATCH)]
+        size = max(1, min(BATCH, TEXTS // max(self.options.num_beams, self.options.consensus)))
+        parts = [order[at : at + size].tolist() for at in range(0, len(pairs), size)]
         asked = [ask([prompts[row] for row in rows], alone) for rows in parts]
         found = (list(chain.from_iterable(texts)) for texts in zip(*asked, strict=True))
         back = np.argsort(order).tolist()

@@ -132,12 +132,47 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     try:
         return Config.read(values)
     except SettingError as error:
-        place, name = _place(error.path, path, text, overrides or []), error.argument
-        said = {
-            "unknown": f"unknown key {name!r}; {_elsewhere(error.path) or error.said}",
-            "missing": f"{name!r} is missing; set it in the file or with --set {name}=...",
-        }
-        raise ConfigError(f"{place}: {said.get(error.kind, str(error))}") from error
+        raise _unusable(error, _place(error.path, path, text, overrides or [])) from error
+
+
+def scored_by(config: Config, overrides: Iterable[str], section: str = "evaluate") -> Config:
+    """The configuration of a run with other settings of `evaluate`, none of which changes what was trained.
+
+    Args:
+        config: That of the run.
+        overrides: `evaluate.key.sub=value`, values in YAML, later ones win.
+        section: What may be changed: `evaluate`, or `evaluate.writing` alone.
+
+    Raises:
+        ConfigError: A key is unknown or of something else, or a value not usable.
+    """
+    overrides, values = list(overrides), {"evaluate": config.evaluate.plain()}
+    if not overrides:
+        return config
+    for text in overrides:
+        if not text.startswith(f"{section}."):
+            said = f"expected a key of {section}, e.g. evaluate.writing.num_beams=4; the rest is as the run was trained"
+            raise ConfigError(f"--set {shortened(text)}: {said}")
+    override(values, overrides)
+    try:
+        changed = Config.read({**config.plain(), **values})
+    except SettingError as error:
+        raise _unusable(error, _place(error.path, Path(), "", overrides)) from error
+    for name in ("users", "fusion_users"):
+        if getattr(changed.evaluate, name) != getattr(config.evaluate, name):
+            said = "is part of a run, whose fused list and comparisons rest on it; train with another value"
+            raise ConfigError(f"--set evaluate.{name}: {said}")
+    return changed
+
+
+def _unusable(error: SettingError, place: str) -> ConfigError:
+    """What is said of a value at fault, and of where it comes from."""
+    name = error.argument
+    said = {
+        "unknown": f"unknown key {name!r}; {_elsewhere(error.path) or error.said}",
+        "missing": f"{name!r} is missing; set it in the file or with --set {name}=...",
+    }
+    return ConfigError(f"{place}: {said.get(error.kind, str(error))}")
 
 
 def _is_table(path: Path) -> bool:

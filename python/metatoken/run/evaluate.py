@@ -14,10 +14,19 @@ from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
 
 if TYPE_CHECKING:
+    from metatoken.config import Settings
     from metatoken.data.split import Part
+    from metatoken.evaluate.settings import EvaluateSettings
 
 
-def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar | None = None) -> dict[str, Any]:
+def evaluate_run(
+    run: Run,
+    part: Part = "test",
+    *,
+    unseen: bool = True,
+    settings: EvaluateSettings | None = None,
+    bar: Bar | None = None,
+) -> dict[str, Any]:
     """Scores a run against the baselines and writes `metrics.json` and `predictions.parquet` into it.
 
     Baselines of `fit_baselines` have a row each beside those that are always there.
@@ -27,6 +36,7 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         run: The run.
         part: Which held-out items.
         unseen: Score unseen templates, too.
+        settings: How it is scored, by default as its configuration says; what differs stands in the document.
         bar: Shows progress.
 
     Returns:
@@ -49,10 +59,10 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
         raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
-    started, baselines = time.monotonic(), load_baselines(run)
+    started, baselines, settings = time.monotonic(), load_baselines(run), settings or run.config.evaluate
     with (bar or no_bar)("evaluating") as progress:
         about: dict[str, Any] = {"partners": run.partners, "seed": run.config.seed, "progress": progress}
-        runner = Runner(run.module, run.split, part, run.config.evaluate, baselines, **about)
+        runner = Runner(run.module, run.split, part, settings, baselines, **about)
         result = runner.run(run.fusion, unseen=unseen)
     log, folder = run.split.log, RunFolder(run.folder)
     document = metrics_document(
@@ -72,8 +82,15 @@ def evaluate_run(run: Run, part: Part = "test", *, unseen: bool = True, bar: Bar
     answered = [] if run.split.pairs is None else [folder.answers]
     if result.writing:
         document["writing"] = result.writing
+    if settings != run.config.evaluate:
+        document["settings"] = _changed(settings, run.config.evaluate)
     document = sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
     run.fusion.warn()
     return document
+
+
+def _changed(settings: Settings, own: Settings) -> dict[str, Any]:
+    """Keys of settings that differ from others, with their values."""
+    return {name: value for name, value in settings.plain().items() if value != own.plain()[name]}
