@@ -71,8 +71,11 @@ def test_a_run_is_scored_otherwise(run: Run, refuse: Refuse, finished: Path) -> 
     kept = (finished / "metrics.json").read_bytes()
     for wrong, said in (
         ("seed=1", "expected a key of evaluate, e.g. evaluate.writing.num_beams=4; the rest is as the run was trained"),
-        ("evaluate.users=9", "--set evaluate.users: is part of a run"),
-        ("evaluate.fusion_users=9", "--set evaluate.fusion_users: is part of a run"),
+        (
+            "evaluate.users=9",
+            "evaluate.users is part of the run, whose fused list and comparisons rest on it: it has None, got 9",
+        ),
+        ("evaluate.fusion_users=9", "evaluate.fusion_users is part of the run"),
         ("evaluate.text=9", "did you mean 'texts'"),
         ("evaluate.width=0", "--set evaluate.width=0: evaluate.width: expected"),
         ("evaluate.writing.beams=4", "num_beams"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metatoken.cli.options import panel
+from metatoken.cli.options import Otherwise, panel
 from metatoken.cli.starting import starting
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ def answer(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write .parquet, .csv, .tsv or .jsonl.")] = None,
     template: Annotated[str | None, typer.Option(help="Id of the words to ask with; the first if not given.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Write otherwise, e.g. evaluate.writing.num_beams=4."),
-    ] = None,
+    overrides: Otherwise = None,
     interval: Annotated[
         float | None, typer.Option(help="Of a rating, also where the true one is with this probability, e.g. 0.8.")
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from metatoken.cli.csv_files import check_csv, csv_option, write_csv
+from metatoken.cli.options import Otherwise
 from metatoken.errors import ArgumentError
 
 
@@ -24,10 +25,7 @@ def evaluate(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     part: Annotated[Part, typer.Option(help="Which held-out items.")] = Part.TEST,
     unseen: Annotated[bool, typer.Option(help="Score the unseen templates, too.")] = True,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Score otherwise than the run says, e.g. evaluate.texts=50."),
-    ] = None,
+    overrides: Otherwise = None,
     export: Annotated[
         Path | None, typer.Option(help="Also write plain files from which anyone can recompute the metrics of a run.")
     ] = None,

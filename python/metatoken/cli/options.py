@@ -29,6 +29,11 @@ log_option = panel("Reading the log")
 Threads = Annotated[int | None, typer.Option("--threads", max=1024, help="By default all cores.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Same seed, same bytes, for any threads.")]
 
+Otherwise = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Otherwise than the run says, e.g. evaluate.writing.num_beams=4."),
+]
+
 
 # Those of a log that are no options: its file is an argument, and texts have a section of their own in YAML.
 NO_OPTIONS = ("path", "texts")

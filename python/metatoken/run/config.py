@@ -155,14 +155,9 @@ def scored_by(config: Config, overrides: Iterable[str], section: str = "evaluate
             raise ConfigError(f"--set {shortened(text)}: {said}")
     override(values, overrides)
     try:
-        changed = Config.read({**config.plain(), **values})
+        return Config.read({**config.plain(), **values})
     except SettingError as error:
         raise _unusable(error, _place(error.path, Path(), "", overrides)) from error
-    for name in ("users", "fusion_users"):
-        if getattr(changed.evaluate, name) != getattr(config.evaluate, name):
-            said = "is part of a run, whose fused list and comparisons rest on it; train with another value"
-            raise ConfigError(f"--set evaluate.{name}: {said}")
-    return changed
 
 
 def _unusable(error: SettingError, place: str) -> ConfigError:

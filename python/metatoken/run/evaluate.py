@@ -14,8 +14,8 @@ from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
 
 if TYPE_CHECKING:
-    from metatoken.config import Settings
     from metatoken.data.split import Part
+    from metatoken.evaluate.runner import Result
     from metatoken.evaluate.settings import EvaluateSettings
 
 
@@ -36,7 +36,8 @@ def evaluate_run(
         run: The run.
         part: Which held-out items.
         unseen: Score unseen templates, too.
-        settings: How it is scored, by default as its configuration says; what differs stands in the document.
+        settings: How it is scored, by default as its configuration says; what differs stands in the document. `users`
+            and `fusion_users` are those of the run.
         bar: Shows progress.
 
     Returns:
@@ -46,11 +47,10 @@ def evaluate_run(
         MetatokenWarning: The fusion gives the model no weight.
 
     Raises:
-        ConfigError: Nothing is held out.
+        ConfigError: Nothing is held out, or other users are asked for.
     """
     expect("run", run, Run)
     from metatoken.evaluate.metrics import metrics_document
-    from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
     from metatoken.run.baselines import load_baselines
 
@@ -59,12 +59,13 @@ def evaluate_run(
         raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
     if len(run.split.targets(part)) == 0 and run.split.pairs is None:
         raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
-    started, baselines, settings = time.monotonic(), load_baselines(run), settings or run.config.evaluate
+    settings = settings or run.config.evaluate
+    started, changed, baselines = time.monotonic(), _changed(settings, run), load_baselines(run)
     with (bar or no_bar)("evaluating") as progress:
         about: dict[str, Any] = {"partners": run.partners, "seed": run.config.seed, "progress": progress}
         runner = Runner(run.module, run.split, part, settings, baselines, **about)
         result = runner.run(run.fusion, unseen=unseen)
-    log, folder = run.split.log, RunFolder(run.folder)
+    log = run.split.log
     document = metrics_document(
         run.split.name if part == "test" else f"{run.split.name} ({part})",
         {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
@@ -74,6 +75,29 @@ def evaluate_run(
         repeated_targets=run.split.repeated_targets(part),
         new_targets=int(of_new_items(run.split, run.split.targets(part)).sum()),
     )
+    document = _written(run, document | ({"settings": changed} if changed else {}), result)
+    run.fusion.warn()
+    return document
+
+
+def _changed(settings: EvaluateSettings, run: Run) -> dict[str, Any]:
+    """Keys of settings that differ from those of a run, with their values."""
+    own = run.config.evaluate.plain()
+    changed = {name: value for name, value in settings.plain().items() if value != own[name]}
+    for name in ("users", "fusion_users"):
+        if name in changed:
+            said = f"evaluate.{name} is part of the run, whose fused list and comparisons rest on it"
+            raise ConfigError(
+                f"{run.folder}: {said}: it has {own[name]}, got {changed[name]}; train with another value"
+            )
+    return changed
+
+
+def _written(run: Run, document: dict[str, Any], result: Result) -> dict[str, Any]:
+    """Writes lists and answers, and last the document, which is tied to them; that one."""
+    from metatoken.evaluate.predictions import write_table
+
+    folder = RunFolder(run.folder)
     write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:
         write_table(result.answers, folder.answers)
@@ -82,15 +106,7 @@ def evaluate_run(
     answered = [] if run.split.pairs is None else [folder.answers]
     if result.writing:
         document["writing"] = result.writing
-    if settings != run.config.evaluate:
-        document["settings"] = _changed(settings, run.config.evaluate)
     document = sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
-    run.fusion.warn()
     return document
-
-
-def _changed(settings: Settings, own: Settings) -> dict[str, Any]:
-    """Keys of settings that differ from others, with their values."""
-    return {name: value for name, value in settings.plain().items() if value != own.plain()[name]}
