@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from metatoken.artifacts import atomic_file, write_json
 from metatoken.config import expect
 from metatoken.data.cuts import of_new_items
+from metatoken.decode.settings import AUTO
 from metatoken.errors import ConfigError
-from metatoken.run.evaluation import sealed
+from metatoken.run.evaluation import choice_before, sealed
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
 
 if TYPE_CHECKING:
-    from metatoken.config import Settings
+    from collections.abc import Mapping
+
     from metatoken.data.split import Part
+    from metatoken.evaluate.runner import Result
     from metatoken.evaluate.settings import EvaluateSettings
 
 
@@ -50,21 +53,16 @@ def evaluate_run(
     """
     expect("run", run, Run)
     from metatoken.evaluate.metrics import metrics_document
-    from metatoken.evaluate.predictions import write_table
     from metatoken.evaluate.runner import Runner
     from metatoken.run.baselines import load_baselines
 
-    if run.config.data.split == "none":
-        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
-        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
-    if len(run.split.targets(part)) == 0 and run.split.pairs is None:
-        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
+    _check_held_out(run, part)
     started, baselines, settings = time.monotonic(), load_baselines(run), settings or run.config.evaluate
     with (bar or no_bar)("evaluating") as progress:
         about: dict[str, Any] = {"partners": run.partners, "seed": run.config.seed, "progress": progress}
         runner = Runner(run.module, run.split, part, settings, baselines, **about)
         result = runner.run(run.fusion, unseen=unseen)
-    log, folder = run.split.log, RunFolder(run.folder)
+    log = run.split.log
     document = metrics_document(
         run.split.name if part == "test" else f"{run.split.name} ({part})",
         {"users": log.n_users, "items": log.n_items, "interactions": len(log)},
@@ -74,23 +72,41 @@ def evaluate_run(
         repeated_targets=run.split.repeated_targets(part),
         new_targets=int(of_new_items(run.split, run.split.targets(part)).sum()),
     )
+    document |= _told(run, settings, result.writing)
+    _write(run, document, result)
+    run.fusion.warn()
+    return document
+
+
+def _check_held_out(run: Run, part: Part) -> None:
+    if run.config.data.split == "none":
+        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
+        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
+    if len(run.split.targets(part)) == 0 and run.split.pairs is None:
+        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
+
+
+def _told(run: Run, settings: EvaluateSettings, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a document says of how it was scored: what was chosen of writing, and what differs from the run."""
+    own = run.config.evaluate
+    # Texts of another novelty are a trial: `answer` and `serve` write on by what was chosen for the run.
+    tried = AUTO == own.writing.novelty != settings.writing.novelty
+    writing = choice_before(RunFolder(run.folder)) if tried else chosen
+    changed = {name: value for name, value in settings.plain().items() if value != own.plain()[name]}
+    return {name: value for name, value in (("writing", writing), ("settings", changed)) if value}
+
+
+def _write(run: Run, document: dict[str, Any], result: Result) -> None:
+    """Writes lists and answers, then the document, which it ties to them."""
+    from metatoken.evaluate.predictions import write_table
+
+    folder = RunFolder(run.folder)
     write_table(result.predictions, folder.predictions)
     if run.split.pairs is not None:
         write_table(result.answers, folder.answers)
     else:
         folder.answers.unlink(missing_ok=True)  # which could only be those of something else
     answered = [] if run.split.pairs is None else [folder.answers]
-    if result.writing:
-        document["writing"] = result.writing
-    if settings != run.config.evaluate:
-        document["settings"] = _changed(settings, run.config.evaluate)
-    document = sealed(document, folder, [folder.predictions, *answered])
+    document |= sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
-    run.fusion.warn()
-    return document
-
-
-def _changed(settings: Settings, own: Settings) -> dict[str, Any]:
-    """Keys of settings that differ from others, with their values."""
-    return {name: value for name, value in settings.plain().items() if value != own.plain()[name]}
