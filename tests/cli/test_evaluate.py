@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from metatoken.run.config import dump_config, load_config
 from metatoken.run.evaluation import read_metrics
 from metatoken.run.folder import RunFolder
 from tests.cli.conftest import Refuse, Run
 from tests.conftest import TrainedRun
-from tests.files import flip_byte
+from tests.files import flip_byte, reseal
 
 # Every file without which a run cannot be used; each is checked when it is read.
 ALTERED = (
@@ -82,6 +84,20 @@ def test_a_run_is_scored_otherwise(run: Run, refuse: Refuse, finished: Path) -> 
         ("evaluate.width", "expected key=value"),
     ):
         assert said in refuse("evaluate", finished, "--set", wrong)
+    assert (finished / "metrics.json").read_bytes() == kept
+
+
+def test_settings_that_one_run_cannot_have_are_refused_before_any_is_scored(
+    refuse: Refuse, finished: Path, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(trained_run.run.folder, tmp_path / "other"))
+    config = load_config(other / "config.yaml")
+    (other / "config.yaml").write_text(dump_config(replace(config, model=replace(config.model, max_text=9))))
+    reseal(other)
+    kept = (finished / "metrics.json").read_bytes()
+    assert "expected at most model.max_text, 9, got 12" in refuse(
+        "evaluate", finished, other, "--set", "evaluate.writing.min_new_tokens=12"
+    )
     assert (finished / "metrics.json").read_bytes() == kept
 
 

@@ -199,6 +199,8 @@ def test_no_ngram_comes_twice_where_that_is_asked_for(answering_run: TrainedRun,
         ({"num_beams": 0}, "num_beams"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 1e300}, "temperature"),  # beyond what a float32 holds, and so is what is divided by it below
+        ({"temperature": 1e-40}, "temperature"),
         ({"top_p": 1.5}, "top_p"),
     ],
 )

@@ -83,6 +83,12 @@ def test_what_is_chosen_on_validation_is_recorded_and_answered_with(
     plain = Answerer(run.module, replace(AUTO, novelty=GRID[3]), seed=run.config.seed)
     pair = asked.task, [asked.user], [asked.item]
     assert answerer.answer(*pair) == plain.answer(*pair)
+    # What is tried does not change how the run answers.
+    tried = replace(run.config.evaluate, writing=replace(AUTO, novelty=0.0))
+    document = evaluate_run(run, unseen=False, settings=tried)
+    assert document["settings"]["writing"]["novelty"] == 0.0
+    assert document["writing"] == read_metrics(RunFolder(run.folder))["writing"] == writing
+    assert Answerer.of(run).options_of(find_task("explanation")).novelty == GRID[3]
 
 
 @pytest.mark.parametrize(

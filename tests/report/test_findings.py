@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from metatoken.baselines import BASELINES
 from metatoken.evaluate.legend import MEANING
 from metatoken.report import costs, hits, page, results, space, words
 from metatoken.report.examples import list_examples
+from metatoken.report.log import log_section
 from metatoken.report.subject import Subject, labels_of
 from metatoken.report.tokens import TokenFindings
 from metatoken.report.training import training_section
@@ -121,6 +123,12 @@ def test_examples_are_good_and_bad_lists_with_titles(subject: Subject) -> None:
     titles = set(subject.data.catalogue.titles)
     assert all(item["title"] in titles for kind in found.values() for one in kind for item in one["items"])
     assert all(one["target"] not in [item["title"] for item in one["items"]] for one in found["bad"])
+
+
+def test_what_was_scored_otherwise_is_told(subject: Subject) -> None:
+    other = replace(subject, metrics={**subject.metrics, "settings": {"width": 7}})
+    own, told = (dict(log_section(one, "r0")["facts"]) for one in (subject, other))
+    assert told == own | {"scored with evaluate.width": "7, other than the configuration says"}
 
 
 def test_costs_are_those_of_the_files(subject: Subject) -> None:

@@ -185,6 +185,34 @@ def test_threads_make_no_group(tmp_path: Path, seeds: list[Path]) -> None:
     assert [group["seeds"] for group in compare_runs([*seeds, at.path])["groups"]] == [[0, 1, 2, 7]]
 
 
+def test_what_was_scored_otherwise_is_another_group(tmp_path: Path, seeds: list[Path]) -> None:
+    """Its rows are not averaged with those that were scored as the configuration says."""
+    at = RunFolder(shutil.copytree(seeds[1], tmp_path / "copy"))
+    writing = Config.read({"data": {"path": "log.csv"}}).evaluate.plain()["writing"]
+    changed = {"width": 5, "writing": writing | {"do_sample": True, "consensus": 4}}
+    write_json(at.metrics, read_json(at.metrics) | {"settings": changed})
+    document = compare_runs([seeds[0], at.path, seeds[2]], resamples=20)
+    assert [group["runs"] for group in document["groups"]] == [[str(seeds[0]), str(seeds[2])], [str(at.path)]]
+    own, other = (group["settings"] for group in document["groups"])
+    assert other == {
+        "evaluate.width": 5, "evaluate.writing.do_sample": True, "evaluate.writing.consensus": 4,
+    }  # fmt: skip
+    assert own == {"evaluate.width": 20, "evaluate.writing.do_sample": False, "evaluate.writing.consensus": 1}
+    # Alone it is told, too; and one whose configuration says the same is of its group.
+    assert compare_runs([at.path], resamples=20)["groups"][0]["settings"] == other
+    same = RunFolder(shutil.copytree(seeds[2], tmp_path / "same"))
+    same.config.write_text(dump_config(Config.read({"data": {"path": "log.csv"}, "seed": 2, "evaluate": changed})))
+    assert len(compare_runs([at.path, same.path], resamples=20)["groups"]) == 1
+
+
+@pytest.mark.parametrize("settings", [{"width": 0}, {"beams": 3}, [1], "x", {"writing": None}])
+def test_settings_that_are_none_are_refused(settings: Any, tmp_path: Path, seeds: list[Path]) -> None:
+    at = RunFolder(shutil.copytree(seeds[1], tmp_path / "copy"))
+    write_json(at.metrics, read_json(at.metrics) | {"settings": settings})
+    with pytest.raises(ArtifactError, match=r"metrics\.json: is not what `metatoken evaluate` writes"):
+        compare_runs([at.path])
+
+
 def test_rows_that_some_seeds_lack_are_over_the_others(seeds: list[Path]) -> None:
     """As of a baseline that was fitted for one seed alone."""
     for folder in seeds[1:]:

@@ -39,12 +39,10 @@ def answer(
     """Rate, explain or summarize: answers of the rating and text tasks."""
     with starting():
         from metatoken.cli.output import say
-        from metatoken.errors import ArgumentError
         from metatoken.recommend.answerer import Answerer
         from metatoken.recommend.questions import Answering, Question
 
-    if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
-        raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
+    _check_asked(user, item, questions)
     if out is not None:
         _check_out(out, questions)
     with starting():
@@ -56,6 +54,14 @@ def answer(
     fields = {name: text for name, text in given.items() if text is not None}
     (answered,) = Answering(answerer).ask([Question(task, str(user), str(item), fields, template, interval)])
     say(_readable(answered.answer, answered.low, answered.high))
+
+
+def _check_asked(user: str | None, item: str | None, questions: Path | None) -> None:
+    """Refuses half a pair, a pair beside a table, and neither."""
+    from metatoken.errors import ArgumentError
+
+    if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
+        raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
 
 
 def _check_out(out: Path, questions: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,13 +38,11 @@ def evaluate(
     import json
 
     from metatoken.cli.output import print_metrics
-    from metatoken.run import RunFolder
 
     if export is not None and len(runs) > 1:
         raise ArgumentError("--export", f"expected one run, got {len(runs)}; give each a folder of its own")
     check_csv(csv, {}, ("task", "template", "model", "users"))
-    for run in runs:
-        RunFolder(run).check_finished()
+    _check_runs(runs, overrides or [])
     documents = {}
     for run in runs:
         documents[str(run)] = document = _evaluate(run, part.value, unseen, overrides or [], export)
@@ -60,6 +58,17 @@ def evaluate(
         print(f"plain files written to {export}")
     elif len(runs) > 1:
         print(f"next: metatoken compare {' '.join(documents)}")
+
+
+def _check_runs(runs: Sequence[Path], overrides: list[str]) -> None:
+    """Refuses runs that are not finished, and settings that one of them cannot have, before any is scored."""
+    from metatoken.run import RunFolder
+    from metatoken.run.config import scored_by
+
+    for run in runs:
+        RunFolder(run).check_finished()
+    for run in runs:
+        scored_by(RunFolder(run).load_config(), overrides)
 
 
 def _rows(document: dict[str, Any], run: str | None) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ class TextOptions(Settings):
     min_new_tokens: int = setting(1, "Shortest text; 1, since no text that is learned from is empty.", ge=0)
     num_beams: int = setting(1, "Beams; 1 is greedy.", ge=1, le=10_000)
     do_sample: bool = setting(False, "Draw from the distribution instead of taking its best token.")
-    temperature: float = setting(1.0, "Temperature of the draw.", gt=0)
+    temperature: float = setting(1.0, "Temperature of the draw.", ge=1e-6, le=1e6)
     top_p: float = setting(1.0, "Share of the probability that is drawn from.", gt=0, le=1)
     novelty: Novelty = setting(
         0.0,

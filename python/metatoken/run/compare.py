@@ -16,7 +16,7 @@ from metatoken.data.cuts import drawn
 from metatoken.data.split import split_log
 from metatoken.errors import ArgumentError, ArtifactError, MetatokenWarning
 from metatoken.run.config import Config, flat
-from metatoken.run.evaluation import NOT_ITS_OWN, metrics_of, read_metrics
+from metatoken.run.evaluation import NOT_ITS_OWN, as_scored, metrics_of, read_metrics, scored_otherwise
 from metatoken.run.folder import RunFolder
 from metatoken.run.manifest import n_partners
 
@@ -33,7 +33,8 @@ class Evaluated:
 
     Attributes:
         folder: The folder.
-        config: Its configuration.
+        config: Its configuration, with the settings that it was scored with.
+        otherwise: Full keys of those of them that are other than it was trained with.
         models: How many models recommend: 1, or those of an ensemble.
         about: Split and part, size and checksum of the log; runs that differ in it cannot be compared.
         rows: The rows of `metrics.json`, with the values of users or pairs.
@@ -41,6 +42,7 @@ class Evaluated:
 
     folder: Path
     config: Config
+    otherwise: tuple[str, ...]
     models: int
     about: dict[str, Any]
     rows: dict[Labels, Scored]
@@ -56,8 +58,8 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Mean and standard deviation over seeds of every row, and a paired bootstrap against a reference row.
 
-    Runs whose configurations differ in the seed alone are a group. Several groups stand side by side, and their rows
-    are set against those of the first group, too.
+    Runs that were trained and scored alike, but for the seed, are a group. Several groups stand side by side, and their
+    rows are set against those of the first group, too.
 
     Args:
         folders: Folders of evaluated runs, over the same log, split and part.
@@ -81,7 +83,7 @@ def compare_runs(
     _check_alike(runs)
     groups = _grouped(runs)
     comparison = Comparison([_rows_of(group) for group in groups], against, resamples=resamples, seed=seed)
-    changed = _changed([group[0].recipe for group in groups])
+    changed = _changed(groups)
     return {
         "schema": SCHEMA,
         **{name: runs[0].about[name] for name in ("split", "dataset", "users")},
@@ -109,7 +111,8 @@ def read_evaluated(folder: str | Path) -> Evaluated:
         raise ArtifactError(f"{at.path}: {state}")
     document, log = read_metrics(at), at.read_log()
     part: Part = "validation" if document["split"].endswith("(validation)") else "test"
-    config = at.load_config()
+    own = at.load_config()
+    config = as_scored(own, document.get("settings", {}), at)
     targets = drawn(split_log(log, config.data.split), config.evaluate.users).targets(part)
     about = {"split": document["split"], "dataset": document["dataset"], "users": len(targets)}
     truth = pl.DataFrame({"user": log.users.column(targets.users), "item": log.items.column(targets.items)})
@@ -118,7 +121,8 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    return Evaluated(at.path, config, 1 + n_partners(at), about, {labels: scored[labels] for labels in rows})
+    otherwise = scored_otherwise(own, document.get("settings", {}), at)
+    return Evaluated(at.path, config, tuple(otherwise), 1 + n_partners(at), about, {one: scored[one] for one in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:
@@ -218,9 +222,10 @@ def _rows_of(group: Sequence[Evaluated]) -> Group:
     return found
 
 
-def _changed(recipes: Sequence[tuple[Config, int]]) -> list[dict[str, Any]]:
-    """For each recipe the keys of the configuration in which not all agree, and `models` where their number differs."""
-    plain = [{"models": models, **flat(config)} for config, models in recipes]
+def _changed(groups: Sequence[Sequence[Evaluated]]) -> list[dict[str, Any]]:
+    """For each group the keys in which not all agree or a run was scored otherwise, and `models` where these differ."""
+    plain = [{"models": models, **flat(config)} for config, models in (group[0].recipe for group in groups)]
     keys = dict.fromkeys(key for one in plain for key in one)
-    differ = [key for key in keys if any(one.get(key) != plain[0].get(key) for one in plain)]
+    told = {key for group in groups for one in group for key in one.otherwise}
+    differ = [key for key in keys if key in told or any(one.get(key) != plain[0].get(key) for one in plain)]
     return [{key: one.get(key) for key in differ} for one in plain]

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from metatoken.artifacts import atomic_file, write_json
 from metatoken.config import expect
 from metatoken.data.cuts import of_new_items
+from metatoken.decode.settings import AUTO
 from metatoken.errors import ConfigError
-from metatoken.run.evaluation import sealed
+from metatoken.run.evaluation import choice_before, sealed
 from metatoken.run.folder import Run, RunFolder
 from metatoken.run.progress import Bar, no_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from metatoken.data.split import Part
     from metatoken.evaluate.runner import Result
     from metatoken.evaluate.settings import EvaluateSettings
@@ -54,13 +57,10 @@ def evaluate_run(
     from metatoken.evaluate.runner import Runner
     from metatoken.run.baselines import load_baselines
 
-    if run.config.data.split == "none":
-        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
-        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
-    if len(run.split.targets(part)) == 0 and run.split.pairs is None:
-        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
     settings = settings or run.config.evaluate
-    started, changed, baselines = time.monotonic(), _changed(settings, run), load_baselines(run)
+    _check_held_out(run, part)
+    _check_users(run, settings)
+    started, baselines = time.monotonic(), load_baselines(run)
     with (bar or no_bar)("evaluating") as progress:
         about: dict[str, Any] = {"partners": run.partners, "seed": run.config.seed, "progress": progress}
         runner = Runner(run.module, run.split, part, settings, baselines, **about)
@@ -75,26 +75,41 @@ def evaluate_run(
         repeated_targets=run.split.repeated_targets(part),
         new_targets=int(of_new_items(run.split, run.split.targets(part)).sum()),
     )
-    document = _written(run, document | ({"settings": changed} if changed else {}), result)
+    document |= _told(run, settings, result.writing)
+    _write(run, document, result)
     run.fusion.warn()
     return document
 
 
-def _changed(settings: EvaluateSettings, run: Run) -> dict[str, Any]:
-    """Keys of settings that differ from those of a run, with their values."""
-    own = run.config.evaluate.plain()
-    changed = {name: value for name, value in settings.plain().items() if value != own[name]}
+def _check_held_out(run: Run, part: Part) -> None:
+    if run.config.data.split == "none":
+        said = "was trained on every interaction (data.split: none), so nothing is held out to evaluate it on"
+        raise ConfigError(f"{run.folder}: {said}; evaluate the run whose choices it took")
+    if len(run.split.targets(part)) == 0 and run.split.pairs is None:
+        raise ConfigError(f"{run.folder}: no user has three interactions, so nothing is held out to evaluate on")
+
+
+def _check_users(run: Run, settings: EvaluateSettings) -> None:
+    """Refuses other users than those who were drawn when the run was loaded."""
     for name in ("users", "fusion_users"):
-        if name in changed:
+        own, asked = getattr(run.config.evaluate, name), getattr(settings, name)
+        if asked != own:
             said = f"evaluate.{name} is part of the run, whose fused list and comparisons rest on it"
-            raise ConfigError(
-                f"{run.folder}: {said}: it has {own[name]}, got {changed[name]}; train with another value"
-            )
-    return changed
+            raise ConfigError(f"{run.folder}: {said}: it has {own}, got {asked}; train with another value")
 
 
-def _written(run: Run, document: dict[str, Any], result: Result) -> dict[str, Any]:
-    """Writes lists and answers, and last the document, which is tied to them; that one."""
+def _told(run: Run, settings: EvaluateSettings, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a document says of how it was scored: what was chosen of writing, and what differs from the run."""
+    own = run.config.evaluate
+    # Texts of another novelty are a trial: `answer` and `serve` write on by what was chosen for the run.
+    tried = AUTO == own.writing.novelty != settings.writing.novelty
+    writing = choice_before(RunFolder(run.folder)) if tried else chosen
+    changed = {name: value for name, value in settings.plain().items() if value != own.plain()[name]}
+    return {name: value for name, value in (("writing", writing), ("settings", changed)) if value}
+
+
+def _write(run: Run, document: dict[str, Any], result: Result) -> None:
+    """Writes lists and answers, then the document, which it ties to them."""
     from metatoken.evaluate.predictions import write_table
 
     folder = RunFolder(run.folder)
@@ -104,9 +119,6 @@ def _written(run: Run, document: dict[str, Any], result: Result) -> dict[str, An
     else:
         folder.answers.unlink(missing_ok=True)  # which could only be those of something else
     answered = [] if run.split.pairs is None else [folder.answers]
-    if result.writing:
-        document["writing"] = result.writing
-    document = sealed(document, folder, [folder.predictions, *answered])
+    document |= sealed(document, folder, [folder.predictions, *answered])
     with atomic_file(folder.metrics) as work:
         write_json(work, document)
-    return document

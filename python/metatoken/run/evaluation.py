@@ -8,11 +8,14 @@ older versions have no checksums; they are read for what they may hold.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from metatoken.artifacts import OWN_SUM, read_json, sha256
 from metatoken.artifacts.manifest import own_sum
+from metatoken.config import SettingError
 from metatoken.errors import ArtifactError
+from metatoken.run.config import Config, flat
 from metatoken.run.manifest import ALTERED, version_of
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 RANKED, RATED = ("hr@5", "ndcg@5", "mrr@5", "hr@10", "mrr@10", "ndcg@10"), ("mae", "rmse")  # the last names the kind
 AGAIN = "run `metatoken evaluate` again"
+NOT_WRITTEN = "is not what `metatoken evaluate` writes; run it again"
 NOT_ITS_OWN = f"is not what metrics.json was computed from; {AGAIN}"
 
 
@@ -41,7 +45,7 @@ def read_metrics(at: RunFolder) -> dict[str, Any]:
     """
     document = read_json(at.metrics)
     if not _is_sound(document):
-        raise ArtifactError(f"{at.metrics}: is not what `metatoken evaluate` writes; run it again")
+        raise ArtifactError(f"{at.metrics}: {NOT_WRITTEN}")
     own, run, files = document.pop(OWN_SUM, None), document.get("run"), document.get("files")
     if run is not None and run != version_of(at):  # older versions did not say it
         said = "was computed from another run, or before this one was trained further"
@@ -53,6 +57,24 @@ def read_metrics(at: RunFolder) -> dict[str, Any]:
         if found != files.get(one.name):
             raise ArtifactError(f"{one}: {NOT_ITS_OWN}")
     return dict(document)
+
+
+def as_scored(config: Config, settings: Any, at: RunFolder) -> Config:
+    """The configuration of a run with what it was scored with instead, the `settings` of `metrics.json`.
+
+    Raises:
+        ArtifactError: They are none.
+    """
+    try:
+        return Config.read({**config.plain(), "evaluate": {**config.evaluate.plain(), **settings}})
+    except (SettingError, TypeError) as error:
+        raise ArtifactError(f"{at.metrics}: {NOT_WRITTEN}") from error
+
+
+def scored_otherwise(config: Config, settings: Any, at: RunFolder) -> dict[str, Any]:
+    """Full keys, with their values, in which a run was scored otherwise than it says; arguments as in `as_scored`."""
+    own = flat(config)
+    return {key: value for key, value in flat(as_scored(config, settings, at)).items() if value != own[key]}
 
 
 def chosen_novelty(folder: Path) -> dict[str, float]:
@@ -67,6 +89,13 @@ def chosen_novelty(folder: Path) -> dict[str, float]:
     if not at.metrics.is_file():
         return {}
     return {name: float(one["novelty"]) for name, one in read_metrics(at).get("writing", {}).items()}
+
+
+def choice_before(at: RunFolder) -> dict[str, Any]:
+    """What stands under `writing` in `metrics.json`; nothing where it is not there or not of this run."""
+    with suppress(ArtifactError):
+        return dict(read_metrics(at).get("writing", {})) if at.metrics.is_file() else {}
+    return {}
 
 
 def _is_sound(document: Any) -> bool:
