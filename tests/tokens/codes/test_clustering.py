@@ -460,13 +460,12 @@ def test_codebook_saves_and_loads(method, levels):
 @pytest.mark.parametrize(
     ("counts", "levels"),
     [
-        ([12101], (1024, 256)),
-        ([22363, 12101], (2048, 256)),
-        ([1429], (128, 64)),
-        ([35598, 18357], (2048, 512)),
-        ([10**6], (2048, 2048)),
-        ([10**7], (2048, 256, 512)),
-        ([40], (8, 16)),
+        ([12101], (128, 256)),
+        ([22363, 12101], (256, 256)),
+        ([1429], (64, 64)),
+        ([35598, 18357], (256, 512)),
+        ([10**6], (1024, 2048)),
+        ([10**7], (256, 256, 512)),
         ([1], (1, 2)),
         ([3], (1, 8)),
     ],
@@ -480,8 +479,7 @@ def test_auto_levels_have_room_twice(counts):
     levels = auto_levels(counts)
     assert np.prod(levels, dtype=object) >= 2 * max(counts)
     assert levels[0] <= max(1, max(counts) // 2)
-    assert all(size <= 2048 for size in levels)
-    assert levels[0] == 2048 or max(counts) < 16 * levels[0]  # a first token has few ids
+    assert levels[0] <= levels[-1]
 
 
 def test_auto_levels_refuses():

@@ -43,7 +43,6 @@ __all__ = [
 MANY = 1 << 20  # rows beyond which k-means is trained on a sample, unless it is told how large
 A_TOKEN = 256  # rows of that sample for each token of the largest level
 BITS = 11  # of a level that is chosen for a person, at most: two levels reach to two million ids, of 2,048 tokens each
-SHARING = 8  # ids of a first token that is chosen for a person
 
 
 def fit(
@@ -113,10 +112,9 @@ def fit(
 def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     """Level sizes that give each kind at least twice its number of ids.
 
-    Powers of two, at most `BITS` bits per level, at least two levels. Few levels, since each one more is one more token
-    to write and one more choice to learn. The room is cut into equal levels; then the first one is made larger, to a
-    token for each `SHARING` ids of the largest kind, since a model tells first tokens apart better than what stands
-    below them. It has at most half as many tokens as the largest kind has ids, so that its clusters have members.
+    Powers of two, at most `BITS` bits per level, at least two levels, larger levels last; the first level has at most
+    half as many tokens as the largest kind has ids, so that its clusters have members. Few levels, since each one more
+    is one more token to write and one more choice to learn.
 
     Args:
         counts_by_kind: Number of ids of each kind, e.g. `(n_users, n_items)`.
@@ -131,9 +129,8 @@ def auto_levels(counts_by_kind: Sequence[int]) -> tuple[int, ...]:
     largest = int(max(counts_by_kind))
     bits = math.ceil(math.log2(2 * largest))
     depth = max(2, math.ceil(bits / BITS))
-    equal = min(bits // depth, max(1, largest // 2).bit_length() - 1)
-    first = max(equal, min(BITS, max(1, largest // SHARING).bit_length() - 1))
-    rest, depth_left = bits - equal, depth - 1
+    first = min(bits // depth, max(1, largest // 2).bit_length() - 1)
+    rest, depth_left = bits - first, depth - 1
     shares = [(rest + place) // depth_left for place in range(depth_left)]
     return tuple(1 << share for share in (first, *shares))
 
