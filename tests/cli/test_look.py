@@ -421,3 +421,25 @@ def test_returns_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], na
     out, err = capsys.readouterr()
     assert "2 of 4 rows are left out" in out
     assert "below zero" not in err
+
+
+@pytest.mark.parametrize("name", ["shards", "shards/*.parquet"])
+def test_an_item_table_in_shards_with_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    SHOP.select("customer_id", "product", pl.Series("stamp", range(ROWS))).write_csv(tmp_path / "log.csv")
+    (tmp_path / "shards").mkdir()
+    for row in range(5):
+        about = {"product": [f"é {row}"], "title": [f"Ware {row}"], "categories": [["Tea", "Cups"]]}
+        pl.DataFrame(about).write_parquet(tmp_path / f"shards/part-{row}.parquet")
+    config = tmp_path / "c.yaml"
+    assert inspect(tmp_path / "log.csv", "--items", tmp_path / name, "--write", config) == 0
+    assert "not in" not in capsys.readouterr().err
+    assert read_log(load_config(config).data).items.raw == tuple(f"é {row}" for row in range(5))
+
+
+@pytest.mark.parametrize("column", ["event", "timestamp", "date", "quantity", "rating", "words"])
+def test_lists_in_a_log_are_left_alone(tmp_path: Path, column: str) -> None:
+    log = SHOP.select("customer_id", "product", pl.Series(column, [["a"]] * ROWS))
+    log.write_parquet(tmp_path / "log.parquet")
+    assert inspect(tmp_path / "log.parquet", "--write", tmp_path / "c.yaml") == 0
+    data = load_config(tmp_path / "c.yaml").data
+    assert (data.user, data.item, data.time, data.rating) == ("customer_id", "product", None, None)

@@ -42,12 +42,21 @@ def test_a_stage_breaks_where_it_says() -> None:
         assert one.hours == pytest.approx(one.seconds / 7200)
         if one.why == "memory":
             least, most = (
-                Size(*(round(value * factor * one.breaks_at) for value in vars(found.size).values()))
+                plan(*(round(value * factor * one.breaks_at) for value in BIG.values()), bytes_=1).size
                 for factor in (0.98, 1.02)
             )
             assert _cost("bytes", one.stage, least) <= found.memory <= _cost("bytes", one.stage, most)
     assert found.first == min(found.stages, key=lambda one: one.breaks_at).stage
     assert not any(one.fits for one in plan(**BIG, cores=2, bytes_=10**8).stages)
+
+
+def test_a_small_log_breaks_where_the_plan_of_the_larger_one_says_so() -> None:
+    small, room = (2000, 400, 40_000), 25 * 10**9
+    found = {one.stage: one.breaks_at for one in plan(*small, bytes_=room).stages}["evaluate"]
+    for factor, fits in ((0.98, True), (1.02, False)):
+        larger = plan(*(round(value * factor * found) for value in small), bytes_=room)
+        assert larger.settings["evaluate.users"] == 20_000
+        assert {one.stage: one.fits for one in larger.stages}["evaluate"] is fits
 
 
 def test_limits_of_numbers_end_a_stage_that_has_memory() -> None:

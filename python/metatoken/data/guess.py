@@ -102,7 +102,8 @@ def _guess_dates(found: Guess, table: RawTable, names: list[str]) -> None:
 def _look_at_columns(found: Guess, table: RawTable) -> None:
     """Keeps the column of events, and warns of ids that have lost something before they came here."""
     if "event" in found.others:
-        found.events = table.column(found.others["event"], "event")
+        events = table.column(found.others["event"], "event")
+        found.events = None if events.dtype.is_nested() else events
     for role in ("user", "item"):
         column = table.column(found.settings.get(role, role), role)
         if column.dtype.is_float():
@@ -114,7 +115,10 @@ def _look_at_columns(found: Guess, table: RawTable) -> None:
 
 def _look_for_returns(found: Guess, table: RawTable, name: str) -> None:
     """Warns of amounts below zero, which a person who filters by them knows of."""
-    amounts = as_numbers(table.column(name, "where").cast(pl.String, strict=False), table.decimal)
+    raw = table.column(name, "where")
+    if raw.dtype.is_nested():
+        return
+    amounts = as_numbers(raw.cast(pl.String, strict=False), table.decimal)
     back = int((amounts < 0).sum())
     where = found.settings.get("where")
     if back and (where is None or name not in names_in(parse_condition(where))):

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from metatoken.data.columns import RawTable, ids, ratings
-from metatoken.data.files import suffix_of
+from metatoken.data.files import find_files, suffix_of
 from metatoken.data.guess_text import dialect_of
-from metatoken.data.readers import SEPARATORS, read_table
+from metatoken.data.readers import SEPARATORS, TABLES, read_table
 from metatoken.data.roles import CATEGORIES, TITLES, of_words
 from metatoken.data.settings import Dialect, LogSettings
 from metatoken.data.understood import Guess
@@ -22,11 +22,12 @@ DIFFERENT = 0.5  # share of the titles that are different, and that have more th
 def guess_items(found: Guess, table: RawTable) -> None:
     """Adds the form of the item table that is known, its columns of ids, titles and categories; `table` is the log."""
     path = Path(found.settings["items"])
+    first = find_files(path, TABLES if path.is_dir() else ())[0]
     usual = LogSettings.read(found.settings).items_dialect
     own = {name: found.settings[f"items_{name}"] for name in ("separator", "encoding", "columns")
            if f"items_{name}" in found.settings}  # fmt: skip
-    default = {"separator": SEPARATORS.get(suffix_of(path)), "encoding": None}
-    for name, value in dialect_of(own, path).items():
+    default = {"separator": SEPARATORS.get(suffix_of(first)), "encoding": None}
+    for name, value in dialect_of(own, first).items():
         if value != (getattr(usual, name) or default[name]):
             found.add(f"items_{name}", value, "as its lines are written")
             own[name] = value
@@ -66,6 +67,8 @@ def _guess_decimal(found: Guess, table: RawTable, items: RawTable) -> None:
     if "decimal" in found.settings:
         return
     for name in items.frame.columns:
+        if items.frame[name].dtype.is_nested():  # such as a list of categories
+            continue
         text = items.frame[name].drop_nulls().cast(pl.String, strict=False)
         fractions = text.filter(text.str.contains(r"^[+-]?\d+,\d+$"))
         # Three digits behind every comma are thousands.

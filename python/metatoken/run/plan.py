@@ -215,7 +215,7 @@ def plan(
     cores, room = cores or available_cores(), bytes_ or memory()
     if room == 0:
         raise ArgumentError("bytes_", "this system does not tell its memory; give it (on the command line --memory)")
-    stages = tuple(_estimate(stage, size, cores, room) for stage in SECONDS)
+    stages = tuple(_estimate(stage, size, scored, cores, room) for stage in SECONDS)
     first = min(stages, key=lambda one: (one.breaks_at, -one.peak)).stage
     return Plan(size, cores, room, stages, first, settings_for(size), costs()["measured"])
 
@@ -243,25 +243,27 @@ def _cost(kind: str, stage: str, size: Size) -> float:
     return float(about["fixed"] + sum(about["rates"][name] * getattr(size, name) for name in drivers))
 
 
-def _estimate(stage: str, size: Size, cores: int, room: int) -> Estimate:
+def _estimate(stage: str, size: Size, scored: int, cores: int, room: int) -> Estimate:
     seconds, peak = _cost("seconds", stage, size), _cost("bytes", stage, size)
-    breaks_at, why = _breaking(stage, size, room)
+    breaks_at, why = _breaking(stage, size, scored, room)
     return Estimate(stage, seconds, seconds / cores / 3600, peak, breaks_at >= 1, breaks_at, why)
 
 
-def _breaking(stage: str, size: Size, room: int) -> tuple[float, str]:
-    """How many times larger all numbers may be until the stage ends, and why; memory grows with every driver."""
+def _breaking(stage: str, size: Size, scored: int, room: int) -> tuple[float, str]:
+    """How many times larger the log may be until the stage ends, and why; memory grows with every driver."""
     limits = {"ids of 32 bits": ROWS / size.nodes}
     if stage == "tokenize":
         limits["edges of the graph"] = EDGES / size.interactions
     low, high = 2.0**-SCALES, 2.0**SCALES
     for _ in range(2 * SCALES):
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if _cost("bytes", stage, _scaled(size, middle)) <= room else (low, middle)
+        low, high = (middle, high) if _cost("bytes", stage, _scaled(size, scored, middle)) <= room else (low, middle)
     limits["memory"] = low
     why = min(limits, key=limits.__getitem__)
     return limits[why], why
 
 
-def _scaled(size: Size, factor: float) -> Size:
-    return replace(size, **{name: max(2, round(value * factor)) for name, value in vars(size).items()})
+def _scaled(size: Size, scored: int, factor: float) -> Size:
+    """A log so many times larger, of which no more users are scored than was said."""
+    larger = {name: max(2, round(getattr(size, name) * factor)) for name in ("users", "items", "interactions")}
+    return replace(size, **larger, scored=min(scored, larger["users"]))
