@@ -68,7 +68,7 @@ def test_limits_of_numbers_end_a_stage_that_has_memory() -> None:
 
 def test_settings_are_those_of_the_size() -> None:
     big, small = plan(**BIG).settings, plan(500, 300, 6000).settings
-    assert big["tokens.levels"] == [2048, 2048]
+    assert big["tokens.levels"] == [1024, 2048]
     assert big["tokens.sample"] == 256 * 2048
     assert (big["model.item_softmax"], big["evaluate.users"], big["trainer.batch_size"]) == ("sampled", 20_000, 256)
     assert (small["model.item_softmax"], small["trainer.validation_users"]) == ("full", 500)
