@@ -13,6 +13,8 @@ from metatoken.cli.starting import starting
 if TYPE_CHECKING:
     import polars as pl
 
+    from metatoken.recommend.answerer import Answerer
+
 field_option = panel("What the question may use")
 
 
@@ -39,14 +41,13 @@ def answer(
     """Rate, explain or summarize: answers of the rating and text tasks."""
     with starting():
         from metatoken.cli.output import say
-        from metatoken.recommend.answerer import Answerer
         from metatoken.recommend.questions import Answering, Question
 
     _check_asked(user, item, questions)
     if out is not None:
         _check_out(out, questions)
     with starting():
-        answerer = Answerer.load(run, overrides or ())
+        answerer = _load(run, overrides or [])
     if questions is not None:
         _give(answerer.answer_table(task, questions, template=template, interval=interval), out)
         return
@@ -62,6 +63,16 @@ def _check_asked(user: str | None, item: str | None, questions: Path | None) -> 
 
     if (questions is None) != (user is not None and item is not None) or (questions is not None and (user or item)):
         raise ArgumentError("--user", "expected both --user and --item, or --questions without them")
+
+
+def _load(run: Path, overrides: list[str]) -> Answerer:
+    """An answerer that writes as the run says, or otherwise."""
+    from metatoken.recommend.answerer import Answerer
+    from metatoken.run import load_run
+    from metatoken.run.config import scored_by
+
+    loaded = load_run(run)
+    return Answerer.of(loaded, scored_by(loaded.config, overrides, "evaluate.writing").evaluate.writing)
 
 
 def _check_out(out: Path, questions: Path | None) -> None:

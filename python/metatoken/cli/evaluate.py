@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from metatoken.cli.csv_files import check_csv, csv_option, write_csv
 from metatoken.cli.options import Otherwise
 from metatoken.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from metatoken.evaluate.settings import EvaluateSettings
 
 
 class Part(StrEnum):
@@ -42,10 +45,9 @@ def evaluate(
     if export is not None and len(runs) > 1:
         raise ArgumentError("--export", f"expected one run, got {len(runs)}; give each a folder of its own")
     check_csv(csv, {}, ("task", "template", "model", "users"))
-    _check_runs(runs, overrides or [])
     documents = {}
-    for run in runs:
-        documents[str(run)] = document = _evaluate(run, part.value, unseen, overrides or [], export)
+    for run, settings in zip(runs, _settings_of(runs, overrides or []), strict=True):
+        documents[str(run)] = document = _evaluate(run, part.value, unseen, settings, export)
         if not as_json:
             if len(runs) > 1:
                 print(f"{run}:")
@@ -60,15 +62,14 @@ def evaluate(
         print(f"next: metatoken compare {' '.join(documents)}")
 
 
-def _check_runs(runs: Sequence[Path], overrides: list[str]) -> None:
-    """Refuses runs that are not finished, and settings that one of them cannot have, before any is scored."""
+def _settings_of(runs: Sequence[Path], overrides: list[str]) -> list[EvaluateSettings]:
+    """How each run is scored; refuses runs that are not finished, and settings that one cannot have, before any is."""
     from metatoken.run import RunFolder
     from metatoken.run.config import scored_by
 
     for run in runs:
         RunFolder(run).check_finished()
-    for run in runs:
-        scored_by(RunFolder(run).load_config(), overrides)
+    return [scored_by(RunFolder(run).load_config(), overrides).evaluate for run in runs]
 
 
 def _rows(document: dict[str, Any], run: str | None) -> Iterator[dict[str, Any]]:
@@ -81,16 +82,14 @@ def _rows(document: dict[str, Any], run: str | None) -> Iterator[dict[str, Any]]
 
 
 def _evaluate(
-    run: Path, part: Literal["validation", "test"], unseen: bool, overrides: list[str], export: Path | None
+    run: Path, part: Literal["validation", "test"], unseen: bool, settings: EvaluateSettings, export: Path | None
 ) -> dict[str, Any]:
     """Scores one run and, if asked, writes its plain files."""
     from metatoken.cli.output import progress_bar
     from metatoken.evaluate.predictions import ANSWERS, check_export, export_plain, read_table
     from metatoken.run import RunFolder, evaluate_run, load_run
-    from metatoken.run.config import scored_by
 
     loaded, folder = load_run(run), RunFolder(run)
-    settings = scored_by(loaded.config, overrides).evaluate
     if export is not None:
         check_export(loaded.split, export, part=part)
     document = evaluate_run(loaded, part, unseen=unseen, settings=settings, bar=progress_bar)

@@ -28,8 +28,9 @@ SENSIBLE = (1980, 2100)  # years of a log
 def guess_time(found: Guess, table: RawTable, name: str) -> bool:
     """Whether a column holds times; adds the form of their dates."""
     raw = table.column(name, "time")
-    if raw.dtype in (pl.Date, pl.Datetime) or raw.dtype.is_nested():  # a list is never a time
-        return not raw.dtype.is_nested()
+    dated = raw.dtype in (pl.Date, pl.Datetime)
+    if dated or raw.dtype.is_nested():
+        return dated
     text = raw.cast(pl.String, strict=False).str.strip_chars()
     text = text.filter((text != "").fill_null(value=False))
     if len(text) == 0 or "time_format" in found.settings or text.str.contains(ISO).all():

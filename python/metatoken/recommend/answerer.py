@@ -23,7 +23,7 @@ from metatoken.tasks.task import FIELDS, Task, Template, known_tasks, tasks_of
 from metatoken.tasks.telling import TellingWords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from metatoken.model.model import MetaTokenModel
     from metatoken.run import Run
@@ -54,22 +54,15 @@ class Answerer:
         self.options, self.telling = options or TextOptions(), telling
 
     @classmethod
-    def load(cls, run: str | Path, overrides: Iterable[str] = ()) -> Self:
+    def load(cls, run: str | Path) -> Self:
         """Loads a run folder; texts are written as `evaluate.writing` of its configuration says.
-
-        Args:
-            run: The folder.
-            overrides: Other settings of `evaluate.writing`, as `evaluate.writing.num_beams=4`.
 
         Raises:
             ArtifactError: A part is missing or altered.
-            ConfigError: A key of the overrides is unknown, or a value not usable.
         """
         from metatoken.run import load_run
-        from metatoken.run.config import scored_by
 
-        loaded = load_run(run)
-        return cls.of(loaded, scored_by(loaded.config, overrides, "evaluate.writing").evaluate.writing)
+        return cls.of(load_run(run))
 
     @classmethod
     def of(cls, run: Run, writing: TextOptions | None = None) -> Self:

@@ -12,7 +12,7 @@ from metatoken.artifacts import read_json
 from metatoken.data.auditing import audit
 from metatoken.data.overview import overview
 from metatoken.report.drawing import INK, SERIES, Picture, draw
-from metatoken.run.evaluation import scored_otherwise
+from metatoken.run.evaluation import as_scored, scored_otherwise
 
 if TYPE_CHECKING:
     from metatoken.report.subject import Subject
@@ -36,7 +36,8 @@ def log_section(subject: Subject, prefix: str) -> dict[str, Any]:
         facts.insert(0, ("read from", str(source.get("source", ""))))
         notes = [str(note) for note in source.get("left_out", ())]
     facts.append(("held out", f"{subject.metrics['split']}, {len(subject.targets):,} users are judged"))
-    otherwise = scored_otherwise(subject.data.config, subject.metrics.get("settings", {}), subject.folder)
+    own = subject.data.config
+    otherwise = scored_otherwise(own, as_scored(own, subject.metrics.get("settings", {}), subject.folder))
     facts += [(f"scored with {key}", f"{value}, other than the configuration says") for key, value in otherwise.items()]
     pictures = [_items(subject, prefix), _lengths(subject, prefix)]
     return {"facts": facts, "notes": notes, "warnings": report.warnings, "pictures": pictures}

@@ -121,8 +121,8 @@ def read_evaluated(folder: str | Path) -> Evaluated:
     scored = _ranked(at, ranked, truth)
     scored |= _answered(at, {labels: row for labels, row in rows.items() if labels not in ranked})
     about["log"] = log.edges_checksum()
-    otherwise = scored_otherwise(own, document.get("settings", {}), at)
-    return Evaluated(at.path, config, tuple(otherwise), 1 + n_partners(at), about, {one: scored[one] for one in rows})
+    otherwise = tuple(scored_otherwise(own, config))
+    return Evaluated(at.path, config, otherwise, 1 + n_partners(at), about, {one: scored[one] for one in rows})
 
 
 def _ranked(at: RunFolder, rows: Mapping[Labels, Mapping[str, Any]], truth: pl.DataFrame) -> dict[Labels, Scored]:

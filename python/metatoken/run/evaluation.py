@@ -71,10 +71,10 @@ def as_scored(config: Config, settings: Any, at: RunFolder) -> Config:
         raise ArtifactError(f"{at.metrics}: {NOT_WRITTEN}") from error
 
 
-def scored_otherwise(config: Config, settings: Any, at: RunFolder) -> dict[str, Any]:
-    """Full keys, with their values, in which a run was scored otherwise than it says; arguments as in `as_scored`."""
+def scored_otherwise(config: Config, scored: Config) -> dict[str, Any]:
+    """Full keys, with their values, in which what `as_scored` gives is other than the configuration of the run."""
     own = flat(config)
-    return {key: value for key, value in flat(as_scored(config, settings, at)).items() if value != own[key]}
+    return {key: value for key, value in flat(scored).items() if value != own[key]}
 
 
 def chosen_novelty(folder: Path) -> dict[str, float]:
