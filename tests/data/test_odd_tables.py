@@ -188,8 +188,8 @@ REFUSED: dict[str, tuple[Mapping[str, Content], dict[str, Any], str]] = {
         {"time": "t"}, "types that do not fit: column 't' holds Int64 and Datetime",
     ),
     "truth among numbers": (
-        {"a.parquet": {"user": [True], "item": ["a"]}, "b.parquet": {"user": [1], "item": ["a"]}},
-        {}, "column 'user' holds Boolean and Int64",
+        {"d=1/a.parquet": {"user": [True], "item": ["a"]}, "d=2/a.parquet": {"user": [1], "item": ["a"]}},
+        {}, ", as in d=1/a.parquet and d=2/a.parquet",
     ),
     "large numbers among floats": (
         {"a.parquet": {"user": [2**53 + 1], "item": ["a"]}, "b.parquet": {"user": [1.0], "item": ["a"]}},

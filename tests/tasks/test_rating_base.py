@@ -16,7 +16,7 @@ from metatoken.tasks.factors import RatingFactors
 from metatoken.tasks.intervals import RatingErrors
 from metatoken.tasks.neighbourhood import DAMPING, SHRINKAGE, Neighbourhood
 from metatoken.tasks.rating import rest_of
-from metatoken.tasks.rating_base import RatingBase
+from metatoken.tasks.rating_base import RatingBase, best_share, certain_share
 from tests.evaluate.test_factorization import two_tastes
 
 
@@ -233,3 +233,33 @@ def test_intervals_hold_what_they_promise() -> None:
         found.interval("rating", 80, zeros, users, items)
     with pytest.raises(ArgumentError, match="nothing was held out"):
         found.interval("review_rating", 0.8, zeros, users, items)
+
+
+def test_a_share_that_the_rows_leave_in_doubt_is_none() -> None:
+    rng = np.random.default_rng(0)
+    added = rng.normal(size=400)
+    noise = rng.normal(size=400)
+    assert certain_share(added, 0.5 * added + noise) == best_share(added, 0.5 * added + noise) > 0.3
+    assert certain_share(added, 3.0 * added + noise) == 1.0
+    assert certain_share(added, -0.5 * added + noise) == 0.0
+    assert certain_share(np.zeros(400), noise) == 0.0
+    assert certain_share(np.zeros(0), np.zeros(0)) == 0.0
+    # Of parts that say nothing, half are best with a share above 0, and one in forty passes for certain.
+    shares = [(best_share(a, r), certain_share(a, r)) for a, r in rng.normal(size=(400, 2, 200))]
+    best, certain = (np.mean([share > 0 for share in column]) for column in zip(*shares, strict=True))
+    assert 0.4 < best < 0.6
+    assert certain < 0.05
+
+
+def test_the_doubt_of_a_share_is_that_of_repeated_rows() -> None:
+    """Standard error by formula and by drawing the rows again, where they differ in how loud they are."""
+    rng = np.random.default_rng(1)
+    added = rng.normal(size=300)
+    rest = 0.1 * added + rng.normal(size=300) * (0.2 + np.abs(added))
+    draws = rng.integers(300, size=(4000, 300))
+    weights = (added[draws] * rest[draws]).sum(1) / (added[draws] ** 2).sum(1)
+    weight = added @ rest / (added @ added)
+    certain = weight > 2 * weights.std()
+    for scale in (0.6, 1.0, 1.6):  # only what is added changes the ratio of a share to its error
+        shifted = rest + (scale - 1) * weight * added
+        assert (certain_share(added, shifted) > 0) == (scale * weight > 2 * weights.std()), (scale, certain)

@@ -47,13 +47,13 @@ def plan(
 def _print(found: Plan) -> None:
     from rich.table import Table
 
-    from metatoken.cli.output import make_console, readable
+    from metatoken.cli.output import make_console
 
     table = Table("stage", "processor hours", f"hours on {found.cores} cores", "peak GB", "fits", "breaks at", "by")
     for one in found.stages:
-        row = (one.seconds / 3600, one.hours, one.peak / GB)
-        times = f"{readable(float(one.breaks_at))} x"
-        table.add_row(one.stage, *map(readable, row), "yes" if one.fits else "no", times, one.why)
+        row = (one.seconds / 3600, one.hours, one.peak / GB, one.breaks_at)
+        hours, on_cores, peak, times = map(_estimate, row)
+        table.add_row(one.stage, hours, on_cores, peak, "yes" if one.fits else "no", f"{times} x", one.why)
     make_console().print(table)
     size = found.size
     print(
@@ -63,3 +63,9 @@ def _print(found: Plan) -> None:
     print("measured at " + ", ".join(f"{size:,}" for size in found.measured["interactions"]) + " interactions")
     for name, value in found.settings.items():
         print(f"  {name}: {value}")
+
+
+def _estimate(value: float) -> str:
+    """Two significant digits, which is what an estimate has."""
+    digits = float(f"{value:.2g}")
+    return f"{digits:,.0f}" if digits >= 10 else f"{digits:g}"

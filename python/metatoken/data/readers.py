@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -127,12 +128,25 @@ def joined(path: Path, parts: list[RawTable]) -> RawTable:
     try:
         frame = stacked([part.frame for part in parts])
     except (ValueError, pl.exceptions.PolarsError) as error:
-        said = f"its files have columns of types that do not fit: {str(error).splitlines()[0]}"
+        said = f"its files have columns of types that do not fit: {str(error).splitlines()[0]}{_unlike(parts)}"
         raise DataError(said, path) from error
     names = max((part.names for part in parts), key=len)
     names = [*names, *dict.fromkeys(name for part in parts for name in part.names if name not in names)]
     value_of_any = value_of if any(part.value_of for part in parts) else None
     return RawTable(frame, path, place, names, value_of_any, parts=parts)
+
+
+def _unlike(parts: Sequence[RawTable]) -> str:
+    """Which two of several files do not fit, where two are enough."""
+    first, *rest = parts
+    for part in rest:
+        try:
+            stacked([first.frame, part.frame])
+        except (ValueError, pl.exceptions.PolarsError):
+            paths = [str(first.path), str(part.path)]
+            names = (os.path.relpath(one, os.path.commonpath(paths)) for one in paths)
+            return f", as in {' and '.join(names)}"
+    return ""
 
 
 def _read_csv(

@@ -12,7 +12,7 @@ from metatoken.tasks.batch import collate
 from metatoken.tasks.examples import Example
 from metatoken.tasks.pairs import Pairs
 from metatoken.tasks.questions import QuestionEncoder
-from metatoken.tasks.rating_base import best_share
+from metatoken.tasks.rating_base import certain_share
 from metatoken.tasks.task import tasks_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ModelRater:
     def choose_share(self, pairs: Pairs) -> float:
         """The share of the head's part that is best on held-out ratings, in 0..1; keeps how far these are off, too.
 
-        A head that learned nothing cannot make the base worse, see `best_share`.
+        A head that learned nothing cannot make the base worse, see `certain_share`.
         """
         drawn = np.random.default_rng(self.module.settings.seed).permutation(len(pairs))[:ROWS_OF_CHOICE]
         held = pairs.take(np.sort(drawn))
@@ -98,7 +98,7 @@ class ModelRater:
             return 0.0
         known, actual = self.base.known(held.users, held.items), held.true_ratings()
         rest, added = actual - known, self.values(held) * self.base.spread
-        share = best_share(added, rest)
+        share = certain_share(added, rest)
         if self.base.errors is not None:
             said = np.clip(known + share * added, self.base.biases.low, self.base.biases.high)
             self.base.errors.calibrate(pairs.task.name, said, actual, held.users, held.items)

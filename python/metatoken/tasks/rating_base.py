@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Float64 = NDArray[np.float64]
 
+DOUBT = 2.0  # standard errors
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -190,3 +192,21 @@ def best_share(added: Float64, rest: Float64) -> float:
     """
     power = float(added @ added)
     return float(np.clip(added @ rest / power, 0.0, 1.0)) if power > 0 else 0.0
+
+
+def certain_share(added: Float64, rest: Float64) -> float:
+    """`best_share`, where the rows leave no doubt that there is something to add; 0 otherwise.
+
+    The least squares `w` has the standard error `sqrt(sum a^2 (r - w a)^2) / sum a^2`, whatever the variances of the
+    rows are (White, 1980). A share that is not `DOUBT` times as large may be the best of these rows by luck alone.
+
+    Args:
+        added: float64 `[n]`.
+        rest: float64 `[n]`.
+    """
+    power = float(added @ added)
+    if power == 0:
+        return 0.0
+    weight = added @ rest / power
+    doubt = np.linalg.norm(added * (rest - weight * added)) / power
+    return best_share(added, rest) if weight > DOUBT * doubt else 0.0
