@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import GenerationConfig
 
 from metatoken.config import SettingError
@@ -179,6 +181,23 @@ def test_a_draw_is_from_all_tokens(answering_run: TrainedRun, prompts: Prompts) 
     module = answering_run.run.module
     options = TextOptions(max_new_tokens=1, do_sample=True, temperature=1e4)
     assert len(set(write(module.network, module.tokenizer, [prompts[0]] * 300, options))) > 60
+
+
+def test_texts_in_bfloat16_are_nearly_as_likely(answering_run: TrainedRun, prompts: Prompts) -> None:
+    module = answering_run.run.module
+    network, weights = module.network, {name: value.clone() for name, value in module.state_dict().items()}
+    options = TextOptions(max_new_tokens=8)
+
+    def likelihood(texts: list[str]) -> float:
+        tokens = [module.tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in texts]
+        return float(log_probabilities(network, prompts, tokens).sum()) / sum(map(len, tokens))
+
+    exact, half = (write(network, module.tokenizer, prompts, replace(options, bfloat16=half)) for half in (False, True))
+    assert likelihood(half) == pytest.approx(likelihood(exact), abs=0.2)  # one "the" more or less is .06
+    assert likelihood(["text"] * len(prompts)) < likelihood(exact) - 1
+    drawn = replace(options, bfloat16=True, do_sample=True, consensus=3, temperature=0.5)
+    assert write(network, module.tokenizer, prompts, drawn) == write(network, module.tokenizer, prompts, drawn)
+    assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
 
 
 def test_no_ngram_comes_twice_where_that_is_asked_for(answering_run: TrainedRun, prompts: Prompts) -> None:

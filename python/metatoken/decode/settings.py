@@ -46,6 +46,9 @@ class TextOptions(Settings):
         ge=1,
         le=1000,
     )
+    bfloat16: bool = setting(
+        False, "Write with weights and states in bfloat16: faster where a processor or a card computes in it."
+    )
     no_repeat_ngram_size: int = setting(0, "No n-gram of this length twice in a text; 0 allows all.", ge=0)
 
     def check(self) -> None:
@@ -70,10 +73,15 @@ class TextOptions(Settings):
         """Texts that are written for a question, of which one is given: its beams, or what is drawn."""
         return self.num_beams if self.novelty != 0 else self.consensus
 
+    @property
+    def width(self) -> int:
+        """Texts that are written behind a question at once: its beams, or what is drawn."""
+        return max(self.num_beams, self.consensus)
+
     def arguments(self) -> dict[str, Any]:
         """Arguments of `generate`; those of drawing only where it draws."""
         given = self.plain() | {"max_new_tokens": self.max_new_tokens or ModelSettings.max_text}
-        del given["novelty"], given["consensus"]
+        del given["novelty"], given["consensus"], given["bfloat16"]
         if self.candidates > 1:
             given["num_return_sequences"] = self.candidates
         if self.do_sample:

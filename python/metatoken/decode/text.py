@@ -24,6 +24,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from metatoken.decode.consensus import consensus
+from metatoken.decode.read_once import read_once
 from metatoken.decode.settings import AUTO, TextOptions
 from metatoken.errors import ArgumentError
 from metatoken.tasks.batch import collate
@@ -154,16 +155,21 @@ def _written(
     ids, items = pad(tokens), pad(rows, padding_value=-1)
     mask = pad([torch.ones_like(one) for one in tokens])
     vectors = network.embed(ids.to(device), items.to(device), network.items())
+    model, mask = _unbiased(network.backbone.bare()), mask.to(device)
+    if options.bfloat16:
+        model, vectors = copy.deepcopy(model).to(torch.bfloat16), vectors.to(torch.bfloat16)
+    read = {} if decodes else read_once(model, vectors, mask, options.width)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # An n-gram of the question may well come again in the answer, of which transformers warns.
         warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size.*")
         torch.manual_seed(seed)
-        written: torch.Tensor = _unbiased(network.backbone.bare()).generate(
+        written: torch.Tensor = model.generate(
             inputs_embeds=vectors,
-            attention_mask=mask.to(device),
+            attention_mask=mask,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             **options.arguments(),
+            **read,
             **_never(network, tokenizer, options),
             **({"decoder_start_token_id": network.backbone.decoder_start} if decodes else {}),
         )

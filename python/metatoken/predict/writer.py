@@ -85,7 +85,7 @@ class ModelWriter:
         alone = encoder.only_words(template)
         # Prompts of like length side by side, for less padding.
         order = np.argsort([len(ids) for ids, _ in prompts], kind="stable")
-        size = max(1, min(BATCH, TEXTS // max(self.options.num_beams, self.options.consensus)))
+        size = max(1, min(BATCH, TEXTS // self.options.width))
         parts = [order[at : at + size].tolist() for at in range(0, len(pairs), size)]
         asked = [ask([prompts[row] for row in rows], alone) for rows in parts]
         found = (list(chain.from_iterable(texts)) for texts in zip(*asked, strict=True))

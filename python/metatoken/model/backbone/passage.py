@@ -91,13 +91,18 @@ class Passage:
 
     def spread(self, cache: Any) -> Any:
         """A cache of the words, in place, as one of the rows; None where it holds more than keys and values."""
-        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-        layers = getattr(cache, "layers", [])
-        if not layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        if not of_keys_and_values(cache):
             return None
-        for layer in layers:
+        for layer in cache.layers:
             # Not by indexing, whose gradient is much slower than that of a selection.
             layer.keys = layer.keys.index_select(0, self.words_of)
             layer.values = layer.values.index_select(0, self.words_of)
         return cache
+
+
+def of_keys_and_values(cache: Any) -> bool:
+    """Whether a cache of transformers holds keys and values, of all positions or of a window, and nothing else."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    layers = getattr(cache, "layers", [])
+    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
