@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
 from metatoken.decode.read_once import read_once
+from metatoken.decode.text import in_bfloat16
 
 SMALL: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
 WIDE = SMALL | {"num_key_value_heads": 2, "intermediate_size": 32, "head_dim": 4}
@@ -74,3 +75,23 @@ def test_what_cannot_be_repeated_is_read_by_generate(questions: tuple[torch.Tens
     assert read_once(model, vectors[:, -1:], mask[:, -1:], 4) == {}
     by_distance = AutoModelForCausalLM.from_config(BloomConfig(**SMALL)).eval()  # it is told no positions
     assert read_once(by_distance, vectors, mask, 4) == {}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_a_copy_in_bfloat16_keeps_ties_and_the_angles_of_positions(config: Any) -> None:
+    model = AutoModelForCausalLM.from_config(config).eval()
+    weights, frequencies = model.state_dict(), [one for name, one in model.named_buffers() if "inv_freq" in name]
+    half = in_bfloat16(model)
+    assert {one.dtype for one in half.parameters()} == {torch.bfloat16}
+    for name, weight in half.state_dict().items():
+        assert torch.equal(weight, weights[name].to(weight.dtype))
+    assert len(list(half.parameters())) == len(list(model.parameters()))
+    kept = [one for name, one in half.named_buffers() if "inv_freq" in name]
+    assert len(kept) == len(frequencies)
+    assert all(torch.equal(one, other) for one, other in zip(kept, frequencies, strict=True))
+    ids = torch.randint(40, (2, 30), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact, rounded = model(ids).logits, half(ids).logits
+    assert rounded.dtype == torch.bfloat16
+    assert {one.dtype for one in model.parameters()} == {torch.float32}
+    torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0.05)

@@ -244,6 +244,9 @@ def test_a_share_that_the_rows_leave_in_doubt_is_none() -> None:
     assert certain_share(added, -0.5 * added + noise) == 0.0
     assert certain_share(np.zeros(400), noise) == 0.0
     assert certain_share(np.zeros(0), np.zeros(0)) == 0.0
+    assert certain_share(added, 0.5 * added) == 0.5
+    assert certain_share(np.array([2.0]), np.array([1.0])) == 0.0  # one row fits itself
+    assert certain_share(np.array([2.0, 0.0, 0.0]), np.array([1.0, 0.3, -0.2])) == 0.0
     # Of parts that say nothing, half are best with a share above 0, and one in forty passes for certain.
     shares = [(best_share(a, r), certain_share(a, r)) for a, r in rng.normal(size=(400, 2, 200))]
     best, certain = (np.mean([share > 0 for share in column]) for column in zip(*shares, strict=True))

@@ -137,16 +137,23 @@ def joined(path: Path, parts: list[RawTable]) -> RawTable:
 
 
 def _unlike(parts: Sequence[RawTable]) -> str:
-    """Which two of several files do not fit, where two are enough."""
+    """Which file does not fit the first one, where there is one."""
     first, *rest = parts
     for part in rest:
         try:
             stacked([first.frame, part.frame])
         except (ValueError, pl.exceptions.PolarsError):
-            paths = [str(first.path), str(part.path)]
-            names = (os.path.relpath(one, os.path.commonpath(paths)) for one in paths)
-            return f", as in {' and '.join(names)}"
+            return f", as in {' and '.join(_short(str(first.path), str(part.path)))}"
     return ""
+
+
+def _short(*paths: str) -> list[str]:
+    """Paths without the folders that they share; as they are where they share none, as on two drives."""
+    try:
+        shared = os.path.commonpath([Path(path).absolute().parent for path in paths])
+    except ValueError:
+        return list(paths)
+    return [os.path.relpath(path, shared) for path in paths]
 
 
 def _read_csv(

@@ -1,7 +1,8 @@
 """Questions that are read once, however many texts are written behind each.
 
 `generate` repeats a question for every beam and draw before it reads them. The keys and values of a question do not
-depend on what is written behind it, so they are computed once here and repeated.
+depend on what is written behind it, so they are computed once here and repeated. The texts are the same, but for what a
+product of fewer rows rounds otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 from metatoken.model.backbone.passage import of_keys_and_values
 
-NEEDED = {"inputs_embeds", "attention_mask", "position_ids", "use_cache"}
+NEEDED = {"inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache"}
 
 
 @torch.no_grad()
@@ -29,16 +30,19 @@ def read_once(model: Any, vectors: torch.Tensor, mask: torch.Tensor, times: int)
         mask: int64 `[n, length]`.
         times: Texts behind each question.
     """
+    from transformers import DynamicCache
+
     body = model.base_model
     if times == 1 or vectors.shape[1] == 1 or not NEEDED.issubset(inspect.signature(body.forward).parameters):
         return {}
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))  # as `generate` makes it
+    if not of_keys_and_values(cache):
+        return {}
     # As `generate` counts them.
     positions = (mask.cumsum(dim=1) - 1).masked_fill(mask == 0, 0)
-    found = body(
-        inputs_embeds=vectors[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1], use_cache=True
-    )
-    cache: Any = getattr(found, "past_key_values", None)
-    if not of_keys_and_values(cache):
+    read = {"inputs_embeds": vectors, "attention_mask": mask, "position_ids": positions}
+    found: Any = body(**{name: table[:, :-1] for name, table in read.items()}, past_key_values=cache, use_cache=True)
+    if found.past_key_values is not cache or not of_keys_and_values(cache):
         return {}
     cache.batch_repeat_interleave(times)
     return {"past_key_values": cache}

@@ -157,7 +157,7 @@ def _written(
     vectors = network.embed(ids.to(device), items.to(device), network.items())
     model, mask = _unbiased(network.backbone.bare()), mask.to(device)
     if options.bfloat16:
-        model, vectors = copy.deepcopy(model).to(torch.bfloat16), vectors.to(torch.bfloat16)
+        model, vectors = in_bfloat16(model), vectors.to(torch.bfloat16)
     read = {} if decodes else read_once(model, vectors, mask, options.width)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # An n-gram of the question may well come again in the answer, of which transformers warns.
@@ -184,6 +184,20 @@ def _unbiased(model: Any) -> Any:
     found = copy.copy(model)  # of its attributes alone, so that nobody else's text changes meanwhile
     found.generation_config = settings()
     return found
+
+
+def in_bfloat16(model: Any) -> Any:
+    """A copy with weights in bfloat16. Frequencies of rotary positions stay: rounded, far positions would be others."""
+    weights = {id(one): _rounded(one) for one in model.parameters() if one.is_floating_point()}
+    found = copy.deepcopy(model, weights)  # which takes these in place of copies
+    for name, buffer in found.named_buffers():
+        if buffer.is_floating_point() and "inv_freq" not in name:
+            buffer.data = buffer.data.to(torch.bfloat16)
+    return found
+
+
+def _rounded(weight: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
 
 
 def _never(network: Network, tokenizer: Any, options: TextOptions) -> dict[str, Any]:

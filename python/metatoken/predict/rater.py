@@ -90,7 +90,7 @@ class ModelRater:
     def choose_share(self, pairs: Pairs) -> float:
         """The share of the head's part that is best on held-out ratings, in 0..1; keeps how far these are off, too.
 
-        A head that learned nothing cannot make the base worse, see `certain_share`.
+        A head that learned nothing hardly ever gets one, see `certain_share`.
         """
         drawn = np.random.default_rng(self.module.settings.seed).permutation(len(pairs))[:ROWS_OF_CHOICE]
         held = pairs.take(np.sort(drawn))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 DOUBT = 2.0  # standard errors
+LEAST_OTHERS = 1e-9  # of what is added, in rows other than one
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def best_share(added: Float64, rest: Float64) -> float:
     """How much of something to add, in 0..1; 0 where there is nothing to go by.
 
     With `r` the rest and `a` what is added, `sum (r - w a)^2` is least at `w = sum r a / sum a^2`, so that what says
-    nothing, or nothing but noise, is left out.
+    nothing is left out.
 
     Args:
         added: float64 `[n]`.
@@ -195,10 +196,11 @@ def best_share(added: Float64, rest: Float64) -> float:
 
 
 def certain_share(added: Float64, rest: Float64) -> float:
-    """`best_share`, where the rows leave no doubt that there is something to add; 0 otherwise.
+    """`best_share`, where the rows leave little doubt that there is something to add; 0 otherwise.
 
-    The least squares `w` has the standard error `sqrt(sum a^2 (r - w a)^2) / sum a^2`, whatever the variances of the
-    rows are (White, 1980). A share that is not `DOUBT` times as large may be the best of these rows by luck alone.
+    The least squares `w` has the standard error `sqrt(sum (a (r - w a) / (1 - h))^2) / sum a^2` with the leverages
+    `h = a^2 / sum a^2`, whatever the variances of independent rows are (HC3 of MacKinnon and White, 1985). A share that
+    is not `DOUBT` times as large may be the best of these rows by luck alone.
 
     Args:
         added: float64 `[n]`.
@@ -207,6 +209,8 @@ def certain_share(added: Float64, rest: Float64) -> float:
     power = float(added @ added)
     if power == 0:
         return 0.0
-    weight = added @ rest / power
-    doubt = np.linalg.norm(added * (rest - weight * added)) / power
-    return best_share(added, rest) if weight > DOUBT * doubt else 0.0
+    weight, others = float(added @ rest) / power, 1 - added**2 / power
+    if others.min() < LEAST_OTHERS:
+        return 0.0  # one row says it all
+    doubt = np.linalg.norm(added * (rest - weight * added) / others) / power
+    return min(weight, 1.0) if weight > DOUBT * doubt else 0.0
