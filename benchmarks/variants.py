@@ -18,7 +18,8 @@ N: as many as there are users or items):
     python benchmarks/variants.py CONFIG --part test --variant all \
         --variant "no walks" tokens.learning_rate=1e-9 tokens.min_learning_rate=0 \
         --variant "no shared tokens" 'tokens.levels=[N]' \
-        --variant "no projection" model.alpha=0 --variant "users apart" tokens.kinds=apart
+        --variant "no projection" model.alpha=0 --variant "users apart" tokens.kinds=apart \
+        --variant "no leaf vectors" model.leaf=false model.history=written
 """
 
 from __future__ import annotations
